@@ -1,0 +1,1 @@
+"""The world: one outside thing per module. Settings, logs, ledger, queue, vendors."""

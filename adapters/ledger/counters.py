@@ -1,0 +1,42 @@
+"""Sums kept as they change, so that the statistics are cheap to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from adapters.ledger.schema import counters
+
+
+def add(connection: Connection, name: str, changes: Mapping[str, int]) -> None:
+    """Adds to the named sums, by label."""
+    rows = [{"name": name, "label": label, "value": value} for label, value in sorted(changes.items()) if value]
+    if not rows:
+        return
+    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = make(counters)
+    statement = statement.on_conflict_do_update(
+        index_elements=[counters.c.name, counters.c.label],
+        set_={"value": counters.c.value + statement.excluded.value},
+    )
+    connection.execute(statement, rows)
+
+
+def sums(connection: Connection, name: str) -> dict[str, int]:
+    """label -> sum, of the sums that are not zero."""
+    statement = select(counters.c.label, counters.c.value).where(counters.c.name == name, counters.c.value != 0)
+    return {row.label: row.value for row in connection.execute(statement)}
+
+
+def total(connection: Connection, name: str) -> int:
+    return int(connection.execute(select(func.coalesce(func.sum(counters.c.value), 0)).where(counters.c.name == name)).scalar_one())
+
+
+def fold_older(connection: Connection, name: str, label: str, into: str) -> None:
+    """Adds up all sums whose label sorts before `label` into the one labelled `into`, and drops them."""
+    older = (counters.c.name == name) & (counters.c.label < label) & (counters.c.label != into)
+    moved = connection.execute(select(func.coalesce(func.sum(counters.c.value), 0)).where(older)).scalar_one()
+    connection.execute(delete(counters).where(older))
+    add(connection, name, {into: moved})

@@ -1,0 +1,80 @@
+"""Tasks and facts as JSON text and back, for the ledger only: the API has its own form."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from statemachine.facts import Fact, Output, TaskKey, file_from_doc, file_to_doc, from_doc, to_doc
+from statemachine.fold import View
+from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, Reason, State
+from statemachine.tasks import Pass, Task
+
+_DUMP = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
+def facts_text(facts: tuple[Fact, ...]) -> str:
+    return _DUMP([to_doc(fact) for fact in facts])
+
+
+def facts_of(text: str) -> tuple[Fact, ...]:
+    return tuple(from_doc(doc) for doc in json.loads(text))
+
+
+def json_text(value: Any) -> str:
+    return _DUMP(value)
+
+
+def task_text(task: Task) -> str:
+    """Everything of a task but its key, which stands in the row's columns."""
+    doc = _without_defaults(task, skip=("key", "view"))
+    doc["view"] = _without_defaults(task.view)
+    if task.view.files:
+        doc["view"]["files"] = [file_to_doc(file) for file in task.view.files]
+    if task.view.outputs:
+        doc["view"]["outputs"] = [[output.url, output.state] for output in task.view.outputs]
+    if task.passed:
+        doc["passed"] = {kind: [p.base, p.at, p.times] for kind, p in task.passed.items()}
+    return _DUMP(doc)
+
+
+def task_of(key: TaskKey, text: str) -> Task:
+    doc = json.loads(text)
+    doc["kind"] = Kind(doc["kind"])
+    doc["origin"] = Origin(doc["origin"])
+    doc["anomalies"] = tuple(Anomaly(word) for word in doc.get("anomalies", ()))
+    doc["deadlines"] = {Deadline(kind): at for kind, at in doc.get("deadlines", {}).items()}
+    doc["raised"] = {Anomaly(word): at for word, at in doc.get("raised", {}).items()}
+    doc["passed"] = {
+        Deadline(kind): Pass(base=base, at=at, times=times) for kind, (base, at, times) in doc.get("passed", {}).items()
+    }
+    return Task(**{**doc, "key": key, "view": _view_of(doc["view"])})
+
+
+def _view_of(doc: dict[str, Any]) -> View:
+    doc["state"] = State(doc["state"])
+    if "reason" in doc:
+        doc["reason"] = Reason(doc["reason"])
+    if "revoked" in doc:
+        doc["revoked"] = Deadline(doc["revoked"])
+    if "fallback" in doc:
+        doc["fallback"] = (State(doc["fallback"][0]), Reason(doc["fallback"][1]))
+    if "files" in doc:
+        doc["files"] = tuple(file_from_doc(file) for file in doc["files"])
+    if "outputs" in doc:
+        doc["outputs"] = tuple(Output(url=url, state=OutputState(state)) for url, state in doc["outputs"])
+    return View(**doc)
+
+
+def _without_defaults(value: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    doc = {}
+    for field in fields(value):
+        if field.name in skip:
+            continue
+        item = getattr(value, field.name)
+        if field.default is not MISSING and item == field.default:
+            continue
+        if isinstance(item, Mapping) and not item:
+            continue
+        doc[field.name] = item
+    return doc

@@ -1,0 +1,149 @@
+"""The inbox: what is to be applied, in the order in which it came to be known."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from adapters.ledger.counters import add
+from adapters.ledger.schema import inbox
+
+CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A callback to be recorded. `received_at`: ms. `dedupe_key`: 64 hex digits, unique within the app."""
+
+    vendor: str
+    app_id: str
+    event_type: str
+    dedupe_key: str
+    received_at: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An inbox row that waits to be applied."""
+
+    id: int
+    kind: str
+    vendor: str
+    app_id: str
+    dedupe_key: str
+    received_at: int
+    body: bytes
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of an inbox row."""
+
+    id: int
+    applied_at: int
+    event_at: int | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    task_id: str | None = None
+    error: str | None = None
+
+
+def unique_key(*parts: str) -> bytes:
+    """A key over several texts that cannot be confused by where they are cut."""
+    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()
+
+
+def record(connection: Connection, arrivals: Sequence[Arrival]) -> set[bytes]:
+    """Records callbacks; which of them were new, as `recorded_key` names them. One statement, whatever was there before."""
+    rows = {recorded_key(arrival): _callback_row(arrival) for arrival in reversed(arrivals)}
+    new = _insert_new(connection, list(reversed(rows.values())))
+    if new:
+        add(connection, "received", {str(arrivals[0].received_at // 1000): len(new)})
+    return new
+
+
+def recorded_key(arrival: Arrival) -> bytes:
+    return unique_key(CALLBACK, arrival.vendor, arrival.app_id, arrival.dedupe_key)
+
+
+def _callback_row(arrival: Arrival) -> dict[str, Any]:
+    return {
+        "kind": CALLBACK,
+        "dedupe_key": recorded_key(arrival),
+        "vendor": arrival.vendor,
+        "app_id": arrival.app_id,
+        "event_type": arrival.event_type,
+        "received_at": arrival.received_at,
+        "headers": json.dumps(dict(arrival.headers)),
+        "body": arrival.body,
+    }
+
+
+def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int) -> bool:
+    """Puts something that is no callback into the inbox, once per key; whether it was new."""
+    row = {"kind": kind, "dedupe_key": unique_key(kind, *key), "received_at": now, "payload": json.dumps(payload)}
+    return bool(_insert_new(connection, [row]))
+
+
+def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[bytes]:
+    if not rows:
+        return set()
+    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = make(inbox).on_conflict_do_nothing(index_elements=[inbox.c.dedupe_key]).returning(inbox.c.dedupe_key)
+    if connection.dialect.name != "sqlite":  # two batches that share keys in different orders would lock each other
+        rows = sorted(rows, key=lambda row: row["dedupe_key"])
+    return set(connection.scalars(statement, [dict(row) for row in rows]))
+
+
+def unapplied(connection: Connection, limit: int) -> list[Row]:
+    """The oldest rows that wait, at most `limit`."""
+    statement = select(inbox).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
+    return [_row(found) for found in connection.execute(statement).mappings()]
+
+
+def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+    """Callbacks by id, applied or not."""
+    statement = select(inbox).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK)
+    return {found["id"]: _row(found) for found in connection.execute(statement).mappings()}
+
+
+def _row(found: Any) -> Row:
+    return Row(
+        id=found["id"],
+        kind=found["kind"],
+        vendor=found["vendor"] or "",
+        app_id=found["app_id"] or "",
+        dedupe_key=found["dedupe_key"].hex(),
+        received_at=found["received_at"],
+        body=found["body"] or b"",
+        payload=json.loads(found["payload"]) if found["payload"] else {},
+    )
+
+
+def settle(connection: Connection, settled: Sequence[Settled]) -> None:
+    """Marks rows as applied, or as set aside where there is an error."""
+    if not settled:
+        return
+    values = ("applied_at", "event_at", "verdict", "reason", "task_id", "error")
+    statement = update(inbox).where(inbox.c.id == bindparam("row_id")).values({v: bindparam(v) for v in values})
+    connection.execute(statement, [{"row_id": s.id, **{v: getattr(s, v) for v in values}} for s in settled])
+
+
+def waiting(connection: Connection) -> tuple[int, int | None]:
+    """(callbacks that wait to be applied, when the oldest of them was received; ms)"""
+    statement = select(func.count(), func.min(inbox.c.received_at)).where(inbox.c.applied_at.is_(None), inbox.c.kind == CALLBACK)
+    count, oldest = connection.execute(statement).one()
+    return count, oldest
+
+
+def any_waiting(connection: Connection) -> bool:
+    return connection.execute(select(inbox.c.id).where(inbox.c.applied_at.is_(None)).limit(1)).first() is not None

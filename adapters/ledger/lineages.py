@@ -1,0 +1,194 @@
+"""Lineages with their tasks: read together, saved together, and only by who has read the newest."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from adapters.ledger.counters import add
+from adapters.ledger.documents import facts_of, facts_text, task_of, task_text
+from adapters.ledger.schema import deadlines, lineages, task_anomalies, tasks
+from statemachine.facts import TaskKey
+from statemachine.tasks import Lineage, Task
+
+
+class ConflictError(Exception):
+    """Somebody else has saved this lineage since it was read: read it again and decide again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A lineage as it was read. `id` None: there is none yet."""
+
+    id: int | None
+    version: int
+    lineage: Lineage
+
+
+def key_hash(key: TaskKey) -> bytes:
+    parts = (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
+    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Stored]:
+    """The lineages of these keys; an empty one where nothing is known."""
+    wanted = {key_hash(key): key for key in keys}
+    found = list(connection.execute(select(lineages).where(lineages.c.key_hash.in_(list(wanted)))).mappings())
+    by_id: dict[int, list[Task]] = {row["id"]: [] for row in found}
+    keys_by_id = {row["id"]: wanted[row["key_hash"]] for row in found}
+    statement = select(tasks.c.lineage_id, tasks.c.doc).where(tasks.c.lineage_id.in_(list(by_id)), tasks.c.merged_into.is_(None))
+    for lineage_id, doc in connection.execute(statement):
+        by_id[lineage_id].append(task_of(keys_by_id[lineage_id], doc))
+    stored = {key: Stored(id=None, version=0, lineage=Lineage(key=key)) for key in wanted.values()}
+    for row in found:
+        key = keys_by_id[row["id"]]
+        runs = tuple(sorted(by_id[row["id"]], key=lambda task: task.run))
+        lineage = Lineage(key=key, facts=facts_of(row["facts"]), tasks=runs)
+        stored[key] = Stored(id=row["id"], version=row["version"], lineage=lineage)
+    return stored
+
+
+def keys_of_tasks(connection: Connection, task_ids: Sequence[str]) -> dict[str, TaskKey]:
+    """The keys under which tasks stand; without those that do not exist."""
+    columns = (lineages.c.vendor, lineages.c.app_id, lineages.c.room_id, lineages.c.vendor_task_id, lineages.c.family)
+    statement = select(tasks.c.id, *columns).join(tasks, tasks.c.lineage_id == lineages.c.id).where(tasks.c.id.in_(task_ids))
+    return {task_id: _key(key) for task_id, *key in connection.execute(statement)}
+
+
+def _key(parts: Sequence[str]) -> TaskKey:
+    vendor, app_id, room_id, vendor_task_id, family = parts
+    return TaskKey(vendor=vendor, app_id=app_id, room_id=room_id, vendor_task_id=vendor_task_id, family=family)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Save:
+    """A lineage to be saved over what was read, and the tasks of it that changed: (as they were, as they are)."""
+
+    stored: Stored
+    lineage: Lineage
+    changed: Sequence[tuple[Task | None, Task]]
+
+
+def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
+    """Saves each lineage if it still is what was read, all or none. Raises ConflictError."""
+    ids = {save.lineage.key: _save_lineage(connection, save) for save in saves}
+    changed = [(before, after, ids[save.lineage.key]) for save in saves for before, after in save.changed]
+    _save_tasks(connection, changed)
+    _save_deadlines(connection, [(before, after) for before, after, _ in changed])
+    _save_anomalies(connection, [(before, after) for before, after, _ in changed])
+    _count(connection, [(before, after) for before, after, _ in changed])
+
+
+def _save_lineage(connection: Connection, save: Save) -> int:
+    facts = facts_text(save.lineage.facts)
+    if save.stored.id is None:
+        return _new_lineage(connection, save.lineage.key, facts)
+    statement = (
+        update(lineages)
+        .where(lineages.c.id == save.stored.id, lineages.c.version == save.stored.version)
+        .values(facts=facts, version=save.stored.version + 1)
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise ConflictError
+    return save.stored.id
+
+
+def _new_lineage(connection: Connection, key: TaskKey, facts: str) -> int:
+    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    row = {
+        "key_hash": key_hash(key),
+        "vendor": key.vendor,
+        "app_id": key.app_id,
+        "room_id": key.room_id,
+        "vendor_task_id": key.vendor_task_id,
+        "family": key.family,
+        "facts": facts,
+        "version": 1,
+    }
+    statement = make(lineages).values(row).on_conflict_do_nothing(index_elements=[lineages.c.key_hash])
+    found = connection.execute(statement.returning(lineages.c.id)).first()
+    if found is None:
+        raise ConflictError
+    return int(found[0])
+
+
+def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]]) -> None:
+    new = [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is None]
+    old = [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is not None]
+    if new:
+        connection.execute(insert(tasks), new)
+    if old:
+        columns = [name for name in old[0] if name not in ("id", "lineage_id", "created_at")]
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+        statement = update(tasks).where(tasks.c.id == bindparam("task_id")).values(values)
+        connection.execute(statement, [{"task_id": row["id"], **{f"new_{n}": row[n] for n in columns}} for row in old])
+
+
+def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "lineage_id": lineage_id,
+        "run": task.run,
+        "vendor": task.key.vendor,
+        "kind": task.kind.value,
+        "app_id": task.key.app_id,
+        "room_id": task.key.room_id or task.view.room_id,
+        "vendor_task_id": task.key.vendor_task_id,
+        "origin": task.origin.value,
+        "state": task.view.state.value,
+        "reason": task.view.reason.value if task.view.reason else None,
+        "created_at": task.created_at,
+        "merged_into": task.merged_into,
+        "doc": task_text(task),
+    }
+
+
+def _save_deadlines(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
+    gone, armed = [], []
+    for before, after in changed:
+        was: Mapping[Any, int] = before.deadlines if before else {}
+        gone += [{"gone_task": after.id, "gone_kind": kind.value} for kind in was if kind not in after.deadlines]
+        armed += [{"task_id": after.id, "kind": k.value, "due_at": at} for k, at in after.deadlines.items() if was.get(k) != at]
+    if gone:
+        where = (deadlines.c.task_id == bindparam("gone_task")) & (deadlines.c.kind == bindparam("gone_kind"))
+        connection.execute(delete(deadlines).where(where), gone)
+    if armed:
+        make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+        statement = make(deadlines)
+        on = [deadlines.c.task_id, deadlines.c.kind]
+        connection.execute(statement.on_conflict_do_update(index_elements=on, set_={"due_at": statement.excluded.due_at}), armed)
+
+
+def _save_anomalies(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
+    for before, after in changed:
+        was = set(before.anomalies) if before else set()
+        shown = set() if after.merged_into else set(after.anomalies)
+        if shown - was:
+            connection.execute(insert(task_anomalies), [{"anomaly": a.value, "task_id": after.id} for a in sorted(shown - was)])
+        for anomaly in was - shown:
+            where = (task_anomalies.c.anomaly == anomaly.value) & (task_anomalies.c.task_id == after.id)
+            connection.execute(delete(task_anomalies).where(where))
+
+
+def _count(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
+    tally: Counter[str] = Counter()
+    anomalies: Counter[str] = Counter()
+    for before, after in changed:
+        if before is not None:
+            tally[_label(before)] -= 1
+            anomalies.subtract(a.value for a in before.anomalies)
+        if after.merged_into is None:
+            tally[_label(after)] += 1
+            anomalies.update(a.value for a in after.anomalies)
+    add(connection, "tasks", tally)
+    add(connection, "anomalies", anomalies)
+
+
+def _label(task: Task) -> str:
+    return f"{task.key.vendor}/{task.kind.value}/{task.view.state.value}"

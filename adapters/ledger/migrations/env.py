@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the url that `adapters.ledger.upgrade` hands over."""
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from adapters.ledger.schema import metadata
+
+engine = create_engine(context.config.attributes["url"])
+with engine.begin() as connection:
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

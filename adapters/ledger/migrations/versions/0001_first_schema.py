@@ -1,0 +1,158 @@
+"""The first schema."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_CALLBACKS = sa.text("kind = 'callback'")
+_WITH_TASK = sa.text("task_id IS NOT NULL")
+_REMARKABLE = sa.text("verdict <> 'applied'")
+_UNAPPLIED = sa.text("applied_at IS NULL")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "counters",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("label", sa.String(length=80), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "label"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "deadlines",
+        sa.Column("task_id", sa.String(length=26), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", "kind"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_deadlines_due_at"), "deadlines", ["due_at"], unique=False)
+    op.create_table(
+        "inbox",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("dedupe_key", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("vendor", sa.String(length=32), nullable=True),
+        sa.Column("app_id", sa.String(length=128), nullable=True),
+        sa.Column("event_type", sa.String(length=128), nullable=True),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("headers", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("payload", sa.Text(), nullable=True),
+        sa.Column("event_at", sa.BigInteger(), nullable=True),
+        sa.Column("verdict", sa.String(length=16), nullable=True),
+        sa.Column("reason", sa.String(length=64), nullable=True),
+        sa.Column("task_id", sa.String(length=26), nullable=True),
+        sa.Column("applied_at", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("dedupe_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "inbox_event_type",
+        "inbox",
+        ["event_type", "received_at", "id"],
+        unique=False,
+        sqlite_where=_CALLBACKS,
+        postgresql_where=_CALLBACKS,
+    )
+    op.create_index(
+        "inbox_received", "inbox", ["received_at", "id"], unique=False, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS
+    )
+    op.create_index(
+        "inbox_task", "inbox", ["task_id", "received_at", "id"], unique=False, sqlite_where=_WITH_TASK, postgresql_where=_WITH_TASK
+    )
+    op.create_index("inbox_unapplied", "inbox", ["id"], unique=False, sqlite_where=_UNAPPLIED, postgresql_where=_UNAPPLIED)
+    op.create_index(
+        "inbox_vendor", "inbox", ["vendor", "received_at", "id"], unique=False, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS
+    )
+    op.create_index(
+        "inbox_verdict",
+        "inbox",
+        ["verdict", "received_at", "id"],
+        unique=False,
+        sqlite_where=_REMARKABLE,
+        postgresql_where=_REMARKABLE,
+    )
+    op.create_table(
+        "lineages",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("key_hash", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("vendor", sa.String(length=32), nullable=False),
+        sa.Column("app_id", sa.String(length=128), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("vendor_task_id", sa.Text(), nullable=False),
+        sa.Column("family", sa.String(length=16), nullable=False),
+        sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key_hash"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "rejections",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("vendor", sa.String(length=32), nullable=False),
+        sa.Column("app_id", sa.Text(), nullable=True),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("remote", sa.Text(), nullable=True),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "task_anomalies",
+        sa.Column("anomaly", sa.String(length=32), nullable=False),
+        sa.Column("task_id", sa.String(length=26), nullable=False),
+        sa.PrimaryKeyConstraint("anomaly", "task_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_task_anomalies_task_id"), "task_anomalies", ["task_id"], unique=False)
+    op.create_table(
+        "timeline",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("task_id", sa.String(length=26), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("inbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("entries", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("timeline_task", "timeline", ["task_id", "id"], unique=False)
+    op.create_table(
+        "tasks",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("lineage_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=False),
+        sa.Column("vendor", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("app_id", sa.String(length=128), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=True),
+        sa.Column("vendor_task_id", sa.Text(), nullable=False),
+        sa.Column("origin", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("merged_into", sa.String(length=26), nullable=True),
+        sa.Column("doc", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["lineage_id"],
+            ["lineages.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_tasks_lineage_id"), "tasks", ["lineage_id"], unique=False)
+    op.create_index("tasks_app_id", "tasks", ["app_id", "id"], unique=False)
+    op.create_index("tasks_course", "tasks", ["vendor", "kind", "state", "id"], unique=False)
+    op.create_index("tasks_reason", "tasks", ["reason", "id"], unique=False)
+    op.create_index("tasks_room_id", "tasks", ["room_id", "id"], unique=False)
+    op.create_index("tasks_vendor_task_id", "tasks", ["vendor_task_id", "id"], unique=False)

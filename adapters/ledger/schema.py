@@ -1,0 +1,146 @@
+"""The tables. Times are whole milliseconds since the Unix epoch, UTC; JSON is text.
+
+`inbox` holds whatever is to be applied; of it, rows of kind `callback` are what vendors sent, kept as they came. `lineages` and
+`tasks` hold what follows from it. `timeline` says what happened to a task, one row per applied inbox row.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+
+metadata = MetaData()
+
+#: Autoincrement keys are never used again, so that a cursor can trust them. SQLite wants INTEGER for them.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    #: callback, replay, deadline, mark
+    Column("kind", String(16), nullable=False),
+    #: sha256 over everything that tells this row from others.
+    Column("dedupe_key", LargeBinary(32), nullable=False, unique=True),
+    Column("vendor", String(32)),
+    Column("app_id", String(128)),
+    Column("event_type", String(128)),
+    Column("received_at", BigInteger, nullable=False),
+    Column("headers", Text),
+    Column("body", LargeBinary),
+    #: Of rows that are no callbacks: what is asked, as JSON.
+    Column("payload", Text),
+    Column("event_at", BigInteger),
+    Column("verdict", String(16)),
+    Column("reason", String(64)),
+    Column("task_id", String(26)),
+    Column("applied_at", BigInteger),
+    #: Why it could not be applied: a row set aside, until it is replayed.
+    Column("error", Text),
+    sqlite_autoincrement=True,
+)
+Index("inbox_unapplied", inbox.c.id, sqlite_where=text("applied_at IS NULL"), postgresql_where=text("applied_at IS NULL"))
+# Callbacks are listed newest first by when they were received; each filter has its own order of that kind.
+_NEWEST = (inbox.c.received_at, inbox.c.id)
+_CALLBACKS = text("kind = 'callback'")
+_WITH_TASK = text("task_id IS NOT NULL")
+_REMARKABLE = text("verdict <> 'applied'")
+Index("inbox_received", *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
+Index("inbox_vendor", inbox.c.vendor, *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
+Index("inbox_event_type", inbox.c.event_type, *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
+Index("inbox_task", inbox.c.task_id, *_NEWEST, sqlite_where=_WITH_TASK, postgresql_where=_WITH_TASK)
+Index("inbox_verdict", inbox.c.verdict, *_NEWEST, sqlite_where=_REMARKABLE, postgresql_where=_REMARKABLE)
+
+lineages = Table(
+    "lineages",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    #: The first 16 bytes of sha256 over the key's fields.
+    Column("key_hash", LargeBinary(16), nullable=False, unique=True),
+    Column("vendor", String(32), nullable=False),
+    Column("app_id", String(128), nullable=False),
+    Column("room_id", Text, nullable=False),
+    Column("vendor_task_id", Text, nullable=False),
+    Column("family", String(16), nullable=False),
+    Column("facts", Text, nullable=False),
+    #: Grows by one with each save; whoever saves names the one that was read.
+    Column("version", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("lineage_id", _Id, ForeignKey("lineages.id"), nullable=False, index=True),
+    Column("run", Integer, nullable=False),
+    Column("vendor", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("app_id", String(128), nullable=False),
+    Column("room_id", Text),
+    Column("vendor_task_id", Text, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("created_at", BigInteger, nullable=False),
+    #: Set once it was found to be one with another; such a task is in no list.
+    Column("merged_into", String(26)),
+    #: The task as the state machine knows it, as JSON.
+    Column("doc", Text, nullable=False),
+)
+for _column in ("app_id", "room_id", "vendor_task_id", "reason"):
+    Index(f"tasks_{_column}", tasks.c[_column], tasks.c.id)
+#: Filters by any of these are spread over the combinations that exist, each of them in order of id.
+Index("tasks_course", tasks.c.vendor, tasks.c.kind, tasks.c.state, tasks.c.id)
+
+task_anomalies = Table(
+    "task_anomalies",
+    metadata,
+    Column("anomaly", String(32), primary_key=True),
+    Column("task_id", String(26), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("task_id", String(26), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("inbox_id", _Id),
+    #: A JSON list of what this inbox row did, in order.
+    Column("entries", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("timeline_task", timeline.c.task_id, timeline.c.id)
+
+deadlines = Table(
+    "deadlines",
+    metadata,
+    Column("task_id", String(26), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("due_at", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("vendor", String(32), nullable=False),
+    Column("app_id", Text),
+    Column("status", Integer, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("remote", Text),
+    Column("size", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: Sums that would be dear to count: `tasks` by vendor/kind/state, `verdict` by word, `received` by second.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("label", String(80), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,113 @@
+"""The numbers of `/v1/stats`: read from sums and from the heads of indexes, so that asking often costs little."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from adapters.ledger.counters import add, fold_older, sums
+from adapters.ledger.deadlines import overdue
+from adapters.ledger.inbox import waiting
+from adapters.ledger.schema import counters
+
+#: Sums by second are kept this long before they are added up, s.
+_KEPT_S = 120
+_ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Ages in s; None where there is nothing to age."""
+
+    tasks: dict[tuple[str, str, str], int]
+    anomalies: dict[str, int]
+    received: int
+    rejected: int
+    last_minute: int
+    by_verdict: dict[str, int]
+    unapplied_callbacks: int
+    oldest_unapplied_s: float | None
+    overdue_deadlines: int
+    most_overdue_s: float | None
+
+
+def read(connection: Connection, now: int) -> Stats:
+    """now: ms."""
+    unapplied, oldest = waiting(connection)
+    due, most = overdue(connection, now)
+    received = sums(connection, "received")
+    since = str(now // 1000 - 60)
+    return Stats(
+        tasks={_split(label): value for label, value in sorted(sums(connection, "tasks").items())},
+        anomalies=sums(connection, "anomalies"),
+        received=sum(received.values()),
+        rejected=sum(sums(connection, "rejected").values()),
+        last_minute=sum(value for label, value in received.items() if label != _ALL and label > since),
+        by_verdict=_by_word(connection),
+        unapplied_callbacks=unapplied,
+        oldest_unapplied_s=_age_s(oldest, now),
+        overdue_deadlines=due,
+        most_overdue_s=_age_s(most, now),
+    )
+
+
+def untidy(connection: Connection, now: int) -> bool:
+    """Whether there are seconds that no statistic asks for any more."""
+    old = counters.c.label < str(now // 1000 - _KEPT_S)
+    return connection.execute(select(counters.c.label).where(counters.c.name == "received", old).limit(1)).first() is not None
+
+
+def tidy(connection: Connection, now: int) -> None:
+    """Adds up those seconds."""
+    fold_older(connection, "received", str(now // 1000 - _KEPT_S), _ALL)
+
+
+def by_verdict(connection: Connection) -> dict[tuple[str, str], int]:
+    """(vendor, verdict) -> callbacks."""
+    return {(vendor, word): n for label, n in sums(connection, "verdict").items() for vendor, word in [label.split("/")]}
+
+
+def moves(connection: Connection) -> dict[tuple[str, str, str], int]:
+    """(vendor, kind, state) -> how often a task came to that state."""
+    return {_split(label): value for label, value in sums(connection, "moves").items()}
+
+
+def deadlines_passed(connection: Connection) -> dict[str, int]:
+    """kind -> how often such a deadline passed."""
+    return sums(connection, "passed")
+
+
+def count_rejected(connection: Connection, by_reason: dict[str, int]) -> None:
+    add(connection, "rejected", by_reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a batch adds to the sums: labels with slashes, as `by_verdict`, `moves` and `deadlines_passed` split them."""
+
+    verdicts: Mapping[str, int]
+    moves: Mapping[str, int]
+    passed: Mapping[str, int]
+
+
+def count(connection: Connection, tally: Tally) -> None:
+    add(connection, "verdict", tally.verdicts)
+    add(connection, "moves", tally.moves)
+    add(connection, "passed", tally.passed)
+
+
+def _by_word(connection: Connection) -> dict[str, int]:
+    words: Counter[str] = Counter()
+    for (_, word), value in by_verdict(connection).items():
+        words[word] += value
+    return dict(words)
+
+
+def _split(label: str) -> tuple[str, str, str]:
+    vendor, kind, state = label.split("/")
+    return vendor, kind, state
+
+
+def _age_s(since: int | None, now: int) -> float | None:
+    return None if since is None else max(0.0, (now - since) / 1000)

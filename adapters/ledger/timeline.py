@@ -1,0 +1,43 @@
+"""What happened to a task, in the order in which it was applied."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from adapters.ledger.documents import json_text
+from adapters.ledger.schema import timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one inbox row did to a task. `at`: when it was applied, ms."""
+
+    task_id: str
+    at: int
+    inbox_id: int | None
+    entries: Sequence[Mapping[str, Any]]
+
+
+def append(connection: Connection, lines: Sequence[Line]) -> None:
+    rows = [
+        {"task_id": line.task_id, "at": line.at, "inbox_id": line.inbox_id, "entries": json_text(list(line.entries))}
+        for line in lines
+        if line.entries
+    ]
+    if rows:
+        connection.execute(insert(timeline), rows)
+
+
+def page(connection: Connection, task_id: str, *, after: int, limit: int) -> list[tuple[int, Line]]:
+    """(position, line) of a task, oldest first, behind a position."""
+    statement = select(timeline).where(timeline.c.task_id == task_id, timeline.c.id > after).order_by(timeline.c.id).limit(limit)
+    return [
+        (
+            row["id"],
+            Line(task_id=task_id, at=row["at"], inbox_id=row["inbox_id"], entries=json.loads(row["entries"])),
+        )
+        for row in connection.execute(statement).mappings()
+    ]

@@ -1,0 +1,95 @@
+"""Logs: one event name with fields per line, in JSON, or coloured on a terminal; on stderr.
+
+Our own events have a name of EVENTS; what libraries say through `logging` or `warnings` comes out in the same form, as
+`library.message` with their sentence in `message`.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from adapters import clock
+
+#: Every event that the program logs, with its meaning. A test compares this with the source.
+EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "server.started": "The server listens; `host` and `port` say where.",
+        "server.open_desk": "There are no tokens: whoever reaches this machine's loopback address may use the desk.",
+        "callback.recorded": "A callback is durable; `vendor`, `app_id` and `event_type` say which.",
+        "callback.rejected": "A callback was refused; `reason` says why.",
+        "callback.set_aside": "A callback could not be applied and no longer holds up the others; replay it when mended.",
+        "inbox.applied": "A batch of inbox rows was applied; `rows` of them.",
+        "inbox.failed": "A batch of inbox rows could not be applied; it is tried again, row by row.",
+        "deadline.passed": "A deadline passed; `kind` and `task_id` say which.",
+        "task.moved": "A task went from one state to another.",
+        "sweep.failed": "A sweep for work without a hint broke off; the next one tries again.",
+        "hint.failed": "The queue did not take a wake-up hint; the sweep will find the work.",
+        "db.upgraded": "The database has the newest schema.",
+        "settings.invalid": "The configuration is not good; `problems` says what is wrong.",
+        "library.message": "Something that a library said; its own words are in `message`.",
+    }
+)
+
+
+def configure(*, stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Sends all logs of the process to the stream (default: stderr): JSON lines, or coloured text if it is a terminal.
+
+    level: of the `logging` module. Leaves no other handler on the root logger; uvicorn needs `log_config=None`.
+    """
+    out = stream or sys.stderr
+    is_terminal = out.isatty()
+    every: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, _name, _time]
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*every, _library_message],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(is_terminal)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*every, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
+def logger(name: str) -> FilteringBoundLogger:
+    """A logger for a module, as in `log = logger(__name__)`; then `log.info("callback.recorded", vendor=...)`."""
+    return cast(FilteringBoundLogger, structlog.get_logger(name))
+
+
+def events_table() -> str:
+    """EVENTS as a Markdown table."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in sorted(EVENTS.items())]
+    return "\n".join(["| event | meaning |", "|---|---|", *rows]) + "\n"
+
+
+def _renderers(is_terminal: bool) -> list[Processor]:
+    if is_terminal:
+        # The usual formatter prints local variables, and with them secrets.
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
+
+
+def _time(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["timestamp"] = clock.to_rfc3339(clock.now_ms())
+    return event
+
+
+def _name(source: WrappedLogger, _: str, event: EventDict) -> EventDict:
+    record: Any = event.get("_record")
+    event["logger"] = record.name if record is not None else source.name
+    return event
+
+
+def _library_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["message"] = event["event"]
+    event["event"] = "library.message"
+    return event

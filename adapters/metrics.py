@@ -1,0 +1,80 @@
+"""The metrics, all in one place, in a registry of their own. Whoever starts the process makes one `Metrics`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+#: 0.5 ms to 5 s, the vendors' own time limit.
+_ACK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_BATCH_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One line of the metrics' table."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+class Metrics:
+    """Counters, gauges and histograms as attributes; `render` gives them in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        # A `_created` series beside every counter doubles what is stored and says nothing that a restart does not.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self.families: list[Family] = []
+        self._callbacks()
+        self._inbox()
+
+    def _callbacks(self) -> None:
+        self.received = self._counter("tally_callbacks_received_total", "Callbacks signed rightly.", "vendor")
+        self.duplicates = self._counter("tally_callbacks_duplicate_total", "Callbacks that were here before.", "vendor")
+        self.rejections = self._counter("tally_rejections_total", "Callbacks refused.", "vendor", "reason")
+        self.ack_seconds = self._histogram(
+            "tally_ack_seconds", "Time from a callback's arrival to its answer.", _ACK_SECONDS, "vendor"
+        )
+        self.callbacks = self._counter("tally_callbacks_total", "Callbacks decided.", "vendor", "verdict")
+
+    def _inbox(self) -> None:
+        self.unapplied = self._gauge("tally_unapplied_callbacks", "Callbacks recorded and not decided yet.")
+        self.oldest_unapplied_seconds = self._gauge(
+            "tally_oldest_unapplied_seconds", "Age of the oldest callback not decided yet; 0 if there is none."
+        )
+        self.batch_rows = self._histogram("tally_inbox_batch_rows", "Inbox rows per transaction.", _BATCH_ROWS)
+        self.moves = self._counter("tally_moves_total", "Tasks that came to a state.", "vendor", "kind", "state")
+        self.deadlines_passed = self._counter("tally_deadlines_passed_total", "Deadlines that passed.", "kind")
+        self.overdue_deadlines = self._gauge("tally_overdue_deadlines", "Deadlines due and not dealt with yet.")
+
+    def render(self) -> tuple[bytes, str]:
+        """The body and the content type of an answer to `/metrics`."""
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        self._list(name, "counter", labels, meaning)
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        self._list(name, "gauge", labels, meaning)
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        self._list(name, "histogram", labels, meaning)
+        return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+
+    def _list(self, name: str, kind: str, labels: tuple[str, ...], meaning: str) -> None:
+        self.families.append(Family(name=name, type=kind, labels=labels, meaning=meaning))
+
+
+def metrics_table() -> str:
+    """Name, type, labels and meaning of every metric as a Markdown table."""
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for family in Metrics().families:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append(f"| `{family.name}` | {family.type} | {labels} | {family.meaning} |")
+    return "\n".join(rows) + "\n"

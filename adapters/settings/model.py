@@ -1,0 +1,184 @@
+"""What can be set. Meanings, defaults and limits stand here once; loader and README table are driven by them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.settings.values import (
+    Role,
+    Secret,
+    anything,
+    is_cidr,
+    is_database,
+    is_endpoint,
+    is_loopback,
+    is_queue,
+)
+
+
+def _says(meaning: str, *, right: str, ok: Callable[[Any], object] = bool, least: int = 0) -> Mapping[str, Any]:
+    """A field's metadata: its meaning, what would be right ("must be ..."), and whether a value (of a list: an item) is so.
+
+    least: the fewest items of a list. Fields that may hold a password are kept out of the repr.
+    """
+    return {"meaning": meaning, "right": right, "ok": ok, "least": least}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where the door and the desk listen."""
+
+    host: str = field(
+        default="127.0.0.1",
+        metadata=_says(
+            "The address to listen on; with any but a loopback address there must be `[[tokens]]`.",
+            right="a host name or an IP address",
+        ),
+    )
+    port: int = field(
+        default=8080,
+        metadata=_says(
+            "The TCP port to listen on; 0 takes a free one.",
+            right="a whole number from 0 to 65535",
+            ok=lambda port: 0 <= port <= 65535,
+        ),
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where the ledger is."""
+
+    url: str = field(
+        default="sqlite:///var/tally.db",
+        repr=False,
+        metadata=_says(
+            "The ledger: `sqlite:///PATH` (a relative path counts from the working directory) or `postgresql://...`.",
+            right="sqlite:///PATH of a file, or postgresql://USER:PASSWORD@HOST/NAME",
+            ok=is_database,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """How processes wake each other."""
+
+    url: str = field(
+        default="",
+        repr=False,
+        metadata=_says(
+            "Where wake-up hints go: empty for this process only, or `redis://`, `rediss://`, `unix://`.",
+            right="empty, or a redis://, rediss:// or unix:// url",
+            ok=is_queue,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """Whom webhooks may reach."""
+
+    allow: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            "Networks (CIDR) that webhooks may reach besides public addresses.",
+            right="a list of networks such as 10.0.0.0/8 or fd00::/8, host bits zero",
+            ok=is_cidr,
+        ),
+    )
+    allow_http: bool = field(
+        default=False,
+        metadata=_says(
+            "Whether webhooks may go to plain http targets; for development.",
+            right="true or false",
+            ok=anything,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who signs API calls."""
+
+    name: str = field(metadata=_says("The name by which apps refer to it; unique.", right="a name, in quotes"))
+    vendor: str = field(metadata=_says("The vendor.", right="a vendor's name, in quotes"))
+    access_key_id: str = field(repr=False, metadata=_says("The API key's id.", right="the id of an API key, in quotes, not empty"))
+    secret_access_key: Secret = field(
+        metadata=_says("The API key's secret.", right="the secret of an API key, in quotes, not empty")
+    )
+    endpoint: str = field(
+        default="",
+        metadata=_says(
+            "The API's base url; empty: the vendor's usual one.",
+            right="an https:// (or http://) url with a host, or empty",
+            ok=is_endpoint,
+        ),
+    )
+    region: str = field(
+        default="", metadata=_says("The API's region; empty: the vendor's usual one.", right="a region, in quotes", ok=anything)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Whose callbacks are believed."""
+
+    vendor: str = field(metadata=_says("The vendor.", right="a vendor's name, in quotes"))
+    app_id: str = field(
+        metadata=_says("The app's id at the vendor; unique per vendor.", right="the app's id, in quotes, not empty")
+    )
+    account: str | None = field(
+        default=None,
+        metadata=_says(
+            "The account that signs calls for this app; without one its tasks are only observed.",
+            right="the name of one of the [[accounts]]",
+        ),
+    )
+    callback_secrets: tuple[Secret, ...] = field(
+        metadata=_says(
+            "The live callback secrets; any of them verifies, so that one can be replaced without a gap.",
+            right="a list of at least one secret, none of them empty",
+            least=1,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Who may use the desk."""
+
+    name: str = field(metadata=_says("Whose token it is, as in audit lines; unique.", right="a name, in quotes"))
+    role: Role = field(metadata=_says("What it may do.", right="one of viewer, operator, admin", ok=anything))
+    token: Secret = field(
+        metadata=_says(
+            "The bearer token; unique. `tally token` makes one.",
+            right="at least 16 printable ASCII characters without spaces",
+            ok=lambda token: re.fullmatch(r"[!-~]{16,}", token.reveal()),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set; `load` makes it. Equal to the defaults when made without arguments."""
+
+    server: Server = Server()
+    database: Database = Database()
+    queue: Queue = Queue()
+    outbound: Outbound = Outbound()
+    accounts: tuple[Account, ...] = ()
+    apps: tuple[App, ...] = ()
+    tokens: tuple[Token, ...] = ()
+
+    def secrets_of(self, vendor: str) -> Callable[[str], Sequence[str] | None]:
+        """A function that gives, for the id of one of the vendor's apps, its live callback secrets; None if unknown."""
+        secrets = {
+            app.app_id: tuple(secret.reveal() for secret in app.callback_secrets) for app in self.apps if app.vendor == vendor
+        }
+        return secrets.get

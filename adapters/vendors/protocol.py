@@ -1,0 +1,100 @@
+"""What every vendor's dialect can do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from statemachine.facts import Fact, Rules, TaskKey
+from statemachine.states import Kind, Verdict
+
+
+class Rejection(StrEnum):
+    """Why the door refused a callback; the label of the metric and the word in `/v1/rejections`."""
+
+    #: 400: not of the vendor's documented shape.
+    MALFORMED = "malformed"
+    #: 401: no live secret of the app gives this signature.
+    BAD_SIGNATURE = "bad_signature"
+    #: 403: no such app is configured.
+    UNKNOWN_APP = "unknown_app"
+    #: 413: over 1 MiB.
+    TOO_LARGE = "too_large"
+
+
+STATUS_OF = {
+    Rejection.MALFORMED: 400,
+    Rejection.BAD_SIGNATURE: 401,
+    Rejection.UNKNOWN_APP: 403,
+    Rejection.TOO_LARGE: 413,
+}
+
+
+class CallbackRejected(Exception):
+    """The callback is not believed. Carries the reason, a sentence for people and, where it was told, the app's id."""
+
+    def __init__(self, reason: Rejection, detail: str, *, app_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.app_id = app_id
+
+    @property
+    def status(self) -> int:
+        return STATUS_OF[self.reason]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A callback that was signed rightly: what must be known to record it once."""
+
+    app_id: str
+    #: The vendor's name or number of the event, as text; empty where the callback names none.
+    event_type: str
+    #: Equal for deliveries of the same callback, different for different ones: 64 hex digits.
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a recorded callback says. With `key` and `fact` it concerns a task; else `verdict` and `reason` say why it does not."""
+
+    #: ms since the epoch; the vendor's time if believed, else that of receipt.
+    event_at: int
+    key: TaskKey | None = None
+    fact: Fact | None = None
+    #: IGNORED or UNKNOWN where there is no fact.
+    verdict: Verdict | None = None
+    #: One stable word for it: `no_task_id`, `room_event`, `unknown_event_type`, `unreadable`, ...
+    reason: str | None = None
+
+
+#: The live callback secrets of an app, or None where no such app is configured.
+SecretsOf = Callable[[str], Sequence[str] | None]
+
+
+class Dialect(Protocol):
+    #: The vendor's name in settings, paths and tasks.
+    name: str
+
+    def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
+        """The envelope of a callback whose signature holds.
+
+        headers: names in lower case. Raises CallbackRejected, and nothing else, whatever the bytes.
+        """
+        ...
+
+    def read(self, app_id: str, body: bytes, *, received_at: int, source: str, dedupe_key: str) -> Reading:
+        """What a verified callback says. Never raises: what cannot be read is `unknown`.
+
+        received_at: ms since the epoch, of the first delivery. source, dedupe_key: become the fact's `source` and `key`.
+        """
+        ...
+
+    def rules(self, kind: Kind, params: Mapping[str, Any]) -> Rules:
+        """The rules for tasks of this kind, started with these parameters (empty where they are not known)."""
+        ...
+
+    def family_of(self, kind: Kind) -> str:
+        """The `TaskKey.family` under which events of tasks of this kind come."""
+        ...

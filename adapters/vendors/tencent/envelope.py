@@ -1,0 +1,75 @@
+"""The envelope of a callback and its signature (documents 39558 and 54912).
+
+The `SdkAppId` header names the app, the `Sign` header signs the raw body. A JSON object that is signed is accepted whatever it
+holds; what it says is the reader's question.
+"""
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
+from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, digest_of, json_object
+
+_APP_ID = re.compile(r"[0-9]{1,20}")
+# A byte order mark and JSON's white space.
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+
+
+def verified(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
+    """The envelope of a callback that one of its app's secrets signed."""
+    app_id = headers.get("sdkappid", "").strip()
+    if not _APP_ID.fullmatch(app_id):
+        raise CallbackRejected(Rejection.MALFORMED, "the header SdkAppId must be there and be the app's number")
+    secrets = secrets_of(app_id)
+    if secrets is None:
+        raise CallbackRejected(Rejection.UNKNOWN_APP, f"no tencent app {app_id} is configured", app_id=app_id)
+    if not _signed(headers.get("sign", ""), body, secrets):
+        detail = "the header Sign must be the HMAC-SHA256 of the raw body, in base64, that a callback secret of this app gives"
+        raise CallbackRejected(Rejection.BAD_SIGNATURE, detail, app_id=app_id)
+    callback = _callback(body, app_id)
+    event_type = as_integer(callback.get("EventType"))
+    return Envelope(
+        app_id=app_id,
+        event_type="" if event_type is None else str(event_type),
+        dedupe_key=_dedupe_key(callback, body),
+    )
+
+
+def _signed(sign: str, body: bytes, secrets: Sequence[str]) -> bool:
+    """Whether any secret gives the signature; all are tried, so that the time taken does not tell which did."""
+    given = as_bytes(sign.strip())
+    digests = [base64.b64encode(hmac.digest(as_bytes(secret), body, "sha256")) for secret in secrets]
+    matches = [hmac.compare_digest(digest, given) for digest in digests]
+    return any(matches)
+
+
+def _callback(body: bytes, app_id: str) -> dict[str, Any]:
+    """The body's fields; none where it is nested too deep to be read, which is no reason to lose it."""
+    try:
+        return json_object(body)
+    except TooDeepError:
+        if body.lstrip(_BEFORE_JSON).startswith(b"{"):
+            return {}
+        raise CallbackRejected(Rejection.MALFORMED, "the body must be a JSON object", app_id=app_id) from None
+    except NotAnObjectError as error:
+        detail = f"the body must be a JSON object: {error}"
+        raise CallbackRejected(Rejection.MALFORMED, detail, app_id=app_id) from None
+
+
+def _dedupe_key(callback: Mapping[str, Any], body: bytes) -> str:
+    """Deliveries carry no id, and CallbackTs may differ between deliveries of one event: what stays is what happened."""
+    if callback.get("EventInfo") is None:
+        return digest_of(body)
+    try:
+        parts = [_canonical(callback.get(name)) for name in ("EventGroupId", "EventType", "EventInfo")]
+    except RecursionError:
+        return digest_of(body)
+    return digest_of(*parts)
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

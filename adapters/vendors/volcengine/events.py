@@ -1,0 +1,231 @@
+"""What each event says about a task (document 75125; the choices are those of mapping.md)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from adapters.vendors.readings import REFUSED, STARTED_WITH_MEDIA, Says, captured, ended, row
+from adapters.vendors.volcengine.files import record_files
+from adapters.vendors.wire import Fields, UnreadableError
+from statemachine.facts import Delivery, FactKind, Output
+from statemachine.states import FileState, Kind, OutputState, Reason, State
+
+_S = 1000
+
+#: Events that concern no task, and what they are about.
+NO_TASK: Mapping[str, str] = {
+    "RoomCreate": "room_event",
+    "RoomDestroy": "room_event",
+    "UserJoinRoom": "user_event",
+    "UserLeaveRoom": "user_event",
+    "InvisibleUserJoinRoom": "user_event",
+    "InvisibleUserLeaveRoom": "user_event",
+    "RoleChangeInvisible2Visible": "user_event",
+    "RoleChangeVisible2Invisible": "user_event",
+    "UserAudioStreamStart": "stream_event",
+    "UserAudioStreamStop": "stream_event",
+    "UserVideoStreamStart": "stream_event",
+    "UserVideoStreamStop": "stream_event",
+    "UserScreenAudioStreamStart": "stream_event",
+    "UserScreenAudioStreamStop": "stream_event",
+    "UserScreenVideoStreamStart": "stream_event",
+    "UserScreenVideoStreamStop": "stream_event",
+    "SegmentRealTimeData": "slicing_event",
+    "SnapshotRealTimeData": "snapshot_event",
+    "PushPublicStream": "public_stream_event",
+    "MusicRemoved": "music_event",
+    "WbTranscodeProgressChanged": "whiteboard_event",
+    "WbTranscodeFinished": "whiteboard_event",
+    # The page recording of before Webcast; its tasks cannot be started any more.
+    "WebRecordResult": "web_record_event",
+    "VoiceChat": "ai_event",
+}
+
+
+def _transcode_started(data: Fields) -> Says:
+    accepted: Says = {"kind": FactKind.START, "opens": True, "output": _output(data, OutputState.CONNECTING)}
+    return row({0: accepted, 1: REFUSED}, data.needed("Code"))
+
+
+def _transcode_stopped(data: Fields) -> Says:
+    stopped = ended(State.STOPPED, Reason.UNSTATED, rank=3, stop_wins=True)
+    stopped["output"] = _output(data, OutputState.ENDED)
+    return row({0: stopped, 1: {"kind": FactKind.STOP_FAILED}}, data.needed("Code"))
+
+
+def _transcode_updated(data: Fields) -> Says:
+    return row({0: _new_url(data), 1: {"kind": FactKind.NOTE}}, data.needed("Code"))
+
+
+def _transcode_state(data: Fields) -> Says:
+    task_state = data.needed("TaskState")
+    return {**_OF_TASK_STATE.get(task_state, _undocumented)(data), "started_at": data.moment("StartTime")}
+
+
+def _undocumented(data: Fields) -> Says:
+    raise UnreadableError("TaskState is not 1, 2, 3 or 4")
+
+
+def _pushing(data: Fields) -> Says:
+    return {"kind": FactKind.MEDIA, "output": _output(data, OutputState.RUNNING)}
+
+
+def _reconnecting(data: Fields) -> Says:
+    return {"kind": FactKind.INTERRUPTED, "output": _output(data, OutputState.RECOVERING)}
+
+
+def _not_pushing(data: Fields) -> Says:
+    """Not yet, or not any more: FinishTime tells."""
+    finished = data.needed("FinishTime") if data.raw.get("FinishTime") is not None else 0
+    if finished > 0:
+        return _push_ended(data)
+    return {"kind": FactKind.NO_MEDIA, "idle": True, "output": _output(data, OutputState.CONNECTING)}
+
+
+def _push_ended(data: Fields) -> Says:
+    code = data.needed("Code")
+    if code == 0:
+        says = ended(State.STOPPED, Reason.UNSTATED, rank=4, stop_wins=True)
+    else:
+        says = ended(State.FAILED, Reason.BAD_SOURCE if code == 2 else Reason.VENDOR_ERROR, rank=1)
+    output = _output(data, OutputState.FAILED if code else OutputState.ENDED)
+    return {**says, "output": output, "ended_at": data.moment("FinishTime")}
+
+
+def _url_switched(data: Fields) -> Says:
+    # ErrorMessage holds the old and the new url with their keys, which not everybody who sees messages may see.
+    return {**_new_url(data), "message": None}
+
+
+def _new_url(data: Fields) -> Says:
+    told = data.text("PushURL") is not None
+    return {"kind": FactKind.NOTE, "output": _output(data, OutputState.RUNNING) if told else None}
+
+
+def _output(data: Fields, state: OutputState) -> Output:
+    return Output(url=data.text("PushURL"), state=state)
+
+
+_OF_TASK_STATE: Mapping[int, Callable[[Fields], Says]] = {
+    1: _not_pushing,
+    2: _reconnecting,
+    3: _pushing,
+    4: _url_switched,
+}
+
+_RELAY: Mapping[int, Says] = {
+    1: {"kind": FactKind.START, "opens": True, "idle": True},
+    2: {"kind": FactKind.CONNECTING, "opens": True},
+    3: {"kind": FactKind.MEDIA, "opens": True},
+}
+_RELAY_ENDS: Mapping[int | None, Says] = {
+    1: ended(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME, rank=1),
+    2: ended(State.STOPPED, Reason.STOP_REQUESTED, rank=1),
+    3: ended(State.COMPLETED, Reason.SOURCE_FINISHED, rank=1),
+    4: ended(State.FAILED, Reason.VENDOR_ERROR, rank=1),
+    5: ended(State.FAILED, Reason.BAD_SOURCE, rank=1),
+    6: ended(State.FAILED, Reason.UNSUPPORTED_CODEC, rank=1),
+    7: ended(State.FAILED, Reason.TOKEN_ERROR, rank=1),
+    8: ended(State.FAILED, Reason.NO_PERMISSION, rank=1),
+    9: ended(State.STOPPED, Reason.REMOVED_FROM_ROOM, rank=1),
+}
+# The end after 72 h is told, but no Reason is documented for it.
+_RELAY_ENDED = ended(State.STOPPED, Reason.UNSTATED, rank=4, life_wins=True)
+
+
+def _relay_state(data: Fields) -> Says:
+    status = data.needed("Status")
+    about = {"robot": data.text("UserId"), "scheduled_at": data.planned("StartTimeStamp", unit_ms=_S)}
+    if status == 4:
+        end = _RELAY_ENDS.get(data.integer("Reason"), _RELAY_ENDED)
+        return {**end, **about, "code": data.message("Reason")}
+    return {**row(_RELAY, status), **about}
+
+
+def _record_started(data: Fields) -> Says:
+    return row({0: STARTED_WITH_MEDIA, 1: REFUSED}, data.needed("Code"))
+
+
+def _record_stopped(data: Fields) -> Says:
+    failed = ended(State.FAILED, Reason.VENDOR_ERROR)
+    return row({0: _capture_ended(data), 1: failed}, data.needed("Code"))
+
+
+def _capture_ended(data: Fields) -> Says:
+    listed = data.raw.get("RecordFileList")
+    if listed is not None and not isinstance(listed, list):
+        raise UnreadableError("RecordFileList is not a list")
+    if not listed:
+        return {**captured(State.COMPLETED, Reason.NO_FILES), "delivery": Delivery.OVER}
+    return {**captured(State.COMPLETED, Reason.FILES_UNKNOWN), "files": record_files(data)}
+
+
+_UPLOAD: Says = {"kind": FactKind.UPLOAD}
+_UPLOAD_DONE: Mapping[int, Says] = {
+    0: {**_UPLOAD, "delivery": Delivery.WITH_CAPTURE, "file_state": FileState.DELIVERED},
+    1: _UPLOAD,
+}
+
+
+def _upload_done(data: Fields) -> Says:
+    return row(_UPLOAD_DONE, data.needed("Code"))
+
+
+def _upload(data: Fields) -> Says:
+    return _UPLOAD
+
+
+def _upload_progress(data: Fields) -> Says:
+    return {**_UPLOAD, "progress": data.integer("Progress")}
+
+
+def _upload_backed_up(data: Fields) -> Says:
+    return {**_UPLOAD, "file_state": FileState.BACKED_UP}
+
+
+def _sync_upload_started(data: Fields) -> Says:
+    return {**_UPLOAD, "files": record_files(data)}
+
+
+def _note(data: Fields) -> Says:
+    return {"kind": FactKind.NOTE}
+
+
+_WEBCAST: Mapping[int, Says] = {
+    1: STARTED_WITH_MEDIA,
+    2: ended(State.COMPLETED, Reason.SOURCE_FINISHED),
+    3: ended(State.FAILED, Reason.VENDOR_ERROR),
+    4: {"kind": FactKind.NOTE},
+    5: {"kind": FactKind.INTERRUPTED},
+}
+
+
+def _webcast(data: Fields) -> Says:
+    return {**row(_WEBCAST, data.needed("Status")), "code": data.code("Reason")}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    kind: Kind
+    says: Callable[[Fields], Says]
+    #: Only Webcast may come without a room.
+    in_room: bool = True
+
+
+TASK_EVENTS: Mapping[str, TaskEvent] = {
+    "TranscodeStarted": TaskEvent(Kind.PUSH, _transcode_started),
+    "TranscodeStopped": TaskEvent(Kind.PUSH, _transcode_stopped),
+    "TranscodeUpdated": TaskEvent(Kind.PUSH, _transcode_updated),
+    "TranscodeStateChanged": TaskEvent(Kind.PUSH, _transcode_state),
+    "RelayStreamStateChanged": TaskEvent(Kind.INGEST, _relay_state),
+    "RecordStarted": TaskEvent(Kind.RECORD, _record_started),
+    "RecordStopped": TaskEvent(Kind.RECORD, _record_stopped),
+    "RecordUploadStarted": TaskEvent(Kind.RECORD, _upload),
+    "RecordUploadProcessing": TaskEvent(Kind.RECORD, _upload_progress),
+    "RecordUploadDone": TaskEvent(Kind.RECORD, _upload_done),
+    "RecordUploadBackuped": TaskEvent(Kind.RECORD, _upload_backed_up),
+    "RecordSyncUploadStarted": TaskEvent(Kind.RECORD, _sync_upload_started),
+    "RecordSyncUploadFailed": TaskEvent(Kind.RECORD, _upload),
+    "RecordAudioStreamStateChanged": TaskEvent(Kind.RECORD, _note),
+    "RecordVideoStreamStateChanged": TaskEvent(Kind.RECORD, _note),
+    "Webcast": TaskEvent(Kind.PAGE, _webcast, in_room=False),
+}

@@ -1,0 +1,27 @@
+"""What the desk needs to answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.ledger import Ledger
+from adapters.metrics import Metrics
+from adapters.settings import Settings
+from adapters.tokens import Tokens
+from callbacks.desk.sums import Sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Made once by whoever starts the process. `clock`: ms since the epoch."""
+
+    ledger: Ledger
+    settings: Settings
+    tokens: Tokens
+    metrics: Metrics
+    clock: Callable[[], int]
+    #: Wakes the workers after something was put into the inbox; must not wait, and be safe to call from any thread.
+    ring: Callable[[], None]
+    #: How many callbacks lie in the spool.
+    spool_rows: Callable[[], int]
+    #: What `/metrics` has already added up from the ledger.
+    sums: Sums = field(default_factory=Sums)

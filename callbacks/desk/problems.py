@@ -1,0 +1,139 @@
+"""What can go wrong for who asks, as RFC 9457 problems. The class says whose fault it is, its docstring is the title."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from adapters.ledger import LedgerUnavailableError
+from adapters.logs import logger
+from callbacks.desk.answers import answer
+
+log = logger(__name__)
+
+_TYPE = "urn:tallylight:problem:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """What is wrong with one parameter or member, and what would be right."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """The request cannot be answered."""
+
+    status: ClassVar[int]
+    name: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or "").removesuffix(".")
+
+
+class Malformed(Problem):
+    """The body is not what it should be."""
+
+    status, name = 400, "malformed"
+
+
+class Unauthenticated(Problem):
+    """Who asks is not known."""
+
+    status, name = 401, "unauthenticated"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="tallylight"'}
+
+
+class Forbidden(Problem):
+    """This token may not do that."""
+
+    status, name = 403, "forbidden"
+
+
+class NotFound(Problem):
+    """There is no such thing."""
+
+    status, name = 404, "not_found"
+
+
+class Invalid(Problem):
+    """The input is not valid."""
+
+    status, name = 422, "invalid"
+
+
+class NotReady(Problem):
+    """The service cannot serve yet."""
+
+    status, name = 503, "not_ready"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class Unavailable(Problem):
+    """The ledger cannot be reached."""
+
+    status, name = 503, "ledger_unavailable"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class Failed(Problem):
+    """The service failed."""
+
+    status, name = 500, "internal"
+
+
+def exception_handlers() -> dict[Any, ExceptionHandler]:
+    """For Starlette: whatever goes wrong is told as a problem, also what the framework itself refuses."""
+    return {Problem: _told, HTTPException: _refused, LedgerUnavailableError: _unavailable, Exception: _failed}
+
+
+def problem_response(
+    status: int, name: str, title: str, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    content: dict[str, Any] = {"type": f"{_TYPE}{name}", "title": title, "status": status, "detail": detail}
+    if errors:
+        content["errors"] = [{"field": error.field, "message": error.message} for error in errors]
+    return answer(content, status=status, headers=headers, media_type="application/problem+json")
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem_response(error.status, error.name, error.title(), error.detail, errors=error.errors, headers=error.headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such path, no such method, too large."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    if status < 400:
+        return Response(status_code=status, headers=error.headers)
+    detail = {
+        404: "there is nothing at this path; /docs lists what there is",
+        405: f"this path does not take {request.method}",
+        413: "the body is too large",
+    }.get(status, error.detail)
+    return problem_response(status, status.name.lower(), status.phrase, detail, headers=error.headers)
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    log.warning("desk.unavailable", path=request.url.path, error=str(error))
+    return await _told(request, Unavailable("the ledger cannot be read or written now; ask again"))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A bug of ours: the log has it, the answer shows nothing of it."""
+    log.error("desk.failed", method=request.method, path=request.url.path, exc_info=error)
+    return await _told(request, Failed("this is a bug, and it is logged as desk.failed"))

@@ -1,0 +1,123 @@
+"""Asks for callbacks to be read and decided once again: one, or all that a filter selects.
+
+The desk only puts the wish into the inbox; a worker does it. What is selected is what is there when it is asked.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.ledger import callbacks, inbox
+from adapters.ledger.callbacks import CallbackFilter
+from adapters.logs import logger
+from callbacks.desk import parameters
+from callbacks.desk.access import Caller
+from callbacks.desk.answers import answer
+from callbacks.desk.callbacks import FILTERS, find
+from callbacks.desk.desk import Desk
+from callbacks.desk.parameters import Given
+from callbacks.desk.problems import FieldError, Invalid, Malformed
+
+#: Bytes of a body that is read.
+MAX_BODY = 64 * 1024
+#: Wishes per transaction: the door must not wait for a long one.
+_BATCH = 300
+_READ = 10_000
+
+_DRY_RUN = parameters.flag("dry_run", "Only say how many.")
+
+log = logger(__name__)
+
+
+async def replay_one(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    callback = await run_in_threadpool(find, desk, request.path_params["id"])
+    queued = await run_in_threadpool(_queue, desk, [callback.id])
+    log.info("callback.replay_asked", by=caller.name, matched=1, callback_id=callback.id)
+    return answer({"matched": 1, "queued": queued}, status=202, headers={"Location": f"/v1/callbacks/{callback.id}"})
+
+
+async def replay_many(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    wanted, dry_run = _asked(await request.body())
+    if dry_run:
+        return answer({"matched": await run_in_threadpool(_count, desk, wanted), "dry_run": True})
+    ids = await run_in_threadpool(_select, desk, wanted)
+    queued = await run_in_threadpool(_queue, desk, ids)
+    log.info("callback.replay_asked", by=caller.name, matched=len(ids))
+    return answer({"matched": len(ids), "queued": queued}, status=202)
+
+
+def _count(desk: Desk, wanted: CallbackFilter) -> int:
+    with desk.ledger.read() as connection:
+        return callbacks.count(connection, wanted)
+
+
+def _select(desk: Desk, wanted: CallbackFilter) -> list[int]:
+    with desk.ledger.read() as connection:
+        return list(_ids(connection, wanted))
+
+
+def _ids(connection: Connection, wanted: CallbackFilter) -> Iterator[int]:
+    after = 0
+    while found := callbacks.ids_after(connection, wanted, after=after, limit=_READ):
+        yield from found
+        after = found[-1]
+
+
+def _queue(desk: Desk, ids: Sequence[int]) -> int:
+    """Puts a wish for each into the inbox; how many were not there yet."""
+    now = desk.clock()
+    queued = 0
+    for begin in range(0, len(ids), _BATCH):
+        with desk.ledger.write() as connection:
+            for each in ids[begin : begin + _BATCH]:
+                queued += inbox.post(connection, inbox.REPLAY, (str(each), str(now)), {"callback_id": each}, now)
+        desk.ring()
+    return queued
+
+
+def _asked(body: bytes) -> tuple[CallbackFilter, bool]:
+    """(what is to be replayed, whether only to count). Raises Malformed or Invalid."""
+    values, errors = parameters.read_all((*FILTERS, _DRY_RUN), _given(_document(body), bad := []))
+    errors = [*bad, *errors]
+    dry_run = bool(values.pop("dry_run"))
+    if not errors and not any(values.values()):
+        errors = [FieldError(field="filter", message="must name at least one filter, or received_after or received_before")]
+    if errors:
+        raise Invalid("this does not say rightly what to replay", errors)
+    return CallbackFilter(**values), dry_run
+
+
+def _document(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("the body must be JSON, in UTF-8") from error
+    if not isinstance(document, dict):
+        raise Malformed('the body must be a JSON object, as in {"filter": {"verdict": "unknown"}, "dry_run": true}')
+    return document
+
+
+def _given(document: Mapping[str, Any], errors: list[FieldError]) -> Iterator[Given]:
+    """The members as parameters; those of `filter` stand at the top level as well. null: not given."""
+    inner = document.get("filter") or {}
+    if not isinstance(inner, dict):
+        errors.append(FieldError(field="filter", message="must be an object"))
+        inner = {}
+    outer = {name: value for name, value in document.items() if name != "filter"}
+    members = [(name, name, value) for name, value in outer.items()]
+    members += [(name, f"filter.{name}", value) for name, value in inner.items()]
+    for name, field, value in members:
+        if isinstance(value, bool) and field == _DRY_RUN.name:
+            yield Given(name=name, field=field, value=str(value).lower())
+        elif isinstance(value, str) and name != _DRY_RUN.name:
+            yield Given(name=name, field=field, value=value)
+        elif value is not None:
+            message = "must be true or false, at the top level" if name == _DRY_RUN.name else "must be text"
+            errors.append(FieldError(field=field, message=message))

@@ -1,0 +1,77 @@
+"""How the service itself does: refusals, numbers, health."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.ledger import LedgerUnavailableError, rejections, stats
+from adapters.ledger.rejections import Refused
+from adapters.ledger.stats import Stats
+from adapters.ledger.upgrade import SchemaError, require_current
+from callbacks.desk import cursors, parameters, rendering, sums
+from callbacks.desk.access import Caller
+from callbacks.desk.answers import NO_STORE, answer
+from callbacks.desk.desk import Desk
+from callbacks.desk.paging import page_of
+from callbacks.desk.problems import NotReady
+
+REJECTION_PARAMS = parameters.paging(int)
+
+
+async def list_rejections(desk: Desk, request: Request, caller: Caller) -> Response:
+    values = parameters.from_query(REJECTION_PARAMS, request)
+    limit, cursor = values["limit"], values["cursor"]
+
+    def read() -> list[tuple[int, Refused]]:
+        with desk.ledger.read() as connection:
+            return rejections.newest(connection, before=cursor[0] if cursor else None, limit=limit + 1)
+
+    found = await run_in_threadpool(read)
+    return answer(
+        page_of(
+            found,
+            limit,
+            shown=lambda item: rendering.rejection(item[1], keys=caller.sees_keys),
+            cursor=lambda item: cursors.encode(item[0]),
+        )
+    )
+
+
+async def show_stats(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+
+    def read() -> Stats:
+        with desk.ledger.read() as connection:
+            return stats.read(connection, desk.clock())
+
+    return answer(rendering.stats(await run_in_threadpool(read), spool_rows=desk.spool_rows()))
+
+
+async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response:
+    """Answers when the ledger is away too: then above all somebody looks."""
+
+    def render() -> tuple[bytes, str]:
+        try:
+            with desk.ledger.read() as connection:
+                desk.sums.update(desk.metrics, connection, desk.clock())
+        except LedgerUnavailableError:
+            sums.unknown(desk.metrics)
+        return desk.metrics.render()
+
+    body, content_type = await run_in_threadpool(render)
+    return Response(body, headers={**NO_STORE, "Content-Type": content_type})
+
+
+async def show_health(desk: Desk, request: Request) -> Response:
+    """The process answers; says nothing of the ledger, for a restart does not mend that."""
+    return answer({"status": "ok"})
+
+
+async def show_readiness(desk: Desk, request: Request) -> Response:
+    try:
+        await run_in_threadpool(require_current, desk.ledger)
+    except SchemaError as error:
+        raise NotReady(str(error)) from error
+    except LedgerUnavailableError as error:
+        raise NotReady("the ledger cannot be read") from error
+    return answer({"status": "ready"})

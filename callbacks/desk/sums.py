@@ -1,0 +1,44 @@
+"""Brings the ledger's sums into the process's metrics: workers may be other processes, but one scrape should tell of all."""
+
+import threading
+from math import nan
+
+from prometheus_client import Counter
+from sqlalchemy import Connection
+
+from adapters.ledger import stats
+from adapters.metrics import Metrics
+
+
+class Sums:
+    """Remembers how much of each sum a counter already has: counters can only grow."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, ...], int] = {}
+
+    def update(self, metrics: Metrics, connection: Connection, now: int) -> None:
+        """now: ms."""
+        read = stats.read(connection, now)
+        metrics.unapplied.set(read.unapplied_callbacks)
+        metrics.oldest_unapplied_seconds.set(read.oldest_unapplied_s or 0)
+        metrics.overdue_deadlines.set(read.overdue_deadlines)
+        for verdict, total in stats.by_verdict(connection).items():
+            self._grow("verdict", metrics.callbacks, verdict, total)
+        for move, total in stats.moves(connection).items():
+            self._grow("move", metrics.moves, move, total)
+        for kind, total in stats.deadlines_passed(connection).items():
+            self._grow("passed", metrics.deadlines_passed, (kind,), total)
+
+    def _grow(self, name: str, counter: Counter, labels: tuple[str, ...], total: int) -> None:
+        with self._lock:
+            more = total - self._seen.get((name, *labels), 0)
+            if more > 0:
+                counter.labels(*labels).inc(more)
+                self._seen[(name, *labels)] = total
+
+
+def unknown(metrics: Metrics) -> None:
+    """The ledger cannot be read: a number of before would lie."""
+    for gauge in (metrics.unapplied, metrics.oldest_unapplied_seconds, metrics.overdue_deadlines):
+        gauge.set(nan)

@@ -1,0 +1,95 @@
+"""Tasks and their timelines."""
+
+import re
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.ledger import search, timeline
+from adapters.ledger.search import TaskFilter
+from adapters.settings.loading import vendor_names
+from callbacks.desk import cursors, parameters, rendering
+from callbacks.desk.access import Caller
+from callbacks.desk.answers import NO_STORE, answer
+from callbacks.desk.desk import Desk
+from callbacks.desk.paging import page_of
+from callbacks.desk.problems import NotFound
+from statemachine.states import Anomaly, Kind, Origin, Reason, State
+from statemachine.tasks import Task
+
+_ID = re.compile(r"[0-9A-Z]{26}")
+
+LIST_PARAMS = (
+    parameters.word("vendor", vendor_names(), "Tasks at this vendor."),
+    parameters.word("kind", Kind, "Tasks of this kind."),
+    parameters.word("state", State, "Tasks in this state; repeat it for any of several.", repeatable=True),
+    parameters.text("app_id", "Tasks of this app."),
+    parameters.text("room_id", "Tasks of this room."),
+    parameters.text("vendor_task_id", "Tasks that the vendor calls this."),
+    parameters.word("reason", Reason, "Tasks that are in their state for this reason."),
+    parameters.word("origin", Origin, "Tasks that we started (`managed`), or that we only heard of (`observed`)."),
+    parameters.word("anomaly", Anomaly, "Tasks with this mark."),
+    parameters.flag("live", "Only tasks that have not ended (true), or only ended ones (false)."),
+    parameters.moment("created_after", "Tasks that we know since this time or later."),
+    parameters.moment("created_before", "Tasks that we know since before this time."),
+    parameters.text("q", "Tasks of which any id is this, or begins with it."),
+    *parameters.paging(str),
+)
+#: A timeline's cursor names the first item of the next page: (the line's position, the item's number in it).
+TIMELINE_PARAMS = parameters.paging(int, int)
+
+
+async def list_tasks(desk: Desk, request: Request, caller: Caller) -> Response:
+    values = parameters.from_query(LIST_PARAMS, request)
+    limit, cursor, states = values.pop("limit"), values.pop("cursor"), values.pop("state")
+    wanted = TaskFilter(states=states, **values)
+
+    def read() -> list[Task]:
+        with desk.ledger.read() as connection:
+            return search.page(connection, wanted, before=cursor[0] if cursor else None, limit=limit + 1)
+
+    found = await run_in_threadpool(read)
+    return answer(
+        page_of(
+            found,
+            limit,
+            shown=lambda task: rendering.task(task, keys=caller.sees_keys),
+            cursor=lambda task: cursors.encode(task.id),
+        )
+    )
+
+
+async def show_task(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    task = await run_in_threadpool(_find, desk, request.path_params["id"])
+    if task.merged_into is not None:
+        return Response(status_code=308, headers={**NO_STORE, "Location": f"/v1/tasks/{task.merged_into}"})
+    return answer(rendering.task(task, keys=caller.sees_keys))
+
+
+async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Response:
+    """Of a merged task too: what happened to it until it was merged."""
+    values = parameters.from_query(TIMELINE_PARAMS, request)
+    limit = values["limit"]
+    line, number = values["cursor"] or (0, 0)
+
+    def read() -> list[rendering.Entry]:
+        task = _find(desk, request.path_params["id"])
+        with desk.ledger.read() as connection:
+            # Each line has at least one entry, and the first one may have been shown in part.
+            lines = timeline.page(connection, task.id, after=line - 1, limit=limit + 1)
+        return [entry for entry in rendering.entries(lines) if entry.place >= (line, number)]
+
+    found = await run_in_threadpool(read)
+    items = [rendering.entry(entry, keys=caller.sees_keys) for entry in found[:limit]]
+    return answer({"items": items, "next_cursor": cursors.encode(*found[limit].place) if len(found) > limit else None})
+
+
+def _find(desk: Desk, task_id: str) -> Task:
+    if _ID.fullmatch(task_id):
+        with desk.ledger.read() as connection:
+            task = search.find(connection, task_id)
+        if task is not None:
+            return task
+    raise NotFound("there is no task with this id")

@@ -1,0 +1,63 @@
+"""A task's story as text, for people in a terminal."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from adapters.clock import to_rfc3339
+from adapters.ledger import Connection, search, timeline
+from statemachine.tasks import Task
+
+#: Lines of the timeline that are read.
+_LINES = 10_000
+
+
+def find(connection: Connection, name: str, limit: int = 5) -> list[Task]:
+    """The tasks that a person may mean: by our id, or by any id of the vendor, whole or its beginning; newest first."""
+    task = search.find(connection, name)
+    return [task] if task else search.page(connection, search.TaskFilter(q=name), before=None, limit=limit)
+
+
+def story(connection: Connection, task: Task) -> str:
+    return "\n".join([*_head(task), "", *_body(connection, task)]) + "\n"
+
+
+def _head(task: Task) -> Iterator[str]:
+    view = task.view
+    why = f" ({view.reason.value}{', inferred' if view.inferred else ''})" if view.reason else ""
+    yield f"{task.kind.value} {task.id} at {task.key.vendor}: {view.state.value}{why}"
+    yield f"  app {task.key.app_id}, room {task.key.room_id or view.room_id or '?'}, task {task.key.vendor_task_id}, run {task.run}"
+    if task.anomalies:
+        yield f"  anomalies: {', '.join(a.value for a in task.anomalies)}"
+    times = (("accepted", view.accepted_at), ("running", view.running_at), ("ended", view.ended_at))
+    yield "  " + ", ".join(f"{word} {to_rfc3339(at)}" for word, at in times if at is not None)
+    yield from (f"  output {output.url}: {output.state.value}" for output in view.outputs)
+    yield from (f"  file {file.name or file.file_id}: {file.state.value}" for file in view.files)
+    yield from (f"  waits for {kind.value} at {to_rfc3339(at)}" for kind, at in task.deadlines.items())
+
+
+def _body(connection: Connection, task: Task) -> Iterator[str]:
+    for _, line in timeline.page(connection, task.id, after=0, limit=_LINES):
+        for entry in line.entries:
+            yield f"{to_rfc3339(line.at)}  {_sentence(entry)}"
+
+
+def _sentence(entry: Mapping[str, Any]) -> str:
+    match entry["kind"]:
+        case "callback" | "replay":
+            said = f"callback {entry['callback_id']} of {to_rfc3339(entry['event_at'])} says {entry.get('says', 'nothing')}"
+            return f"{said}: {entry['verdict']}{_told(entry)}"
+        case "move":
+            why = f" ({entry['reason']})" if "reason" in entry else ""
+            how = "".join(f", {word}" for word in ("inferred", "corrects") if entry.get(word))
+            return f"moves {entry['from'] or 'new'} -> {entry['to']}{why}{how}"
+        case "deadline_armed":
+            return f"{entry['deadline']} armed for {to_rfc3339(entry['due_at'])}"
+        case "deadline_passed":
+            return f"{entry['deadline']} passed"
+        case _:
+            return " ".join(str(value) for value in entry.values())
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    told = [f"{word} {entry[word]}" for word in ("code", "message") if word in entry]
+    return f" ({', '.join(told)})" if told else ""

@@ -1,0 +1,284 @@
+"""What one pass over the facts of a run gathers: how it lives, its outputs and files, and when."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, File, Output, Rules
+from statemachine.runs import Run
+from statemachine.states import FileState, OutputState, Reason, State
+
+#: Our clock may be ahead of the vendor's by this much, ms, where "did we ask before it ended?" is decided.
+_SKEW_MS = 5_000
+
+T = TypeVar("T")
+
+
+class Course:
+    """What one pass over the facts of a run gathers."""
+
+    def __init__(self, run: Run, rules: Rules) -> None:
+        self.run = run
+        self.rules = rules
+        facts = run.facts
+        captures = [fact for fact in facts if fact.kind is FactKind.CAPTURE_END]
+        #: The capture's end that speaks, by rank, then the earliest.
+        self.capture = min(captures, key=by_rank, default=None)
+        self.captured_at = min((fact.at for fact in captures), default=None)
+        self.stop_asked = next((fact for fact in facts if fact.kind is FactKind.STOP_ASKED), None)
+        self.stop_accepted_at = min((f.at for f in facts if f.kind is FactKind.STOP_ACCEPTED), default=None)
+        self.stop_failed_at = max((f.at for f in facts if f.kind is FactKind.STOP_FAILED), default=None)
+        self.upload_heard = any(fact.kind is FactKind.UPLOAD for fact in facts)
+        self.scheduled_at = first_of(fact.scheduled_at for fact in facts)
+        self.told_at = min((fact.at for fact in facts if _tells_an_end(fact)), default=None)
+        self.live: State | None = None
+        self.running_at: int | None = None
+        self.idle_since: int | None = None
+        self.interrupted_since: int | None = None
+        self.inferred: Fact | None = None
+        self.revoked: Fact | None = None
+        self.revoked_at: int | None = None
+        #: Signs of life after a told end; none of a run that a newer one followed, to which they may belong.
+        self.zombie_since: int | None = None
+        self.zombie_at: int | None = None
+        self._outputs: dict[str, OutputState] = {}
+        self._from_failed: set[str] = set()
+        self._outputs_ended_at = 0
+        self._only_output: Output | None = None
+        for fact in facts:
+            self._take(fact)
+        self.accepted_at = min((fact.at for fact in facts if _accepts(fact)), default=None)
+        self.files = _files(facts)
+
+    def _take(self, fact: Fact) -> None:
+        if fact.kind is FactKind.INFERRED:
+            self.inferred = fact
+        elif fact.shows_life and self._told_before(fact):
+            self._note_zombie(fact)
+            return
+        elif fact.shows_life:
+            self._take_life(fact)
+        if fact.output is not None:
+            self._take_output(fact, fact.output)
+
+    def _note_zombie(self, fact: Fact) -> None:
+        if not self.run.has_successor:
+            self.zombie_since = self.zombie_since or fact.at
+            self.zombie_at = fact.at
+
+    def _told_before(self, fact: Fact) -> bool:
+        """An end that the vendor told stands before this; outputs that all ended after an accepted stop tell one."""
+        if self.told_at is not None:
+            return fact.at > self.told_at
+        return (
+            self.all_outputs_ended()
+            and self.stop_accepted_at is not None
+            and self.stop_accepted_at <= self._outputs_ended_at + _SKEW_MS
+        )
+
+    def _take_life(self, fact: Fact) -> None:
+        if self.inferred is not None and not self.run.has_successor:
+            self.revoked, self.revoked_at, self.inferred = self.inferred, fact.at, None
+        self._move(fact)
+
+    def _move(self, fact: Fact) -> None:
+        if fact.kind is FactKind.OUTPUT:
+            return
+        moved = self._moved_to(fact)
+        if fact.idle:
+            self.idle_since = self.idle_since or fact.at
+        elif fact.kind is not FactKind.START or fact.media:
+            self.idle_since = None
+        reconnects = moved is State.INTERRUPTED and not fact.idle
+        self.interrupted_since = (self.interrupted_since or fact.at) if reconnects else None
+        self.live = moved
+
+    def _moved_to(self, fact: Fact) -> State:
+        if fact.kind is FactKind.MEDIA or fact.media:
+            self.running_at = self.running_at or fact.at
+            return State.RUNNING
+        if fact.kind is FactKind.INTERRUPTED:
+            return State.INTERRUPTED
+        if fact.kind is FactKind.START and not fact.idle:
+            return self.live or State.ACCEPTED
+        return State.ACCEPTED if self.running_at is None else State.INTERRUPTED
+
+    def _take_output(self, fact: Fact, output: Output) -> None:
+        if fact.kind is not FactKind.OUTPUT:
+            known = self._only_output
+            url = output.url or (known.url if known else None)
+            # A remark that names another url does not say that media flows there.
+            state = output.state
+            if fact.kind is FactKind.NOTE:
+                state = known.state if known else OutputState.CONNECTING
+            self._only_output = Output(url=url, state=state)
+            return
+        url = output.url or ""
+        before = self._outputs.get(url)
+        if output.state is OutputState.FAILED or (before is OutputState.FAILED and output.state is OutputState.ENDED):
+            self._from_failed.add(url)
+        else:
+            self._from_failed.discard(url)
+        self._outputs[url] = output.state
+        self._outputs_ended_at = fact.at
+        if output.state is OutputState.RUNNING:
+            self.running_at = self.running_at or fact.at
+        self._note_interruption(fact)
+
+    def _note_interruption(self, fact: Fact) -> None:
+        interrupted = self._by_outputs() is State.INTERRUPTED
+        self.interrupted_since = (self.interrupted_since or fact.at) if interrupted else None
+
+    # How it stands while nothing ended it.
+
+    def standing(self) -> tuple[State, Reason | None, bool]:
+        return self._living(), None, False
+
+    def _living(self) -> State:
+        if self.capture is not None:
+            return State.FINISHING
+        if self.stop_asked is not None:
+            return State.STOPPING
+        if self._outputs:
+            return self._by_outputs()
+        if self.live is not None:
+            return self.live
+        facts = self.run.facts
+        if any(fact.kind is FactKind.ACCEPTED for fact in facts):
+            return State.RUNNING if any(fact.recording for fact in facts) else State.ACCEPTED
+        if all(fact.kind is FactKind.INTENT for fact in facts):
+            return State.REQUESTED
+        return self._by_files()
+
+    def _by_files(self) -> State:
+        files = [fact for fact in self.run.facts if fact.kind in DELIVERIES]
+        if not files:
+            return State.ACCEPTED
+        return State.RUNNING if all(fact.recording for fact in files) else State.FINISHING
+
+    def _by_outputs(self) -> State:
+        states = set(self._outputs.values())
+        if OutputState.RUNNING in states:
+            return State.RUNNING
+        if OutputState.CONNECTING in states and self.running_at is None:
+            return State.ACCEPTED
+        return State.INTERRUPTED
+
+    def all_outputs_ended(self) -> bool:
+        return bool(self._outputs) and set(self._outputs.values()) == {OutputState.ENDED}
+
+    def all_outputs_failed(self) -> bool:
+        return self._from_failed == set(self._outputs)
+
+    def outputs(self) -> tuple[Output, ...]:
+        if self._only_output is not None and self._only_output.url is not None:
+            return (self._only_output,)
+        return tuple(Output(url=url, state=state) for url, state in sorted(self._outputs.items()))
+
+    def final_outputs(self) -> tuple[Output, ...]:
+        """Of a vendor with one output per task: when the task ended, so did its output."""
+        kept = (OutputState.FAILED, OutputState.ENDED)
+        return tuple(o if o.state in kept else replace(o, state=OutputState.ENDED) for o in self.outputs())
+
+    def started_at(self) -> int | None:
+        accepted = next((fact.at for fact in self.run.facts if fact.kind is FactKind.ACCEPTED), None)
+        if accepted is not None:
+            return max(accepted, self.scheduled_at or 0)
+        if self.scheduled_at is not None:
+            return self.scheduled_at
+        signs = [fact.at for fact in self.run.facts if fact.shows_life]
+        if self.run.created_at is not None:
+            signs.append(self.run.created_at)
+        return min(signs, default=None)
+
+    def newest_telling(self) -> Fact | None:
+        """The newest sign that moved the state, where it carries a code or a text."""
+        moving = [f for f in self.run.facts if f.shows_life or f.kind in (FactKind.CAPTURE_END, FactKind.STOP_FAILED)]
+        newest = self.capture or (moving[-1] if moving else None)
+        if newest is None:
+            return next((f for f in reversed(self.run.facts) if f.code is not None or f.message is not None), None)
+        return newest
+
+    # Ends.
+
+    def asked_before(self, at: int) -> bool:
+        return self.stop_asked is not None and self.stop_asked.at <= at + _SKEW_MS
+
+    def outlived(self, at: int) -> bool:
+        start = self.started_at()
+        if self.rules.life_s is None or start is None:
+            return False
+        return at - start >= (self.rules.life_s - self.rules.life_margin_s) * 1000
+
+    def delivered_by(self) -> Fact | None:
+        """The first fact with which delivery was over."""
+        over = [fact for fact in self.run.facts if self._is_over(fact)]
+        if not over:
+            return None
+        first = over[0]
+        capture_known_later = first.delivery is Delivery.WITH_CAPTURE and self.capture and self.capture.at > first.at
+        return self.capture if capture_known_later else first
+
+    def _is_over(self, fact: Fact) -> bool:
+        match fact.delivery:
+            case Delivery.OVER:
+                return True
+            case Delivery.WITH_CAPTURE:
+                return self.captured_at is not None
+            case Delivery.SINCE_CAPTURE:
+                return self.captured_at is not None and fact.at >= self.captured_at
+        return False
+
+    def concluded(self) -> Fact | None:
+        """The inferred end that stands: a capture's end that was not known then takes it back."""
+        if self.inferred is None:
+            return None
+        unknown_then = self.capture is not None and self.capture.received_at > self.inferred.received_at
+        return None if unknown_then else self.inferred
+
+    def finishing_since(self) -> int:
+        if self.captured_at is not None:
+            return self.captured_at
+        return min(fact.at for fact in self.run.facts if fact.kind in DELIVERIES)
+
+    def fallback(self) -> tuple[State, Reason]:
+        if self.capture is not None and self.capture.outcome is not None:
+            return self.capture.outcome.state, self.capture.outcome.reason
+        return State.COMPLETED, Reason.FILES_UNKNOWN
+
+
+def _tells_an_end(fact: Fact) -> bool:
+    return fact.kind in (FactKind.END, FactKind.CAPTURE_END) or fact.delivery is Delivery.OVER
+
+
+def _accepts(fact: Fact) -> bool:
+    return fact.shows_life or fact.kind is FactKind.ACCEPTED
+
+
+def first_of(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _files(facts: Sequence[Fact]) -> tuple[File, ...]:
+    """All files of a run, in the order in which they were first told; what is told later overwrites."""
+    files: dict[str, File] = {}
+    for fact in facts:
+        for file in fact.files:
+            known = files.get(file.identity)
+            files[file.identity] = file if known is None else _merged(known, file)
+        if fact.file_state is not None:
+            files = {name: _restated(file, fact.file_state) for name, file in files.items()}
+    return tuple(files.values())
+
+
+def _merged(known: File, news: File) -> File:
+    told = {name: value for name in File.__slots__ if (value := getattr(news, name)) is not None}
+    return replace(known, **told)
+
+
+def _restated(file: File, state: FileState) -> File:
+    return file if file.state is FileState.FAILED else replace(file, state=state)
+
+
+def by_rank(fact: Fact) -> tuple[int, tuple[int, int, str]]:
+    return (fact.outcome.rank if fact.outcome else 9, fact.order)

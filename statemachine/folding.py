@@ -1,0 +1,207 @@
+"""Folds a lineage anew and says what changed in each of its tasks."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from statemachine.compaction import compacted
+from statemachine.deadlines import Due, armed, due
+from statemachine.differences import anomalies_of, deadline_entries, move_entries, visible
+from statemachine.events import Change, Decision, Effect, Inspect, Passed, Touch
+from statemachine.facts import Fact, FactKind, Rules
+from statemachine.fold import View, fold, kind_of
+from statemachine.moves import Move, known, move
+from statemachine.runs import Run, cut
+from statemachine.states import FINAL, Anomaly, Kind, Origin, Reason, State, Verdict
+from statemachine.tasks import Lineage, Task, task_id
+
+#: The rules for tasks of a kind, started with these parameters.
+RulesOf = Callable[[Kind, Mapping[str, Any]], Rules]
+
+
+class Folding:
+    """A lineage before, and how it is folded after."""
+
+    def __init__(self, lineage: Lineage, now: int, rules_of: RulesOf, kind: Kind | None) -> None:
+        self.lineage = lineage
+        self.now = now
+        self.rules = rules_of
+        self._kind = kind
+
+    def due_item(self, task: Task, event: Passed) -> Due | None:
+        """The armed deadline that this passing means; None if it is armed for later, or not at all."""
+        for item in due(task.view, self.rules(task.kind, task.params), task.passed):
+            if item.kind is event.kind and item.at <= self.now:
+                return item
+        return None
+
+    def over(self, facts: Iterable[Fact], *, newest: Fact | None = None, touch: Touch | None = None) -> "Folded":
+        kept = tuple(sorted(facts, key=lambda fact: fact.order))
+        kind = kind_of(kept, self._kind)
+        runs = cut(kept, self.rules(kind, {}))
+        owners, merged = match(runs, self.lineage.tasks)
+        changes = []
+        for number, run in enumerate(runs, 1):
+            before = owners.get(id(run))
+            changes.append(self._change(run, number, kind, before, newest, touch))
+        changes += [self._merge(task, into, changes, runs) for task, into in merged]
+        anchors = {change.after.anchor for change in changes}
+        return Folded(self, compacted(kept, runs, anchors), runs, changes)
+
+    def _change(self, run: Run, number: int, kind: Kind, before: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
+        task = before or self._new(run, number, kind, newest)
+        rules = self.rules(kind, task.params)
+        view = fold(run, rules)
+        mine = touch if touch is not None and touch.task_id == task.id else None
+        passed = mine.passed if mine is not None and mine.passed is not None else task.passed
+        anomalies, raised, marks = anomalies_of(task, view, mine)
+        after = replace(
+            task,
+            run=number,
+            kind=kind,
+            view=view,
+            anomalies=anomalies,
+            raised=raised,
+            passed=passed,
+            deadlines=armed(task, view, rules, passed, self.now),
+        )
+        moved = self._moved(before, after, run)
+        entries = (*(mine.entries if mine else ()), *marks, *deadline_entries(before, after), *move_entries(moved, after))
+        return Change(before=before, after=self._versioned(before, after), move=moved, entries=entries)
+
+    def _new(self, run: Run, number: int, kind: Kind, newest: Fact | None) -> Task:
+        mine = newest is not None and any(fact.key == newest.key for fact in run.facts)
+        anchor = newest.key if mine and newest is not None else run.facts[0].key
+        managed = any(fact.kind is FactKind.INTENT for fact in run.facts)
+        return Task(
+            id=task_id(self.lineage.key, anchor, self.now),
+            key=self.lineage.key,
+            run=number,
+            kind=kind,
+            origin=Origin.MANAGED if managed else Origin.OBSERVED,
+            anchor=anchor,
+            view=View(state=State.REQUESTED, evidence_at=0, heard_at=0),
+            created_at=self.now,
+            updated_at=self.now,
+        )
+
+    def _moved(self, before: Task | None, after: Task, run: Run) -> Move | None:
+        if before is None:
+            return move(None, after.view.state)
+        if before.view.state is after.view.state and before.view.reason is after.view.reason:
+            return None
+        if before.view.state is after.view.state:
+            return Move(before=before.view.state, after=after.view.state, corrects=True)
+        was, now = before.view.state, after.view.state
+        return move(was, now, corrects=was in FINAL or (not known(was, now) and self._recut(before, run)))
+
+    def _recut(self, before: Task, run: Run) -> bool:
+        """Whether facts that were known left the task's run: the runs are cut elsewhere than was thought."""
+        then = cut(self.lineage.facts, self.rules(before.kind, {}))
+        keys = {fact.key for fact in run.facts}
+        held = next((old for old in then if any(fact.key == before.anchor for fact in old.facts)), None)
+        return held is None or any(fact.key not in keys for fact in held.facts)
+
+    def _versioned(self, before: Task | None, after: Task) -> Task:
+        if before is None or not visible(before, after):
+            return after
+        return replace(after, version=before.version + 1, updated_at=self.now)
+
+    def _merge(self, task: Task, into: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
+        winner = changes[next(i for i, run in enumerate(runs) if run is into)].after
+        after = replace(task, merged_into=winner.id, deadlines={}, version=task.version + 1, updated_at=self.now)
+        return Change(before=task, after=after, entries=({"kind": "merged", "into": winner.id},))
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A lineage after."""
+
+    folding: Folding
+    facts: tuple[Fact, ...]
+    runs: Sequence[Run]
+    changes: Sequence[Change]
+
+    def _of(self, fact: Fact) -> tuple[Run, Change]:
+        index = next(i for i, run in enumerate(self.runs) if any(f.key == fact.key for f in run.facts))
+        return self.runs[index], self.changes[index]
+
+    def task_of(self, fact: Fact) -> Task:
+        return self._of(fact)[1].after
+
+    def verdict(self, fact: Fact) -> tuple[Verdict, str | None]:
+        """What a callback with this fact did."""
+        run, change = self._of(fact)
+        before, view = change.before, change.after.view
+        if fact.shows_life and view.zombie_since is not None and fact.at >= view.zombie_since:
+            return Verdict.ANOMALY, Anomaly.ZOMBIE.value
+        if fact.kind is FactKind.STOP_FAILED and view.ended_at is None:
+            return Verdict.ANOMALY, Anomaly.STOP_FAILED.value
+        if fact.kind is FactKind.NOTE or before is None or _told(before.view) != _told(view):
+            return Verdict.APPLIED, None
+        superseded = view.ended_at is not None or any(f.order > fact.order for f in run.facts if f.from_vendor)
+        return (Verdict.STALE if superseded else Verdict.APPLIED), None
+
+    def decision(
+        self, verdict: Verdict, reason: str | None = None, task: str | None = None, effects: tuple[Effect, ...] = ()
+    ) -> Decision:
+        tasks = tuple(change.after for change in self.changes if change.after.merged_into is None)
+        return Decision(
+            lineage=replace(self.folding.lineage, facts=self.facts, tasks=tasks),
+            changes=tuple(change for change in self.changes if change.before != change.after or change.entries),
+            effects=(*effects, *self._questions()),
+            verdict=verdict,
+            reason=reason,
+            task_id=task,
+        )
+
+    def _questions(self) -> tuple[Effect, ...]:
+        """A zombie, and an end of which the vendor did not say why, are inspected once."""
+        asked = []
+        for change in self.changes:
+            rules = self.folding.rules(change.after.kind, change.after.params)
+            if rules.askable and (_new_zombie(change) or _newly_unstated(change)):
+                asked.append(Inspect(task_id=change.after.id))
+        return tuple(asked)
+
+
+def _new_zombie(change: Change) -> bool:
+    before = change.before.view.zombie_at if change.before else None
+    return change.after.view.zombie_at is not None and change.after.view.zombie_at != before
+
+
+def _newly_unstated(change: Change) -> bool:
+    view = change.after.view
+    return view.reason is Reason.UNSTATED and not view.inferred and change.move is not None
+
+
+def _told(view: View) -> View:
+    """The view without what only counts receipts and evidence."""
+    return replace(view, evidence_at=0, heard_at=0)
+
+
+def match(runs: Sequence[Run], tasks: Sequence[Task]) -> tuple[dict[int, Task], list[tuple[Task, Run]]]:
+    """run -> the task that tells its story; and the tasks whose run turned out to be another task's.
+
+    A task stays with the run that holds the fact that made it. Of two that meet in one run the managed one stays, else the older.
+    """
+    holder = {fact.key: run for run in runs for fact in run.facts}
+    owners: dict[int, Task] = {}
+    merged: list[tuple[Task, Run]] = []
+    orphans: list[Task] = []
+    for task in sorted(tasks, key=lambda task: (task.origin is not Origin.MANAGED, task.id)):
+        run = holder.get(task.anchor)
+        if run is None:
+            orphans.append(task)
+        elif id(run) in owners:
+            merged.append((task, run))
+        else:
+            owners[id(run)] = task
+    free = [run for run in runs if id(run) not in owners]
+    for task in sorted(orphans, key=lambda task: task.run):  # a replay took away the fact that had made it
+        if free:
+            run = free.pop(0)
+            owners[id(run)] = replace(task, anchor=run.facts[0].key)
+        else:
+            merged.append((task, runs[-1]))
+    return owners, merged

@@ -1,0 +1,134 @@
+"""The table of moves between states, total over what the fold can say.
+
+Facts are folded into a state; the table says which change of state that may be. A folded move that it does not know is a bug.
+Ordinary moves go forward in a task's life. Corrections leave a final state, or follow from runs that were found to be cut
+elsewhere: they are marked, so that downstream can tell "it ended" from "it had not ended".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from transitions import Machine, MachineError
+
+from statemachine.states import FINAL, LIVE, State
+
+#: Where a task is before anything is known of it.
+NEW = "new"
+
+_ENDS = {
+    "stop": State.STOPPED,
+    "complete": State.COMPLETED,
+    "fail": State.FAILED,
+    "expire": State.EXPIRED,
+    "idle_out": State.IDLE_TIMEOUT,
+    "lose": State.LOST,
+}
+
+#: trigger -> (sources, destination, what happened).
+ORDINARY: dict[str, tuple[tuple[str, ...], State, str]] = {
+    "request": ((NEW,), State.REQUESTED, "we mean to start it"),
+    "accept": (
+        (NEW, State.REQUESTED, State.INTERRUPTED, State.FINISHING),
+        State.ACCEPTED,
+        "the vendor accepted it, no media yet",
+    ),
+    "run": (
+        (NEW, State.REQUESTED, State.ACCEPTED, State.INTERRUPTED, State.FINISHING),
+        State.RUNNING,
+        "media flows",
+    ),
+    "interrupt": (
+        (NEW, State.REQUESTED, State.ACCEPTED, State.RUNNING, State.FINISHING),
+        State.INTERRUPTED,
+        "it reconnects, or has no media",
+    ),
+    "ask_stop": (
+        (NEW, State.REQUESTED, State.ACCEPTED, State.RUNNING, State.INTERRUPTED, State.FINISHING),
+        State.STOPPING,
+        "a stop was asked for",
+    ),
+    "finish": (
+        (NEW, State.REQUESTED, State.ACCEPTED, State.RUNNING, State.INTERRUPTED, State.STOPPING),
+        State.FINISHING,
+        "capturing ended, files are awaited",
+    ),
+    **{trigger: ((NEW, *sorted(LIVE)), state, state.value) for trigger, state in _ENDS.items()},
+}
+
+#: The states that a correction can lead to, by trigger; its sources are all states.
+CORRECTIONS: dict[str, State] = {f"correct_to_{state.value}": state for state in State}
+
+
+def _machine() -> Machine:
+    states = [NEW, *(state.value for state in State)]
+    table = [
+        {"trigger": trigger, "source": [str(s) for s in sources], "dest": dest.value}
+        for trigger, (sources, dest, _) in ORDINARY.items()
+    ]
+    table += [
+        {"trigger": trigger, "source": [s for s in states[1:] if s != dest], "dest": dest.value}
+        for trigger, dest in CORRECTIONS.items()
+    ]
+    return Machine(model=None, states=states, transitions=table, initial=NEW, auto_transitions=False, send_event=False)
+
+
+#: One for the whole program: a Machine per task would leak, one per event costs ten times a move.
+MACHINE = _machine()
+_ORDINARY_TO = {dest: trigger for trigger, (_, dest, _) in ORDINARY.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A change of state. `before` None: the task is new."""
+
+    before: State | None
+    after: State
+    #: It leaves a final state, or runs were found to be cut elsewhere.
+    corrects: bool
+
+
+class UnknownMoveError(Exception):
+    """The fold said a change of state that the table does not know."""
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What the machine moves: thrown away after each move, so that nothing is registered and nothing leaks."""
+
+    state: str
+
+
+def known(before: State | None, after: State) -> bool:
+    """Whether the table has an ordinary move between these two."""
+    return (before.value if before else NEW) in MACHINE.events[_ORDINARY_TO[after]].transitions
+
+
+def move(before: State | None, after: State, *, corrects: bool = False) -> Move:
+    """The move between two folded states, checked against the table.
+
+    corrects: a final state is left, or runs were found to be cut elsewhere. Raises UnknownMoveError.
+    """
+    trigger = f"correct_to_{after.value}" if corrects else _ORDINARY_TO[after]
+    piece = _Piece(before.value if before else NEW)
+    try:
+        MACHINE.events[trigger].trigger(piece)
+    except MachineError as error:
+        raise UnknownMoveError(f"{piece.state} -> {after.value}") from error
+    return Move(before=before, after=after, corrects=corrects)
+
+
+def diagram() -> str:
+    """The ordinary moves as a Mermaid state diagram, drawn from the machine's own table."""
+    lines = ["stateDiagram-v2"]
+    for trigger, sources, dest in _rows():
+        lines += [f"    {'[*]' if source == NEW else source} --> {dest}: {trigger}" for source in sources]
+    lines += [f"    {state.value} --> [*]" for state in State if state in FINAL]
+    return "\n".join(lines) + "\n"
+
+
+def _rows() -> Iterable[tuple[str, list[str], str]]:
+    for trigger, (_, dest, _) in ORDINARY.items():
+        sources = [t.source for ts in MACHINE.events[trigger].transitions.values() for t in ts]
+        if dest in FINAL:
+            sources = [s for s in sources if s != NEW]
+        yield trigger, sources, dest.value

@@ -1,0 +1,74 @@
+"""Tasks, and the lineage of tasks that share a vendor's key."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from statemachine.facts import Fact, TaskKey
+from statemachine.fold import View
+from statemachine.states import Anomaly, Deadline, Kind, Origin
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """When a deadline last passed. Times in ms."""
+
+    #: What it counted from: it is armed again once that changes.
+    base: int
+    at: int
+    #: How often it passed for this base.
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One run of a stream task, as it is known. Times in ms since the epoch."""
+
+    id: str
+    key: TaskKey
+    #: 1 for the oldest known run of the key.
+    run: int
+    kind: Kind
+    origin: Origin
+    #: The fact that made it: the task stays with the run that holds this fact.
+    anchor: str
+    view: View
+    anomalies: tuple[Anomaly, ...] = ()
+    deadlines: Mapping[Deadline, int] = field(default_factory=dict)
+    #: The newest sign that raised an anomaly, so that a cleared one is raised again only by news.
+    raised: Mapping[Anomaly, int] = field(default_factory=dict)
+    passed: Mapping[Deadline, Pass] = field(default_factory=dict)
+    #: The vendor's action name and parameters of its start call (managed tasks).
+    action: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 0
+    created_at: int
+    updated_at: int
+    version: int = 1
+    #: The task that tells this one's story since both were found to be one.
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """All that is known under one key: the set of facts, and a task for each run that they make."""
+
+    key: TaskKey
+    facts: tuple[Fact, ...] = ()
+    #: In the order of their runs; merged ones apart.
+    tasks: tuple[Task, ...] = ()
+
+
+def task_id(key: TaskKey, anchor: str, at: int) -> str:
+    """A new task's id: 26 characters that sort by time, the same each time it is asked for.
+
+    Ten characters of `at` (ms), sixteen of a hash over key and anchor, in Crockford's base 32 (the form of a ULID).
+    """
+    text = "\x00".join((key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family, anchor))
+    digest = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:10])
+    number = (at << 80) | digest
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))

@@ -1,0 +1,280 @@
+"""The command line: puts the rooms together.
+
+Each subcommand reads the settings, opens what it needs, and closes it again; nothing is opened by importing a module.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+from sqlalchemy import make_url
+
+from adapters import tokens
+from adapters.clock import now_ms, parse_rfc3339
+from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
+from adapters.ledger.locks import AlreadyServedError, ServingLock
+from adapters.ledger.upgrade import SchemaError, require_current, upgrade
+from adapters.logs import configure, logger
+from adapters.metrics import Metrics
+from adapters.queue import Bell, open_broker, open_hints
+from adapters.settings import Settings, SettingsError, load
+from adapters.vendors import DIALECTS
+from callbacks.app import Ears, make_app
+from callbacks.story import find, story
+from statemachine.states import Verdict
+from workers.hands import Hands
+
+#: For a bad configuration, and for wrong usage.
+BAD_USAGE = 2
+
+log = logger("tally")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; its exit status. 2: the configuration or the usage is bad, 1: it did not work."""
+    options = parser().parse_args(argv)
+    if options.command is token:
+        return token()
+    configure()
+    try:
+        settings = _settings(options)
+    except SettingsError as error:
+        print(f"tally: the configuration is not good\n{error}", file=sys.stderr)
+        return BAD_USAGE
+    try:
+        command: Callable[[argparse.Namespace, Settings], int] = options.command
+        return command(options, settings)
+    except (SchemaError, AlreadyServedError, LedgerUnavailableError) as error:
+        print(f"tally: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="tally", description="Follows the stream tasks that RTC clouds run for you.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _serving(commands, "up", up, "web and workers in one process; migrates first. The embedded default: SQLite, no other server")
+    _serving(commands, "web", web, "the door and the desk alone; the workers run as `tally work`")
+    _add(commands, "work", work, "the workers alone")
+    db = _add(commands, "db", db_upgrade, "the ledger's schema")
+    db.add_argument("what", choices=["upgrade"], help="upgrade: run the migrations that are missing, under a lock")
+    _add(commands, "check", check, "is this configuration good? Prints what it says, without secrets")
+    explain_ = _add(commands, "explain", explain, "a task's story as text")
+    explain_.add_argument("task", metavar="TASK", help="its id, or any id of the vendor, whole or its beginning")
+    _replay_options(_add(commands, "replay", replay, "read and decide recorded callbacks again"))
+    _add(commands, "token", token, "make a new random token for [[tokens]]")
+    return top
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace, Settings], int],
+    about: str,
+) -> argparse.ArgumentParser:
+    added = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    added.add_argument("--config", type=Path, metavar="FILE", help="default: TALLY_CONFIG, else ./tally.toml if it is there")
+    added.set_defaults(command=command, host=None, port=None)
+    return added
+
+
+def _serving(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace, Settings], int],
+    about: str,
+) -> None:
+    added = _add(commands, name, command, about)
+    added.add_argument("--host", help="overrides server.host")
+    added.add_argument("--port", help="overrides server.port; 0 takes a free one")
+
+
+def _replay_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--callback", type=int, metavar="ID", help="this one only")
+    options.add_argument("--vendor", choices=sorted(DIALECTS))
+    options.add_argument("--verdict", choices=[verdict.value for verdict in Verdict])
+    options.add_argument("--event-type")
+    options.add_argument("--after", type=parse_rfc3339, metavar="TIME", help="received at or after this, RFC 3339")
+    options.add_argument("--before", type=parse_rfc3339, metavar="TIME", help="received before this, RFC 3339")
+    options.add_argument("--dry-run", action="store_true", help="only say how many")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    flags = {f"server.{name}": str(value) for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    return load(options.config, os.environ, flags=flags)
+
+
+def up(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = Ledger(settings.database.url)
+    _upgrade(ledger)
+    return _serve(ledger, settings, roles=("web", "work"))
+
+
+def web(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = Ledger(settings.database.url)
+    require_current(ledger)
+    return _serve(ledger, settings, roles=("web",))
+
+
+def work(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = Ledger(settings.database.url)
+    require_current(ledger)
+    lock = ServingLock(ledger.url, "work")
+    lock.acquire()
+    broker = open_broker(settings.queue.url)
+    hands = Hands(ledger, broker, open_hints(settings.queue.url), now_ms)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    hands.start()
+    log.info("worker.started")
+    stopped.wait()
+    hands.stop()
+    broker.close()
+    ledger.close()
+    return 0
+
+
+def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int:
+    locks = [ServingLock(ledger.url, role) for role in roles]
+    for lock in locks:
+        lock.acquire()
+    broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
+    hands = Hands(ledger, broker, hints, now_ms) if "work" in roles else None
+    bell = Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)))
+    ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring)
+    server = _Server(_server_config(ears, settings), settings)
+    bell.start()
+    if hands is not None:
+        hands.start()
+    server.run()
+    bell.stop()
+    if hands is not None:
+        hands.stop()
+    broker.close()
+    ledger.close()
+    return 0 if server.started else 1
+
+
+def _server_config(ears: Ears, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(ears),
+        host=settings.server.host,
+        port=settings.server.port,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,  # who asks must be judged by what the connection is, not by what it says
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._open_desk = not settings.tokens
+
+    async def startup(self, sockets: object = None) -> None:
+        await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own type is a list of sockets or None
+        if not self.started:
+            return
+        for listening in self.servers:
+            for address in (s.getsockname() for s in listening.sockets):
+                log.info("server.started", host=address[0], port=address[1])
+        if self._open_desk:
+            log.warning("server.open_desk", hint="anyone on this machine may use the desk; `tally token` makes a token")
+
+
+def db_upgrade(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = Ledger(settings.database.url)
+    _upgrade(ledger)
+    ledger.close()
+    return 0
+
+
+def _upgrade(ledger: Ledger) -> None:
+    before, after = upgrade(ledger)
+    if before != after:
+        log.info("db.upgraded", before=before, after=after)
+
+
+def check(options: argparse.Namespace, settings: Settings) -> int:
+    print(f"server     http://{settings.server.host}:{settings.server.port}")
+    print(f"database   {make_url(settings.database.url).render_as_string(hide_password=True)}")
+    print(f"queue      {'in process' if not settings.queue.url else 'redis'}")
+    for app in settings.apps:
+        account = f"account {app.account}" if app.account else "no account: it is followed, and cannot be asked or stopped"
+        print(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
+    for name in settings.tokens:
+        print(f"token      {name.name}: {name.role.value}")
+    if not settings.apps:
+        print("no [[apps]]: every callback will be refused with 403")
+    if not settings.tokens:
+        print("no [[tokens]]: the desk is open to whoever is on this machine")
+    print("good")
+    return 0
+
+
+def explain(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = Ledger(settings.database.url)
+    require_current(ledger)
+    with ledger.read() as connection:
+        found = find(connection, options.task)
+        if len(found) == 1:
+            print(story(connection, found[0]), end="")
+            return 0
+    for task in found:
+        print(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")
+    print(f"tally: {'which of these?' if found else f'no task is named {options.task}'}", file=sys.stderr)
+    return 1
+
+
+def replay(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = Ledger(settings.database.url)
+    require_current(ledger)
+    wanted = callbacks.CallbackFilter(
+        vendor=options.vendor,
+        verdict=options.verdict,
+        event_type=options.event_type,
+        received_after=options.after,
+        received_before=options.before,
+    )
+    if options.callback is None and wanted == callbacks.CallbackFilter():
+        print("tally: say which: --callback, --verdict, --event-type, --vendor, --after or --before", file=sys.stderr)
+        return BAD_USAGE
+    chosen = _chosen(ledger, options.callback, wanted)
+    if not options.dry_run:
+        _post_replays(ledger, chosen)
+    print(f"{len(chosen)} callback(s){' would be' if options.dry_run else ''} queued to be read again")
+    return 0
+
+
+def _chosen(ledger: Ledger, callback: int | None, wanted: callbacks.CallbackFilter) -> list[int]:
+    with ledger.read() as connection:
+        if callback is not None:
+            return list(inbox.callback_rows(connection, [callback]))
+        return callbacks.ids_after(connection, wanted, after=0, limit=sys.maxsize)
+
+
+def _post_replays(ledger: Ledger, chosen: Sequence[int], at_once: int = 500) -> None:
+    for start in range(0, len(chosen), at_once):
+        now = now_ms()
+        with ledger.write() as connection:
+            for callback in chosen[start : start + at_once]:
+                inbox.post(connection, inbox.REPLAY, (str(callback), str(now)), {"callback_id": callback}, now)
+
+
+def token(*_: object) -> int:
+    """Needs no settings: a configuration without tokens may be the reason why it is called."""
+    print(tokens.generate())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

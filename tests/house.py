@@ -1,0 +1,101 @@
+"""A whole Tallylight in one process for tests: a real ledger, the real door and desk, and workers that work when told to."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from adapters.ledger import Ledger
+from adapters.ledger.upgrade import upgrade
+from adapters.metrics import Metrics
+from adapters.settings import App, Database, Secret, Settings
+from callbacks.app import Ears, make_app
+from workers.applying import Applier
+from workers.sweep import Sweep
+
+SAMPLES = Path(__file__).parent / "samples"
+TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
+VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
+
+
+def settings(url: str) -> Settings:
+    apps = [App(vendor="volcengine", app_id=app, callback_secrets=(Secret(VOLCENGINE_KEY),)) for app in VOLCENGINE_APPS]
+    apps.append(App(vendor="tencent", app_id=TENCENT_APP, callback_secrets=(Secret(TENCENT_KEY),)))
+    return Settings(apps=tuple(apps), database=Database(url=url))
+
+
+class House:
+    """`now`: ms, moved by the test."""
+
+    def __init__(self, folder: Path, now: int) -> None:
+        self.now = now
+        self.settings = settings(f"sqlite:///{folder}/tally.db")
+        self.ledger = Ledger(self.settings.database.url)
+        upgrade(self.ledger)
+        self.rung = 0
+        ears = Ears(ledger=self.ledger, settings=self.settings, metrics=Metrics(), clock=self.clock, ring=self._ring)
+        self.app = make_app(ears)
+        self.applier = Applier(self.ledger, self.clock)
+        self.sweep = Sweep(self.ledger, self.applier, self.clock)
+
+    def clock(self) -> int:
+        return self.now
+
+    def _ring(self) -> None:
+        self.rung += 1
+
+    @contextmanager
+    def open(self) -> Iterator["House"]:
+        with TestClient(self.app, base_url="http://127.0.0.1:8080") as client:
+            self.client = client
+            yield self
+        self.ledger.close()
+
+    def post(self, vendor: str, body: bytes, headers: dict[str, str]) -> int:
+        return self.client.post(f"/callbacks/{vendor}", content=body, headers=headers).status_code
+
+    def hear(self, vendor: str, body: bytes, headers: dict[str, str]) -> None:
+        """Posts a callback and applies it, without letting deadlines pass."""
+        assert self.post(vendor, body, headers) == 200
+        self.applier.apply_waiting()
+
+    def get(self, path: str) -> Any:
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def tasks(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.get("/v1/tasks")["items"]
+        return items
+
+
+def tencent(body: dict[str, Any] | bytes, key: str = TENCENT_KEY, app: str = TENCENT_APP) -> tuple[str, bytes, dict[str, str]]:
+    """A callback as Tencent would sign it: (vendor, body, headers)."""
+    raw = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+    sign = base64.b64encode(hmac.new(key.encode(), raw, hashlib.sha256).digest()).decode()
+    return "tencent", raw, {"Content-Type": "application/json", "SdkAppId": app, "Sign": sign}
+
+
+def volcengine(
+    event_type: str,
+    data: dict[str, Any] | str,
+    event_time: str,
+    event_id: str = "e1",
+    *,
+    app: str = "Your_AppId",
+    key: str = VOLCENGINE_KEY,
+    nonce_name: str = "Nonce",
+) -> tuple[str, bytes, dict[str, str]]:
+    """A callback as Volcengine would sign it: (vendor, body, headers)."""
+    text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
+    values = [event_type, text, event_time, event_id, app, "2020-12-01", "aaBc"]
+    signature = hashlib.sha256("".join(sorted([*values, key], key=lambda v: v.encode())).encode()).hexdigest()
+    names = ["EventType", "EventData", "EventTime", "EventId", "AppId", "Version", nonce_name]
+    body = dict(zip(names, values, strict=True)) | {"Signature": signature}
+    return "volcengine", json.dumps(body).encode(), {"Content-Type": "application/json"}

@@ -1,0 +1,71 @@
+"""The sweep: finds what is due and what waits, without any hint. Alone it suffices; hints only make it sooner."""
+
+import threading
+from collections.abc import Callable
+
+from adapters.ledger import Ledger, LedgerUnavailableError, deadlines, inbox, stats
+from adapters.logs import logger
+from workers.applying import Applier
+
+#: Deadlines taken at once.
+_DUE = 500
+
+log = logger(__name__)
+
+
+class Sweep:
+    """`interval_s`: between two sweeps."""
+
+    def __init__(self, ledger: Ledger, applier: Applier, clock: Callable[[], int], *, interval_s: float = 0.5) -> None:
+        self._ledger = ledger
+        self._applier = applier
+        self._clock = clock
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the sweep that is under way."""
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def once(self) -> None:
+        """Passes what is due, applies what waits. Raises LedgerUnavailableError."""
+        self._applier.apply_waiting()
+        while self._post_due():
+            self._applier.apply_waiting()
+        self._tidy()
+
+    def _post_due(self) -> int:
+        """Puts due deadlines into the inbox; how many. A row too many is harmless: only what is armed passes."""
+        now = self._clock()
+        with self._ledger.read() as connection:
+            due = deadlines.due(connection, now, _DUE)
+        if not due:
+            return 0
+        with self._ledger.write() as connection:
+            for task_id, kind, due_at in due:
+                payload = {"task_id": task_id, "kind": kind, "due_at": due_at}
+                inbox.post(connection, inbox.DEADLINE, (task_id, kind, str(due_at), str(now)), payload, now)
+                log.info("deadline.passed", task_id=task_id, kind=kind, late_s=(now - due_at) / 1000)
+        return len(due)
+
+    def _tidy(self) -> None:
+        now = self._clock()
+        with self._ledger.read() as connection:
+            untidy = stats.untidy(connection, now)
+        if untidy:
+            with self._ledger.write() as connection:
+                stats.tidy(connection, now)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            try:
+                self.once()
+            except LedgerUnavailableError as error:
+                log.error("sweep.failed", error=str(error))
+            except Exception as error:
+                log.error("sweep.failed", exc_info=error)
