@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
-from sqlalchemy import make_url
 
 from adapters import tokens
 from adapters.clock import now_ms, parse_rfc3339
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
+from adapters.ledger.engine import without_password
 from adapters.ledger.locks import AlreadyServedError, ServingLock
 from adapters.ledger.upgrade import SchemaError, require_current, upgrade
 from adapters.logs import configure, logger
@@ -29,6 +29,8 @@ from callbacks.story import find, story
 from statemachine.states import Verdict
 from workers.hands import Hands
 
+#: A subcommand: what was asked and the settings in, the exit status out.
+Command = Callable[[argparse.Namespace, Settings], int]
 #: For a bad configuration, and for wrong usage.
 BAD_USAGE = 2
 
@@ -38,8 +40,9 @@ log = logger("tally")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; its exit status. 2: the configuration or the usage is bad, 1: it did not work."""
     options = parser().parse_args(argv)
-    if options.command is token:
-        return token()
+    command: Command = options.command
+    if command is token:  # a configuration without tokens may be why it is called
+        return token(options, Settings())
     configure()
     try:
         settings = _settings(options)
@@ -47,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tally: the configuration is not good\n{error}", file=sys.stderr)
         return BAD_USAGE
     try:
-        command: Callable[[argparse.Namespace, Settings], int] = options.command
         return command(options, settings)
     except (SchemaError, AlreadyServedError, LedgerUnavailableError) as error:
         print(f"tally: {error}", file=sys.stderr)
@@ -73,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 def _add(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    command: Callable[[argparse.Namespace, Settings], int],
+    command: Command,
     about: str,
 ) -> argparse.ArgumentParser:
     added = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
@@ -85,7 +87,7 @@ def _add(
 def _serving(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    command: Callable[[argparse.Namespace, Settings], int],
+    command: Command,
     about: str,
 ) -> None:
     added = _add(commands, name, command, about)
@@ -128,8 +130,7 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     broker = open_broker(settings.queue.url)
     hands = Hands(ledger, broker, open_hints(settings.queue.url), now_ms)
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    _on_stop(stopped.set)
     hands.start()
     log.info("worker.started")
     stopped.wait()
@@ -148,6 +149,7 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     bell = Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)))
     ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring)
     server = _Server(_server_config(ears, settings), settings)
+    _on_stop(lambda: None)  # the server ends by itself, then raises the signal once more: what follows must still run
     bell.start()
     if hands is not None:
         hands.start()
@@ -158,6 +160,11 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     broker.close()
     ledger.close()
     return 0 if server.started else 1
+
+
+def _on_stop(then: Callable[[], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: then())
 
 
 def _server_config(ears: Ears, settings: Settings) -> uvicorn.Config:
@@ -206,7 +213,7 @@ def _upgrade(ledger: Ledger) -> None:
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
     print(f"server     http://{settings.server.host}:{settings.server.port}")
-    print(f"database   {make_url(settings.database.url).render_as_string(hide_password=True)}")
+    print(f"database   {without_password(settings.database.url)}")
     print(f"queue      {'in process' if not settings.queue.url else 'redis'}")
     for app in settings.apps:
         account = f"account {app.account}" if app.account else "no account: it is followed, and cannot be asked or stopped"
@@ -259,7 +266,10 @@ def _chosen(ledger: Ledger, callback: int | None, wanted: callbacks.CallbackFilt
     with ledger.read() as connection:
         if callback is not None:
             return list(inbox.callback_rows(connection, [callback]))
-        return callbacks.ids_after(connection, wanted, after=0, limit=sys.maxsize)
+        chosen: list[int] = []
+        while more := callbacks.ids_after(connection, wanted, after=chosen[-1] if chosen else 0, limit=10_000):
+            chosen += more
+        return chosen
 
 
 def _post_replays(ledger: Ledger, chosen: Sequence[int], at_once: int = 500) -> None:
@@ -270,8 +280,7 @@ def _post_replays(ledger: Ledger, chosen: Sequence[int], at_once: int = 500) -> 
                 inbox.post(connection, inbox.REPLAY, (str(callback), str(now)), {"callback_id": callback}, now)
 
 
-def token(*_: object) -> int:
-    """Needs no settings: a configuration without tokens may be the reason why it is called."""
+def token(options: argparse.Namespace, settings: Settings) -> int:
     print(tokens.generate())
     return 0
 

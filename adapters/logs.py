@@ -25,15 +25,23 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "callback.set_aside": "A callback could not be applied and no longer holds up the others; replay it when mended.",
         "inbox.applied": "A batch of inbox rows was applied; `rows` of them.",
         "inbox.failed": "A batch of inbox rows could not be applied; it is tried again, row by row.",
+        "callback.replay_asked": "Somebody asked for callbacks to be decided again; `by` says who, `matched` how many.",
+        "desk.failed": "A request to the desk ran into a bug; it was answered 500.",
+        "desk.unavailable": "A request to the desk was answered 503: the ledger cannot be reached.",
         "deadline.passed": "A deadline passed; `kind` and `task_id` say which.",
         "task.moved": "A task went from one state to another.",
+        "callback.unrecorded": "A callback could not be made durable and was answered 503; the vendor may send it again.",
+        "worker.started": "The workers of this process work.",
         "sweep.failed": "A sweep for work without a hint broke off; the next one tries again.",
         "hint.failed": "The queue did not take a wake-up hint; the sweep will find the work.",
         "db.upgraded": "The database has the newest schema.",
-        "settings.invalid": "The configuration is not good; `problems` says what is wrong.",
         "library.message": "Something that a library said; its own words are in `message`.",
     }
 )
+
+
+#: Libraries whose daily remarks would bury ours; their warnings are heard.
+_CHATTY = ("alembic", "dramatiq", "transitions", "uvicorn")
 
 
 def configure(*, stream: TextIO | None = None, level: int = logging.INFO) -> None:
@@ -52,6 +60,8 @@ def configure(*, stream: TextIO | None = None, level: int = logging.INFO) -> Non
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[*every, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

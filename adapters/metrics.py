@@ -8,7 +8,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 #: 0.5 ms to 5 s, the vendors' own time limit.
 _ACK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_BATCH_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,6 @@ class Metrics:
         self.oldest_unapplied_seconds = self._gauge(
             "tally_oldest_unapplied_seconds", "Age of the oldest callback not decided yet; 0 if there is none."
         )
-        self.batch_rows = self._histogram("tally_inbox_batch_rows", "Inbox rows per transaction.", _BATCH_ROWS)
         self.moves = self._counter("tally_moves_total", "Tasks that came to a state.", "vendor", "kind", "state")
         self.deadlines_passed = self._counter("tally_deadlines_passed_total", "Deadlines that passed.", "kind")
         self.overdue_deadlines = self._gauge("tally_overdue_deadlines", "Deadlines due and not dealt with yet.")

@@ -52,7 +52,7 @@ class Course:
 
     def _take(self, fact: Fact) -> None:
         if fact.kind is FactKind.INFERRED:
-            self.inferred = fact
+            self._take_conclusion(fact)
         elif fact.shows_life and self._told_before(fact):
             self._note_zombie(fact)
             return
@@ -60,6 +60,11 @@ class Course:
             self._take_life(fact)
         if fact.output is not None:
             self._take_output(fact, fact.output)
+
+    def _take_conclusion(self, fact: Fact) -> None:
+        """Of several with the same evidence the last word counts."""
+        if self.inferred is None or fact.received_at >= self.inferred.received_at:
+            self.inferred = fact
 
     def _note_zombie(self, fact: Fact) -> None:
         if not self.run.has_successor:
@@ -82,7 +87,8 @@ class Course:
         self._move(fact)
 
     def _move(self, fact: Fact) -> None:
-        if fact.kind is FactKind.OUTPUT:
+        repeated = fact.kind is FactKind.START and not (fact.media or fact.idle) and self.live is not None
+        if fact.kind is FactKind.OUTPUT or repeated:
             return
         moved = self._moved_to(fact)
         if fact.idle:
@@ -99,25 +105,23 @@ class Course:
             return State.RUNNING
         if fact.kind is FactKind.INTERRUPTED:
             return State.INTERRUPTED
-        if fact.kind is FactKind.START and not fact.idle:
-            return self.live or State.ACCEPTED
         return State.ACCEPTED if self.running_at is None else State.INTERRUPTED
 
     def _take_output(self, fact: Fact, output: Output) -> None:
         if fact.kind is not FactKind.OUTPUT:
             known = self._only_output
             url = output.url or (known.url if known else None)
-            # A remark that names another url does not say that media flows there.
+            # A remark that names another url does not say that media flows there, a repeated start not that it stopped.
             state = output.state
-            if fact.kind is FactKind.NOTE:
+            if fact.kind in (FactKind.NOTE, FactKind.START):
                 state = known.state if known else OutputState.CONNECTING
             self._only_output = Output(url=url, state=state)
             return
         url = output.url or ""
         before = self._outputs.get(url)
-        if output.state is OutputState.FAILED or (before is OutputState.FAILED and output.state is OutputState.ENDED):
+        if output.state is OutputState.FAILED:
             self._from_failed.add(url)
-        else:
+        elif output.state is not OutputState.ENDED or before not in (OutputState.FAILED, OutputState.ENDED):
             self._from_failed.discard(url)
         self._outputs[url] = output.state
         self._outputs_ended_at = fact.at
@@ -241,6 +245,10 @@ class Course:
             return self.captured_at
         return min(fact.at for fact in self.run.facts if fact.kind in DELIVERIES)
 
+    def only_files(self) -> bool:
+        """Nothing but files is known of it, so it ended before anything followed."""
+        return all(fact.kind in DELIVERIES for fact in self.run.facts)
+
     def fallback(self) -> tuple[State, Reason]:
         if self.capture is not None and self.capture.outcome is not None:
             return self.capture.outcome.state, self.capture.outcome.reason
@@ -260,19 +268,28 @@ def first_of(values: Iterable[T | None]) -> T | None:
 
 
 def _files(facts: Sequence[Fact]) -> tuple[File, ...]:
-    """All files of a run, in the order in which they were first told; what is told later overwrites."""
+    """All files of a run, in the order in which they were first told; what is told later overwrites.
+
+    How all files stand may be told before their names are.
+    """
     files: dict[str, File] = {}
+    of_all = FileState.KNOWN
     for fact in facts:
         for file in fact.files:
+            named = _restated(file, of_all) if file.state is FileState.KNOWN else file
             known = files.get(file.identity)
-            files[file.identity] = file if known is None else _merged(known, file)
+            files[file.identity] = named if known is None else _merged(known, named)
         if fact.file_state is not None:
-            files = {name: _restated(file, fact.file_state) for name, file in files.items()}
+            of_all = fact.file_state
+            files = {name: _restated(file, of_all) for name, file in files.items()}
     return tuple(files.values())
 
 
 def _merged(known: File, news: File) -> File:
+    """To be named once more says nothing about where a file lies."""
     told = {name: value for name in File.__slots__ if (value := getattr(news, name)) is not None}
+    if news.state is FileState.KNOWN:
+        del told["state"]
     return replace(known, **told)
 
 

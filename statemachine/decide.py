@@ -101,5 +101,6 @@ def _inferred(task: Task, outcome: Outcome, now: int, ended_at: int | None, dead
         key=f"{task.id}:{name}:{now}",
         outcome=outcome,
         deadline=deadline,
+        about=task.anchor,
         ended_at=ended_at,
     )

@@ -75,6 +75,6 @@ def _concluded(course: Course) -> End | None:
 
 def _followed(course: Course) -> End | None:
     at = course.run.followed_at
-    if at is None or course.capture is not None:
+    if at is None or course.capture is not None or course.only_files():
         return None
     return End(State.STOPPED, Reason.UNSTATED, None, at, inferred=True)

@@ -186,6 +186,8 @@ class Fact:
     outcome: Outcome | None = None
     #: Of INFERRED: the deadline that concluded it; None: an operator's own word.
     deadline: Deadline | None = None
+    #: Of INFERRED: the key of the fact that made the task it is about; it stays with that fact's run, wherever runs are cut.
+    about: str | None = None
     delivery: Delivery | None = None
     output: Output | None = None
     files: tuple[File, ...] = ()

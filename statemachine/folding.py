@@ -45,7 +45,7 @@ class Folding:
             before = owners.get(id(run))
             changes.append(self._change(run, number, kind, before, newest, touch))
         changes += [self._merge(task, into, changes, runs) for task, into in merged]
-        anchors = {change.after.anchor for change in changes}
+        anchors = {change.after.anchor for change in changes} | {fact.about for fact in kept if fact.about is not None}
         return Folded(self, compacted(kept, runs, anchors), runs, changes)
 
     def _change(self, run: Run, number: int, kind: Kind, before: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
@@ -96,11 +96,10 @@ class Folding:
         return move(was, now, corrects=was in FINAL or (not known(was, now) and self._recut(before, run)))
 
     def _recut(self, before: Task, run: Run) -> bool:
-        """Whether facts that were known left the task's run: the runs are cut elsewhere than was thought."""
+        """Whether facts that were known left the task's run: it is cut elsewhere than was thought, or a callback was read anew."""
         then = cut(self.lineage.facts, self.rules(before.kind, {}))
-        keys = {fact.key for fact in run.facts}
         held = next((old for old in then if any(fact.key == before.anchor for fact in old.facts)), None)
-        return held is None or any(fact.key not in keys for fact in held.facts)
+        return held is None or not set(held.facts) <= set(run.facts)
 
     def _versioned(self, before: Task | None, after: Task) -> Task:
         if before is None or not visible(before, after):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from transitions import Machine, MachineError
 
-from statemachine.states import FINAL, LIVE, State
+from statemachine.states import LIVE, State
 
 #: Where a task is before anything is known of it.
 NEW = "new"
@@ -118,17 +118,18 @@ def move(before: State | None, after: State, *, corrects: bool = False) -> Move:
 
 
 def diagram() -> str:
-    """The ordinary moves as a Mermaid state diagram, drawn from the machine's own table."""
-    lines = ["stateDiagram-v2"]
+    """The ordinary moves as a Mermaid state diagram, from the machine's own table; what any live state can do is drawn once."""
+    lines = ["stateDiagram-v2", "    [*] --> live: first news, whatever it says", "    state live {"]
+    ends = []
     for trigger, sources, dest in _rows():
-        lines += [f"    {'[*]' if source == NEW else source} --> {dest}: {trigger}" for source in sources]
-    lines += [f"    {state.value} --> [*]" for state in State if state in FINAL]
-    return "\n".join(lines) + "\n"
+        if set(sources) >= LIVE:
+            ends.append(f"    live --> {dest}: {trigger}")
+        else:
+            lines += [f"        {source} --> {dest}: {trigger}" for source in sources if source != NEW]
+    return "\n".join([*lines, "    }", *ends]) + "\n"
 
 
 def _rows() -> Iterable[tuple[str, list[str], str]]:
     for trigger, (_, dest, _) in ORDINARY.items():
         sources = [t.source for ts in MACHINE.events[trigger].transitions.values() for t in ts]
-        if dest in FINAL:
-            sources = [s for s in sources if s != NEW]
         yield trigger, sources, dest.value

@@ -9,9 +9,9 @@ The cut is a function of the set of facts: they are sorted first, so the order o
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, Rules
 
@@ -30,16 +30,15 @@ class Run:
     signed_at: int | None = None
     #: When the answer came that accepted a start call of ours, ms.
     accepted_by: int | None = None
-    #: When a newer run took its place while nothing had told its end, ms.
+    #: When a newer run began, ms.
     followed_at: int | None = None
-    #: Whether any newer run exists.
-    has_successor: bool = False
 
     told_end_at: int | None = None
     capture_end_at: int | None = None
     _refused: bool = False
     _shown: bool = False
     _one_off: bool = False
+    _ours: bool = False
     _inferred: bool = False
 
     @property
@@ -53,8 +52,17 @@ class Run:
         return self._inferred
 
     @property
+    def has_successor(self) -> bool:
+        return self.followed_at is not None
+
+    @property
     def has_one_off_start(self) -> bool:
         return self._one_off
+
+    @property
+    def starts_within(self) -> bool:
+        """Its start is known, so that nothing older belongs to it."""
+        return self._one_off or self._ours
 
     @property
     def shown(self) -> bool:
@@ -69,6 +77,7 @@ class Run:
             self._one_off = self._one_off or fact.one_off
         if fact.opens:
             self.signed_at = fact.at if self.signed_at is None else min(self.signed_at, fact.at)
+        self._ours = self._ours or fact.kind in (FactKind.INTENT, FactKind.ACCEPTED)
         if fact.kind is FactKind.ACCEPTED:
             self.accepted_by = max(fact.at, fact.received_at, self.accepted_by or 0)
         self._note_end(fact)
@@ -89,14 +98,16 @@ class Run:
 def cut(facts: Iterable[Fact], rules: Rules) -> list[Run]:
     """The runs of a lineage, oldest first; every fact is in exactly one. Empty for no facts."""
     ordered = sorted(facts, key=lambda fact: fact.order)
-    course = [fact for fact in ordered if fact.kind not in DELIVERIES]
     files = [fact for fact in ordered if fact.kind in DELIVERIES]
+    about_files = {fact.key for fact in files}
+    course = [fact for fact in ordered if fact.kind not in DELIVERIES and fact.about not in about_files]
     runs = [_whole(course)] if rules.single_run and course else _Cutter(rules).cut(course)
     _assign_files(runs, files, rules)
+    _assign_conclusions(runs, [fact for fact in ordered if fact.about in about_files])
     for run in runs:
         run.facts.sort(key=lambda fact: fact.order)
-    for run in runs[:-1]:
-        run.has_successor = True
+    for run, newer in pairwise(runs):
+        run.followed_at = newer.begins_at
     return runs
 
 
@@ -114,12 +125,14 @@ class _Cutter:
         self._tolerance_ms = rules.start_tolerance_ms
         self._runs: list[Run] = []
         self._by_creation: dict[int, Run] = {}
+        self._by_fact: dict[str, Run] = {}
 
     def cut(self, course: Sequence[Fact]) -> list[Run]:
         creations = _creations(course, self._tolerance_ms)
-        for at, group in _by_time(course, creations):
-            if at in creations:
-                self._create(at)
+        met = _met(course, creations, self._tolerance_ms)
+        for at, group in _by_time(course, met):
+            if at in met:
+                self._create(met[at], at)
             self._take(group, creations)
         return self._runs
 
@@ -130,28 +143,34 @@ class _Cutter:
             if fact.one_off and self._lives_since_one_off():
                 for end in [f for f in group if f.kind in (FactKind.CAPTURE_END, FactKind.END) and not f.started_at]:
                     group.remove(end)
-                    self._runs[-1].add(end)
-            self._run_of(fact, creations).add(fact)
+                    self._add(end, self._runs[-1])
+            self._add(fact, self._run_of(fact, creations))
+
+    def _add(self, fact: Fact, run: Run) -> None:
+        run.add(fact)
+        self._by_fact[fact.key] = run
 
     def _lives_since_one_off(self) -> bool:
         return bool(self._runs) and self._runs[-1].has_one_off_start and not self._runs[-1].over
 
-    def _create(self, at: int) -> None:
-        """The vendor created a task at this time: is that the current run, or a new one?"""
+    def _create(self, created_at: int, at: int) -> None:
+        """The vendor created a task: is that the current run, or a new one?"""
         run = self._runs[-1] if self._runs else None
-        if run is None or run.over or run.created_at is not None or self._begun_before(run, at):
+        if run is None or run.over or run.created_at is not None or self._begun_before(run, created_at):
             run = self._open(at)
-        run.created_at = at
-        self._by_creation[at] = run
+        run.created_at = created_at
+        self._by_creation[created_at] = run
 
     def _begun_before(self, run: Run, at: int) -> bool:
         signs = [sign for sign in (run.signed_at, run.accepted_by) if sign is not None]
         return bool(signs) and at - max(signs) > self._tolerance_ms
 
     def _run_of(self, fact: Fact, creations: Sequence[int]) -> Run:
-        created_at = _created_at(fact)
-        if created_at is not None:
-            return self._by_creation[creations[bisect_right(creations, created_at) - 1]]
+        creation = _creation_of(fact, creations)
+        if creation is not None:
+            return self._by_creation[creation]
+        if fact.about in self._by_fact:
+            return self._by_fact[fact.about]
         if not self._runs or self._opens_next(fact, self._runs[-1]):
             return self._open(fact.at)
         return self._runs[-1]
@@ -170,10 +189,6 @@ class _Cutter:
         return fact.one_off and (run.has_one_off_start or run.concluded)
 
     def _open(self, at: int) -> Run:
-        if self._runs:
-            last = self._runs[-1]
-            if not last.over and not last.concluded:
-                last.followed_at = at
         run = Run(at)
         self._runs.append(run)
         return run
@@ -193,9 +208,33 @@ def _creations(course: Sequence[Fact], tolerance_ms: int) -> list[int]:
     return creations
 
 
-def _by_time(course: Sequence[Fact], creations: Sequence[int]) -> Iterator[tuple[int, list[Fact]]]:
+def _creation_of(fact: Fact, creations: Sequence[int]) -> int | None:
+    created_at = _created_at(fact)
+    return None if created_at is None else creations[bisect_right(creations, created_at) - 1]
+
+
+def _met(course: Sequence[Fact], creations: Sequence[int], tolerance_ms: int) -> dict[int, int]:
+    """Where in the course each creation is met -> when it was.
+
+    A start sign within the tolerance tells the same start: between the two the end of the run before may yet be told.
+    """
+    signs = [fact.at for fact in course if fact.opens and fact.started_at is None]
+    first: dict[int, int] = {}
+    for fact in course:
+        creation = _creation_of(fact, creations)
+        if creation is not None:
+            first.setdefault(creation, fact.at)
+    met = {}
+    for at in creations:
+        following = bisect_right(signs, at)
+        sign = signs[following] if following < len(signs) else None
+        met[sign if sign is not None and sign <= min(at + tolerance_ms, first[at]) else at] = at
+    return met
+
+
+def _by_time(course: Sequence[Fact], marks: Collection[int]) -> Iterator[tuple[int, list[Fact]]]:
     groups = {at: list(group) for at, group in groupby(course, key=lambda fact: fact.at)}
-    for at in sorted({*groups, *creations}):
+    for at in sorted({*groups, *marks}):
         yield at, groups.get(at, [])
 
 
@@ -224,8 +263,15 @@ def _falls_into(runs: list[Run], fact: Fact, rules: Rules) -> int:
         run = runs[index]
         if run.begins_at < fact.at or (run.begins_at == fact.at and not (index and runs[index - 1].has_one_off_start)):
             return index
-    if runs and (rules.single_run or not runs[0].has_one_off_start):
+    if runs and (rules.single_run or not runs[0].starts_within):
         return 0
     # Files come after a capture, so files older than the first start belong to a run of which nothing else was heard.
     runs.insert(0, Run(fact.at))
     return 0
+
+
+def _assign_conclusions(runs: Sequence[Run], conclusions: Sequence[Fact]) -> None:
+    """What was concluded of a task that a fact about files had made goes where that fact went."""
+    holder = {fact.key: run for run in runs for fact in run.facts}
+    for fact in conclusions:
+        holder[fact.about or ""].add(fact)

@@ -10,12 +10,18 @@ from pathlib import Path
 from adapters.logs import events_table
 from adapters.metrics import metrics_table
 from adapters.settings import settings_table
+from statemachine.moves import diagram
 
 ROOT = Path(__file__).parent.parent
 
+
+def state_diagram() -> str:
+    return f"```mermaid\n{diagram()}```\n"
+
+
 #: For each file, from the top folder, what generates which of its parts.
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "README.md": {"settings": settings_table},
+    "README.md": {"settings": settings_table, "states": state_diagram},
     "docs/observability.md": {"events": events_table, "metrics": metrics_table},
 }
 

@@ -1,7 +1,8 @@
 """What the docs say of settings, events and metrics is what the code has."""
 
 import pytest
-from regenerate import GENERATED, ROOT, rewritten
+
+from tests.regenerate import GENERATED, ROOT, rewritten
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATED if (ROOT / name).exists()])

@@ -5,10 +5,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, select, tuple_
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 
 from adapters.ledger.inbox import CALLBACK
+from adapters.ledger.newest import newest_of
 from adapters.ledger.schema import inbox
+
+#: What a callback's course is made of, in the order of an index.
+_COURSE = ("vendor", "event_type", "verdict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +68,24 @@ def find(connection: Connection, callback_id: int) -> Callback | None:
 
 def page(connection: Connection, wanted: CallbackFilter, *, before: tuple[int, int] | None, limit: int) -> list[Callback]:
     """Callbacks that pass, newest first, older than (received at, id)."""
-    statement = select(inbox).where(_passes(wanted)).order_by(inbox.c.received_at.desc(), inbox.c.id.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(tuple_(inbox.c.received_at, inbox.c.id) < before)
+    newest = _newest(wanted, before, limit).subquery()
+    statement = select(inbox).join(newest, newest.c.id == inbox.c.id).order_by(inbox.c.received_at.desc(), inbox.c.id.desc())
     return [_callback(row) for row in connection.execute(statement).mappings()]
+
+
+def _newest(wanted: CallbackFilter, before: tuple[int, int] | None, limit: int) -> Select[Any]:
+    """The ids of a page."""
+
+    def in_time(rows: FromClause) -> ColumnElement[bool]:
+        older = () if before is None else (tuple_(rows.c.received_at, rows.c.id) < before,)
+        return and_(_in_range(rows, wanted), *older)
+
+    if wanted.task_id is None and any(getattr(wanted, name) is not None for name in _COURSE):
+        return newest_of(
+            _courses(wanted), inbox, "received_at", lambda rows, groups: and_(_is_of(rows, groups), in_time(rows)), limit
+        )
+    statement = select(inbox.c.id).where(_passes(wanted), in_time(inbox))
+    return statement.order_by(inbox.c.received_at.desc(), inbox.c.id.desc()).limit(limit)
 
 
 def count(connection: Connection, wanted: CallbackFilter) -> int:
@@ -62,6 +94,10 @@ def count(connection: Connection, wanted: CallbackFilter) -> int:
 
 def ids_after(connection: Connection, wanted: CallbackFilter, *, after: int, limit: int) -> list[int]:
     """The ids of callbacks that pass, in order, behind an id."""
+    courses = _courses(wanted)
+    by_course = select(inbox.c.id).join(courses, _is_of(inbox, courses)).where(_passes(wanted), inbox.c.id > after)
+    if wanted.task_id is None and len(some := list(connection.scalars(by_course.limit(limit + 1)))) <= limit:
+        return sorted(some)
     statement = select(inbox.c.id).where(_passes(wanted), inbox.c.id > after).order_by(inbox.c.id).limit(limit)
     return list(connection.scalars(statement))
 
@@ -73,21 +109,66 @@ def tasks_of(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
 
 
 def _passes(wanted: CallbackFilter) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[bool]] = [inbox.c.kind == CALLBACK]
-    for name in ("vendor", "verdict", "event_type", "task_id"):
-        value = getattr(wanted, name)
-        if value is not None:
-            conditions.append(inbox.c[name] == value)
-    if wanted.verdict is not None and wanted.verdict != "applied":
-        conditions.append(inbox.c.verdict != "applied")  # names the partial index
+    named = {name: getattr(wanted, name) for name in ("task_id", *_COURSE)}
+    chosen = (inbox.c[name] == value for name, value in named.items() if value is not None)
+    return and_(_is_callback(inbox), *chosen, _in_range(inbox, wanted))
+
+
+def _in_range(rows: FromClause, wanted: CallbackFilter) -> ColumnElement[bool]:
+    bounds: list[ColumnElement[bool]] = []
     if wanted.received_after is not None:
-        conditions.append(inbox.c.received_at >= wanted.received_after)
+        bounds.append(rows.c.received_at >= wanted.received_after)
     if wanted.received_before is not None:
-        conditions.append(inbox.c.received_at < wanted.received_before)
-    return and_(*conditions)
+        bounds.append(rows.c.received_at < wanted.received_before)
+    return and_(true(), *bounds)
+
+
+def _is_of(rows: FromClause, courses: FromClause) -> ColumnElement[bool]:
+    return and_(_is_callback(rows), *(rows.c[name] == courses.c[name] for name in _COURSE))
+
+
+def _is_callback(rows: FromClause) -> ColumnElement[bool]:
+    """In the very words of the partial indexes."""
+    return rows.c.kind == literal_column(f"'{CALLBACK}'")
+
+
+def _courses(wanted: CallbackFilter) -> FromClause:
+    """Each (vendor, type, verdict) that occurs and may pass: a seek each, because an index begins with these columns."""
+    found: CTE | None = None
+    for name in _COURSE:
+        found = _each(name, found, only=getattr(wanted, name))
+    assert found is not None
+    return select(found).where(list(found.c)[-1].is_not(None)).subquery("courses")
+
+
+def _each(name: str, within: CTE | None, only: str | None) -> CTE:
+    """The values of a column beside what they are found within, and a null after the last; or the only value that is wanted."""
+    columns = list(within.c) if within is not None else []
+    if only is not None:
+        value: ColumnElement[str] = literal(only)
+    else:
+        value = _least(name, columns)
+    start = select(*columns, value.label(name))
+    if within is not None:
+        start = start.where(columns[-1].is_not(None))
+    found = start.cte(f"each_{name}", recursive=only is None)
+    if only is not None:
+        return found
+    *same, last = found.c
+    return found.union_all(select(*same, _least(name, same, after=last)).where(last.is_not(None)))
+
+
+def _least(name: str, same: Sequence[ColumnElement[str]], after: ColumnElement[str] | None = None) -> ColumnElement[str]:
+    """The least value of a column (after one) among rows that have the same values in other columns."""
+    rows = inbox.alias(f"least_{name}")
+    conditions = [_is_callback(rows), *(rows.c[each.key] == each for each in same)]
+    if after is not None:
+        conditions.append(rows.c[name] > after)
+    return select(func.min(rows.c[name])).where(*conditions).scalar_subquery()
 
 
 def _callback(row: RowMapping) -> Callback:
     values: dict[str, Any] = {name: row[name] for name in Callback.__slots__}
+    values["verdict"] = row["verdict"] or None
     values["headers"] = json.loads(str(row["headers"] or "{}"))
     return Callback(**values)

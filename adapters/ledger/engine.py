@@ -67,6 +67,11 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database or "tally.db")
 
 
+def without_password(url: str) -> str:
+    """The url as it may be shown."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def _engine(url: str, *, begin: str) -> Engine:
     engine = create_engine(url, pool_size=8, max_overflow=8, pool_timeout=10)
     if engine.dialect.name == "sqlite":

@@ -135,7 +135,8 @@ def settle(connection: Connection, settled: Sequence[Settled]) -> None:
         return
     values = ("applied_at", "event_at", "verdict", "reason", "task_id", "error")
     statement = update(inbox).where(inbox.c.id == bindparam("row_id")).values({v: bindparam(v) for v in values})
-    connection.execute(statement, [{"row_id": s.id, **{v: getattr(s, v) for v in values}} for s in settled])
+    rows = [{"row_id": s.id, **{v: getattr(s, v) for v in values}, "verdict": s.verdict or ""} for s in settled]
+    connection.execute(statement, rows)
 
 
 def waiting(connection: Connection) -> tuple[int, int | None]:

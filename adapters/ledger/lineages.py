@@ -10,9 +10,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from adapters.ledger.counters import add
+from adapters.ledger import facets
 from adapters.ledger.documents import facts_of, facts_text, task_of, task_text
-from adapters.ledger.schema import deadlines, lineages, task_anomalies, tasks
+from adapters.ledger.facets import Facet, facet_of
+from adapters.ledger.schema import deadlines, lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.tasks import Lineage, Task
 
@@ -81,8 +82,7 @@ def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
     changed = [(before, after, ids[save.lineage.key]) for save in saves for before, after in save.changed]
     _save_tasks(connection, changed)
     _save_deadlines(connection, [(before, after) for before, after, _ in changed])
-    _save_anomalies(connection, [(before, after) for before, after, _ in changed])
-    _count(connection, [(before, after) for before, after, _ in changed])
+    facets.count(connection, _recount([(before, after) for before, after, _ in changed]))
 
 
 def _save_lineage(connection: Connection, save: Save) -> int:
@@ -131,6 +131,7 @@ def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Tas
 
 
 def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
+    facet = facet_of(task)
     return {
         "id": task.id,
         "lineage_id": lineage_id,
@@ -144,6 +145,7 @@ def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
         "state": task.view.state.value,
         "reason": task.view.reason.value if task.view.reason else None,
         "created_at": task.created_at,
+        "facet": facet.number if facet else None,
         "merged_into": task.merged_into,
         "doc": task_text(task),
     }
@@ -165,30 +167,13 @@ def _save_deadlines(connection: Connection, changed: Sequence[tuple[Task | None,
         connection.execute(statement.on_conflict_do_update(index_elements=on, set_={"due_at": statement.excluded.due_at}), armed)
 
 
-def _save_anomalies(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
+def _recount(changed: Sequence[tuple[Task | None, Task]]) -> Counter[Facet]:
+    """How many tasks more each facet has."""
+    tally: Counter[Facet] = Counter()
     for before, after in changed:
-        was = set(before.anomalies) if before else set()
-        shown = set() if after.merged_into else set(after.anomalies)
-        if shown - was:
-            connection.execute(insert(task_anomalies), [{"anomaly": a.value, "task_id": after.id} for a in sorted(shown - was)])
-        for anomaly in was - shown:
-            where = (task_anomalies.c.anomaly == anomaly.value) & (task_anomalies.c.task_id == after.id)
-            connection.execute(delete(task_anomalies).where(where))
-
-
-def _count(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
-    tally: Counter[str] = Counter()
-    anomalies: Counter[str] = Counter()
-    for before, after in changed:
-        if before is not None:
-            tally[_label(before)] -= 1
-            anomalies.subtract(a.value for a in before.anomalies)
-        if after.merged_into is None:
-            tally[_label(after)] += 1
-            anomalies.update(a.value for a in after.anomalies)
-    add(connection, "tasks", tally)
-    add(connection, "anomalies", anomalies)
-
-
-def _label(task: Task) -> str:
-    return f"{task.key.vendor}/{task.kind.value}/{task.view.state.value}"
+        was, now = facet_of(before) if before is not None else None, facet_of(after)
+        if was is not None:
+            tally[was] -= 1
+        if now is not None:
+            tally[now] += 1
+    return tally

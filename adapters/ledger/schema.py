@@ -28,7 +28,8 @@ inbox = Table(
     #: Of rows that are no callbacks: what is asked, as JSON.
     Column("payload", Text),
     Column("event_at", BigInteger),
-    Column("verdict", String(16)),
+    #: Empty: none yet, or this row gets none.
+    Column("verdict", String(16), nullable=False, server_default=""),
     Column("reason", String(64)),
     Column("task_id", String(26)),
     Column("applied_at", BigInteger),
@@ -36,17 +37,19 @@ inbox = Table(
     Column("error", Text),
     sqlite_autoincrement=True,
 )
-Index("inbox_unapplied", inbox.c.id, sqlite_where=text("applied_at IS NULL"), postgresql_where=text("applied_at IS NULL"))
-# Callbacks are listed newest first by when they were received; each filter has its own order of that kind.
-_NEWEST = (inbox.c.received_at, inbox.c.id)
+#: `sqlite_where` and `postgresql_where` want the same words as the statements that are to use the index.
 _CALLBACKS = text("kind = 'callback'")
+_UNAPPLIED = text("applied_at IS NULL")
+# All that is asked of rows that wait, so that their bodies need not be read.
+_WAITING = (inbox.c.kind, inbox.c.received_at, inbox.c.applied_at)
 _WITH_TASK = text("task_id IS NOT NULL")
-_REMARKABLE = text("verdict <> 'applied'")
+Index("inbox_unapplied", inbox.c.id, *_WAITING, sqlite_where=_UNAPPLIED, postgresql_where=_UNAPPLIED)
+# Callbacks are listed newest first by when they were received: all, those of each course (vendor, type, verdict), of a task.
+_NEWEST = (inbox.c.received_at, inbox.c.id)
+_COURSE = (inbox.c.vendor, inbox.c.event_type, inbox.c.verdict)
 Index("inbox_received", *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
-Index("inbox_vendor", inbox.c.vendor, *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
-Index("inbox_event_type", inbox.c.event_type, *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
-Index("inbox_task", inbox.c.task_id, *_NEWEST, sqlite_where=_WITH_TASK, postgresql_where=_WITH_TASK)
-Index("inbox_verdict", inbox.c.verdict, *_NEWEST, sqlite_where=_REMARKABLE, postgresql_where=_REMARKABLE)
+Index("inbox_course", *_COURSE, *_NEWEST, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS)
+Index("inbox_task", inbox.c.task_id, *_NEWEST, *_COURSE, sqlite_where=_WITH_TASK, postgresql_where=_WITH_TASK)
 
 lineages = Table(
     "lineages",
@@ -80,22 +83,34 @@ tasks = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(32)),
     Column("created_at", BigInteger, nullable=False),
-    #: Set once it was found to be one with another; such a task is in no list.
+    #: Of which facet it is one; null once it was found to be one with another task: such a task is in no list.
+    Column("facet", BigInteger),
     Column("merged_into", String(26)),
     #: The task as the state machine knows it, as JSON.
     Column("doc", Text, nullable=False),
 )
-for _column in ("app_id", "room_id", "vendor_task_id", "reason"):
-    Index(f"tasks_{_column}", tasks.c[_column], tasks.c.id)
-#: Filters by any of these are spread over the combinations that exist, each of them in order of id.
-Index("tasks_course", tasks.c.vendor, tasks.c.kind, tasks.c.state, tasks.c.id)
+Index("tasks_facet", tasks.c.facet, tasks.c.id)
+for _column in ("room_id", "vendor_task_id"):
+    Index(f"tasks_{_column}", tasks.c[_column], tasks.c.facet, tasks.c.id)
 
-task_anomalies = Table(
-    "task_anomalies",
+#: What tasks have in common that can be filtered by and takes few values: a row for each combination that was ever met. Any such
+#: filters together choose facets, and of each facet the tasks lie in order in one index.
+facets = Table(
+    "facets",
     metadata,
-    Column("anomaly", String(32), primary_key=True),
-    Column("task_id", String(26), primary_key=True, index=True),
-    sqlite_with_rowid=False,
+    #: The first 8 bytes of sha256 over the columns that follow.
+    Column("facet", BigInteger, primary_key=True, autoincrement=False),
+    Column("vendor", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("app_id", String(128), nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    #: Empty: none.
+    Column("reason", String(32), nullable=False),
+    #: Sorted, each between slashes: `/overdue//zombie/`. Empty: none.
+    Column("anomalies", String(255), nullable=False),
+    #: How many tasks there are.
+    Column("tasks", BigInteger, nullable=False),
 )
 
 timeline = Table(
@@ -135,7 +150,7 @@ rejections = Table(
     sqlite_autoincrement=True,
 )
 
-#: Sums that would be dear to count: `tasks` by vendor/kind/state, `verdict` by word, `received` by second.
+#: Sums that would be dear to count: `verdict` by vendor and word, `received` by second.
 counters = Table(
     "counters",
     metadata,

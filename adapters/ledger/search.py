@@ -1,23 +1,32 @@
 """Finds tasks, newest first, by any filters, without reading more than a page needs.
 
-A filter that few tasks pass (an id, a room) is asked first, and what it finds is sorted. Filters by vendor, kind and state are
-spread over the combinations that exist: each is read in order of id from one index, and the newest of all are taken.
+Filters by what tasks have in common (vendor, state, reason, ...) choose facets, of which there are hundreds at most, and the page
+is put together from the newest tasks of each (`newest`). A room's and a vendor's task id stand before the facet in indexes of
+their own, so the same goes for the tasks that share one. What begins with `q` is collected from the ranges of those indexes if it
+is little; if it is much, the newest tasks soon hold a page of it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, literal, or_, select
 
-from adapters.ledger.counters import sums
 from adapters.ledger.documents import task_of
-from adapters.ledger.schema import lineages, task_anomalies, tasks
+from adapters.ledger.facets import slashed
+from adapters.ledger.newest import newest_of
+from adapters.ledger.schema import facets, lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.states import LIVE
 from statemachine.tasks import Task
 
-#: A filter that no more tasks pass than this is asked first.
+#: Tasks that are rather looked at one by one than put together in order.
 _FEW = 500
+#: Entries of an index that are rather collected than done without.
+_SOME = 3_000
+#: No planner takes the index of ids for this: tempted by the order, it would read all tasks to find few.
+_UNORDERED_ID = tasks.c.id + ""
+#: How many of the newest tasks are looked at for what begins with `q`.
+_WINDOW = 1_500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +55,12 @@ def find(connection: Connection, task_id: str) -> Task | None:
 
 def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int) -> list[Task]:
     """Tasks that pass, newest first, older than the id `before`."""
-    bounds = _bounds(wanted, before)
-    narrow = next((c for c in _narrow(wanted) if _few(connection, c)), None)
-    if narrow is None and (wanted.vendor or wanted.kind or wanted.states or wanted.live is not None):
-        statement = _spread(connection, wanted, bounds, limit)
-    else:
-        statement = select(tasks.c.id).where(and_(narrow if narrow is not None else true(), _all(wanted), bounds))
-    if statement is None:
-        return []
-    ids = [row.id for row in connection.execute(statement.order_by(tasks.c.id.desc()).limit(limit))]
+    search = _Search(
+        facets=tuple(_facets(wanted)),
+        shared={name: value for name in ("room_id", "vendor_task_id") if (value := getattr(wanted, name)) is not None},
+        bounds=_bounds(wanted, before),
+    )
+    ids = search.newest(connection, limit) if wanted.q is None else search.named(connection, wanted.q, limit)
     return _tasks(connection, ids)
 
 
@@ -73,16 +79,45 @@ def _tasks(connection: Connection, ids: Sequence[str]) -> list[Task]:
     return found
 
 
-def _bounds(wanted: TaskFilter, before: str | None) -> ColumnElement[bool]:
-    """Ids begin with their time of creation, but two hosts' clocks differ: the column decides."""
-    bounds: list[ColumnElement[bool]] = [tasks.c.merged_into.is_(None)]
-    if before is not None:
-        bounds.append(tasks.c.id < before)
-    if wanted.created_after is not None:
-        bounds += [tasks.c.created_at >= wanted.created_after, tasks.c.id >= _id_at(wanted.created_after)]
-    if wanted.created_before is not None:
-        bounds += [tasks.c.created_at < wanted.created_before, tasks.c.id < _id_at(wanted.created_before)]
-    return and_(*bounds)
+def _facets(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
+    """What facets must be."""
+    for name in ("vendor", "kind", "app_id", "origin", "reason"):
+        value = getattr(wanted, name)
+        if value is not None:
+            yield facets.c[name] == value
+    if wanted.states:
+        yield facets.c.state.in_(wanted.states)
+    if wanted.live is not None:
+        among = facets.c.state.in_(sorted(LIVE))
+        yield among if wanted.live else ~among
+    if wanted.anomaly is not None:
+        yield facets.c.anomalies.contains(slashed(wanted.anomaly), autoescape=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Range:
+    """Of text: from `first` on, before `end`."""
+
+    first: str | None = None
+    end: str | None = None
+
+    def holds(self, column: ColumnElement[str]) -> ColumnElement[bool]:
+        bounds = [column >= self.first] if self.first is not None else []
+        bounds += [column < self.end] if self.end is not None else []
+        return and_(*bounds) if bounds else column.is_not(None)
+
+    def within(self, other: "_Range") -> "_Range":
+        return _Range(
+            first=max((text for text in (self.first, other.first) if text is not None), default=None),
+            end=min((text for text in (self.end, other.end) if text is not None), default=None),
+        )
+
+
+def _bounds(wanted: TaskFilter, before: str | None) -> _Range:
+    """Ids begin with the time of creation, so a range of time is a range of ids."""
+    after = wanted.created_after, wanted.created_before
+    first, end = (None if ms is None else _id_at(ms) for ms in after)
+    return _Range(first=first, end=end).within(_Range(end=before))
 
 
 def _id_at(ms: int) -> str:
@@ -91,79 +126,75 @@ def _id_at(ms: int) -> str:
     return "".join(digits[(max(ms, 0) >> shift) & 31] for shift in range(45, -5, -5))
 
 
-def _narrow(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
-    """The filters that may let few tasks pass, the likeliest first."""
-    for name in ("vendor_task_id", "room_id", "app_id", "reason"):
-        value = getattr(wanted, name)
-        if value is not None:
-            yield tasks.c[name] == value
-    if wanted.anomaly is not None:
-        yield tasks.c.id.in_(select(task_anomalies.c.task_id).where(task_anomalies.c.anomaly == wanted.anomaly))
-    if wanted.q is not None:
-        yield _is_named(wanted.q)
+def _beginning_with(q: str) -> _Range:
+    """Unlike LIKE, a range has no wildcards, minds case and uses the index."""
+    return _Range(first=q, end=q + "\U0010ffff")
 
 
-def _few(connection: Connection, condition: ColumnElement[bool]) -> bool:
-    probe = select(literal(1)).select_from(tasks).where(condition).limit(_FEW + 1)
-    return len(connection.execute(probe).all()) <= _FEW
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """facets: what they must be. shared: ids that several tasks can have. bounds: of the tasks' ids."""
 
+    facets: tuple[ColumnElement[bool], ...]
+    shared: dict[str, str]
+    bounds: _Range
 
-def _is_named(q: str) -> ColumnElement[bool]:
-    """Any id that is this, or begins with it. The range, unlike LIKE, has no wildcards and uses the index."""
-    after = q + "\U0010ffff"
-    return or_(*(and_(tasks.c[name] >= q, tasks.c[name] < after) for name in ("id", "vendor_task_id", "room_id", "app_id")))
+    def newest(self, connection: Connection, limit: int) -> list[str]:
+        """The ids of the newest tasks that pass."""
+        if not self.facets and not self.shared:
+            return self._those(connection, limit)
+        if self.shared and (len(self.shared) > 1 or self._are_few(connection, self._has_ids(), _FEW)):
+            return self._those(connection, limit)
 
+        def matches(rows: FromClause, groups: FromClause) -> ColumnElement[bool]:
+            ids = (rows.c[name] == value for name, value in self.shared.items())
+            return and_(rows.c.facet == groups.c.facet, *ids, self.bounds.holds(rows.c.id))
 
-def _all(wanted: TaskFilter) -> ColumnElement[bool]:
-    """Every filter but the bounds."""
-    conditions = list(_narrow(wanted))
-    for name in ("vendor", "kind", "origin"):
-        value = getattr(wanted, name)
-        if value is not None:
-            conditions.append(tasks.c[name] == value)
-    if wanted.states:
-        conditions.append(tasks.c.state.in_(wanted.states))
-    if wanted.live is not None:
-        among = tasks.c.state.in_(sorted(LIVE))
-        conditions.append(among if wanted.live else ~among)
-    return and_(true(), *conditions)
+        groups = select(facets.c.facet).where(*self.facets, facets.c.tasks > 0).subquery()
+        return list(connection.scalars(newest_of(groups, tasks, "id", matches, limit)))
 
+    def named(self, connection: Connection, q: str, limit: int) -> list[str]:
+        """The same, of the tasks of which any id is this, or begins with it."""
+        named = _beginning_with(q)
+        by_range = [named.holds(tasks.c[name]) for name in ("room_id", "vendor_task_id")]
+        if self.shared or self._has_few(connection):
+            anywhere = or_(*by_range, named.holds(tasks.c.id), named.holds(tasks.c.app_id))
+            return self._those(connection, limit, anywhere)
+        if not all(self._are_few(connection, condition, _SOME) for condition in by_range):
+            found = self._among_newest(connection, limit, named)
+            if len(found) == limit:
+                return found
+        ids = {id_ for condition in by_range for id_ in self._those(connection, limit, condition)}
+        ids |= {*replace(self, bounds=self.bounds.within(named)).newest(connection, limit)}
+        ids |= {*replace(self, facets=(*self.facets, named.holds(facets.c.app_id))).newest(connection, limit)}
+        return sorted(ids, reverse=True)[:limit]
 
-def _spread(connection: Connection, wanted: TaskFilter, bounds: ColumnElement[bool], limit: int) -> Select[tuple[str]] | None:
-    """One ordered read for each combination of vendor, kind and state that exists and passes. None: there is none."""
-    parts = [
-        select(tasks.c.id)
-        .where(tasks.c.vendor == vendor, tasks.c.kind == kind, tasks.c.state == state, _all(_rest(wanted)), bounds)
-        .order_by(tasks.c.id.desc())
-        .limit(limit)
-        .subquery()
-        for vendor, kind, state in _combinations(connection, wanted)
-    ]
-    if not parts:
-        return None
-    newest = union_all(*(select(part.c.id) for part in parts)).subquery()
-    return select(tasks.c.id).where(tasks.c.id.in_(select(newest.c.id)))
+    def _those(self, connection: Connection, limit: int, *more: ColumnElement[bool]) -> list[str]:
+        """Looks at the tasks one by one, and sorts them where no index does."""
+        id_ = tasks.c.id if not (more or self.shared or self.facets) else _UNORDERED_ID
+        statement = select(tasks.c.id).where(self._has_ids(), self._is_listed(), self.bounds.holds(id_), *more)
+        return list(connection.scalars(statement.order_by(id_.desc()).limit(limit)))
 
+    def _among_newest(self, connection: Connection, limit: int, named: _Range) -> list[str]:
+        columns = (tasks.c.id, tasks.c.facet, tasks.c.app_id, tasks.c.room_id, tasks.c.vendor_task_id)
+        newest = select(*columns).where(self.bounds.holds(tasks.c.id)).order_by(tasks.c.id.desc()).limit(_WINDOW).subquery()
+        anywhere = or_(*(named.holds(newest.c[name]) for name in ("id", "app_id", "room_id", "vendor_task_id")))
+        listed = newest.c.facet.in_(select(facets.c.facet).where(*self.facets))
+        return list(connection.scalars(select(newest.c.id).where(anywhere, listed).order_by(newest.c.id.desc()).limit(limit)))
 
-def _combinations(connection: Connection, wanted: TaskFilter) -> Iterator[tuple[str, str, str]]:
-    for label in sums(connection, "tasks"):
-        vendor, kind, state = label.split("/")
-        if (
-            wanted.vendor in (None, vendor)
-            and wanted.kind in (None, kind)
-            and (not wanted.states or state in wanted.states)
-            and (wanted.live is None or (state in LIVE) == wanted.live)
-        ):
-            yield vendor, kind, state
+    def _has_ids(self) -> ColumnElement[bool]:
+        return and_(literal(True), *(tasks.c[name] == value for name, value in self.shared.items()))
 
+    def _is_listed(self) -> ColumnElement[bool]:
+        if not self.facets:
+            return tasks.c.facet.is_not(None)
+        return tasks.c.facet.in_(select(facets.c.facet).where(*self.facets, facets.c.tasks > 0))
 
-def _rest(wanted: TaskFilter) -> TaskFilter:
-    return TaskFilter(
-        app_id=wanted.app_id,
-        room_id=wanted.room_id,
-        vendor_task_id=wanted.vendor_task_id,
-        reason=wanted.reason,
-        origin=wanted.origin,
-        anomaly=wanted.anomaly,
-        q=wanted.q,
-    )
+    def _has_few(self, connection: Connection) -> bool:
+        """Whether the facets have few tasks."""
+        return (connection.scalar(select(func.sum(facets.c.tasks)).where(*self.facets)) or 0) <= _FEW
+
+    @staticmethod
+    def _are_few(connection: Connection, condition: ColumnElement[bool], few: int) -> bool:
+        some = select(literal(1).label("one")).select_from(tasks).where(condition).limit(few + 1).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= few

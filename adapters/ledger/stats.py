@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from adapters.ledger import facets
 from adapters.ledger.counters import add, fold_older, sums
 from adapters.ledger.deadlines import overdue
 from adapters.ledger.inbox import waiting
@@ -39,8 +40,8 @@ def read(connection: Connection, now: int) -> Stats:
     received = sums(connection, "received")
     since = str(now // 1000 - 60)
     return Stats(
-        tasks={_split(label): value for label, value in sorted(sums(connection, "tasks").items())},
-        anomalies=sums(connection, "anomalies"),
+        tasks=facets.by_state(connection),
+        anomalies=facets.by_anomaly(connection),
         received=sum(received.values()),
         rejected=sum(sums(connection, "rejected").values()),
         last_minute=sum(value for label, value in received.items() if label != _ALL and label > since),

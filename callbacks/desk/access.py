@@ -13,7 +13,7 @@ from starlette.requests import Request
 from adapters.settings import Role
 from adapters.tokens import bearer_of
 from callbacks.desk.desk import Desk
-from callbacks.desk.problems import Forbidden, Unauthenticated
+from callbacks.desk.problems import Forbidden, NotLocal, Unauthenticated
 
 _OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _OPEN = "the desk is open because no [[tokens]] are configured, and then answers only"
@@ -33,7 +33,7 @@ class Caller:
 
 
 def admit(desk: Desk, request: Request, least: Role) -> Caller:
-    """Who asks, if they may do what needs this role. Raises Unauthenticated or Forbidden."""
+    """Who asks, if they may do what needs this role. Raises Unauthenticated, NotLocal or Forbidden."""
     caller = _by_token(desk, request) if desk.settings.tokens else _by_address(desk, request)
     if caller.role < least:
         raise Forbidden(f"this needs the role {least}, and the token {caller.name} has {caller.role}")
@@ -43,7 +43,7 @@ def admit(desk: Desk, request: Request, least: Role) -> Caller:
 def _by_token(desk: Desk, request: Request) -> Caller:
     bearer = bearer_of(request.headers.get("authorization"))
     if bearer is None:
-        raise Unauthenticated("send a token as `Authorization: Bearer <token>`")
+        raise Unauthenticated("send a token, as in Authorization: Bearer TOKEN")
     token = desk.tokens.find(bearer)
     if token is None:
         raise Unauthenticated("this token is not one of those configured")
@@ -53,13 +53,13 @@ def _by_token(desk: Desk, request: Request) -> Caller:
 def _by_address(desk: Desk, request: Request) -> Caller:
     """Everybody, on this machine only."""
     if not desk.settings.server.is_loopback:
-        raise Unauthenticated("no [[tokens]] are configured, so nobody may use the desk")
+        raise NotLocal("no [[tokens]] are configured, so nobody may use the desk")
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _OWN_HOST.fullmatch(hosts[0]):
-        raise Unauthenticated(f"{_OPEN} requests whose Host is localhost, 127.0.0.1 or [::1]")
+        raise NotLocal(f"{_OPEN} requests whose Host is localhost, 127.0.0.1 or [::1]")
     if any(name == "forwarded" or name.startswith("x-forwarded-") for name in request.headers):
-        raise Unauthenticated(f"{_OPEN} requests that no proxy forwarded (Forwarded, X-Forwarded-*)")
+        raise NotLocal(f"{_OPEN} requests that no proxy forwarded (Forwarded, X-Forwarded-*)")
     origin = request.headers.get("origin")
     if request.method not in ("GET", "HEAD") and origin is not None and origin != f"http://{hosts[0]}":
-        raise Unauthenticated(f"{_OPEN} its own page, not one of {origin[:100]}")
+        raise NotLocal(f"{_OPEN} its own page, not one of {origin[:100]}")
     return Caller(name="local", role=Role.ADMIN)

@@ -57,6 +57,12 @@ class Unauthenticated(Problem):
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="tallylight"'}
 
 
+class NotLocal(Unauthenticated):
+    """The desk is open to this machine only."""
+
+    name = "not_local"
+
+
 class Forbidden(Problem):
     """This token may not do that."""
 
@@ -67,6 +73,12 @@ class NotFound(Problem):
     """There is no such thing."""
 
     status, name = 404, "not_found"
+
+
+class TooLarge(Problem):
+    """The body is too large."""
+
+    status, name = 413, "too_large"
 
 
 class Invalid(Problem):

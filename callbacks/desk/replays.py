@@ -7,12 +7,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.ledger import callbacks, inbox
+from adapters.ledger import Connection, callbacks, inbox
 from adapters.ledger.callbacks import CallbackFilter
 from adapters.logs import logger
 from callbacks.desk import parameters
@@ -21,15 +20,15 @@ from callbacks.desk.answers import answer
 from callbacks.desk.callbacks import FILTERS, find
 from callbacks.desk.desk import Desk
 from callbacks.desk.parameters import Given
-from callbacks.desk.problems import FieldError, Invalid, Malformed
+from callbacks.desk.problems import FieldError, Invalid, Malformed, TooLarge
 
 #: Bytes of a body that is read.
-MAX_BODY = 64 * 1024
+_MAX_BODY = 64 * 1024
 #: Wishes per transaction: the door must not wait for a long one.
 _BATCH = 300
 _READ = 10_000
 
-_DRY_RUN = parameters.flag("dry_run", "Only say how many.")
+DRY_RUN = parameters.flag("dry_run", "Only say how many.")
 
 log = logger(__name__)
 
@@ -44,7 +43,7 @@ async def replay_one(desk: Desk, request: Request, caller: Caller) -> Response:
 
 async def replay_many(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    wanted, dry_run = _asked(await request.body())
+    wanted, dry_run = _asked(await _body(request))
     if dry_run:
         return answer({"matched": await run_in_threadpool(_count, desk, wanted), "dry_run": True})
     ids = await run_in_threadpool(_select, desk, wanted)
@@ -82,10 +81,21 @@ def _queue(desk: Desk, ids: Sequence[int]) -> int:
     return queued
 
 
+async def _body(request: Request) -> bytes:
+    """Raises TooLarge."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            raise TooLarge(f"the body has more than {_MAX_BODY} bytes")
+    return body
+
+
 def _asked(body: bytes) -> tuple[CallbackFilter, bool]:
     """(what is to be replayed, whether only to count). Raises Malformed or Invalid."""
-    values, errors = parameters.read_all((*FILTERS, _DRY_RUN), _given(_document(body), bad := []))
-    errors = [*bad, *errors]
+    errors: list[FieldError] = []
+    values, more = parameters.read_all((*FILTERS, DRY_RUN), _given(_document(body), errors))
+    errors += more
     dry_run = bool(values.pop("dry_run"))
     if not errors and not any(values.values()):
         errors = [FieldError(field="filter", message="must name at least one filter, or received_after or received_before")]
@@ -106,7 +116,7 @@ def _document(body: bytes) -> Mapping[str, Any]:
 
 def _given(document: Mapping[str, Any], errors: list[FieldError]) -> Iterator[Given]:
     """The members as parameters; those of `filter` stand at the top level as well. null: not given."""
-    inner = document.get("filter") or {}
+    inner = {} if document.get("filter") is None else document["filter"]
     if not isinstance(inner, dict):
         errors.append(FieldError(field="filter", message="must be an object"))
         inner = {}
@@ -114,10 +124,10 @@ def _given(document: Mapping[str, Any], errors: list[FieldError]) -> Iterator[Gi
     members = [(name, name, value) for name, value in outer.items()]
     members += [(name, f"filter.{name}", value) for name, value in inner.items()]
     for name, field, value in members:
-        if isinstance(value, bool) and field == _DRY_RUN.name:
+        if isinstance(value, bool) and field == DRY_RUN.name:
             yield Given(name=name, field=field, value=str(value).lower())
-        elif isinstance(value, str) and name != _DRY_RUN.name:
+        elif isinstance(value, str) and name != DRY_RUN.name:
             yield Given(name=name, field=field, value=value)
         elif value is not None:
-            message = "must be true or false, at the top level" if name == _DRY_RUN.name else "must be text"
+            message = "must be true or false, at the top level" if name == DRY_RUN.name else "must be text"
             errors.append(FieldError(field=field, message=message))

@@ -4,9 +4,8 @@ import threading
 from math import nan
 
 from prometheus_client import Counter
-from sqlalchemy import Connection
 
-from adapters.ledger import stats
+from adapters.ledger import Connection, stats
 from adapters.metrics import Metrics
 
 

@@ -11,7 +11,6 @@ NAMES = {
     "tally_unapplied_callbacks": (),
     "tally_oldest_unapplied_seconds": (),
     "tally_moves_total": ("vendor", "kind", "state"),
-    "tally_inbox_batch_rows": (),
     "tally_deadlines_passed_total": ("kind",),
     "tally_overdue_deadlines": (),
 }

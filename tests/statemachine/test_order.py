@@ -2,13 +2,13 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.statemachine.strategies import T0, lineages
 
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, Rules, TaskKey
 from statemachine.states import FINAL, LIVE
 from statemachine.tasks import Lineage
+from tests.statemachine.strategies import T0, lineages
 
 KEY = TaskKey(vendor="v", app_id="a", room_id="r", vendor_task_id="t", family="f")
 NOW = T0 + 10_000_000_000

@@ -10,7 +10,6 @@ depends_on = None
 
 _CALLBACKS = sa.text("kind = 'callback'")
 _WITH_TASK = sa.text("task_id IS NOT NULL")
-_REMARKABLE = sa.text("verdict <> 'applied'")
 _UNAPPLIED = sa.text("applied_at IS NULL")
 
 
@@ -33,6 +32,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_deadlines_due_at"), "deadlines", ["due_at"], unique=False)
     op.create_table(
+        "facets",
+        sa.Column("facet", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("vendor", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("app_id", sa.String(length=128), nullable=False),
+        sa.Column("origin", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("anomalies", sa.String(length=255), nullable=False),
+        sa.Column("tasks", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("facet"),
+    )
+    op.create_table(
         "inbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -45,7 +57,7 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=True),
         sa.Column("event_at", sa.BigInteger(), nullable=True),
-        sa.Column("verdict", sa.String(length=16), nullable=True),
+        sa.Column("verdict", sa.String(length=16), server_default="", nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("task_id", sa.String(length=26), nullable=True),
         sa.Column("applied_at", sa.BigInteger(), nullable=True),
@@ -55,9 +67,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "inbox_event_type",
+        "inbox_course",
         "inbox",
-        ["event_type", "received_at", "id"],
+        ["vendor", "event_type", "verdict", "received_at", "id"],
         unique=False,
         sqlite_where=_CALLBACKS,
         postgresql_where=_CALLBACKS,
@@ -66,19 +78,20 @@ def upgrade() -> None:
         "inbox_received", "inbox", ["received_at", "id"], unique=False, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS
     )
     op.create_index(
-        "inbox_task", "inbox", ["task_id", "received_at", "id"], unique=False, sqlite_where=_WITH_TASK, postgresql_where=_WITH_TASK
-    )
-    op.create_index("inbox_unapplied", "inbox", ["id"], unique=False, sqlite_where=_UNAPPLIED, postgresql_where=_UNAPPLIED)
-    op.create_index(
-        "inbox_vendor", "inbox", ["vendor", "received_at", "id"], unique=False, sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS
-    )
-    op.create_index(
-        "inbox_verdict",
+        "inbox_task",
         "inbox",
-        ["verdict", "received_at", "id"],
+        ["task_id", "received_at", "id", "vendor", "event_type", "verdict"],
         unique=False,
-        sqlite_where=_REMARKABLE,
-        postgresql_where=_REMARKABLE,
+        sqlite_where=_WITH_TASK,
+        postgresql_where=_WITH_TASK,
+    )
+    op.create_index(
+        "inbox_unapplied",
+        "inbox",
+        ["id", "kind", "received_at", "applied_at"],
+        unique=False,
+        sqlite_where=_UNAPPLIED,
+        postgresql_where=_UNAPPLIED,
     )
     op.create_table(
         "lineages",
@@ -110,14 +123,6 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
-        "task_anomalies",
-        sa.Column("anomaly", sa.String(length=32), nullable=False),
-        sa.Column("task_id", sa.String(length=26), nullable=False),
-        sa.PrimaryKeyConstraint("anomaly", "task_id"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(op.f("ix_task_anomalies_task_id"), "task_anomalies", ["task_id"], unique=False)
-    op.create_table(
         "timeline",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("task_id", sa.String(length=26), nullable=False),
@@ -142,6 +147,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("facet", sa.BigInteger(), nullable=True),
         sa.Column("merged_into", sa.String(length=26), nullable=True),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -151,8 +157,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_tasks_lineage_id"), "tasks", ["lineage_id"], unique=False)
-    op.create_index("tasks_app_id", "tasks", ["app_id", "id"], unique=False)
-    op.create_index("tasks_course", "tasks", ["vendor", "kind", "state", "id"], unique=False)
-    op.create_index("tasks_reason", "tasks", ["reason", "id"], unique=False)
-    op.create_index("tasks_room_id", "tasks", ["room_id", "id"], unique=False)
-    op.create_index("tasks_vendor_task_id", "tasks", ["vendor_task_id", "id"], unique=False)
+    op.create_index("tasks_facet", "tasks", ["facet", "id"], unique=False)
+    op.create_index("tasks_room_id", "tasks", ["room_id", "facet", "id"], unique=False)
+    op.create_index("tasks_vendor_task_id", "tasks", ["vendor_task_id", "facet", "id"], unique=False)

@@ -1,0 +1,91 @@
+"""Facets: what tasks have in common that can be filtered by and takes few values. How many tasks each has is kept as it changes.
+
+A facet's number is made from what it says, so that a task can be saved without asking what number its facet has.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from adapters.ledger.schema import facets
+from statemachine.tasks import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    """Columns of `facets`."""
+
+    vendor: str
+    kind: str
+    app_id: str
+    origin: str
+    state: str
+    reason: str
+    anomalies: str
+
+    @property
+    def number(self) -> int:
+        """64 bits, signed."""
+        joined = "".join(f"{len(part)}:{part}" for part in astuple(self))
+        return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
+
+
+def facet_of(task: Task) -> Facet | None:
+    """None for a merged task: it is in no list and in no sum."""
+    if task.merged_into is not None:
+        return None
+    return Facet(
+        vendor=task.key.vendor,
+        kind=task.kind.value,
+        app_id=task.key.app_id,
+        origin=task.origin.value,
+        state=task.view.state.value,
+        reason=task.view.reason.value if task.view.reason else "",
+        anomalies="".join(slashed(anomaly.value) for anomaly in sorted(task.anomalies)),
+    )
+
+
+def slashed(anomaly: str) -> str:
+    """As it stands in `anomalies`."""
+    return f"/{anomaly}/"
+
+
+def count(connection: Connection, changes: Mapping[Facet, int]) -> None:
+    """Adds to how many tasks the facets have."""
+    columns = [(facet.number, facet, change) for facet, change in changes.items() if change]
+    if not columns:
+        return
+    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = make(facets)
+    statement = statement.on_conflict_do_update(
+        index_elements=[facets.c.facet], set_={"tasks": facets.c.tasks + statement.excluded.tasks}
+    )
+    rows = [
+        {"facet": number, **{name: getattr(facet, name) for name in Facet.__slots__}, "tasks": change}
+        for number, facet, change in sorted(columns, key=lambda item: item[0])
+    ]
+    connection.execute(statement, rows)
+
+
+def by_state(connection: Connection) -> dict[tuple[str, str, str], int]:
+    """(vendor, kind, state) -> tasks."""
+    columns = (facets.c.vendor, facets.c.kind, facets.c.state)
+    statement = select(*columns, func.sum(facets.c.tasks)).where(facets.c.tasks > 0).group_by(*columns).order_by(*columns)
+    return {(vendor, kind, state): int(tasks) for vendor, kind, state, tasks in connection.execute(statement)}
+
+
+def by_anomaly(connection: Connection) -> dict[str, int]:
+    """anomaly -> tasks that have it."""
+    found: Counter[str] = Counter()
+    for words, tasks in connection.execute(
+        select(facets.c.anomalies, facets.c.tasks).where(facets.c.tasks > 0, facets.c.anomalies != "")
+    ):
+        for word in words.strip("/").split("//"):
+            found[word] += tasks
+    return dict(sorted(found.items()))

@@ -1,0 +1,190 @@
+"""Every path of the desk, once: routes, roles and the OpenAPI document are made from this table."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.settings import Role
+from callbacks.desk import callbacks, docs, replays, service, status, tasks
+from callbacks.desk.answers import answer
+from callbacks.desk.desk import Desk
+from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
+from callbacks.desk.openapi import document
+from callbacks.desk.pages import page
+
+
+@cache
+def openapi() -> Mapping[str, Any]:
+    """The OpenAPI 3.1 document. Made once; do not change it."""
+    return document(ENDPOINTS)
+
+
+async def show_openapi(desk: Desk, request: Request) -> Response:
+    return answer(openapi())
+
+
+async def show_docs(desk: Desk, request: Request) -> Response:
+    return page(docs.html(openapi()))
+
+
+TASKS = (
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/tasks",
+        name="listTasks",
+        tag="Tasks",
+        summary="List tasks, newest first",
+        params=tasks.LIST_PARAMS,
+        answers={200: ("A page of tasks.", "TaskPage")},
+        handle=tasks.list_tasks,
+    ),
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/tasks/{id}",
+        name="getTask",
+        tag="Tasks",
+        summary="Show a task",
+        answers={200: ("The task.", "Task"), 308: ("It was merged into another task: `Location` names that.", None)},
+        handle=tasks.show_task,
+    ),
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/tasks/{id}/timeline",
+        name="getTimeline",
+        tag="Tasks",
+        summary="Show what happened to a task, oldest first",
+        meaning="Callbacks with their verdicts, deadlines armed and passed, moves from one state to another.",
+        params=tasks.TIMELINE_PARAMS,
+        answers={200: ("A page of the timeline.", "TimelinePage")},
+        handle=tasks.show_timeline,
+    ),
+)
+CALLBACKS = (
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/callbacks",
+        name="listCallbacks",
+        tag="Callbacks",
+        summary="List what vendors sent, newest first",
+        meaning="Viewers see neither headers nor bodies.",
+        params=callbacks.LIST_PARAMS,
+        answers={200: ("A page of callbacks.", "CallbackPage")},
+        handle=callbacks.list_callbacks,
+    ),
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/callbacks/{id}",
+        name="getCallback",
+        tag="Callbacks",
+        summary="Show a callback",
+        meaning="Viewers see neither headers nor body.",
+        answers={200: ("The callback.", "Callback")},
+        handle=callbacks.show_callback,
+    ),
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/callbacks/{id}/replay",
+        name="replayCallback",
+        tag="Callbacks",
+        summary="Read and decide a callback again",
+        meaning="Replaces the facts that it gave before; never repeats a call to the vendor.",
+        role=Role.OPERATOR,
+        answers={202: ("It waits to be decided.", "Replayed")},
+        handle=replays.replay_one,
+    ),
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/callbacks/replay",
+        name="replayCallbacks",
+        tag="Callbacks",
+        summary="Read and decide again all callbacks that a filter selects",
+        meaning="Needs at least one filter or bound. Replaces the facts that they gave before; never repeats a call to the vendor.",
+        role=Role.OPERATOR,
+        body="Replay",
+        answers={200: ("How many there are (`dry_run`).", "Matched"), 202: ("They wait to be decided.", "Replayed")},
+        handle=replays.replay_many,
+    ),
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/rejections",
+        name="listRejections",
+        tag="Callbacks",
+        summary="List the refused callbacks, newest first",
+        meaning="At most the newest 1,000, so that a wrong secret is found in a minute.",
+        params=service.REJECTION_PARAMS,
+        answers={200: ("A page of refusals.", "RejectionPage")},
+        handle=service.list_rejections,
+    ),
+)
+SERVICE = (
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/stats",
+        name="getStats",
+        tag="Service",
+        summary="Count everything",
+        meaning="Cheap enough to be asked ten times a second.",
+        answers={200: ("The numbers.", "Stats")},
+        handle=service.show_stats,
+    ),
+    GuardedEndpoint(
+        method="GET",
+        path="/metrics",
+        name="getMetrics",
+        tag="Service",
+        summary="Metrics in Prometheus' text format",
+        answers={200: ("The metrics.", "text/plain")},
+        handle=service.show_metrics,
+    ),
+    FreeEndpoint(
+        method="GET",
+        path="/healthz",
+        name="getHealth",
+        tag="Service",
+        summary="Whether the process answers",
+        answers={200: ("It does.", "Status")},
+        handle=service.show_health,
+    ),
+    FreeEndpoint(
+        method="GET",
+        path="/readyz",
+        name="getReadiness",
+        tag="Service",
+        summary="Whether it can serve",
+        meaning="The ledger can be read and has the schema that this version needs.",
+        answers={200: ("It can.", "Status"), 503: ("It cannot; `detail` says why.", "Problem")},
+        handle=service.show_readiness,
+    ),
+    FreeEndpoint(
+        method="GET",
+        path="/openapi.json",
+        name="getOpenapi",
+        tag="Service",
+        summary="This document",
+        answers={200: ("An OpenAPI 3.1 document.", "application/json")},
+        handle=show_openapi,
+    ),
+    FreeEndpoint(
+        method="GET",
+        path="/docs",
+        name="getDocs",
+        tag="Service",
+        summary="This document as a page",
+        answers={200: ("The page.", "text/html")},
+        handle=show_docs,
+    ),
+    FreeEndpoint(
+        method="GET",
+        path="/",
+        name="getStatusPage",
+        tag="Service",
+        summary="The status page",
+        meaning="It asks for a token where one is needed.",
+        answers={200: ("The page.", "text/html")},
+        handle=status.show_status,
+    ),
+)
+ENDPOINTS: tuple[GuardedEndpoint | FreeEndpoint, ...] = (*TASKS, *CALLBACKS, *SERVICE)

@@ -1,0 +1,134 @@
+"""The OpenAPI 3.1 document, made from the table of endpoints; the door's one path is added to it."""
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from adapters.settings.loading import vendor_names
+from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
+from callbacks.desk.parameters import Param
+from callbacks.desk.schemas import ref, schemas
+
+_PROBLEMS = {
+    "Malformed": "The body is not what it should be.",
+    "Unauthenticated": "No token, or one that is not known.",
+    "Forbidden": "The token's role may not do this.",
+    "NotFound": "There is no such thing.",
+    "TooLarge": "The body is too large.",
+    "Invalid": "Parameters are not right; `errors` has one entry for each.",
+    "Failed": "A bug.",
+    "Unavailable": "The ledger cannot be reached; ask again after `Retry-After` seconds.",
+}
+_DESCRIPTION = (
+    "Tallylight follows the stream tasks that RTC clouds run: it hears the vendors' callbacks and keeps one durable state machine"
+    " per task.\n\n"
+    "Roles are viewer, operator and admin; each may do what the ones before it may. Times are RFC 3339, UTC, with milliseconds."
+    " Every list answers `items` and `next_cursor`. Errors are `application/problem+json`."
+)
+
+
+def document(endpoints: Sequence[GuardedEndpoint | FreeEndpoint]) -> dict[str, Any]:
+    paths: dict[str, dict[str, Any]] = {"/callbacks/{vendor}": {"post": _door()}}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    bearer = {"type": "http", "scheme": "bearer", "description": "A token of `[[tokens]]`."}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Tallylight", "version": _version(), "description": _DESCRIPTION},
+        "tags": [{"name": name} for name in dict.fromkeys(["Door", *(endpoint.tag for endpoint in endpoints)])],
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "responses": {name: _problem(meaning) for name, meaning in _PROBLEMS.items()},
+            "securitySchemes": {"bearer": bearer},
+        },
+    }
+
+
+def _version() -> str:
+    try:
+        return version("tallylight")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
+
+
+def _operation(endpoint: GuardedEndpoint | FreeEndpoint) -> dict[str, Any]:
+    guarded = isinstance(endpoint, GuardedEndpoint)
+    needs = f"Needs the role {endpoint.role}." if isinstance(endpoint, GuardedEndpoint) else ""
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "description": " ".join(part for part in (endpoint.meaning, needs) if part),
+        "parameters": [*_path_parameters(endpoint.path), *map(_parameter, endpoint.params)],
+        "responses": _responses(endpoint, guarded=guarded),
+        "security": [{"bearer": []}] if guarded else [],
+    }
+    if endpoint.body:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref(endpoint.body)}}}
+    return operation
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"\{(\w+)\}", path)]
+
+
+def _parameter(param: Param) -> dict[str, Any]:
+    schema = {"type": "array", "items": param.schema} if param.repeatable else param.schema
+    return {"name": param.name, "in": "query", "description": param.meaning, "schema": schema}
+
+
+def _responses(endpoint: GuardedEndpoint | FreeEndpoint, *, guarded: bool) -> dict[str, Any]:
+    responses = {str(status): _response(status, *said) for status, said in endpoint.answers.items()}
+    problems = {"401": "Unauthenticated", "403": "Forbidden", "422": "Invalid", "503": "Unavailable"} if guarded else {}
+    if "{id}" in endpoint.path:
+        problems["404"] = "NotFound"
+    if endpoint.body:
+        problems |= {"400": "Malformed", "413": "TooLarge"}
+    if endpoint.path == "/metrics":
+        del problems["422"], problems["503"]
+    for status, name in {**problems, "500": "Failed"}.items():
+        responses.setdefault(status, {"$ref": f"#/components/responses/{name}"})
+    return dict(sorted(responses.items()))
+
+
+def _response(status: int, meaning: str, shape: str | None) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": meaning}
+    if shape is not None and "/" in shape:
+        response["content"] = {shape: {"schema": {"type": "object" if shape.endswith("json") else "string"}}}
+    elif shape is not None:
+        media_type = "application/problem+json" if shape == "Problem" else "application/json"
+        response["content"] = {media_type: {"schema": ref(shape)}}
+    if status == 308:
+        response["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The path of the other task."}}
+    return response
+
+
+def _problem(meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "content": {"application/problem+json": {"schema": ref("Problem")}}}
+
+
+def _door() -> dict[str, Any]:
+    refused: Sequence[tuple[str, str]] = (
+        ("400", "It is not of the vendor's documented shape."),
+        ("401", "No live secret of the app gives its signature."),
+        ("403", "No such app is configured."),
+        ("413", "It has more than 1 MiB."),
+        ("503", "Nothing can take it now; send it again after `Retry-After` seconds."),
+    )
+    vendor = {"type": "string", "enum": list(vendor_names())}
+    return {
+        "operationId": "receiveCallback",
+        "tags": ["Door"],
+        "summary": "Take a vendor's callback",
+        "description": "For vendors. No token: the vendor's signature is the proof. Answered once the raw bytes are durable; \
+duplicates are answered alike.",
+        "parameters": [{"name": "vendor", "in": "path", "required": True, "schema": vendor}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": _response(200, "It is durable.", "Taken"),
+            **{status: _problem(meaning) for status, meaning in refused},
+        },
+        "security": [],
+    }

@@ -1,0 +1,153 @@
+"""A desk over a real SQLite ledger, and ways to put things there."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from adapters.ledger import Ledger, inbox, lineages, timeline
+from adapters.ledger.upgrade import upgrade
+from adapters.metrics import Metrics
+from adapters.settings import Role, Secret, Settings, Token
+from adapters.tokens import Tokens
+from callbacks.desk import Desk, desk_routes, exception_handlers
+from statemachine.decide import decide
+from statemachine.events import Heard
+from statemachine.facts import Fact, FactKind, File, Output, Rules, TaskKey
+from statemachine.states import Kind, OutputState
+from statemachine.tasks import Task
+
+T0 = 1_700_000_000_000
+TOKENS = {role: f"{role}-0123456789abcdef" for role in Role}
+STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"
+
+
+def settings(*, tokens: bool = True) -> Settings:
+    made = tuple(Token(name=f"a-{role}", role=role, token=Secret(text)) for role, text in TOKENS.items())
+    return Settings(tokens=made if tokens else ())
+
+
+@dataclass
+class World:
+    """`now`: what the desk's clock says, ms. `rung`: how often the workers were woken."""
+
+    path: Path
+    settings: Settings = field(default_factory=settings)
+    now: int = T0
+    rung: int = 0
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(f"sqlite:///{self.path / 'tally.db'}")
+        self.metrics = Metrics()
+        self.desk = Desk(
+            ledger=self.ledger,
+            settings=self.settings,
+            tokens=Tokens(self.settings.tokens),
+            metrics=self.metrics,
+            clock=lambda: self.now,
+            ring=self._ring,
+            spool_rows=lambda: 0,
+        )
+        self.app = Starlette(routes=desk_routes(self.desk), exception_handlers=exception_handlers())
+
+    def _ring(self) -> None:
+        self.rung += 1
+
+    def ask(self, method: str, path: str, *, role: Role | None = Role.OPERATOR, **more: Any) -> httpx.Response:
+        headers = {**({"Authorization": f"Bearer {TOKENS[role]}"} if role else {}), **more.pop("headers", {})}
+        return asyncio.run(self._ask(method, path, headers=headers, **more))
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
+            return await client.request(method, path, **more)
+
+    def get(self, path: str, *, role: Role | None = Role.OPERATOR, **params: Any) -> httpx.Response:
+        return self.ask("GET", path, role=role, params=params)
+
+    def task(self, name: str = "t1", kind: FactKind = FactKind.MEDIA, **more: Any) -> Task:
+        """Puts a task there that one callback told of. more: `at` (ms), parts of its key, of the fact and of the task."""
+        key, fact, changes = _parts(name, kind, more)
+        empty = lineages.Stored(id=None, version=0, lineage=lineages.Lineage(key=key))
+        decision = decide(
+            empty.lineage, Heard(fact=fact), fact.received_at, lambda *_: Rules(), kind=more.get("task_kind", Kind.PUSH)
+        )
+        (change,) = decision.changes
+        task = replace(change.after, **changes)
+        with self.ledger.write() as connection:
+            lineages.save_if_version(connection, [lineages.Save(stored=empty, lineage=decision.lineage, changed=[(None, task)])])
+            timeline.append(connection, [timeline.Line(task_id=task.id, at=self.now, inbox_id=None, entries=change.entries)])
+        return task
+
+    def line(self, task: Task, *entries: Mapping[str, Any]) -> None:
+        with self.ledger.write() as connection:
+            timeline.append(connection, [timeline.Line(task_id=task.id, at=self.now, inbox_id=None, entries=entries)])
+
+    def callback(self, number: int, body: bytes = b"{}", **more: Any) -> int:
+        """Puts a callback there, settled where a verdict is given; its id."""
+        arrival = inbox.Arrival(
+            vendor=more.get("vendor", "volcengine"),
+            app_id="app",
+            event_type=more.get("event_type", "TranscodeStarted"),
+            dedupe_key=f"{number:064x}",
+            received_at=more.get("received_at", T0 + number * 1000),
+            headers={"x-signature": "sig"},
+            body=body,
+        )
+        with self.ledger.write() as connection:
+            inbox.record(connection, [arrival])
+            row = max(inbox.unapplied(connection, 10_000), key=lambda row: row.id)
+            if "verdict" in more:
+                settled = {name: more[name] for name in ("verdict", "task_id", "reason", "error", "event_at") if name in more}
+                inbox.settle(connection, [inbox.Settled(id=row.id, applied_at=self.now, **settled)])
+        return row.id
+
+    def waiting(self) -> list[inbox.Row]:
+        with self.ledger.read() as connection:
+            return inbox.unapplied(connection, 10_000)
+
+    def pages(self, path: str, **params: Any) -> Iterable[list[dict[str, Any]]]:
+        """Page after page of a list."""
+        cursor = None
+        while True:
+            said = self.get(path, **params, **({"cursor": cursor} if cursor else {})).json()
+            yield said["items"]
+            if (cursor := said["next_cursor"]) is None:
+                return
+
+
+def _parts(name: str, kind: FactKind, more: Mapping[str, Any]) -> tuple[TaskKey, Fact, dict[str, Any]]:
+    at = more.get("at", T0)
+    key = TaskKey(
+        vendor=more.get("vendor", "volcengine"),
+        app_id=more.get("app_id", "app"),
+        room_id=more.get("room_id", "room"),
+        vendor_task_id=name,
+        family=more.get("task_kind", Kind.PUSH).value,
+    )
+    told = {name: more[name] for name in ("outcome", "message", "code", "files", "output") if name in more}
+    told.setdefault("output", Output(url=STREAM, state=OutputState.RUNNING) if kind is FactKind.MEDIA else None)
+    fact = Fact(kind=kind, at=at, received_at=at, key=f"k-{name}", source="1", opens=True, **told)
+    changes = {name: more[name] for name in ("params", "policy", "action", "origin", "anomalies", "merged_into") if name in more}
+    return key, fact, changes
+
+
+def made(path: Path, *, tokens: bool = True) -> World:
+    world = World(path, settings(tokens=tokens))
+    upgrade(world.ledger)
+    return world
+
+
+def fields_of(answer: httpx.Response) -> dict[str, str]:
+    """field -> message of a 422."""
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return {error["field"]: error["message"] for error in json.loads(answer.text)["errors"]}
+
+
+A_FILE = File(name="a.mp4", url="https://vod.example.com/bucket/a.mp4?sign=abc", started_at=T0, size_bytes=7)

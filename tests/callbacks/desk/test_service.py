@@ -1,0 +1,134 @@
+"""Refusals, numbers and health."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.clock import to_rfc3339
+from adapters.ledger import rejections, stats
+from adapters.ledger.rejections import Refused
+from statemachine.states import Anomaly, Verdict
+from tests.callbacks.desk.desk_world import T0, World, made, settings
+
+
+def refuse(world: World, *numbers: int) -> None:
+    refused = [
+        Refused(at=T0, vendor="tencent", app_id=None, status=401, reason="bad_signature", detail="no", remote="192.0.2.1", size=n)
+        for n in numbers
+    ]
+    with world.ledger.write() as connection:
+        rejections.keep(connection, refused)
+
+
+def test_a_refusal_says_why(world: World) -> None:
+    refuse(world, 7)
+
+    assert world.get("/v1/rejections").json() == {
+        "items": [
+            {
+                "at": to_rfc3339(T0),
+                "vendor": "tencent",
+                "app_id": None,
+                "status": 401,
+                "reason": "bad_signature",
+                "detail": "no",
+                "remote": "192.0.2.1",
+                "size": 7,
+            }
+        ],
+        "next_cursor": None,
+    }
+
+
+def test_refusals_are_listed_newest_first_while_more_arrive(world: World) -> None:
+    refuse(world, *range(7))
+    seen = []
+    for items in world.pages("/v1/rejections", limit=3):
+        refuse(world, 99)
+        seen += [item["size"] for item in items]
+
+    assert seen == [6, 5, 4, 3, 2, 1, 0]
+
+
+def test_the_numbers_of_nothing(world: World) -> None:
+    assert world.get("/v1/stats").json() == {
+        "tasks": [],
+        "anomalies": {},
+        "callbacks": {"received": 0, "rejected": 0, "last_minute": 0, "by_verdict": {}},
+        "unapplied_callbacks": 0,
+        "oldest_unapplied_s": None,
+        "overdue_deadlines": 0,
+        "most_overdue_s": None,
+        "undelivered_events": 0,
+        "oldest_undelivered_s": None,
+        "spool_rows": 0,
+    }
+
+
+def count(world: World) -> None:
+    tally = stats.Tally(verdicts={f"tencent/{Verdict.APPLIED}": 3}, moves={"tencent/push/running": 2}, passed={"silence": 1})
+    with world.ledger.write() as connection:
+        stats.count(connection, tally)
+
+
+def test_the_numbers_of_something(world: World) -> None:
+    world.task(anomalies=(Anomaly.ZOMBIE,))
+    world.callback(1)
+    count(world)
+    world.now = T0 + 5000
+
+    said = world.get("/v1/stats").json()
+
+    assert said["tasks"] == [{"vendor": "volcengine", "kind": "push", "state": "running", "count": 1}]
+    assert said["anomalies"] == {"zombie": 1}
+    assert said["callbacks"] == {"received": 1, "rejected": 0, "last_minute": 1, "by_verdict": {"applied": 3}}
+    assert (said["unapplied_callbacks"], said["oldest_unapplied_s"]) == (1, 4.0)
+
+
+def test_metrics_tell_what_the_ledger_knows_once(world: World) -> None:
+    world.callback(1)
+    count(world)
+    for _ in range(2):
+        answer = world.get("/metrics")
+
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.text.splitlines()
+    assert "tally_unapplied_callbacks 1.0" in lines
+    assert 'tally_callbacks_total{vendor="tencent",verdict="applied"} 3.0' in lines
+    assert 'tally_moves_total{kind="push",state="running",vendor="tencent"} 2.0' in lines
+    assert 'tally_deadlines_passed_total{kind="silence"} 1.0' in lines
+
+
+def test_metrics_are_told_without_a_ledger_too(tmp_path: Path) -> None:
+    world = World(tmp_path, settings())
+    world.metrics.unapplied.set(7)
+    answer = world.get("/metrics")
+
+    assert answer.status_code == 200
+    assert "tally_unapplied_callbacks NaN" in answer.text
+    world.ledger.close()
+
+
+def test_the_process_is_alive_whatever_the_ledger_does(tmp_path: Path) -> None:
+    world = World(tmp_path, settings())
+
+    assert world.get("/healthz", role=None).json() == {"status": "ok"}
+    world.ledger.close()
+
+
+def test_it_is_ready_once_the_schema_is_current(tmp_path: Path) -> None:
+    world = World(tmp_path, settings())
+    answer = world.get("/readyz", role=None)
+    world.ledger.close()
+
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:tallylight:problem:not_ready")
+    assert "run `tally db upgrade`" in answer.json()["detail"]
+
+    ready = made(tmp_path)
+    assert ready.get("/readyz", role=None).json() == {"status": "ready"}
+    ready.ledger.close()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/tasks", "/", "/docs"])
+def test_heads_can_be_asked_for(world: World, path: str) -> None:
+    assert world.ask("HEAD", path).status_code == 200

@@ -1,0 +1,142 @@
+"""Tells stories black-box: vendors' callbacks in their own shapes in, tasks out."""
+
+import json
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from adapters.vendors import DIALECTS
+from statemachine.decide import decide
+from statemachine.events import Change, Decision, Event, Heard, Marked, Passed, Withdrawn
+from statemachine.facts import TaskKey
+from statemachine.states import Anomaly, Deadline, Kind, State
+from statemachine.tasks import Lineage, Task
+
+T0 = 1_700_000_000_000
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+URL = "rtmp://push.example.com/live/s1"
+
+
+class Story:
+    """What happens to the tasks of one key. Times are seconds after T0; the clock follows what is heard and what passes.
+
+    params: of the start call, as far as they are known.
+    """
+
+    def __init__(self, **params: Any) -> None:
+        self.lineage: Lineage | None = None
+        self.changes: list[Change] = []
+        self._params = params
+        self._now = T0
+        self._numbers = count(1)
+
+    # What happens.
+
+    def volc(self, event: str, at: float, *, received: float | None = None, **data: Any) -> Decision:
+        """A callback of Volcengine."""
+        data = {"RoomId": "r", "TaskId": "t", "Timestamp": ms(at)} | data
+        body = {"EventType": event, "EventTime": "2023-11-14T22:13:20Z", "EventData": json.dumps(data)}
+        return self._callback("volcengine", body, at if received is None else received)
+
+    def tencent(self, event: int, at: float, *, received: float | None = None, task: str = "t", **payload: Any) -> Decision:
+        """A callback of Tencent; those of group 7 have no Payload, and a RoomId stands beside it."""
+        about = {"TaskId": task, "EventMsTs": ms(at)}
+        about |= {name: payload.pop(name) for name in ("RoomId", "UserId") if name in payload}
+        about |= payload if event // 100 == 7 else {"Payload": payload}
+        body = {"EventGroupId": event // 100, "EventType": event, "EventInfo": about}
+        return self._callback("tencent", body, at if received is None else received)
+
+    def hear_again(self, number: int) -> Decision:
+        """The callback of this number is delivered once more."""
+        return self.ask(Heard(fact=next(fact for fact in self._lineage.facts if fact.source == str(number))))
+
+    def withdraw(self, number: int) -> Decision:
+        """The callback of this number was read again and does not concern this key any more."""
+        return self.ask(Withdrawn(source=str(number)))
+
+    def mark(self, state: State | None = None, *, at: float, clear: tuple[Anomaly, ...] = (), run: int = 1) -> Decision:
+        self._wait(at)
+        return self.ask(Marked(task_id=self.run(run).id, state=state, clear=clear, by="me", key=f"mark-{next(self._numbers)}"))
+
+    def pass_due(self, at: float) -> list[Deadline]:
+        """Time goes on until then: all that is due passes, soonest first, and at that time only. Which kinds did."""
+        self._wait(at)
+        passed: list[Deadline] = []
+        while due := [(when, kind, task.id) for task in self.tasks for kind, when in task.deadlines.items() if when <= self._now]:
+            when, kind, task_id = min(due)
+            self.ask(Passed(task_id=task_id, kind=kind, due_at=when))
+            passed.append(kind)
+            assert len(passed) < 100, "what passed is due again"
+        return passed
+
+    def ask(self, event: Event, key: TaskKey | None = None) -> Decision:
+        lineage = self.lineage or Lineage(key=key or _UNKNOWN)
+        dialect = DIALECTS[lineage.key.vendor]
+        kinds = [kind for kind in Kind if dialect.family_of(kind) == lineage.key.family]
+        known = kinds[0] if len(kinds) == 1 else None
+        decision = decide(lineage, event, self._now, lambda kind, _: dialect.rules(kind, self._params), kind=known)
+        self.lineage = decision.lineage
+        self.changes += decision.changes
+        return decision
+
+    def _callback(self, vendor: str, body: Mapping[str, Any], received: float) -> Decision:
+        number = str(next(self._numbers))
+        raw = json.dumps(body).encode()
+        self._wait(received)
+        reading = DIALECTS[vendor].read("app", raw, received_at=ms(received), source=number, dedupe_key=f"d{number}")
+        assert reading.fact is not None, reading
+        assert self.lineage is None or self.lineage.key == reading.key
+        return self.ask(Heard(fact=reading.fact), reading.key)
+
+    def _wait(self, at: float) -> None:
+        self._now = max(self._now, ms(at))
+
+    # What is known.
+
+    @property
+    def _lineage(self) -> Lineage:
+        assert self.lineage is not None
+        return self.lineage
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.lineage.tasks if self.lineage else ()
+
+    @property
+    def task(self) -> Task:
+        """The only one."""
+        (task,) = self.tasks
+        return task
+
+    def run(self, number: int) -> Task:
+        return next(task for task in self.tasks if task.run == number)
+
+    @property
+    def ends(self) -> list[str]:
+        """State and reason of each run, in words; an inferred one with a question mark."""
+        return [words(task) for task in self.tasks]
+
+    @property
+    def outputs(self) -> dict[str | None, str]:
+        return {output.url: output.state.value for output in self.task.view.outputs}
+
+    @property
+    def files(self) -> dict[str | None, str]:
+        return {file.name or file.file_id: file.state.value for file in self.task.view.files}
+
+    @property
+    def due(self) -> dict[Deadline, float]:
+        """When the only task's deadlines pass, seconds after T0."""
+        return {kind: (at - T0) / 1000 for kind, at in self.task.deadlines.items()}
+
+
+_UNKNOWN = TaskKey(vendor="volcengine", app_id="app", room_id="", vendor_task_id="", family="push")
+
+
+def ms(at: float) -> int:
+    return T0 + round(at * 1000)
+
+
+def words(task: Task) -> str:
+    view = task.view
+    return view.state.value + (f"/{view.reason.value}" if view.reason else "") + ("?" if view.inferred else "")
