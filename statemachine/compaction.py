@@ -33,19 +33,21 @@ def _middles(facts: Sequence[Fact]) -> list[Fact]:
 
 
 def _sign(fact: Fact) -> tuple[object, ...] | None:
-    """What makes two facts repeats of one sign; None where each one counts."""
-    if fact.kind not in _REPEATABLE or fact.one_off or fact.files or fact.delivery or fact.outcome:
+    """What makes two facts repeats of one sign; None where each one counts.
+
+    A start sign counts: should an end come late, the next one opens a run. So does what tells of all files of a run.
+    """
+    if fact.kind not in _REPEATABLE or fact.opens or fact.files or fact.file_state or fact.delivery or fact.outcome:
         return None
     return (
         fact.kind,
         fact.output,
-        fact.opens,
         fact.media,
         fact.idle,
         fact.started_at,
         fact.scheduled_at,
-        fact.file_state,
         fact.progress is None,
+        fact.remark,
         fact.room_id,
         fact.robot,
         fact.kind_hint,

@@ -62,8 +62,9 @@ class Course:
             self._take_output(fact, fact.output)
 
     def _take_conclusion(self, fact: Fact) -> None:
-        """Of several with the same evidence the last word counts."""
-        if self.inferred is None or fact.received_at >= self.inferred.received_at:
+        """The end that we inferred: of several the last word, unless a capture's end that was not known then takes it back."""
+        taken_back = self.capture is not None and self.capture.key != fact.knew
+        if not taken_back and (self.inferred is None or fact.received_at >= self.inferred.received_at):
             self.inferred = fact
 
     def _note_zombie(self, fact: Fact) -> None:
@@ -155,7 +156,7 @@ class Course:
         return self._by_files()
 
     def _by_files(self) -> State:
-        files = [fact for fact in self.run.facts if fact.kind in DELIVERIES]
+        files = [fact for fact in self.run.facts if fact.kind in DELIVERIES and not fact.remark]
         if not files:
             return State.ACCEPTED
         return State.RUNNING if all(fact.recording for fact in files) else State.FINISHING
@@ -233,13 +234,6 @@ class Course:
                 return self.captured_at is not None and fact.at >= self.captured_at
         return False
 
-    def concluded(self) -> Fact | None:
-        """The inferred end that stands: a capture's end that was not known then takes it back."""
-        if self.inferred is None:
-            return None
-        unknown_then = self.capture is not None and self.capture.received_at > self.inferred.received_at
-        return None if unknown_then else self.inferred
-
     def finishing_since(self) -> int:
         if self.captured_at is not None:
             return self.captured_at
@@ -247,7 +241,7 @@ class Course:
 
     def only_files(self) -> bool:
         """Nothing but files is known of it, so it ended before anything followed."""
-        return all(fact.kind in DELIVERIES for fact in self.run.facts)
+        return all(fact.kind in DELIVERIES for fact in self.run.facts) and self._by_files() is State.FINISHING
 
     def fallback(self) -> tuple[State, Reason]:
         if self.capture is not None and self.capture.outcome is not None:

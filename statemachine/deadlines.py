@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from statemachine.facts import Outcome, Rules
 from statemachine.fold import View
-from statemachine.states import FINAL, Anomaly, Deadline, Reason, State
+from statemachine.states import FINAL, Anomaly, Deadline, FileState, Reason, State
 from statemachine.tasks import Pass, Task
 
 _S = 1000
@@ -82,9 +82,9 @@ def _recovery(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due 
         return None
     base = view.interrupted_since
     last = passed.get(Deadline.RECOVERY)
-    again = last is not None and last.base == base
-    at = last.at + _RECOVERY_AGAIN_MS if again and last is not None else base + _RECOVERY_FIRST_MS
-    return Due(kind=Deadline.RECOVERY, base=base, at=at)
+    if last is None or last.base != base:
+        return Due(kind=Deadline.RECOVERY, base=base, at=base + _RECOVERY_FIRST_MS)
+    return Due(kind=Deadline.RECOVERY, base=base, at=last.at + _RECOVERY_AGAIN_MS)
 
 
 def _expiry(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
@@ -173,7 +173,7 @@ def _expired(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
 
 def _finished(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
     state, reason = task.view.fallback or (State.COMPLETED, Reason.FILES_UNKNOWN)
-    if task.view.files:
+    if any(file.state is not FileState.FAILED for file in task.view.files):
         state, reason = State.COMPLETED, Reason.FILES_DELIVERED
     return Conclusion(outcome=Outcome(state=state, reason=reason), ended_at=now)
 

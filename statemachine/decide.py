@@ -102,5 +102,6 @@ def _inferred(task: Task, outcome: Outcome, now: int, ended_at: int | None, dead
         outcome=outcome,
         deadline=deadline,
         about=task.anchor,
+        knew=task.view.captured_by,
         ended_at=ended_at,
     )

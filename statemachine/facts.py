@@ -188,6 +188,8 @@ class Fact:
     deadline: Deadline | None = None
     #: Of INFERRED: the key of the fact that made the task it is about; it stays with that fact's run, wherever runs are cut.
     about: str | None = None
+    #: Of INFERRED: the key of the capture's end that was known then; any other one takes it back.
+    knew: str | None = None
     delivery: Delivery | None = None
     output: Output | None = None
     files: tuple[File, ...] = ()
@@ -195,6 +197,8 @@ class Fact:
     file_state: FileState | None = None
     #: Of FILES: they come while it still records.
     recording: bool = False
+    #: Of UPLOAD: a line for the timeline only; it does not say that capturing ended.
+    remark: bool = False
     #: Of UPLOAD: how much is uploaded, in parts of 10,000.
     progress: int | None = None
 

@@ -42,6 +42,8 @@ class View:
     #: Since when files are awaited.
     finishing_since: int | None = None
     upload_heard: bool = False
+    #: The key of the fact that speaks for the capture's end.
+    captured_by: str | None = None
     stop_asked_at: int | None = None
     #: The newest time of anything that the vendor said of it.
     evidence_at: int
@@ -92,6 +94,7 @@ def fold(run: Run, rules: Rules) -> View:
         interrupted_since=course.interrupted_since if state is State.INTERRUPTED else None,
         finishing_since=course.finishing_since() if state is State.FINISHING else None,
         upload_heard=course.upload_heard,
+        captured_by=course.capture.key if course.capture else None,
         stop_asked_at=course.stop_asked.at if course.stop_asked else None,
         evidence_at=max(fact.at for fact in run.facts),
         heard_at=max((fact.received_at for fact in run.facts if fact.from_vendor), default=run.facts[0].received_at),

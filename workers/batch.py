@@ -9,7 +9,7 @@ from adapters.ledger.lineages import Save, Stored
 from adapters.ledger.stats import Tally
 from adapters.ledger.timeline import Line
 from statemachine.decide import decide
-from statemachine.events import Change, Decision, Passed
+from statemachine.events import Change, Decision, Passed, Withdrawn
 from statemachine.facts import TaskKey
 from statemachine.states import Verdict
 from statemachine.tasks import Lineage, Task
@@ -59,7 +59,8 @@ class Batch:
         for question, decision in decisions:
             self._open[question.key].take(decision)
             self._note(asked, question, decision)
-        self._settle(asked, decisions[-1][1] if decisions else None)
+        saying = [decision for question, decision in decisions if not isinstance(question.event, Withdrawn)]
+        self._settle(asked, saying[-1] if saying else None)
 
     def _decision(self, question: Question, lineage: Lineage) -> Decision:
         vendor = question.key.vendor

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from adapters.ledger.inbox import CALLBACK
-from adapters.ledger.newest import newest_of
+from adapters.ledger.newest import alias, newest_of
 from adapters.ledger.schema import inbox
 
 #: What a callback's course is made of, in the order of an index.
@@ -76,15 +76,13 @@ def page(connection: Connection, wanted: CallbackFilter, *, before: tuple[int, i
 def _newest(wanted: CallbackFilter, before: tuple[int, int] | None, limit: int) -> Select[Any]:
     """The ids of a page."""
 
-    def in_time(rows: FromClause) -> ColumnElement[bool]:
-        older = () if before is None else (tuple_(rows.c.received_at, rows.c.id) < before,)
-        return and_(_in_range(rows, wanted), *older)
+    def within(received_at: ColumnElement[int], id_: ColumnElement[int]) -> ColumnElement[bool]:
+        older = () if before is None else (tuple_(received_at, id_) < before,)
+        return and_(_in_time(received_at, wanted), *older)
 
     if wanted.task_id is None and any(getattr(wanted, name) is not None for name in _COURSE):
-        return newest_of(
-            _courses(wanted), inbox, "received_at", lambda rows, groups: and_(_is_of(rows, groups), in_time(rows)), limit
-        )
-    statement = select(inbox.c.id).where(_passes(wanted), in_time(inbox))
+        return newest_of(_courses(wanted), inbox, "received_at", _is_of, within, limit)
+    statement = select(inbox.c.id).where(_passes(wanted), within(inbox.c.received_at, inbox.c.id))
     return statement.order_by(inbox.c.received_at.desc(), inbox.c.id.desc()).limit(limit)
 
 
@@ -111,15 +109,15 @@ def tasks_of(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
 def _passes(wanted: CallbackFilter) -> ColumnElement[bool]:
     named = {name: getattr(wanted, name) for name in ("task_id", *_COURSE)}
     chosen = (inbox.c[name] == value for name, value in named.items() if value is not None)
-    return and_(_is_callback(inbox), *chosen, _in_range(inbox, wanted))
+    return and_(_is_callback(inbox), *chosen, _in_time(inbox.c.received_at, wanted))
 
 
-def _in_range(rows: FromClause, wanted: CallbackFilter) -> ColumnElement[bool]:
+def _in_time(received_at: ColumnElement[int], wanted: CallbackFilter) -> ColumnElement[bool]:
     bounds: list[ColumnElement[bool]] = []
     if wanted.received_after is not None:
-        bounds.append(rows.c.received_at >= wanted.received_after)
+        bounds.append(received_at >= wanted.received_after)
     if wanted.received_before is not None:
-        bounds.append(rows.c.received_at < wanted.received_before)
+        bounds.append(received_at < wanted.received_before)
     return and_(true(), *bounds)
 
 
@@ -143,14 +141,9 @@ def _courses(wanted: CallbackFilter) -> FromClause:
 
 def _each(name: str, within: CTE | None, only: str | None) -> CTE:
     """The values of a column beside what they are found within, and a null after the last; or the only value that is wanted."""
-    columns = list(within.c) if within is not None else []
-    if only is not None:
-        value: ColumnElement[str] = literal(only)
-    else:
-        value = _least(name, columns)
-    start = select(*columns, value.label(name))
-    if within is not None:
-        start = start.where(columns[-1].is_not(None))
+    columns: list[ColumnElement[str]] = list(within.c) if within is not None else []
+    value = _least(name, columns) if only is None else literal(only)
+    start = select(*columns, value.label(name)).where(*(column.is_not(None) for column in columns[-1:]))
     found = start.cte(f"each_{name}", recursive=only is None)
     if only is not None:
         return found
@@ -160,8 +153,8 @@ def _each(name: str, within: CTE | None, only: str | None) -> CTE:
 
 def _least(name: str, same: Sequence[ColumnElement[str]], after: ColumnElement[str] | None = None) -> ColumnElement[str]:
     """The least value of a column (after one) among rows that have the same values in other columns."""
-    rows = inbox.alias(f"least_{name}")
-    conditions = [_is_callback(rows), *(rows.c[each.key] == each for each in same)]
+    rows = alias(inbox, f"least_{name}")
+    conditions = [_is_callback(rows), *(rows.c[str(each.key)] == each for each in same)]
     if after is not None:
         conditions.append(rows.c[name] > after)
     return select(func.min(rows.c[name])).where(*conditions).scalar_subquery()

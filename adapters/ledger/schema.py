@@ -29,7 +29,7 @@ inbox = Table(
     Column("payload", Text),
     Column("event_at", BigInteger),
     #: Empty: none yet, or this row gets none.
-    Column("verdict", String(16), nullable=False, server_default=""),
+    Column("verdict", String(16), nullable=False, server_default=text("''")),
     Column("reason", String(64)),
     Column("task_id", String(26)),
     Column("applied_at", BigInteger),

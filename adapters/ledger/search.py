@@ -2,31 +2,35 @@
 
 Filters by what tasks have in common (vendor, state, reason, ...) choose facets, of which there are hundreds at most, and the page
 is put together from the newest tasks of each (`newest`). A room's and a vendor's task id stand before the facet in indexes of
-their own, so the same goes for the tasks that share one. What begins with `q` is collected from the ranges of those indexes if it
-is little; if it is much, the newest tasks soon hold a page of it.
+their own, so the same goes for the tasks that share one. Of what begins with `q` the newest tasks soon hold a page if it is much;
+if it is little, it is collected from ranges of those indexes.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, literal, or_, select, true
 
 from adapters.ledger.documents import task_of
 from adapters.ledger.facets import slashed
-from adapters.ledger.newest import newest_of
+from adapters.ledger.newest import newest_of, unordered
 from adapters.ledger.schema import facets, lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.states import LIVE
 from statemachine.tasks import Task
 
-#: Tasks that are rather looked at one by one than put together in order.
-_FEW = 500
-#: Entries of an index that are rather collected than done without.
-_SOME = 3_000
-#: No planner takes the index of ids for this: tempted by the order, it would read all tasks to find few.
-_UNORDERED_ID = tasks.c.id + ""
-#: How many of the newest tasks are looked at for what begins with `q`.
-_WINDOW = 1_500
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """Which way is the shorter one. What is found is the same, whatever these are."""
+
+    #: Tasks that are rather looked at one by one than put together in order.
+    few: int = 500
+    #: How many of the newest tasks are looked at for what begins with `q`.
+    window: int = 1_500
+
+
+_EFFORT = Effort()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +57,13 @@ def find(connection: Connection, task_id: str) -> Task | None:
     return next(iter(_tasks(connection, [task_id])), None)
 
 
-def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int) -> list[Task]:
+def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int, effort: Effort = _EFFORT) -> list[Task]:
     """Tasks that pass, newest first, older than the id `before`."""
     search = _Search(
         facets=tuple(_facets(wanted)),
         shared={name: value for name in ("room_id", "vendor_task_id") if (value := getattr(wanted, name)) is not None},
         bounds=_bounds(wanted, before),
+        effort=effort,
     )
     ids = search.newest(connection, limit) if wanted.q is None else search.named(connection, wanted.q, limit)
     return _tasks(connection, ids)
@@ -115,8 +120,7 @@ class _Range:
 
 def _bounds(wanted: TaskFilter, before: str | None) -> _Range:
     """Ids begin with the time of creation, so a range of time is a range of ids."""
-    after = wanted.created_after, wanted.created_before
-    first, end = (None if ms is None else _id_at(ms) for ms in after)
+    first, end = (None if ms is None else _id_at(ms) for ms in (wanted.created_after, wanted.created_before))
     return _Range(first=first, end=end).within(_Range(end=before))
 
 
@@ -138,63 +142,81 @@ class _Search:
     facets: tuple[ColumnElement[bool], ...]
     shared: dict[str, str]
     bounds: _Range
+    effort: Effort
 
     def newest(self, connection: Connection, limit: int) -> list[str]:
         """The ids of the newest tasks that pass."""
         if not self.facets and not self.shared:
-            return self._those(connection, limit)
-        if self.shared and (len(self.shared) > 1 or self._are_few(connection, self._has_ids(), _FEW)):
-            return self._those(connection, limit)
+            return self._in_order(connection, limit)
+        if len(self.shared) > 1 or (
+            self.shared and self._up_to(connection, self.effort.few + 1, self._shares(tasks)) <= self.effort.few
+        ):
+            return self._sorted(connection, limit, self._shares(tasks), self._is_listed(unordered(tasks.c.facet)))
 
-        def matches(rows: FromClause, groups: FromClause) -> ColumnElement[bool]:
-            ids = (rows.c[name] == value for name, value in self.shared.items())
-            return and_(rows.c.facet == groups.c.facet, *ids, self.bounds.holds(rows.c.id))
+        def same(rows: FromClause, groups: FromClause) -> ColumnElement[bool]:
+            return and_(rows.c.facet == groups.c.facet, self._shares(rows))
 
-        groups = select(facets.c.facet).where(*self.facets, facets.c.tasks > 0).subquery()
-        return list(connection.scalars(newest_of(groups, tasks, "id", matches, limit)))
+        groups = self._chosen().subquery()
+        statement = newest_of(groups, tasks, "id", same, lambda position, _id: self.bounds.holds(position), limit)
+        return list(connection.scalars(statement))
 
     def named(self, connection: Connection, q: str, limit: int) -> list[str]:
         """The same, of the tasks of which any id is this, or begins with it."""
         named = _beginning_with(q)
-        by_range = [named.holds(tasks.c[name]) for name in ("room_id", "vendor_task_id")]
-        if self.shared or self._has_few(connection):
-            anywhere = or_(*by_range, named.holds(tasks.c.id), named.holds(tasks.c.app_id))
-            return self._those(connection, limit, anywhere)
-        if not all(self._are_few(connection, condition, _SOME) for condition in by_range):
-            found = self._among_newest(connection, limit, named)
-            if len(found) == limit:
-                return found
-        ids = {id_ for condition in by_range for id_ in self._those(connection, limit, condition)}
-        ids |= {*replace(self, bounds=self.bounds.within(named)).newest(connection, limit)}
-        ids |= {*replace(self, facets=(*self.facets, named.holds(facets.c.app_id))).newest(connection, limit)}
+        ranges = [named.holds(tasks.c[name]) for name in ("room_id", "vendor_task_id")]
+        anywhere = or_(*ranges, named.holds(unordered(tasks.c.id)), named.holds(tasks.c.app_id))
+        if self.shared:
+            return self._sorted(connection, limit, anywhere, self._shares(tasks), self._is_listed(unordered(tasks.c.facet)))
+        if self._of_facets(connection) <= self.effort.few:
+            return self._sorted(connection, limit, anywhere, self._is_listed(tasks.c.facet))
+        found = self._among_newest(connection, limit, anywhere)
+        return found if len(found) == limit else self._collected(connection, limit, named, ranges)
+
+    def _collected(self, connection: Connection, limit: int, named: _Range, ranges: Sequence[ColumnElement[bool]]) -> list[str]:
+        """Of each kind of id the newest tasks that it names, put together."""
+        listed = self._is_listed(unordered(tasks.c.facet))
+        ids = {id_ for each in ranges for id_ in self._sorted(connection, limit, each, listed)}
+        bounds = self.bounds.within(named)
+        if self._up_to(connection, 1, bounds.holds(tasks.c.id)):
+            ids |= {*replace(self, bounds=bounds).newest(connection, limit)}
+        of_apps = replace(self, facets=(*self.facets, named.holds(facets.c.app_id)))
+        if of_apps._of_facets(connection):
+            ids |= {*of_apps.newest(connection, limit)}
         return sorted(ids, reverse=True)[:limit]
 
-    def _those(self, connection: Connection, limit: int, *more: ColumnElement[bool]) -> list[str]:
-        """Looks at the tasks one by one, and sorts them where no index does."""
-        id_ = tasks.c.id if not (more or self.shared or self.facets) else _UNORDERED_ID
-        statement = select(tasks.c.id).where(self._has_ids(), self._is_listed(), self.bounds.holds(id_), *more)
-        return list(connection.scalars(statement.order_by(id_.desc()).limit(limit)))
+    def _in_order(self, connection: Connection, limit: int) -> list[str]:
+        """Any tasks."""
+        statement = select(tasks.c.id).where(tasks.c.facet.is_not(None), self.bounds.holds(tasks.c.id))
+        return list(connection.scalars(statement.order_by(tasks.c.id.desc()).limit(limit)))
 
-    def _among_newest(self, connection: Connection, limit: int, named: _Range) -> list[str]:
-        columns = (tasks.c.id, tasks.c.facet, tasks.c.app_id, tasks.c.room_id, tasks.c.vendor_task_id)
-        newest = select(*columns).where(self.bounds.holds(tasks.c.id)).order_by(tasks.c.id.desc()).limit(_WINDOW).subquery()
-        anywhere = or_(*(named.holds(newest.c[name]) for name in ("id", "app_id", "room_id", "vendor_task_id")))
-        listed = newest.c.facet.in_(select(facets.c.facet).where(*self.facets))
-        return list(connection.scalars(select(newest.c.id).where(anywhere, listed).order_by(newest.c.id.desc()).limit(limit)))
+    def _sorted(self, connection: Connection, limit: int, *conditions: ColumnElement[bool]) -> list[str]:
+        """Looks at all tasks that an index gives for these conditions, and sorts them."""
+        id_ = unordered(tasks.c.id)
+        statement = select(tasks.c.id).where(*conditions, self.bounds.holds(id_)).order_by(id_.desc()).limit(limit)
+        return list(connection.scalars(statement))
 
-    def _has_ids(self) -> ColumnElement[bool]:
-        return and_(literal(True), *(tasks.c[name] == value for name, value in self.shared.items()))
+    def _among_newest(self, connection: Connection, limit: int, anywhere: ColumnElement[bool]) -> list[str]:
+        """Looks at the newest tasks in order, until there is a page or enough was looked at."""
+        in_order = select(tasks.c.id).where(self.bounds.holds(tasks.c.id)).order_by(tasks.c.id.desc())
+        last = func.coalesce(in_order.limit(1).offset(self.effort.window - 1).scalar_subquery(), "")
+        statement = in_order.where(anywhere, self._is_listed(unordered(tasks.c.facet)), tasks.c.id >= last).limit(limit)
+        return list(connection.scalars(statement))
 
-    def _is_listed(self) -> ColumnElement[bool]:
-        if not self.facets:
-            return tasks.c.facet.is_not(None)
-        return tasks.c.facet.in_(select(facets.c.facet).where(*self.facets, facets.c.tasks > 0))
+    def _shares(self, rows: FromClause) -> ColumnElement[bool]:
+        return and_(true(), *(rows.c[name] == value for name, value in self.shared.items()))
 
-    def _has_few(self, connection: Connection) -> bool:
-        """Whether the facets have few tasks."""
-        return (connection.scalar(select(func.sum(facets.c.tasks)).where(*self.facets)) or 0) <= _FEW
+    def _chosen(self) -> Select[tuple[int]]:
+        return select(facets.c.facet).where(*self.facets, facets.c.tasks > 0)
+
+    def _is_listed(self, facet: ColumnElement[int]) -> ColumnElement[bool]:
+        return facet.in_(self._chosen()) if self.facets else facet.is_not(None)
+
+    def _of_facets(self, connection: Connection) -> int:
+        """How many tasks the facets have."""
+        return int(connection.scalar(select(func.sum(facets.c.tasks)).where(true(), *self.facets)) or 0)
 
     @staticmethod
-    def _are_few(connection: Connection, condition: ColumnElement[bool], few: int) -> bool:
-        some = select(literal(1).label("one")).select_from(tasks).where(condition).limit(few + 1).subquery()
-        return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= few
+    def _up_to(connection: Connection, number: int, condition: ColumnElement[bool]) -> int:
+        """How many tasks there are of this kind; not counted any further than to a number."""
+        some = select(literal(1).label("one")).select_from(tasks).where(condition).limit(number).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

@@ -5,6 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from adapters.vendors.calls import (
+    Account,
+    Answer,
+    Call,
+    FieldProblem,
+    HttpRequest,
+    Identity,
+    IdleTime,
+    SecretPath,
+    TaskRef,
+    WireError,
+)
 from statemachine.facts import Fact, Rules, TaskKey
 from statemachine.states import Kind, Verdict
 
@@ -76,6 +88,8 @@ SecretsOf = Callable[[str], Sequence[str] | None]
 class Dialect(Protocol):
     #: The vendor's name in settings, paths and tasks.
     name: str
+    #: The actions that start a task.
+    start_actions: Mapping[str, Kind]
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
         """The envelope of a callback whose signature holds.
@@ -97,4 +111,64 @@ class Dialect(Protocol):
 
     def family_of(self, kind: Kind) -> str:
         """The `TaskKey.family` under which events of tasks of this kind come."""
+        ...
+
+    def check(self, action: str, version: str | None, params: Any) -> list[FieldProblem]:
+        """What the vendor's pages say is wrong with these parameters of any of its actions; empty: nothing.
+
+        version: None for the newest. Bears any JSON.
+        """
+        ...
+
+    def identity(self, action: str, params: Mapping[str, Any]) -> Identity:
+        """Which task a start call is about. KeyError for an action that the vendor does not have."""
+        ...
+
+    def start(self, action: str, version: str | None, params: Mapping[str, Any], *, record_id: str | None = None) -> Call:
+        """The call that starts a task. record_id: our id for it, of at most 31 bytes, for a vendor that takes one."""
+        ...
+
+    def update(self, task: TaskRef, params: Mapping[str, Any]) -> Call | None:
+        """The call that updates it (`check` its params); None where the vendor has none, or its id is not known yet."""
+        ...
+
+    def stop(self, task: TaskRef) -> Call | None:
+        """The call that stops it; None where its id is not known yet."""
+        ...
+
+    def inspect(self, task: TaskRef) -> list[Call]:
+        """The query calls to make, in this order, until one does not say GONE; empty where it cannot be asked."""
+        ...
+
+    def can_inspect(self, kind: Kind) -> bool:
+        """Whether the vendor has a query call for tasks of this kind."""
+        ...
+
+    def sign(self, call: Call, account: Account, now_ms: int) -> HttpRequest:
+        """The call as it goes over the wire, once."""
+        ...
+
+    def read_answer(
+        self,
+        call: Call,
+        status: int | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        error: WireError | None = None,
+        *,
+        received_at: int,
+    ) -> Answer:
+        """What became of the call. status, body: None where no answer came; then `error` says why. Never raises."""
+        ...
+
+    def quota(self, action: str) -> int:
+        """The calls/s that the vendor allows, per account and API."""
+        ...
+
+    def idle_time(self, kind: Kind) -> IdleTime | None:
+        """MaxIdleTime's default and maximum; None where tasks of this kind have none."""
+        ...
+
+    def secret_paths(self, action: str) -> tuple[SecretPath, ...]:
+        """Where secrets and stream keys stand in the parameters of this action."""
         ...

@@ -186,7 +186,10 @@ def _save(ledger: Ledger, chunk: Sequence[Task], first: int, each: int, rng: ran
 
         put(lineages, [_lineage_row(task, first + number + 1) for number, task in enumerate(chunk)])
         put(tasks, [_task_row(task, first + number + 1) for number, task in enumerate(chunk)])
-        put(deadlines, [{"task_id": task.id, "kind": kind.value, "due_at": at} for task in chunk for kind, at in task.deadlines.items()])
+        put(
+            deadlines,
+            [{"task_id": task.id, "kind": kind.value, "due_at": at} for task in chunk for kind, at in task.deadlines.items()],
+        )
         put(inbox, [row for row, _ in heard])
         put(timeline, [_line(task, row, begin + number) for number, (row, task) in enumerate(heard)])
         facets.count(connection, Counter(facet for task in chunk if (facet := facet_of(task)) is not None))
@@ -255,6 +258,12 @@ def _callback_row(task: Task, at: int, rng: random.Random) -> dict[str, Any]:
 
 
 def _line(task: Task, row: Mapping[str, Any], inbox_id: int) -> dict[str, Any]:
-    entry = {"kind": "callback", "callback_id": str(inbox_id), "event_at": row["event_at"], "verdict": row["verdict"], "says": "media"}
+    entry = {
+        "kind": "callback",
+        "callback_id": str(inbox_id),
+        "event_at": row["event_at"],
+        "verdict": row["verdict"],
+        "says": "media",
+    }
     move = {"kind": "move", "from": "accepted", "to": task.view.state.value}
     return {"task_id": task.id, "at": row["applied_at"], "inbox_id": inbox_id, "entries": json_text([entry, move])}

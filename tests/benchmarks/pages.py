@@ -102,7 +102,10 @@ def _of_tasks() -> Iterator[Case]:
         ("rare and rare", {"state": "lost", "reason": "silent", "kind": "page", "origin": "observed"}),
         ("empty intersection", {"state": "running", "reason": "token_error"}),
         ("empty intersection of common ones", {"vendor": "tencent", "app_id": APPS[0][1], "origin": "managed"}),
-        ("six filters", {"vendor": "volcengine", "kind": "push", "state": "stopped", "origin": "managed", "live": "false", "q": "room-0"}),
+        (
+            "six filters",
+            {"vendor": "volcengine", "kind": "push", "state": "stopped", "origin": "managed", "live": "false", "q": "room-0"},
+        ),
     ):
         yield _case(f"tasks {name}", "/v1/tasks", query)
     yield Case(name="tasks q whole id", path=lambda filled: f"/v1/tasks?q={filled.middle.id}")
@@ -194,27 +197,29 @@ class House:
 
 
 async def measure(almost_empty: House, full: House, rounds: int) -> list[Result]:
+    """Asks both in turn, so that whatever else the machine does slows down both."""
     results = []
     for case in cases():
-        small, _ = await _times(almost_empty, case, rounds)
-        large, items = await _times(full, case, rounds)
+        small, large = [], []
+        items = None
+        for number in range(_WARM_UP + rounds):
+            took_small, _ = await _took(almost_empty, case)
+            took_large, items = await _took(full, case)
+            if number >= _WARM_UP:
+                small.append(took_small)
+                large.append(took_large)
         results.append(Result(name=case.name, almost_empty=median(small), full=median(large), full_p99=_p99(large), items=items))
     return results
 
 
-async def _times(house: House, case: Case, rounds: int) -> tuple[list[float], int | None]:
-    """(ms of each request, how many items were answered)"""
+async def _took(house: House, case: Case) -> tuple[float, int | None]:
+    """(ms, how many items were answered)"""
     path = case.path(house.filled)
-    times = []
-    body = b""
-    for number in range(_WARM_UP + rounds):
-        begin = time.perf_counter()
-        status, body = await house.get(path)
-        took = (time.perf_counter() - begin) * 1000
-        assert status == 200, (path, status, body)
-        if number >= _WARM_UP:
-            times.append(took)
-    return times, body.count(b'"received_at":') or body.count(b'"created_at":') or None
+    begin = time.perf_counter()
+    status, body = await house.get(path)
+    took = (time.perf_counter() - begin) * 1000
+    assert status == 200, (path, status, body)
+    return took, body.count(b'"received_at":') or body.count(b'"created_at":') or None
 
 
 def _p99(times: Sequence[float]) -> float:

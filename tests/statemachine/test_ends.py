@@ -1,11 +1,11 @@
 """How a run ended: ranks, reasons, and what only our own stop or the allowed life can tell."""
 
 import pytest
-from tests.statemachine.driver import HOUR, MINUTE, URL, Story, ms
-from tests.statemachine.test_order import KEY, heard
 
 from statemachine.facts import Fact, FactKind, Outcome, Rules
 from statemachine.states import Anomaly, Reason, State
+from tests.statemachine.driver import HOUR, MINUTE, URL, Story, ms
+from tests.statemachine.test_order import heard
 
 H72 = 72 * HOUR
 
@@ -19,7 +19,13 @@ def told(story: Story, code: int, at: float):
 
 @pytest.mark.parametrize(
     ("code", "end"),
-    [(0, "stopped/unstated"), (2, "failed/bad_source"), (1, "failed/vendor_error"), (3, "failed/vendor_error"), (9999, "failed/vendor_error")],
+    [
+        (0, "stopped/unstated"),
+        (2, "failed/bad_source"),
+        (1, "failed/vendor_error"),
+        (3, "failed/vendor_error"),
+        (9999, "failed/vendor_error"),
+    ],
 )
 def test_a_push_ends_by_its_code(code, end):
     story = Story()
@@ -68,7 +74,9 @@ def test_a_failed_stop_leaves_the_task_alive_and_is_an_anomaly():
     assert (decision.verdict, story.task.anomalies) == ("anomaly", (Anomaly.STOP_FAILED,))
 
 
-@pytest.mark.parametrize(("event", "data"), [("TranscodeUpdated", {"Code": 1}), ("TranscodeStateChanged", {"TaskState": 4, "Code": 0})])
+@pytest.mark.parametrize(
+    ("event", "data"), [("TranscodeUpdated", {"Code": 1}), ("TranscodeStateChanged", {"TaskState": 4, "Code": 0})]
+)
 def test_remarks_move_nothing(event, data):
     story = Story()
     story.volc("TranscodeStateChanged", 0, TaskState=2, Code=0)
@@ -176,7 +184,9 @@ def test_an_ingest_that_ends_a_minute_before_its_max_duration_expired(at, end):
 # Pages and recordings.
 
 
-@pytest.mark.parametrize(("status", "end"), [(2, "failed/start_refused"), (5, "failed/vendor_error"), (3, "interrupted"), (4, "interrupted")])
+@pytest.mark.parametrize(
+    ("status", "end"), [(2, "failed/start_refused"), (5, "failed/vendor_error"), (3, "interrupted"), (4, "interrupted")]
+)
 def test_a_page_moves_by_its_start_status(status, end):
     story = Story()
     if status != 2:

@@ -1,9 +1,9 @@
 """Where one run of a key ends and the next begins (mapping.md, "Start signs")."""
 
 import pytest
-from tests.statemachine.driver import HOUR, URL, Story, ms
 
 from statemachine.states import Anomaly, State, Verdict
+from tests.statemachine.driver import HOUR, URL, Story, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 
@@ -361,7 +361,11 @@ def test_a_run_that_has_its_one_off_start_ends_before_an_equal_time_start(order)
 def test_a_run_that_has_its_one_off_start_takes_an_equal_time_capture_end_and_upload(order):
     story = Story()
     story.volc("RecordStarted", 0, Code=0)
-    later = [("RecordStopped", {"Code": 0, "RecordFileList": FILES}), ("RecordUploadDone", {"Code": 0}), ("RecordStarted", {"Code": 0})]
+    later = [
+        ("RecordStopped", {"Code": 0, "RecordFileList": FILES}),
+        ("RecordUploadDone", {"Code": 0}),
+        ("RecordStarted", {"Code": 0}),
+    ]
     for index in order:
         story.volc(later[index][0], 10, **later[index][1])
     assert story.ends == ["completed/files_delivered", "running"]
@@ -426,7 +430,7 @@ def test_an_upload_before_the_first_start_is_of_an_earlier_run():
 
 def test_an_upload_run_stays_finishing_while_a_newer_run_lives():
     story = Story()
-    story.volc("RecordUploadProcessing", 50, Progress=3)
+    story.volc("RecordUploadBackuped", 50, Code=0)
     story.volc("RecordStarted", 100, Code=0)
     assert story.ends == ["finishing", "running"]
     story.pass_due(50 + 24 * HOUR)

@@ -4,8 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.vendors.answers import Reply
+from adapters.vendors.calling import Calling
+from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Identity, TaskRef, WireError
 from adapters.vendors.protocol import Envelope, Reading, SecretsOf
 from adapters.vendors.readings import Says, ignored, told, unknown
+from adapters.vendors.tencent import answers, requests
+from adapters.vendors.tencent.api import API, IDLE
 from adapters.vendors.tencent.envelope import verified
 from adapters.vendors.tencent.events import (
     FAMILIES,
@@ -18,6 +23,7 @@ from adapters.vendors.tencent.events import (
     TaskEvent,
 )
 from adapters.vendors.tencent.rules import rules_of
+from adapters.vendors.tencent.signing import signed
 from adapters.vendors.times import believed
 from adapters.vendors.wire import Fields, NotAnObjectError, UnreadableError, json_object
 from statemachine.facts import Rules, TaskKey
@@ -31,8 +37,11 @@ _ONLY_OF_RECORDS = range(301, 310)
 _GROUP_OF = {Kind.PUSH: RELAY, Kind.INGEST: INGEST, Kind.RECORD: RECORDING, Kind.PAGE: PAGE}
 
 
-class Tencent:
+class Tencent(Calling):
     name = "tencent"
+
+    def __init__(self) -> None:
+        super().__init__(API, IDLE)
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
         """See Dialect."""
@@ -69,6 +78,48 @@ class Tencent:
     def family_of(self, kind: Kind) -> str:
         """See Dialect."""
         return FAMILIES[_GROUP_OF[kind]]
+
+    def identity(self, action: str, params: Mapping[str, Any]) -> Identity:
+        """See Dialect."""
+        return requests.identity(action, params)
+
+    def start(self, action: str, version: str | None, params: Mapping[str, Any], *, record_id: str | None = None) -> Call:
+        """See Dialect."""
+        return requests.start(action, version, params, record_id)
+
+    def update(self, task: TaskRef, params: Mapping[str, Any]) -> Call | None:
+        """See Dialect."""
+        return requests.update(task, params)
+
+    def stop(self, task: TaskRef) -> Call | None:
+        """See Dialect."""
+        return requests.stop(task)
+
+    def inspect(self, task: TaskRef) -> list[Call]:
+        """See Dialect."""
+        return requests.inspect(task)
+
+    def can_inspect(self, kind: Kind) -> bool:
+        """See Dialect."""
+        return kind in requests.QUERY
+
+    def sign(self, call: Call, account: Account, now_ms: int) -> HttpRequest:
+        """See Dialect."""
+        return signed(call, account, now_ms)
+
+    def read_answer(
+        self,
+        call: Call,
+        status: int | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        error: WireError | None = None,
+        *,
+        received_at: int,
+    ) -> Answer:
+        """See Dialect."""
+        reply = Reply(operation=call.operation, status=status, headers=headers, body=body, error=error)
+        return answers.read(call, reply, received_at)
 
 
 def _group(callback: Fields) -> int:

@@ -67,7 +67,7 @@ def _ingest_status(event_type: int) -> Callable[[Fields], Says]:
 _PAGES: Mapping[int, Mapping[int, Says]] = {
     801: {
         1: STARTED_WITH_MEDIA,
-        2: REFUSED,
+        2: ended(State.FAILED, Reason.START_REFUSED, rank=1),
         3: _INTERRUPTED,
         4: _INTERRUPTED,
         5: ended(State.FAILED, Reason.VENDOR_ERROR),

@@ -59,3 +59,13 @@ def _some(files: tuple[File, ...]) -> tuple[File, ...]:
     if not files:
         raise UnreadableError("no file is named")
     return files
+
+
+def stored(response: Fields) -> tuple[File, ...]:
+    """DescribeCloudRecording's StorageFileList; the unit of its BeginTimeStamp is not documented."""
+    entries = [entry for entry in response.children("StorageFileList") if entry.text("FileName") is not None]
+    return tuple(replace(_named(entry), started_at=_begin(entry)) for entry in entries)
+
+
+def _begin(entry: Fields) -> int | None:
+    return entry.moment("BeginTimeStamp") or entry.moment("BeginTimeStamp", unit_ms=_S)

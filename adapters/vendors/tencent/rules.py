@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.vendors.readings import param
+from adapters.vendors.tencent.api import IDLE
 from adapters.vendors.wire import as_integer
 from statemachine.facts import Rules
 from statemachine.states import Kind
@@ -12,8 +13,6 @@ _MINUTE_S = 60
 _HOUR_S = 3600
 # Update and Stop know a relay's TaskId for 30 days.
 _RELAY_REACH_S = 30 * 24 * _HOUR_S
-# The longest that a MaxIdleTime may be set to.
-_IDLE_LIMIT_S = 86_400
 # The default of ResourceExpiredHour: how long Describe, Modify and Delete know a recording.
 _RESOURCE_EXPIRED_HOUR = 72
 _FOR_EVER = -1
@@ -24,7 +23,7 @@ def rules_of(kind: Kind, params: Mapping[str, Any]) -> Rules:
 
 
 def _push(params: Mapping[str, Any]) -> Rules:
-    idle_s = param(params, "AgentParams", "MaxIdleTime") or _IDLE_LIMIT_S
+    idle_s = param(params, "AgentParams", "MaxIdleTime") or IDLE[Kind.PUSH].longest_s
     return Rules(single_run=True, idle_s=idle_s, reach_s=_RELAY_REACH_S)
 
 
@@ -40,7 +39,7 @@ def _ingest(params: Mapping[str, Any]) -> Rules:
 def _record(params: Mapping[str, Any]) -> Rules:
     return Rules(
         single_run=True,
-        idle_s=param(params, "RecordParams", "MaxIdleTime") or _IDLE_LIMIT_S,
+        idle_s=param(params, "RecordParams", "MaxIdleTime") or IDLE[Kind.RECORD].longest_s,
         reach_s=(param(params, "ResourceExpiredHour") or _RESOURCE_EXPIRED_HOUR) * _HOUR_S,
     )
 

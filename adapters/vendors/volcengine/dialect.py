@@ -3,19 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.vendors.answers import Reply
+from adapters.vendors.calling import Calling
+from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Identity, TaskRef, WireError
 from adapters.vendors.protocol import Envelope, Reading, SecretsOf
 from adapters.vendors.readings import Says, ignored, told, unknown
 from adapters.vendors.times import believed
+from adapters.vendors.volcengine import answers, inspections, requests
+from adapters.vendors.volcengine.api import API, IDLE
 from adapters.vendors.volcengine.envelope import rfc3339_ms, verified
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS, TaskEvent
 from adapters.vendors.volcengine.rules import rules_of
+from adapters.vendors.volcengine.signing import signed
 from adapters.vendors.wire import Fields, NotAnObjectError, UnreadableError, json_object
 from statemachine.facts import Rules, TaskKey
 from statemachine.states import Kind
 
 
-class Volcengine:
+class Volcengine(Calling):
     name = "volcengine"
+
+    def __init__(self) -> None:
+        super().__init__(API, IDLE)
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
         """See Dialect. The headers say nothing here: signature and app stand in the body."""
@@ -53,6 +62,48 @@ class Volcengine:
     def family_of(self, kind: Kind) -> str:
         """See Dialect. The caller chooses ids, so tasks of two kinds may share one."""
         return kind.value
+
+    def identity(self, action: str, params: Mapping[str, Any]) -> Identity:
+        """See Dialect."""
+        return requests.identity(action, params)
+
+    def start(self, action: str, version: str | None, params: Mapping[str, Any], *, record_id: str | None = None) -> Call:
+        """See Dialect."""
+        return requests.start(action, version, params)
+
+    def update(self, task: TaskRef, params: Mapping[str, Any]) -> Call | None:
+        """See Dialect."""
+        return requests.update(task, params)
+
+    def stop(self, task: TaskRef) -> Call | None:
+        """See Dialect."""
+        return requests.stop(task)
+
+    def inspect(self, task: TaskRef) -> list[Call]:
+        """See Dialect."""
+        return requests.inspect(task)
+
+    def can_inspect(self, kind: Kind) -> bool:
+        """See Dialect."""
+        return kind in inspections.ASKABLE
+
+    def sign(self, call: Call, account: Account, now_ms: int) -> HttpRequest:
+        """See Dialect."""
+        return signed(call, account, now_ms)
+
+    def read_answer(
+        self,
+        call: Call,
+        status: int | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        error: WireError | None = None,
+        *,
+        received_at: int,
+    ) -> Answer:
+        """See Dialect."""
+        reply = Reply(operation=call.operation, status=status, headers=headers, body=body, error=error)
+        return answers.read(call, reply, received_at)
 
 
 def _event_at(envelope: Fields, data: Fields) -> int:

@@ -160,6 +160,7 @@ def _capture_ended(data: Fields) -> Says:
 
 
 _UPLOAD: Says = {"kind": FactKind.UPLOAD}
+_UPLOAD_REMARK: Says = {**_UPLOAD, "remark": True}
 _UPLOAD_DONE: Mapping[int, Says] = {
     0: {**_UPLOAD, "delivery": Delivery.WITH_CAPTURE, "file_state": FileState.DELIVERED},
     1: _UPLOAD,
@@ -170,12 +171,16 @@ def _upload_done(data: Fields) -> Says:
     return row(_UPLOAD_DONE, data.needed("Code"))
 
 
-def _upload(data: Fields) -> Says:
+def _upload_failed(data: Fields) -> Says:
     return _UPLOAD
 
 
+def _upload_started(data: Fields) -> Says:
+    return _UPLOAD_REMARK
+
+
 def _upload_progress(data: Fields) -> Says:
-    return {**_UPLOAD, "progress": data.integer("Progress")}
+    return {**_UPLOAD_REMARK, "progress": data.integer("Progress")}
 
 
 def _upload_backed_up(data: Fields) -> Says:
@@ -183,7 +188,7 @@ def _upload_backed_up(data: Fields) -> Says:
 
 
 def _sync_upload_started(data: Fields) -> Says:
-    return {**_UPLOAD, "files": record_files(data)}
+    return {**_UPLOAD_REMARK, "files": record_files(data)}
 
 
 def _note(data: Fields) -> Says:
@@ -219,12 +224,12 @@ TASK_EVENTS: Mapping[str, TaskEvent] = {
     "RelayStreamStateChanged": TaskEvent(Kind.INGEST, _relay_state),
     "RecordStarted": TaskEvent(Kind.RECORD, _record_started),
     "RecordStopped": TaskEvent(Kind.RECORD, _record_stopped),
-    "RecordUploadStarted": TaskEvent(Kind.RECORD, _upload),
+    "RecordUploadStarted": TaskEvent(Kind.RECORD, _upload_started),
     "RecordUploadProcessing": TaskEvent(Kind.RECORD, _upload_progress),
     "RecordUploadDone": TaskEvent(Kind.RECORD, _upload_done),
     "RecordUploadBackuped": TaskEvent(Kind.RECORD, _upload_backed_up),
     "RecordSyncUploadStarted": TaskEvent(Kind.RECORD, _sync_upload_started),
-    "RecordSyncUploadFailed": TaskEvent(Kind.RECORD, _upload),
+    "RecordSyncUploadFailed": TaskEvent(Kind.RECORD, _upload_failed),
     "RecordAudioStreamStateChanged": TaskEvent(Kind.RECORD, _note),
     "RecordVideoStreamStateChanged": TaskEvent(Kind.RECORD, _note),
     "Webcast": TaskEvent(Kind.PAGE, _webcast, in_room=False),

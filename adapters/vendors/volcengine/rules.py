@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.vendors.readings import param
+from adapters.vendors.volcengine.api import IDLE
 from statemachine.facts import Rules
 from statemachine.states import Kind
 
@@ -11,9 +12,6 @@ _HOUR_S = 3600
 # Get*Task knows tasks started in the last 72 h.
 _REACH_S = 72 * _HOUR_S
 _RELAY_LIFE_S = 72 * _HOUR_S
-# The longest that Control.MaxIdleTime, and the relay's own MaxIdleTime, may be set to.
-_IDLE_LIMIT_S = 86_400
-_RELAY_IDLE_LIMIT_S = 600
 _FINISH_UNHEARD_S = 600
 
 
@@ -22,29 +20,29 @@ def rules_of(kind: Kind, params: Mapping[str, Any]) -> Rules:
 
 
 def _push(params: Mapping[str, Any]) -> Rules:
-    return Rules(single_output=True, idle_s=_idle_s(params), reach_s=_REACH_S)
+    return Rules(single_output=True, idle_s=_idle_s(Kind.PUSH, params), reach_s=_REACH_S)
 
 
 def _ingest(params: Mapping[str, Any]) -> Rules:
-    idle_s = param(params, "MaxIdleTime") or _RELAY_IDLE_LIMIT_S
+    idle_s = param(params, "MaxIdleTime") or IDLE[Kind.INGEST].longest_s
     return Rules(life_s=_RELAY_LIFE_S, life_margin_s=300, idle_s=idle_s)
 
 
 def _record(params: Mapping[str, Any]) -> Rules:
     return Rules(
         life_s=param(params, "Control", "MaxRecordTime"),
-        idle_s=_idle_s(params),
+        idle_s=_idle_s(Kind.RECORD, params),
         finish_unheard_s=_FINISH_UNHEARD_S,
         reach_s=_REACH_S,
     )
 
 
 def _page(params: Mapping[str, Any]) -> Rules:
-    return Rules(finish_unheard_s=_FINISH_UNHEARD_S)
+    return Rules(finish_unheard_s=_FINISH_UNHEARD_S, reach_s=_REACH_S)
 
 
-def _idle_s(params: Mapping[str, Any]) -> int:
-    return param(params, "Control", "MaxIdleTime") or _IDLE_LIMIT_S
+def _idle_s(kind: Kind, params: Mapping[str, Any]) -> int:
+    return param(params, "Control", "MaxIdleTime") or IDLE[kind].longest_s
 
 
 _RULES: Mapping[Kind, Callable[[Mapping[str, Any]], Rules]] = {

@@ -447,7 +447,7 @@ def test_an_ingest_ends_without_saying_why():
     ("event_type", "status", "kind", "expected"),
     [
         (801, 1, FactKind.START, None),
-        (801, 2, FactKind.REFUSED, Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)),
+        (801, 2, FactKind.END, Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)),
         (801, 3, FactKind.INTERRUPTED, None),
         (801, 4, FactKind.INTERRUPTED, None),
         (801, 5, FactKind.END, Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR)),

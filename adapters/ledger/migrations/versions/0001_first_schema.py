@@ -57,7 +57,7 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=True),
         sa.Column("event_at", sa.BigInteger(), nullable=True),
-        sa.Column("verdict", sa.String(length=16), server_default="", nullable=False),
+        sa.Column("verdict", sa.String(length=16), server_default=sa.text("''"), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("task_id", sa.String(length=26), nullable=True),
         sa.Column("applied_at", sa.BigInteger(), nullable=True),

@@ -1,0 +1,251 @@
+"""A vendor's documented parameters as data, and the small interpreter that checks a call against them.
+
+A table maps names to `Field`s; a name that ends in `*` must be given. Objects stay open: sub-fields that the table does not
+name pass, unless the vendor's page spells out the whole object (`closed`). The top level is closed.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from adapters.vendors.calls import FieldProblem, SecretPath
+from adapters.vendors.wire import storable
+
+#: So many problems are told at most.
+PROBLEMS_LIMIT = 100
+_NAME_SHOWN = 100
+
+Params = Mapping[str, Any]
+Problems = Iterator[FieldProblem]
+#: A rule over several fields. It must bear any JSON.
+Rule = Callable[[Params], Problems]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    #: Ends the sentence "must be ...".
+    right: str
+    ok: Callable[[Any], bool]
+    #: Of an object.
+    fields: "Mapping[str, Field]" = field(default_factory=dict)
+    closed: bool = False
+    #: Of a list.
+    items: "Field | None" = None
+    secret: bool = False
+    #: A url that holds a stream key.
+    keyed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The parameters of one action in one version."""
+
+    fields: Mapping[str, Field]
+    rules: tuple[Rule, ...] = ()
+
+
+# --- what fields can be ---
+
+
+def text(right: str = "text, not empty", ok: Callable[[str], bool] = bool) -> Field:
+    return Field(right=right, ok=lambda value: isinstance(value, str) and ok(value))
+
+
+def matching(pattern: str) -> Field:
+    return text(f"text that matches {pattern}", lambda value: re.fullmatch(pattern, value) is not None)
+
+
+def short(most_bytes: int) -> Field:
+    return text(f"text of 1 to {most_bytes} bytes", lambda value: 0 < len(value.encode("utf-8", "replace")) <= most_bytes)
+
+
+def url(*schemes: str) -> Field:
+    words = " or ".join(f"{scheme}://" for scheme in schemes)
+    return text(f"a url that begins with {words} and has a host", lambda value: _is_url(value, schemes))
+
+
+def _is_url(value: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname) and not re.search(r"\s", value)
+    except ValueError:  # a broken IPv6 address
+        return False
+
+
+def integer(low: int | None = None, high: int | None = None, *, even: bool = False, but: Collection[int] = ()) -> Field:
+    words = [f"{'an even' if even else 'a whole'} number", _range(low, high), *(f"and not {number}" for number in but)]
+    return Field(
+        right=" ".join(word for word in words if word),
+        ok=lambda value: _is_integer(value) and _within(value, low, high) and value not in but and not (even and value % 2),
+    )
+
+
+def choice(*values: Any) -> Field:
+    words = ", ".join(str(value) for value in values[:-1]) + f" or {values[-1]}"
+    return Field(right=words, ok=lambda value: not isinstance(value, bool | list | dict) and value in values)
+
+
+def flag() -> Field:
+    return Field(right="true or false", ok=lambda value: isinstance(value, bool))
+
+
+def obj(fields: Mapping[str, Field] | None = None, *, closed: bool = False) -> Field:
+    return Field(right="an object", ok=lambda value: isinstance(value, dict), fields=fields or {}, closed=closed)
+
+
+def many(items: Field, *, most: int | None = None) -> Field:
+    words = "a list" if most is None else f"a list of at most {most}"
+    return Field(right=words, ok=lambda value: isinstance(value, list) and (most is None or len(value) <= most), items=items)
+
+
+def hidden(one: Field) -> Field:
+    return replace(one, secret=True)
+
+
+def keyed(one: Field) -> Field:
+    return replace(one, keyed=True)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _range(low: int | None, high: int | None) -> str:
+    if high is not None:
+        return f"from {low} to {high}"
+    return "" if low is None else f"from {low} up"
+
+
+def _within(value: int, low: int | None, high: int | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+# --- rules over several fields ---
+
+
+def at(params: Any, path: str) -> Any:
+    """What stands at this dotted path; None where nothing does."""
+    for name in path.split("."):
+        params = params.get(name) if isinstance(params, Mapping) else None
+    return params
+
+
+def some_of(*names: str) -> Rule:
+    def rule(params: Params) -> Problems:
+        if not any(at(params, name) for name in names):
+            yield FieldProblem(field=names[0], message=f"is missing; {' or '.join(names)} must be given, and not empty")
+
+    return rule
+
+
+def one_of(parent: str, *names: str) -> Rule:
+    def rule(params: Params) -> Problems:
+        given = [name for name in names if at(params, f"{parent}.{name}") is not None]
+        if isinstance(at(params, parent), Mapping) and len(given) != 1:
+            yield FieldProblem(field=parent, message=f"must hold exactly one of {' and '.join(names)}")
+
+    return rule
+
+
+def only_with(name: str, other: str, values: Collection[Any]) -> Rule:
+    def rule(params: Params) -> Problems:
+        if at(params, name) is not None and not _among(at(params, other), values):
+            words = " or ".join(str(value) for value in values)
+            yield FieldProblem(field=name, message=f"may be given only where {other} is {words}; leave it out")
+
+    return rule
+
+
+def needed_when(names: Collection[str], when: Callable[[Params], bool], words: str) -> Rule:
+    def rule(params: Params) -> Problems:
+        if when(params):
+            yield from (
+                FieldProblem(field=name, message=f"is missing; it must be given {words}")
+                for name in names
+                if at(params, name) is None
+            )
+
+    return rule
+
+
+def _among(value: Any, values: Collection[Any]) -> bool:
+    return any(type(value) is type(one) and value == one for one in values)
+
+
+# --- the interpreter ---
+
+
+def problems(shape: Shape, params: Any) -> list[FieldProblem]:
+    """One problem per wrong field; none: the call may be made. Bears any JSON."""
+    if not isinstance(params, Mapping):
+        return [FieldProblem(field="params", message="must be an object")]
+    found: dict[str, FieldProblem] = {}
+    for problem in islice(_all(shape, params), PROBLEMS_LIMIT):
+        found.setdefault(problem.field, problem)
+    return list(found.values())
+
+
+def _all(shape: Shape, params: Params) -> Problems:
+    yield from _in_object(shape.fields, params, "", closed=True)
+    for rule in shape.rules:
+        yield from rule(params)
+    yield from _unstorable(params)
+
+
+def _in_object(fields: Mapping[str, Field], value: Params, path: str, *, closed: bool) -> Problems:
+    names = {name.removesuffix("*"): one for name, one in fields.items()}
+    for name, one in names.items():
+        if name in value:
+            yield from _in_field(one, value[name], f"{path}{name}")
+        elif f"{name}*" in fields:
+            yield FieldProblem(field=f"{path}{name}", message=f"is missing; it must be {one.right}")
+    if closed:
+        yield from (_unknown(name, path, names) for name in value if name not in names)
+
+
+def _in_field(one: Field, value: Any, path: str) -> Problems:
+    if not one.ok(value):
+        yield FieldProblem(field=path, message=f"must be {one.right}")
+    elif isinstance(value, Mapping):
+        yield from _in_object(one.fields, value, f"{path}.", closed=one.closed)
+    elif one.items is not None:
+        for number, item in enumerate(value):
+            yield from _in_field(one.items, item, f"{path}[{number}]")
+
+
+def _unknown(name: Any, path: str, names: Collection[str]) -> FieldProblem:
+    shown = storable(str(name))[:_NAME_SHOWN]
+    meant = {known.lower(): known for known in names}
+    close = get_close_matches(shown.lower(), meant, n=1)
+    hint = f"; did you mean {path}{meant[close[0]]}?" if close else ""
+    return FieldProblem(field=f"{path}{shown}", message=f"is not a parameter of this call{hint}")
+
+
+def _unstorable(params: Params) -> Problems:
+    """Text that no database and no UTF-8 body can hold, wherever it stands; names too."""
+    rest: list[tuple[str, Any]] = [(str(name), value) for name, value in params.items()]
+    while rest:
+        path, value = rest.pop()
+        if storable(path) != path or (isinstance(value, str) and storable(value) != value):
+            message = "must not contain NUL characters or lone surrogates"
+            yield FieldProblem(field=storable(path)[:_NAME_SHOWN], message=message)
+        elif isinstance(value, Mapping):
+            rest.extend((f"{path}.{name}", item) for name, item in value.items())
+        elif isinstance(value, list):
+            rest.extend((f"{path}[{number}]", item) for number, item in enumerate(value))
+
+
+def secrets_in(fields: Mapping[str, Field], path: str = "") -> Iterator[SecretPath]:
+    """Where secrets stand: those that nobody may see, and urls with stream keys."""
+    for name, one in fields.items():
+        here = path + name.removesuffix("*")
+        inner = one
+        while inner.items is not None:
+            here, inner = f"{here}[]", inner.items
+        if inner.secret or inner.keyed:
+            yield SecretPath(path=here, in_url=inner.keyed)
+        yield from secrets_in(inner.fields, f"{here}.")

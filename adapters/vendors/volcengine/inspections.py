@@ -1,0 +1,135 @@
+"""What a query's answer says of a task (1188209, 1188213, 1188216, 1188201; the choices are those of mapping.md)."""
+
+from collections.abc import Mapping
+
+from adapters.vendors.answers import GONE
+from adapters.vendors.calls import Call, Inspection, Outcome, Sign
+from adapters.vendors.volcengine.files import record_files
+from adapters.vendors.volcengine.requests import LAST_OFFSET
+from adapters.vendors.wire import Fields
+from statemachine.facts import Delivery, Output
+from statemachine.facts import Outcome as Ending
+from statemachine.states import Kind, OutputState, Reason, State
+
+_S = 1000
+#: Where in Result the task stands; the page's own sample spells the last one otherwise than its table.
+_TASK_OF: Mapping[str, tuple[str, ...]] = {
+    "GetPushMixedStreamToCDNTask": ("PushMixedStreamToCDNTask",),
+    "GetPushSingleStreamToCDNTask": ("PushSingleStreamToCDNTask",),
+    "GetRecordTask": ("RecordTask",),
+    "GetWebCastTask": ("WebCastTask", "WebcastTask"),
+}
+_NOT_STARTED, _RUNNING, _ENDED, _FAILED = 1, 2, 3, 4
+
+#: An inspection's stop reason has the second rank among ends.
+_ENDING_OF_REASON: Mapping[str, Ending] = {
+    "StopByAPI": Ending(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=2),
+    "IdleTimeOut": Ending(state=State.IDLE_TIMEOUT, reason=Reason.MAX_IDLE_TIME, rank=2),
+    "UserDisconnect": Ending(state=State.STOPPED, reason=Reason.REMOVED_FROM_ROOM, rank=2),
+    "StartTaskFailed": Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=2),
+    # Of pages only (1188209).
+    "ExceedMaxRunningTime": Ending(state=State.EXPIRED, reason=Reason.MAX_LIFETIME, rank=2),
+}
+_UNSTATED = Ending(state=State.STOPPED, reason=Reason.UNSTATED, stop_wins=True)
+_BROKEN = Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR, rank=2)
+_START_FAILED = "StartTaskFailed"
+
+_SIGN_OF_PUSH: Mapping[int, Sign] = {
+    1: Sign.NO_MEDIA,
+    2: Sign.CONNECTING,
+    3: Sign.CONNECTING,
+    4: Sign.CONNECTING,
+    5: Sign.RUNNING,
+}
+_SIGN_OF_RELAY: Mapping[int, Sign] = {1: Sign.ACCEPTED, 2: Sign.RUNNING, 3: Sign.ENDED}
+
+
+class AskAgainError(Exception):
+    """An answer that settles nothing."""
+
+    def __init__(self, code: str, detail: str, outcome: Outcome = Outcome.RETRY) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.outcome = outcome
+
+
+def inspected(call: Call, body: Fields) -> Inspection:
+    result = body.child("Result")
+    if call.action not in _TASK_OF:
+        return _listed(call, result)
+    names = _TASK_OF[call.action]
+    task = next((result.child(name) for name in names if result.child(name).raw), None)
+    if task is not None:
+        return _of_task(call, task)
+    if any(result.raw.get(name) for name in result.raw.keys() - set(names)):
+        raise AskAgainError("unreadable", f"Result holds no {names[0]}")
+    return GONE
+
+
+def _of_task(call: Call, task: Fields) -> Inspection:
+    status = task.integer("Status")
+    says = {"started_at": task.moment("StartTime")}
+    if status == _NOT_STARTED:
+        return Inspection(sign=Sign.ACCEPTED, **says)
+    if status == _RUNNING:
+        return Inspection(sign=_sign(call, task), output=_output(task), **says)
+    ended = {**says, "ended_at": task.moment("EndTime")}
+    reason = task.text("StopReason") or ""
+    if status == _FAILED:
+        return Inspection(sign=Sign.ENDED, ending=_ENDING_OF_REASON[reason] if reason == _START_FAILED else _BROKEN, **ended)
+    if status == _ENDED:
+        return _of_ended(call, task, reason, ended)
+    raise AskAgainError("unreadable", f"Status {status} says nothing")
+
+
+def _sign(call: Call, task: Fields) -> Sign:
+    """PushStreamState is text in the page's sample; 0 there is "not known yet"."""
+    if "Push" not in call.action:
+        return Sign.RUNNING
+    return _SIGN_OF_PUSH.get(task.integer("PushStreamState") or 0, Sign.ALIVE)
+
+
+def _output(task: Fields) -> Output | None:
+    """The CDN url of a push that runs."""
+    pushing = task.integer("PushStreamState") == 5 and task.text("PushURL") is not None
+    return Output(url=task.text("PushURL"), state=OutputState.RUNNING) if pushing else None
+
+
+def _of_ended(call: Call, task: Fields, reason: str, ended: dict[str, int | None]) -> Inspection:
+    ending = _ENDING_OF_REASON.get(reason, _UNSTATED)
+    if call.action != "GetRecordTask" or reason == _START_FAILED:
+        return Inspection(sign=Sign.ENDED, ending=ending, **ended)
+    files = record_files(task)
+    # As in RecordStopped: an empty list is told, and says that there are no files.
+    none = not task.raw.get("RecordFileList")
+    return Inspection(sign=Sign.CAPTURE_ENDED, ending=ending, files=files, delivery=Delivery.OVER if none else None, **ended)
+
+
+def _listed(call: Call, result: Fields) -> Inspection:
+    """ListRelayStream: the newest task of that id; there is no stop reason."""
+    if not isinstance(result.raw.get("Task"), list) and result.raw:
+        raise AskAgainError("unreadable", "Result.Task is not a list")
+    ours = [task for task in result.children("Task") if task.text("TaskId") == call.vendor_task_id]
+    if not ours:
+        return GONE
+    task = max(ours, key=lambda one: one.integer("CreateTime") or 0)
+    status = task.integer("Status")
+    if status not in _SIGN_OF_RELAY:
+        raise AskAgainError("unreadable", f"Status {status} says nothing")
+    return Inspection(sign=_SIGN_OF_RELAY[status], started_at=task.moment("CreateTime", unit_ms=_S))
+
+
+def next_offset(call: Call, body: Fields) -> int | None:
+    """Where the next page of a list begins; None where this was the last one, or there is no list."""
+    result = body.child("Result")
+    offset = Fields(call.params, body.received_at).integer("Offset") or 0
+    following = offset + len(result.children("Task"))
+    if call.action in _TASK_OF or following == offset or following >= (result.integer("Total") or 0):
+        return None
+    if following > LAST_OFFSET:
+        raise AskAgainError("too_many_tasks", f"the list goes no further than {LAST_OFFSET}", Outcome.REFUSED)
+    return following
+
+
+#: Kinds that have a query call: all of them.
+ASKABLE = frozenset({Kind.PUSH, Kind.INGEST, Kind.RECORD, Kind.PAGE})

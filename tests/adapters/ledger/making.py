@@ -1,0 +1,97 @@
+"""Ways to put things into a ledger, with values that a test need not name."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from adapters.ledger import Ledger, inbox, lineages
+from adapters.ledger.inbox import Arrival, Settled
+from adapters.ledger.lineages import Save, Stored
+from adapters.ledger.schema import metadata
+from statemachine.facts import Fact, FactKind, TaskKey
+from statemachine.fold import View
+from statemachine.states import Kind, Origin, Reason, State
+from statemachine.tasks import Lineage, Task, task_id
+
+T0 = 1_700_000_000_000
+
+
+def with_tables(ledger: Ledger) -> None:
+    """Quicker than the migrations, for tests that need many ledgers."""
+    with ledger.write() as connection:
+        metadata.create_all(connection)
+
+
+def key(name: str = "t1", **more: str) -> TaskKey:
+    parts = {"vendor": "volcengine", "app_id": "app", "room_id": "room", "vendor_task_id": name, "family": "push"}
+    return TaskKey(**{**parts, **more})
+
+
+def task(of: TaskKey | None = None, *, at: int = T0, anchor: str = "k1", **more: Any) -> Task:
+    """more: fields of the task, or `state` and `reason` of its view."""
+    of = of or key()
+    view = View(state=more.pop("state", State.RUNNING), reason=more.pop("reason", None), evidence_at=at, heard_at=at)
+    values = {"run": 1, "kind": Kind.PUSH, "origin": Origin.OBSERVED, "view": view, "updated_at": at, **more}
+    return Task(id=task_id(of, anchor, at), key=of, anchor=anchor, created_at=at, **values)
+
+
+def fact(name: str = "k1", at: int = T0) -> Fact:
+    return Fact(kind=FactKind.MEDIA, at=at, received_at=at, key=name)
+
+
+def save(ledger: Ledger, *tasks: Task) -> None:
+    """Saves new tasks or new versions, each beside what its lineage has."""
+    for one in tasks:
+        with ledger.write() as connection:
+            stored = lineages.load(connection, [one.key])[one.key]
+            before = next((known for known in stored.lineage.tasks if known.id == one.id), None)
+            others = [known for known in stored.lineage.tasks if known.id != one.id]
+            after = Lineage(key=one.key, facts=stored.lineage.facts, tasks=(*others, one))
+            lineages.save_if_version(connection, [Save(stored=stored, lineage=after, changed=[(before, one)])])
+
+
+def new(lineage: Lineage) -> Save:
+    """A lineage of which nothing is stored yet."""
+    empty = Stored(id=None, version=0, lineage=Lineage(key=lineage.key))
+    return Save(stored=empty, lineage=lineage, changed=[(None, each) for each in lineage.tasks])
+
+
+def arrival(number: int = 1, **more: Any) -> Arrival:
+    values = {
+        "vendor": "volcengine",
+        "app_id": "app",
+        "event_type": "RecordStarted",
+        "received_at": T0,
+        "headers": {},
+        "body": b"{}",
+    }
+    return Arrival(**{**values, "dedupe_key": f"{number:064x}", **more})
+
+
+def settle(ledger: Ledger, *settled: Settled) -> None:
+    with ledger.write() as connection:
+        inbox.settle(connection, settled)
+
+
+def waiting_ids(ledger: Ledger) -> Sequence[int]:
+    with ledger.read() as connection:
+        return [row.id for row in inbox.unapplied(connection, 1_000)]
+
+
+@contextmanager
+def statements(connection: Connection) -> Iterator[list[str]]:
+    """The statements that are executed meanwhile."""
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        said.append(statement)
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield said
+    event.remove(connection, "before_cursor_execute", note)
+
+
+#: A final state for tests that need one.
+DONE = {"state": State.COMPLETED, "reason": Reason.SOURCE_FINISHED}

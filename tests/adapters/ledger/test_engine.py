@@ -1,0 +1,111 @@
+"""A transaction is durable or did not happen; a ledger that is away is said to be so."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from adapters.ledger import Ledger, LedgerUnavailableError, inbox
+from adapters.ledger.engine import sqlite_path
+from adapters.ledger.schema import inbox as inbox_table
+from tests.adapters.ledger.making import arrival
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+def test_commits_survive_a_power_cut(ledger: Ledger, way: str) -> None:
+    with getattr(ledger, way)() as connection:
+        pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2}
+
+
+def test_a_transaction_that_fails_leaves_nothing(ledger: Ledger) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _record_and_fail(ledger)
+    assert _rows(ledger) == 0
+
+
+def test_a_reader_sees_one_state_and_waits_for_no_writer(ledger: Ledger) -> None:
+    with ledger.read() as reading:
+        before = reading.execute(select(func.count()).select_from(inbox_table)).scalar_one()
+        with ledger.write() as connection:
+            inbox.record(connection, [arrival(1)])
+        assert reading.execute(select(func.count()).select_from(inbox_table)).scalar_one() == before == 0
+    assert _rows(ledger) == 1
+
+
+def test_writers_take_turns(ledger: Ledger) -> None:
+    def write(number: int) -> None:
+        for each in range(10):
+            with ledger.write() as connection:
+                inbox.record(connection, [arrival(number * 100 + each)])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert _rows(ledger) == 40
+
+
+def test_a_ledger_that_is_no_file_is_unavailable(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}")
+    for way in (ledger.read, ledger.write):
+        with pytest.raises(LedgerUnavailableError, match="unable to open database file"), way():
+            pass
+    ledger.close()
+
+
+def test_a_ledger_without_its_tables_is_unavailable(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'tally.db'}")
+    with pytest.raises(LedgerUnavailableError, match="no such table"):
+        _rows(ledger)
+    ledger.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_ledger_that_may_not_be_written_is_unavailable(ledger: Ledger) -> None:
+    assert ledger.path is not None
+    ledger.close()
+    ledger.path.chmod(0o400)
+    with pytest.raises(LedgerUnavailableError), ledger.write():
+        pass
+
+
+def test_a_full_disk_is_an_unavailable_ledger_and_loses_nothing(ledger: Ledger) -> None:
+    """A limit on the file's pages stands in for the disk."""
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(1)])
+    with pytest.raises(LedgerUnavailableError, match="full"):
+        _record_on_a_full_disk(ledger)
+    assert _rows(ledger) == 1
+
+
+def test_opening_a_ledger_makes_its_folder_and_no_file(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'var' / 'tally.db'}")
+    assert [*(tmp_path / "var").iterdir()] == []
+    ledger.close()
+
+
+def test_only_sqlite_ledgers_have_a_path() -> None:
+    assert sqlite_path("sqlite:///var/tally.db") == Path("var/tally.db")
+    assert sqlite_path("postgresql://db/tally") is None
+
+
+def _record_and_fail(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(1)])
+        raise ZeroDivisionError
+
+
+def _record_on_a_full_disk(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        inbox.record(connection, [arrival(2, body=b"x" * 1_000_000)])
+
+
+def _rows(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return connection.execute(select(func.count()).select_from(inbox_table)).scalar_one()

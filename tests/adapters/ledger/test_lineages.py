@@ -1,0 +1,83 @@
+"""Lineages are saved whole, and only over what was read."""
+
+from dataclasses import replace
+
+import pytest
+
+from adapters.ledger import Ledger, deadlines, lineages, search
+from adapters.ledger.lineages import ConflictError, Save, Stored
+from statemachine.states import Deadline, State
+from statemachine.tasks import Lineage
+from tests.adapters.ledger.making import DONE, T0, fact, key, new, save, task
+
+
+def _stored(ledger: Ledger, name: str = "t1") -> Stored:
+    with ledger.read() as connection:
+        return lineages.load(connection, [key(name)])[key(name)]
+
+
+def test_an_unknown_key_has_an_empty_lineage(ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        assert lineages.load(connection, []) == {}
+    assert _stored(ledger) == Stored(id=None, version=0, lineage=Lineage(key=key()))
+
+
+def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
+    second = replace(task(anchor="k2", at=T0 + 9, **DONE), run=2)
+    lineage = Lineage(key=key(), facts=(fact(), fact("k2", T0 + 9)), tasks=(task(), second))
+    with ledger.write() as connection:
+        lineages.save_if_version(connection, [new(lineage)])
+    assert _stored(ledger) == Stored(id=1, version=1, lineage=lineage)
+
+
+def test_a_second_save_of_the_same_read_is_a_conflict_and_changes_nothing(ledger: Ledger) -> None:
+    save(ledger, task())
+    read = _stored(ledger)
+    done = task(deadlines={Deadline.SILENCE: T0}, **DONE)
+    save(ledger, task(version=2))
+    before = _stored(ledger)
+    other = Lineage(key=key("t2"), facts=(fact(),), tasks=(task(key("t2")),))
+    late = Save(stored=read, lineage=replace(read.lineage, tasks=(done,)), changed=[(task(), done)])
+    with pytest.raises(ConflictError), ledger.write() as connection:
+        lineages.save_if_version(connection, [new(other), late])
+    assert _stored(ledger) == before
+    assert _stored(ledger, "t2").id is None
+    with ledger.read() as connection:
+        assert deadlines.due(connection, T0, 9) == []
+
+
+def test_two_that_found_nothing_cannot_both_make_a_lineage(ledger: Ledger) -> None:
+    save(ledger, task())
+    with pytest.raises(ConflictError), ledger.write() as connection:
+        lineages.save_if_version(connection, [new(Lineage(key=key(), tasks=(task(),)))])
+
+
+def test_keys_are_told_apart_wherever_their_parts_are_cut(ledger: Ledger) -> None:
+    near = [key(), key("t", room_id="roomt1"), key(family="record"), key(app_id="ap", room_id="proom"), key(room_id="")]
+    assert len({lineages.key_hash(each) for each in near}) == len(near)
+
+
+def test_a_task_tells_where_it_stands(ledger: Ledger) -> None:
+    save(ledger, task(), task(key("t2")))
+    with ledger.read() as connection:
+        found = lineages.keys_of_tasks(connection, [task().id, "no such task"])
+    assert found == {task().id: key()}
+
+
+def test_deadlines_follow_the_task(ledger: Ledger) -> None:
+    save(ledger, task(deadlines={Deadline.SILENCE: T0 + 1, Deadline.EXPIRY: T0 + 2}))
+    save(ledger, task(deadlines={Deadline.SILENCE: T0 + 3}, version=2))
+    with ledger.read() as connection:
+        assert deadlines.due(connection, T0 + 9, 9) == [(task().id, "silence", T0 + 3)]
+
+
+def test_a_merged_task_leaves_its_lineage_and_every_list_but_is_found(ledger: Ledger) -> None:
+    save(ledger, task())
+    merged = task(merged_into="0" * 26, version=2)
+    save(ledger, merged)
+    assert _stored(ledger).lineage.tasks == ()
+    with ledger.read() as connection:
+        assert search.page(connection, search.TaskFilter(), before=None, limit=9) == []
+        assert search.page(connection, search.TaskFilter(room_id="room"), before=None, limit=9) == []
+        assert search.page(connection, search.TaskFilter(states=(State.RUNNING,)), before=None, limit=9) == []
+        assert search.find(connection, merged.id) == merged

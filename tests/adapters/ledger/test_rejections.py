@@ -1,0 +1,32 @@
+"""Of refusals the newest are kept."""
+
+from adapters.ledger import Ledger, rejections
+from adapters.ledger.rejections import KEPT, Refused
+from tests.adapters.ledger.making import T0
+
+
+def _refused(number: int) -> Refused:
+    return Refused(
+        at=T0 + number, vendor="tencent", app_id=None, status=401, reason="bad_signature", detail="-", remote="203.0.113.7", size=9
+    )
+
+
+def test_the_newest_come_first_page_after_page(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        rejections.keep(connection, [_refused(n) for n in range(3)])
+        rejections.keep(connection, [])
+        page = rejections.newest(connection, before=None, limit=2)
+        assert [item for _, item in page] == [_refused(2), _refused(1)]
+        assert [item for _, item in rejections.newest(connection, before=page[-1][0], limit=2)] == [_refused(0)]
+
+
+def test_at_most_a_thousand_are_kept(ledger: Ledger) -> None:
+    assert KEPT == 1_000
+    with ledger.write() as connection:
+        rejections.keep(connection, [_refused(n) for n in range(KEPT)])
+        rejections.keep(connection, [_refused(n) for n in range(KEPT, KEPT + 5)])
+        assert [item.at - T0 for _, item in rejections.newest(connection, before=None, limit=2 * KEPT)] == [*range(KEPT + 4, 4, -1)]
+        rejections.keep(connection, [_refused(n) for n in range(3 * KEPT)])
+        assert [item.at - T0 for _, item in rejections.newest(connection, before=None, limit=2 * KEPT)] == [
+            *range(3 * KEPT - 1, 2 * KEPT - 1, -1)
+        ]

@@ -1,0 +1,70 @@
+"""The statistics say what there is."""
+
+from adapters.ledger import Ledger, deadlines, inbox, stats
+from adapters.ledger.inbox import Settled
+from adapters.ledger.stats import Stats, Tally
+from statemachine.states import Anomaly, Deadline
+from tests.adapters.ledger.making import DONE, T0, arrival, key, save, settle, task
+
+
+def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        assert stats.read(connection, T0) == Stats(
+            tasks={},
+            anomalies={},
+            received=0,
+            rejected=0,
+            last_minute=0,
+            by_verdict={},
+            unapplied_callbacks=0,
+            oldest_unapplied_s=None,
+            overdue_deadlines=0,
+            most_overdue_s=None,
+        )
+
+
+def test_everything_is_counted(ledger: Ledger) -> None:
+    save(ledger, task(anomalies=(Anomaly.ZOMBIE,), deadlines={Deadline.SILENCE: T0 - 2_500}))
+    save(ledger, task(key("t2")), task(key("t3"), **DONE))
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(1, received_at=T0 - 90_000)])
+        inbox.record(connection, [arrival(2, received_at=T0 - 1_500), arrival(3)])
+        stats.count_rejected(connection, {"bad_signature": 2, "unknown_app": 1})
+        stats.count(connection, Tally(verdicts={"tencent/stale": 1, "volcengine/stale": 2}, moves={"a/b/c": 1}, passed={"idle": 1}))
+    settle(ledger, Settled(id=1, applied_at=T0, verdict="stale"))
+    with ledger.read() as connection:
+        assert stats.read(connection, T0) == Stats(
+            tasks={("volcengine", "push", "completed"): 1, ("volcengine", "push", "running"): 2},
+            anomalies={"zombie": 1},
+            received=3,
+            rejected=3,
+            last_minute=2,
+            by_verdict={"stale": 3},
+            unapplied_callbacks=2,
+            oldest_unapplied_s=1.5,
+            overdue_deadlines=1,
+            most_overdue_s=2.5,
+        )
+        assert stats.by_verdict(connection) == {("tencent", "stale"): 1, ("volcengine", "stale"): 2}
+        assert stats.moves(connection) == {("a", "b", "c"): 1}
+        assert stats.deadlines_passed(connection) == {"idle": 1}
+
+
+def test_tidying_changes_no_number(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        for second in range(300):
+            inbox.record(connection, [arrival(second, received_at=T0 + second * 1000)])
+        now = T0 + 299_000
+        before = stats.read(connection, now)
+        assert stats.untidy(connection, now)
+        stats.tidy(connection, now)
+        assert not stats.untidy(connection, now)
+        assert stats.read(connection, now) == before
+        assert (before.received, before.last_minute) == (300, 60)
+
+
+def test_a_clock_that_went_back_makes_no_negative_age(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(1)])
+        deadlines.rearm(connection, "t", {"silence": T0})
+        assert stats.read(connection, T0 - 5).oldest_unapplied_s == 0
