@@ -5,7 +5,7 @@ Times are whole milliseconds since the Unix epoch, UTC. A fact is a frozen value
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -244,14 +244,13 @@ class Fact:
 _ENUMS: Mapping[str, type[StrEnum]] = {"kind": FactKind, "deadline": Deadline, "delivery": Delivery, "kind_hint": Kind}
 
 
-def _plain(value: Any) -> dict[str, Any]:
+#: class -> (name, default) of its fields; MISSING where there is none. `fields` itself is slow.
+_DEFAULTS = {kind: tuple((f.name, f.default) for f in fields(kind)) for kind in (Fact, Outcome, Output, File)}
+
+
+def _plain(value: Fact | Outcome | Output | File) -> dict[str, Any]:
     """The fields that differ from their defaults; enums are their words."""
-    plain = {}
-    for f in fields(value):
-        item = getattr(value, f.name)
-        if f.default is MISSING or item != f.default:
-            plain[f.name] = item
-    return plain
+    return {name: item for name, default in _DEFAULTS[type(value)] if (item := getattr(value, name)) != default}
 
 
 def to_doc(fact: Fact) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from adapters.ledger.inbox import CALLBACK, DEADLINE, REPLAY, Row
@@ -41,11 +42,15 @@ class Known:
     keys: Mapping[str, TaskKey]
 
 
+@cache
 def rules_of(vendor: str) -> Callable[[Kind, Mapping[str, Any]], Rules]:
-    """The rules of a vendor's tasks."""
-    return DIALECTS[vendor].rules
+    """The rules of a vendor's tasks; those of tasks whose parameters nobody knows are made once."""
+    dialect = DIALECTS[vendor]
+    bare = {kind: dialect.rules(kind, {}) for kind in Kind}
+    return lambda kind, params: dialect.rules(kind, params) if params else bare[kind]
 
 
+@cache
 def kind_of_key(key: TaskKey) -> Kind | None:
     """The kind that a key's family stands for; None where only the events tell it."""
     kinds = [kind for kind in Kind if DIALECTS[key.vendor].family_of(kind) == key.family]

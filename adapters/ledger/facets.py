@@ -6,7 +6,7 @@ A facet's number is made from what it says, so that a task can be saved without 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -30,9 +30,13 @@ class Facet:
     anomalies: str
 
     @property
+    def _parts(self) -> tuple[str, ...]:
+        return (self.vendor, self.kind, self.app_id, self.origin, self.state, self.reason, self.anomalies)
+
+    @property
     def number(self) -> int:
         """64 bits, signed."""
-        joined = "".join(f"{len(part)}:{part}" for part in astuple(self))
+        joined = "".join(f"{len(part)}:{part}" for part in self._parts)
         return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
 
 

@@ -78,44 +78,60 @@ class Save:
 
 def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
     """Saves each lineage if it still is what was read, all or none. Raises ConflictError."""
-    ids = {save.lineage.key: _save_lineage(connection, save) for save in saves}
-    changed = [(before, after, ids[save.lineage.key]) for save in saves for before, after in save.changed]
+    _guard(connection, [save.stored for save in saves])
+    _save_facts(connection, [save for save in saves if save.stored.id is not None])
+    ids = _new_lineages(connection, [save for save in saves if save.stored.id is None])
+    changed = [(before, after, save.stored.id or ids[save.lineage.key]) for save in saves for before, after in save.changed]
     _save_tasks(connection, changed)
     _save_deadlines(connection, [(before, after) for before, after, _ in changed])
     facets.count(connection, _recount([(before, after) for before, after, _ in changed]))
 
 
-def _save_lineage(connection: Connection, save: Save) -> int:
-    facts = facts_text(save.lineage.facts)
-    if save.stored.id is None:
-        return _new_lineage(connection, save.lineage.key, facts)
-    statement = (
-        update(lineages)
-        .where(lineages.c.id == save.stored.id, lineages.c.version == save.stored.version)
-        .values(facts=facts, version=save.stored.version + 1)
-    )
-    if connection.execute(statement).rowcount != 1:
+def _guard(connection: Connection, stored: Sequence[Stored]) -> None:
+    """All rows still have the version that was read, and nobody changes them before we have. Raises ConflictError."""
+    read = {item.id: item.version for item in stored if item.id is not None}
+    statement = select(lineages.c.id, lineages.c.version).where(lineages.c.id.in_(list(read))).order_by(lineages.c.id)
+    if {row.id: row.version for row in connection.execute(statement.with_for_update())} != read:
         raise ConflictError
-    return save.stored.id
 
 
-def _new_lineage(connection: Connection, key: TaskKey, facts: str) -> int:
+def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
+    if not saves:
+        return
+    values: dict[str, Any] = {"facts": bindparam("new_facts"), "version": lineages.c.version + 1}
+    statement = update(lineages).where(lineages.c.id == bindparam("row_id")).values(values)
+    connection.execute(statement, [{"row_id": save.stored.id, "new_facts": facts_text(save.lineage.facts)} for save in saves])
+
+
+def _new_lineages(connection: Connection, saves: Sequence[Save]) -> dict[TaskKey, int]:
+    """Their ids. Raises ConflictError where somebody else has made one of them meanwhile."""
+    if not saves:
+        return {}
     make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    row = {
-        "key_hash": key_hash(key),
+    rows = {key_hash(save.lineage.key): save for save in saves}
+    statement = make(lineages).on_conflict_do_nothing(index_elements=[lineages.c.key_hash])
+    made = connection.execute(
+        statement.returning(lineages.c.id, lineages.c.key_hash),
+        [_lineage_row(hashed, rows[hashed].lineage) for hashed in sorted(rows)],
+    )
+    ids = {rows[row.key_hash].lineage.key: row.id for row in made}
+    if len(ids) != len(saves):
+        raise ConflictError
+    return ids
+
+
+def _lineage_row(hashed: bytes, lineage: Lineage) -> dict[str, Any]:
+    key = lineage.key
+    return {
+        "key_hash": hashed,
         "vendor": key.vendor,
         "app_id": key.app_id,
         "room_id": key.room_id,
         "vendor_task_id": key.vendor_task_id,
         "family": key.family,
-        "facts": facts,
+        "facts": facts_text(lineage.facts),
         "version": 1,
     }
-    statement = make(lineages).values(row).on_conflict_do_nothing(index_elements=[lineages.c.key_hash])
-    found = connection.execute(statement.returning(lineages.c.id)).first()
-    if found is None:
-        raise ConflictError
-    return int(found[0])
 
 
 def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]]) -> None:
