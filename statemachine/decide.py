@@ -14,6 +14,9 @@ from statemachine.folding import Folding, RulesOf
 from statemachine.states import Deadline, Kind, Reason, State, Verdict
 from statemachine.tasks import Lineage, Pass, Task
 
+#: The reason of what came too late for its run.
+SEALED = "sealed"
+
 _MARK_REASONS = {State.STOPPED: Reason.STOP_REQUESTED, State.FAILED: Reason.VENDOR_ERROR, State.LOST: Reason.UNKNOWN_TO_VENDOR}
 
 
@@ -34,6 +37,8 @@ def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind:
 
 
 def _hear(lineage: Lineage, event: Heard, folding: Folding) -> Decision:
+    if event.fact.at < lineage.sealed.until:
+        return Decision(lineage=lineage, verdict=Verdict.STALE, reason=SEALED)
     facts = {fact.key: fact for fact in lineage.facts if event.replaces is None or fact.source != event.replaces}
     facts[event.fact.key] = event.fact
     folded = folding.over(facts.values(), newest=event.fact)

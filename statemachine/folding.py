@@ -12,6 +12,7 @@ from statemachine.facts import Fact, FactKind, Rules
 from statemachine.fold import View, fold, kind_of
 from statemachine.moves import Move, known, move
 from statemachine.runs import Run, cut
+from statemachine.sealing import seal
 from statemachine.states import FINAL, Anomaly, Kind, Origin, Reason, State, Verdict
 from statemachine.tasks import Lineage, Task, task_id
 
@@ -41,7 +42,7 @@ class Folding:
         runs = cut(kept, self.rules(kind, {}))
         owners, merged = match(runs, self.lineage.tasks)
         changes = []
-        for number, run in enumerate(runs, 1):
+        for number, run in enumerate(runs, self.lineage.sealed.runs + 1):
             before = owners.get(id(run))
             changes.append(self._change(run, number, kind, before, newest, touch))
         changes += [self._merge(task, into, changes, runs) for task, into in merged]
@@ -144,15 +145,21 @@ class Folded:
     def decision(
         self, verdict: Verdict, reason: str | None = None, task: str | None = None, effects: tuple[Effect, ...] = ()
     ) -> Decision:
-        tasks = tuple(change.after for change in self.changes if change.after.merged_into is None)
         return Decision(
-            lineage=replace(self.folding.lineage, facts=self.facts, tasks=tasks),
+            lineage=self._lineage(),
             changes=tuple(change for change in self.changes if change.before != change.after or change.entries),
             effects=(*effects, *self._questions()),
             verdict=verdict,
             reason=reason,
             task_id=task,
         )
+
+    def _lineage(self) -> Lineage:
+        tasks = tuple(change.after for change in self.changes if change.after.merged_into is None)
+        sealed, count = seal(self.folding.lineage.sealed, self.runs, self.changes, self.folding.now)
+        gone = {fact.key for run in self.runs[:count] for fact in run.facts}
+        kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
+        return replace(self.folding.lineage, facts=kept, tasks=tasks[count:], sealed=sealed)
 
     def _questions(self) -> tuple[Effect, ...]:
         """A zombie, and an end of which the vendor did not say why, are inspected once."""

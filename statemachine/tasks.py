@@ -54,6 +54,16 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The oldest runs of a lineage, of which only the tasks are left."""
+
+    #: How many.
+    runs: int = 0
+    #: What is older belongs to one of them, ms.
+    until: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """All that is known under one key: the set of facts, and a task for each run that they make."""
 
@@ -61,6 +71,7 @@ class Lineage:
     facts: tuple[Fact, ...] = ()
     #: In the order of their runs; merged ones apart.
     tasks: tuple[Task, ...] = ()
+    sealed: Sealed = Sealed()
 
 
 def task_id(key: TaskKey, anchor: str, at: int) -> str:

@@ -15,7 +15,7 @@ from adapters.ledger.documents import facts_of, facts_text, task_of, task_text
 from adapters.ledger.facets import Facet, facet_of
 from adapters.ledger.schema import deadlines, lineages, tasks
 from statemachine.facts import TaskKey
-from statemachine.tasks import Lineage, Task
+from statemachine.tasks import Lineage, Sealed, Task
 
 
 class ConflictError(Exception):
@@ -43,14 +43,19 @@ def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Store
     found = list(connection.execute(select(lineages).where(lineages.c.key_hash.in_(list(wanted)))).mappings())
     by_id: dict[int, list[Task]] = {row["id"]: [] for row in found}
     keys_by_id = {row["id"]: wanted[row["key_hash"]] for row in found}
-    statement = select(tasks.c.lineage_id, tasks.c.doc).where(tasks.c.lineage_id.in_(list(by_id)), tasks.c.merged_into.is_(None))
+    statement = (
+        select(tasks.c.lineage_id, tasks.c.doc)
+        .join(lineages, lineages.c.id == tasks.c.lineage_id)
+        .where(tasks.c.lineage_id.in_(list(by_id)), tasks.c.run > lineages.c.sealed_runs, tasks.c.merged_into.is_(None))
+    )
     for lineage_id, doc in connection.execute(statement):
         by_id[lineage_id].append(task_of(keys_by_id[lineage_id], doc))
     stored = {key: Stored(id=None, version=0, lineage=Lineage(key=key)) for key in wanted.values()}
     for row in found:
         key = keys_by_id[row["id"]]
         runs = tuple(sorted(by_id[row["id"]], key=lambda task: task.run))
-        lineage = Lineage(key=key, facts=facts_of(row["facts"]), tasks=runs)
+        sealed = Sealed(runs=row["sealed_runs"], until=row["sealed_until"])
+        lineage = Lineage(key=key, facts=facts_of(row["facts"]), tasks=runs, sealed=sealed)
         stored[key] = Stored(id=row["id"], version=row["version"], lineage=lineage)
     return stored
 
@@ -98,9 +103,20 @@ def _guard(connection: Connection, stored: Sequence[Stored]) -> None:
 def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
     if not saves:
         return
-    values: dict[str, Any] = {"facts": bindparam("new_facts"), "version": lineages.c.version + 1}
-    statement = update(lineages).where(lineages.c.id == bindparam("row_id")).values(values)
-    connection.execute(statement, [{"row_id": save.stored.id, "new_facts": facts_text(save.lineage.facts)} for save in saves])
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("facts", "sealed_runs", "sealed_until")}
+    statement = update(lineages).where(lineages.c.id == bindparam("row_id")).values(values | {"version": lineages.c.version + 1})
+    connection.execute(statement, [{"row_id": save.stored.id, **_prefixed(_course_of(save.lineage))} for save in saves])
+
+
+def _course_of(lineage: Lineage) -> dict[str, Any]:
+    """The columns that change."""
+    sealed = lineage.sealed
+    return {"facts": facts_text(lineage.facts), "sealed_runs": sealed.runs, "sealed_until": sealed.until}
+
+
+def _prefixed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A bound parameter may not have the name of a column that it sets."""
+    return {f"new_{name}": value for name, value in row.items()}
 
 
 def _new_lineages(connection: Connection, saves: Sequence[Save]) -> dict[TaskKey, int]:
@@ -129,8 +145,8 @@ def _lineage_row(hashed: bytes, lineage: Lineage) -> dict[str, Any]:
         "room_id": key.room_id,
         "vendor_task_id": key.vendor_task_id,
         "family": key.family,
-        "facts": facts_text(lineage.facts),
         "version": 1,
+        **_course_of(lineage),
     }
 
 

@@ -63,6 +63,9 @@ lineages = Table(
     Column("vendor_task_id", Text, nullable=False),
     Column("family", String(16), nullable=False),
     Column("facts", Text, nullable=False),
+    #: Tasks of the first so many runs are not read with the lineage any more, and what is older than this belongs to them.
+    Column("sealed_runs", Integer, nullable=False),
+    Column("sealed_until", BigInteger, nullable=False),
     #: Grows by one with each save; whoever saves names the one that was read.
     Column("version", BigInteger, nullable=False),
     sqlite_autoincrement=True,
@@ -72,7 +75,7 @@ tasks = Table(
     "tasks",
     metadata,
     Column("id", String(26), primary_key=True),
-    Column("lineage_id", _Id, ForeignKey("lineages.id"), nullable=False, index=True),
+    Column("lineage_id", _Id, ForeignKey("lineages.id"), nullable=False),
     Column("run", Integer, nullable=False),
     Column("vendor", String(32), nullable=False),
     Column("kind", String(16), nullable=False),
@@ -89,6 +92,7 @@ tasks = Table(
     #: The task as the state machine knows it, as JSON.
     Column("doc", Text, nullable=False),
 )
+Index("tasks_lineage", tasks.c.lineage_id, tasks.c.run)
 Index("tasks_facet", tasks.c.facet, tasks.c.id)
 for _column in ("room_id", "vendor_task_id"):
     Index(f"tasks_{_column}", tasks.c[_column], tasks.c.facet, tasks.c.id)

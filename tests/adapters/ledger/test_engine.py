@@ -1,6 +1,5 @@
 """A transaction is durable or did not happen; a ledger that is away is said to be so."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -62,15 +61,6 @@ def test_a_ledger_without_its_tables_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailableError, match="no such table"):
         _rows(ledger)
     ledger.close()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_ledger_that_may_not_be_written_is_unavailable(ledger: Ledger) -> None:
-    assert ledger.path is not None
-    ledger.close()
-    ledger.path.chmod(0o400)
-    with pytest.raises(LedgerUnavailableError), ledger.write():
-        pass
 
 
 def test_a_full_disk_is_an_unavailable_ledger_and_loses_nothing(ledger: Ledger) -> None:

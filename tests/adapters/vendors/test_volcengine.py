@@ -479,7 +479,7 @@ def test_rules_take_the_longest_idle_time_where_none_is_told():
     assert volcengine.rules(Kind.INGEST, {}).idle_s == 600
     unlimited = volcengine.rules(Kind.RECORD, {"Control": {"MaxRecordTime": 0}})
     assert (unlimited.idle_s, unlimited.life_s) == (86_400, None)
-    assert volcengine.rules(Kind.PAGE, {"Control": "?"}) == Rules(finish_unheard_s=600)
+    assert volcengine.rules(Kind.PAGE, {"Control": "?"}) == Rules(finish_unheard_s=600, reach_s=259_200)
 
 
 def test_each_kind_is_a_family_of_its_own():

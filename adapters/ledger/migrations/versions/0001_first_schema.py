@@ -103,6 +103,8 @@ def upgrade() -> None:
         sa.Column("vendor_task_id", sa.Text(), nullable=False),
         sa.Column("family", sa.String(length=16), nullable=False),
         sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("sealed_runs", sa.Integer(), nullable=False),
+        sa.Column("sealed_until", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key_hash"),
@@ -156,7 +158,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index(op.f("ix_tasks_lineage_id"), "tasks", ["lineage_id"], unique=False)
+    op.create_index("tasks_lineage", "tasks", ["lineage_id", "run"], unique=False)
     op.create_index("tasks_facet", "tasks", ["facet", "id"], unique=False)
     op.create_index("tasks_room_id", "tasks", ["room_id", "facet", "id"], unique=False)
     op.create_index("tasks_vendor_task_id", "tasks", ["vendor_task_id", "facet", "id"], unique=False)
