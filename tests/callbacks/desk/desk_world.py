@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.applications import Starlette
 
 from adapters.ledger import Ledger, inbox, lineages, timeline
@@ -58,16 +58,16 @@ class World:
     def _ring(self) -> None:
         self.rung += 1
 
-    def ask(self, method: str, path: str, *, role: Role | None = Role.OPERATOR, **more: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, *, role: Role | None = Role.OPERATOR, **more: Any) -> httpx2.Response:
         headers = {**({"Authorization": f"Bearer {TOKENS[role]}"} if role else {}), **more.pop("headers", {})}
         return asyncio.run(self._ask(method, path, headers=headers, **more))
 
-    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
             return await client.request(method, path, **more)
 
-    def get(self, path: str, *, role: Role | None = Role.OPERATOR, **params: Any) -> httpx.Response:
+    def get(self, path: str, *, role: Role | None = Role.OPERATOR, **params: Any) -> httpx2.Response:
         return self.ask("GET", path, role=role, params=params)
 
     def task(self, name: str = "t1", kind: FactKind = FactKind.MEDIA, **more: Any) -> Task:
@@ -143,7 +143,7 @@ def made(path: Path, *, tokens: bool = True) -> World:
     return world
 
 
-def fields_of(answer: httpx.Response) -> dict[str, str]:
+def fields_of(answer: httpx2.Response) -> dict[str, str]:
     """field -> message of a 422."""
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
