@@ -18,6 +18,8 @@ from adapters.vendors.wire import storable
 #: So many problems are told at most.
 PROBLEMS_LIMIT = 100
 _NAME_SHOWN = 100
+# No documented parameter lies deeper than 8.
+_DEPTH_LIMIT = 30
 
 Params = Mapping[str, Any]
 Problems = Iterator[FieldProblem]
@@ -86,7 +88,7 @@ def integer(low: int | None = None, high: int | None = None, *, even: bool = Fal
 
 def choice(*values: Any) -> Field:
     words = ", ".join(str(value) for value in values[:-1]) + f" or {values[-1]}"
-    return Field(right=words, ok=lambda value: not isinstance(value, bool | list | dict) and value in values)
+    return Field(right=words, ok=lambda value: _among(value, values))
 
 
 def flag() -> Field:
@@ -108,6 +110,11 @@ def hidden(one: Field) -> Field:
 
 def keyed(one: Field) -> Field:
     return replace(one, keyed=True)
+
+
+def _among(value: Any, values: Collection[Any]) -> bool:
+    """Without taking true for 1, or 1.0 for 1; but a whole number is a fraction too."""
+    return any(value == one and type(value) in (type(one), int if isinstance(one, float) else type(one)) for one in values)
 
 
 def _is_integer(value: Any) -> bool:
@@ -172,10 +179,6 @@ def needed_when(names: Collection[str], when: Callable[[Params], bool], words: s
     return rule
 
 
-def _among(value: Any, values: Collection[Any]) -> bool:
-    return any(type(value) is type(one) and value == one for one in values)
-
-
 # --- the interpreter ---
 
 
@@ -218,7 +221,7 @@ def _in_field(one: Field, value: Any, path: str) -> Problems:
 
 
 def _unknown(name: Any, path: str, names: Collection[str]) -> FieldProblem:
-    shown = storable(str(name))[:_NAME_SHOWN]
+    shown = _shown(str(name))
     meant = {known.lower(): known for known in names}
     close = get_close_matches(shown.lower(), meant, n=1)
     hint = f"; did you mean {path}{meant[close[0]]}?" if close else ""
@@ -226,17 +229,22 @@ def _unknown(name: Any, path: str, names: Collection[str]) -> FieldProblem:
 
 
 def _unstorable(params: Params) -> Problems:
-    """Text that no database and no UTF-8 body can hold, wherever it stands; names too."""
-    rest: list[tuple[str, Any]] = [(str(name), value) for name, value in params.items()]
+    """What no database, no UTF-8 body and no JSON writer can bear, wherever it stands; names too."""
+    rest: list[tuple[str, Any, int]] = [(str(name), value, 1) for name, value in params.items()]
     while rest:
-        path, value = rest.pop()
+        path, value, depth = rest.pop()
         if storable(path) != path or (isinstance(value, str) and storable(value) != value):
-            message = "must not contain NUL characters or lone surrogates"
-            yield FieldProblem(field=storable(path)[:_NAME_SHOWN], message=message)
+            yield FieldProblem(field=_shown(path), message="must not contain NUL characters or lone surrogates")
+        elif depth > _DEPTH_LIMIT:
+            yield FieldProblem(field=_shown(path), message=f"is nested deeper than {_DEPTH_LIMIT} levels")
         elif isinstance(value, Mapping):
-            rest.extend((f"{path}.{name}", item) for name, item in value.items())
+            rest.extend((f"{path}.{name}", item, depth + 1) for name, item in value.items())
         elif isinstance(value, list):
-            rest.extend((f"{path}[{number}]", item) for number, item in enumerate(value))
+            rest.extend((f"{path}[{number}]", item, depth + 1) for number, item in enumerate(value))
+
+
+def _shown(path: str) -> str:
+    return storable(path)[:_NAME_SHOWN]
 
 
 def secrets_in(fields: Mapping[str, Field], path: str = "") -> Iterator[SecretPath]:

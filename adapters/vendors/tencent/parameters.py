@@ -34,6 +34,23 @@ _USERS_LIMIT = 32
 _TEMPO = choice(0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 _SIG = hidden(text())
 
+_CLOUD_STORAGE = obj(
+    {
+        "Vendor*": integer(0),
+        "Region*": text(),
+        "Bucket*": text(),
+        "AccessKey*": hidden(text()),
+        "SecretKey*": hidden(text()),
+        "FileNamePrefix": many(text()),
+    }
+)
+_STORAGE = obj(
+    {
+        "CloudStorage": _CLOUD_STORAGE,
+        "CloudVod": obj({"TencentVod": obj({"ExpireTime": integer(0), "MediaType": choice(0, 1, 2, 3, 4)})}),
+    }
+)
+
 TASK: Mapping[str, Field] = {"SdkAppId*": _APP, "TaskId*": text()}
 
 # --- relay: StartPublishCdnStream, UpdatePublishCdnStream, StopPublishCdnStream ---
@@ -117,7 +134,7 @@ RELAY = Shape(
         "RoomIdType*": choice(0, 1),
         "AgentParams*": obj({"UserId*": text(), "UserSig*": _SIG, "MaxIdleTime": integer(5, 86_400)}),
         **_RELAYED,
-        "RecordParams": obj(),
+        "RecordParams": obj({"McuStorageParams": obj({"CloudStorage": _CLOUD_STORAGE})}),
     },
     (some_of("PublishCdnParams", "FeedBackRoomParams"), _room(0), _rooms_back, _single_is_not_transcoded),
 )
@@ -167,21 +184,6 @@ _USERS = obj(
         )
     }
 )
-_STORAGE = obj(
-    {
-        "CloudStorage": obj(
-            {
-                "Vendor*": integer(0),
-                "Region*": text(),
-                "Bucket*": text(),
-                "AccessKey*": hidden(text()),
-                "SecretKey*": hidden(text()),
-                "FileNamePrefix": many(text()),
-            }
-        ),
-        "CloudVod": obj({"TencentVod": obj({"ExpireTime": integer(0), "MediaType": choice(0, 1, 2, 3, 4)})}),
-    }
-)
 _MIX_LAYOUT = obj({"MixLayoutMode": choice(1, 2, 3, 4), "MixLayoutList": many(obj(), most=25)})
 _STORED = one_of("StorageParams", "CloudStorage", "CloudVod")
 RECORD = Shape(
@@ -221,7 +223,7 @@ RECORD_ID_LIMIT = 31
 PAGE = Shape(
     {
         "SdkAppId*": _APP,
-        "RecordUrl*": url("http", "https"),
+        "RecordUrl*": keyed(url("http", "https")),
         "StorageParams*": _STORAGE,
         "MaxDurationLimit": integer(1800, 86_400),
         "WebRecordVideoParams": obj(
@@ -248,5 +250,6 @@ def _whose(params: Params) -> Problems:
 
 
 PAGE_QUERY = Shape(
-    {"TaskId": text(), "SdkAppId": _APP, "RecordId": short(RECORD_ID_LIMIT)}, (some_of("TaskId", "RecordId"), _whose)
+    {"TaskId": text(), "SdkAppId": _APP, "RecordId": short(RECORD_ID_LIMIT)},
+    (some_of("TaskId", "RecordId"), _whose),
 )

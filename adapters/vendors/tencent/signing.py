@@ -1,4 +1,4 @@
-"""Signing of calls: TC3-HMAC-SHA256 (API category 34260, "Signature v3"). Only content-type and host are signed, as its SDK does."""
+"""Signing of calls: TC3-HMAC-SHA256 (API category 34260, "Signature v3"). Like its SDK it signs only content-type and host."""
 
 import hashlib
 import hmac

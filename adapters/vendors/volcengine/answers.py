@@ -51,9 +51,10 @@ def read(call: Call, reply: Reply, received_at: int) -> Answer:
         return unreadable(reply)
     if call.operation is Operation.INSPECT:
         return _asked(call, body, request_id)
-    result = body.text("Result") or ""
-    again = call.operation is Operation.START and result.strip().lower().startswith(_STARTED_BEFORE)
-    return Answer(outcome=Outcome.ALREADY_THERE if again else Outcome.ACCEPTED, request_id=request_id)
+    result = body.message("Result") or ""
+    if call.operation is Operation.START and result.strip().lower().startswith(_STARTED_BEFORE):
+        return Answer(outcome=Outcome.ALREADY_THERE, message=result, request_id=request_id)
+    return Answer(outcome=Outcome.ACCEPTED, request_id=request_id)
 
 
 def _failed(metadata: Fields, reply: Reply, request_id: str | None) -> Answer:

@@ -1,6 +1,7 @@
 """What a query's answer says of a task (1188209, 1188213, 1188216, 1188201; the choices are those of mapping.md)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from adapters.vendors.answers import GONE
 from adapters.vendors.calls import Call, Inspection, Outcome, Sign
@@ -67,18 +68,19 @@ def inspected(call: Call, body: Fields) -> Inspection:
 
 
 def _of_task(call: Call, task: Fields) -> Inspection:
-    status = task.integer("Status")
-    says = {"started_at": task.moment("StartTime")}
+    return replace(_says(call, task), started_at=task.moment("StartTime"), ended_at=task.moment("EndTime"))
+
+
+def _says(call: Call, task: Fields) -> Inspection:
+    status, reason = task.integer("Status"), task.text("StopReason") or ""
     if status == _NOT_STARTED:
-        return Inspection(sign=Sign.ACCEPTED, **says)
+        return Inspection(sign=Sign.ACCEPTED)
     if status == _RUNNING:
-        return Inspection(sign=_sign(call, task), output=_output(task), **says)
-    ended = {**says, "ended_at": task.moment("EndTime")}
-    reason = task.text("StopReason") or ""
+        return Inspection(sign=_sign(call, task), output=_output(task))
     if status == _FAILED:
-        return Inspection(sign=Sign.ENDED, ending=_ENDING_OF_REASON[reason] if reason == _START_FAILED else _BROKEN, **ended)
+        return Inspection(sign=Sign.ENDED, ending=_ENDING_OF_REASON[reason] if reason == _START_FAILED else _BROKEN)
     if status == _ENDED:
-        return _of_ended(call, task, reason, ended)
+        return _ended(call, task, reason)
     raise AskAgainError("unreadable", f"Status {status} says nothing")
 
 
@@ -95,14 +97,13 @@ def _output(task: Fields) -> Output | None:
     return Output(url=task.text("PushURL"), state=OutputState.RUNNING) if pushing else None
 
 
-def _of_ended(call: Call, task: Fields, reason: str, ended: dict[str, int | None]) -> Inspection:
+def _ended(call: Call, task: Fields, reason: str) -> Inspection:
     ending = _ENDING_OF_REASON.get(reason, _UNSTATED)
     if call.action != "GetRecordTask" or reason == _START_FAILED:
-        return Inspection(sign=Sign.ENDED, ending=ending, **ended)
-    files = record_files(task)
-    # As in RecordStopped: an empty list is told, and says that there are no files.
-    none = not task.raw.get("RecordFileList")
-    return Inspection(sign=Sign.CAPTURE_ENDED, ending=ending, files=files, delivery=Delivery.OVER if none else None, **ended)
+        return Inspection(sign=Sign.ENDED, ending=ending)
+    # As in RecordStopped: an empty list says that there are no files.
+    delivery = None if task.raw.get("RecordFileList") else Delivery.OVER
+    return Inspection(sign=Sign.CAPTURE_ENDED, ending=ending, files=record_files(task), delivery=delivery)
 
 
 def _listed(call: Call, result: Fields) -> Inspection:
@@ -113,10 +114,10 @@ def _listed(call: Call, result: Fields) -> Inspection:
     if not ours:
         return GONE
     task = max(ours, key=lambda one: one.integer("CreateTime") or 0)
-    status = task.integer("Status")
-    if status not in _SIGN_OF_RELAY:
-        raise AskAgainError("unreadable", f"Status {status} says nothing")
-    return Inspection(sign=_SIGN_OF_RELAY[status], started_at=task.moment("CreateTime", unit_ms=_S))
+    sign = _SIGN_OF_RELAY.get(task.integer("Status") or 0)
+    if sign is None:
+        raise AskAgainError("unreadable", f"Status {task.message('Status')} says nothing")
+    return Inspection(sign=sign, started_at=task.moment("CreateTime", unit_ms=_S))
 
 
 def next_offset(call: Call, body: Fields) -> int | None:

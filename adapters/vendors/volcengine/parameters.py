@@ -24,7 +24,6 @@ from adapters.vendors.parameters import (
     matching,
     needed_when,
     obj,
-    only_with,
     some_of,
     text,
     url,
@@ -80,8 +79,8 @@ def _stream_limit(name: str, *, custom: int = _STREAMS_LIMIT) -> Rule:
     return rule
 
 
-def _same_stream(one: Any, other: Any) -> bool:
-    return at(one, "UserId") == at(other, "UserId") and (at(one, "StreamType") or 0) == (at(other, "StreamType") or 0)
+def _named(stream: Any) -> tuple[Any, Any]:
+    return at(stream, "UserId"), at(stream, "StreamType") or 0
 
 
 def _excluded_streams(params: Params) -> Problems:
@@ -89,7 +88,7 @@ def _excluded_streams(params: Params) -> Problems:
     targets = _listed(params, "TargetStreams")[:_CUSTOM_STREAMS_LIMIT]
     for number, stream in enumerate(_listed(params, "ExcludeStreams")):
         path = f"ExcludeStreams.StreamList[{number}]"
-        if any(_same_stream(stream, target) for target in targets):
+        if any(_named(stream) == _named(target) for target in targets):
             yield FieldProblem(field=path, message="stands in TargetStreams too; a stream may be in one of them only")
         elif at(stream, "StreamType") == _SCREEN:
             yield FieldProblem(field=f"{path}.StreamType", message="must be 0: screens cannot be excluded")
@@ -114,11 +113,8 @@ def _storage_of_its_type(params: Params) -> Problems:
 
 def _transcodes(params: Params) -> bool:
     """StreamMode 0 transcodes; of audio alone (MediaType 1) there is no size."""
-    return isinstance(at(params, "Control"), Mapping) and at(params, "Control.StreamMode") in (None, 0) and _has_video(params)
-
-
-def _has_video(params: Params) -> bool:
-    return at(params, "Control.MediaType") != 1
+    mode, media = at(params, "Control.StreamMode"), at(params, "Control.MediaType")
+    return isinstance(at(params, "Control"), Mapping) and mode in (None, 0) and bool(media != 1)
 
 
 _SIZED = needed_when(("Control.VideoWidth", "Control.VideoHeight"), _transcodes, "where StreamMode is 0 (transcode)")
@@ -213,7 +209,7 @@ RECORD = Shape(
         "FileFormatConfig": obj({"FileFormat": many(choice("MP4", "HLS", "FLV", "MP3", "AAC", "M4A"))}),
         "FileNameConfig": obj({"Prefix": many(text()), "Pattern": text()}),
     },
-    (*_RECORD_RULES, _storage_of_its_type, only_with("Control.MaxSilenceSeconds", "RecordMode", (1,))),
+    (*_RECORD_RULES, _storage_of_its_type),
 )
 RECORD_UPDATE = Shape(
     {**_OF_BUSINESS, "TargetStreams": _STREAMS, "Layout": _LAYOUT}, (_stream_limit("TargetStreams"), _custom_layout_only)
@@ -259,7 +255,7 @@ PAGE = Shape(
     {
         **_OF_BUSINESS,
         "UserId*": _ID,
-        "SourceURL*": text("an http:// or https:// url of at most 1024 characters", _page_url),
+        "SourceURL*": keyed(text("an http:// or https:// url of at most 1024 characters", _page_url)),
         "MaxRunningTime": integer(10, 86_400),
         "EventNotifyConfig": obj(),
         "MonitorConfig": obj(),

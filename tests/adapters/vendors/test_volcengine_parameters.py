@@ -162,7 +162,7 @@ RECORD_WRONGS = [
     ("StartRecord", RECORD, {"Vod": {}}, "Vod"),
     ("StartRecord", RECORD, {"Control.MaxIdleTime": 9}, "Control.MaxIdleTime"),
     ("StartRecord", RECORD, {"Control.MaxRecordTime": -1}, "Control.MaxRecordTime"),
-    ("StartRecord", RECORD, {"Control.MaxSilenceSeconds": 60}, "Control.MaxSilenceSeconds"),
+    ("StartRecord", RECORD, {"Control.MaxSilenceSeconds": 59}, "Control.MaxSilenceSeconds"),
     ("StartRecord", RECORD, {"FileFormatConfig.FileFormat": ["MP4", "WAV"]}, "FileFormatConfig.FileFormat[1]"),
     ("StartRecord", RECORD, {"TargetStreams": streams(18), "Layout.LayoutMode": 2}, "TargetStreams.StreamList"),
     ("StartRecord", RECORD, {"ExcludeStreams": streams(18)}, "ExcludeStreams.StreamList"),
@@ -234,6 +234,19 @@ def test_an_unknown_action_or_version_is_a_problem_of_its_own():
 
 def test_params_must_be_an_object():
     assert wrong(volcengine, "StartRelayStream", None, [RELAY]) == {"params": "must be an object"}
+
+
+def test_what_is_nested_too_deep_is_a_problem_also_in_open_objects():
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+    told = wrong(
+        volcengine,
+        "StartPushSingleStreamToCDN",
+        None,
+        changed(SINGLE, {"Control.Newer": None}) | {"Stream": {"UserId": "u", "x": deep}},
+    )
+    assert list(told.values()) == ["is nested deeper than 30 levels"]
 
 
 def test_no_more_than_a_hundred_problems_are_told():
