@@ -58,8 +58,8 @@ class Database:
         default="sqlite:///var/tally.db",
         repr=False,
         metadata=_says(
-            "The ledger: `sqlite:///PATH` (a relative path counts from the working directory) or `postgresql://...`.",
-            right="sqlite:///PATH of a file, or postgresql://USER:PASSWORD@HOST/NAME",
+            "The ledger: `sqlite:///PATH`; a relative path counts from the working directory.",
+            right="sqlite:///PATH of a file (this version has no other ledger)",
             ok=is_database,
         ),
     )

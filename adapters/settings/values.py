@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
 
 def is_database(url: str) -> bool:
     path = url.removeprefix("sqlite:///").split("?")[0]
-    return path not in ("", ":memory:") if url.startswith("sqlite:///") else url.startswith("postgresql://")
+    return url.startswith("sqlite:///") and path not in ("", ":memory:")
 
 
 def is_queue(url: str) -> bool:

@@ -71,7 +71,7 @@ def test_a_file_may_set_everything() -> None:
         host = "0.0.0.0"
         port = 0
         [database]
-        url = "postgresql://u:p@db/tally"
+        url = "sqlite:////srv/tally.db"
         [queue]
         url = "redis://localhost/0"
         [outbound]
@@ -106,7 +106,7 @@ def test_a_file_may_set_everything() -> None:
 
     assert loaded(text) == Settings(
         server=Server(host="0.0.0.0", port=0),
-        database=Database(url="postgresql://u:p@db/tally"),
+        database=Database(url="sqlite:////srv/tally.db"),
         queue=Queue(url="redis://localhost/0"),
         outbound=Outbound(allow=("10.0.0.0/8", "fd00::/8"), allow_http=True),
         accounts=(account,),
@@ -426,7 +426,7 @@ def test_no_problem_shows_a_value() -> None:
 
 def test_settings_show_no_secret() -> None:
     text = ACCOUNT.replace("sk", "sesame") + APP.replace("one", "sesame") + TOKEN.replace("0123456789", "sesame-0123")
-    text += '[database]\nurl = "postgresql://u:sesame@db/t"\n[queue]\nurl = "redis://:sesame@q/0"\n'
+    text += '[queue]\nurl = "redis://:sesame@q/0"\n'
 
     settings = loaded(text)
 
