@@ -30,15 +30,20 @@ class Applier:
         self._clock = clock
         self._applying = threading.Lock()
         self._again = threading.Event()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Whoever applies ends after the batch that is under way; the rest waits for the next start."""
+        self._stopping.set()
 
     def apply_waiting(self) -> int:
         """Applies until nothing waits; how many rows. Raises LedgerUnavailableError."""
         self._again.set()
         applied = 0
-        while self._again.is_set() and self._applying.acquire(blocking=False):
+        while self._again.is_set() and not self._stopping.is_set() and self._applying.acquire(blocking=False):
             try:
                 self._again.clear()
-                while rows := self._waiting():
+                while not self._stopping.is_set() and (rows := self._waiting()):
                     self._apply(rows)
                     applied += len(rows)
             finally:
@@ -110,6 +115,7 @@ class Applier:
                 deadlines.rearm(connection, task_id, armed)
             stats.count(connection, batch.tally())
             inbox.settle(connection, batch.settled)
+            inbox.forget(connection, batch.done)
 
     def _tell(self, batch: Batch, rows: Sequence[Row]) -> None:
         for change in batch.changes:
@@ -123,4 +129,7 @@ class Applier:
                     after=change.move.after.value,
                     reason=change.after.view.reason.value if change.after.view.reason else None,
                 )
+        for row in rows:
+            if row.kind == DEADLINE:
+                log.info("deadline.passed", task_id=row.payload["task_id"], kind=row.payload["kind"])
         log.debug("inbox.applied", rows=len(rows), callbacks=sum(row.kind == CALLBACK for row in rows))

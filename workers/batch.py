@@ -43,6 +43,8 @@ class Batch:
         self._now = now
         self._open = {key: _Open(item, item.lineage) for key, item in stored.items()}
         self.settled: list[Settled] = []
+        #: Rows that are no callbacks: once applied they have said all they had to say.
+        self.done: list[int] = []
         self.lines: list[Line] = []
         self.changes: list[Change] = []
         #: Tasks whose deadline rows must be made anew, because one of them was found due.
@@ -82,11 +84,8 @@ class Batch:
 
     def _settle(self, asked: Asked, decision: Decision | None) -> None:
         row = asked.row
-        if row.kind not in (CALLBACK, REPLAY):
-            self.settled.append(Settled(id=row.id, applied_at=self._now, task_id=decision.task_id if decision else None))
-            return
-        if row.kind == REPLAY:
-            self.settled.append(Settled(id=row.id, applied_at=self._now))
+        if row.kind != CALLBACK:
+            self.done.append(row.id)
         if asked.callback_id is None or asked.reading is None:
             return
         if row.kind == REPLAY and decision is not None and decision.reason == SEALED:

@@ -26,5 +26,6 @@ class Hands:
 
     def stop(self) -> None:
         """Finishes what is under way."""
+        self.applier.stop()
         self.sweep.stop()
         self._worker.stop()

@@ -13,6 +13,11 @@ _DUE = 500
 log = logger(__name__)
 
 
+def _asked(task_id: str, kind: str, due_at: int) -> inbox.Posting:
+    payload = {"task_id": task_id, "kind": kind, "due_at": due_at}
+    return inbox.Posting(key=(task_id, kind, str(due_at)), payload=payload)
+
+
 class Sweep:
     """`interval_s`: between two sweeps."""
 
@@ -35,23 +40,20 @@ class Sweep:
     def once(self) -> None:
         """Passes what is due, applies what waits. Raises LedgerUnavailableError."""
         self._applier.apply_waiting()
-        while self._post_due():
+        while self._post_due() == _DUE and not self._stop.is_set():
             self._applier.apply_waiting()
+        self._applier.apply_waiting()
         self._tidy()
 
     def _post_due(self) -> int:
-        """Puts due deadlines into the inbox; how many. A row too many is harmless: only what is armed passes."""
+        """Puts due deadlines into the inbox, where each waits once; how many are there now that were not."""
         now = self._clock()
         with self._ledger.read() as connection:
             due = deadlines.due(connection, now, _DUE)
         if not due:
             return 0
         with self._ledger.write() as connection:
-            for task_id, kind, due_at in due:
-                payload = {"task_id": task_id, "kind": kind, "due_at": due_at}
-                inbox.post(connection, inbox.DEADLINE, (task_id, kind, str(due_at), str(now)), payload, now)
-                log.info("deadline.passed", task_id=task_id, kind=kind, late_s=(now - due_at) / 1000)
-        return len(due)
+            return inbox.post_all(connection, inbox.DEADLINE, [_asked(*item) for item in due], now)
 
     def _tidy(self) -> None:
         now = self._clock()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -88,10 +88,31 @@ def _callback_row(arrival: Arrival) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """Something to be applied that is no callback; `key` tells it from others of its kind."""
+
+    key: Sequence[str]
+    payload: Mapping[str, Any]
+
+
 def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int) -> bool:
-    """Puts something that is no callback into the inbox, once per key; whether it was new."""
-    row = {"kind": kind, "dedupe_key": unique_key(kind, *key), "received_at": now, "payload": json.dumps(payload)}
-    return bool(_insert_new(connection, [row]))
+    """Puts something that is no callback into the inbox, unless it waits there already; whether it was new."""
+    return post_all(connection, kind, [Posting(key=key, payload=payload)], now) == 1
+
+
+def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now: int) -> int:
+    """The same for many; how many were new."""
+    rows = [
+        {
+            "kind": kind,
+            "dedupe_key": unique_key(kind, *posting.key),
+            "received_at": now,
+            "payload": json.dumps(dict(posting.payload)),
+        }
+        for posting in postings
+    ]
+    return len(_insert_new(connection, rows))
 
 
 def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[bytes]:
@@ -144,6 +165,12 @@ def waiting(connection: Connection) -> tuple[int, int | None]:
     statement = select(func.count(), func.min(inbox.c.received_at)).where(inbox.c.applied_at.is_(None), inbox.c.kind == CALLBACK)
     count, oldest = connection.execute(statement).one()
     return count, oldest
+
+
+def forget(connection: Connection, ids: Sequence[int]) -> None:
+    """Drops rows that were applied and are no callbacks: what they did stands in the timeline."""
+    if ids:
+        connection.execute(delete(inbox).where(inbox.c.id.in_(ids), inbox.c.kind != CALLBACK))
 
 
 def any_waiting(connection: Connection) -> bool:

@@ -199,7 +199,15 @@ def _save(ledger: Ledger, chunk: Sequence[Task], first: int, each: int, rng: ran
 
 def _lineage_row(task: Task, number: int) -> dict[str, Any]:
     key = {name: getattr(task.key, name) for name in TaskKey.__slots__}
-    return {"id": number, "key_hash": key_hash(task.key), **key, "facts": "[]", "version": task.version}
+    return {
+        "id": number,
+        "key_hash": key_hash(task.key),
+        **key,
+        "facts": "[]",
+        "sealed_runs": 0,
+        "sealed_until": 0,
+        "version": task.version,
+    }
 
 
 def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.compaction import THRESHOLD, compacted
@@ -13,6 +13,7 @@ from statemachine.fold import fold, kind_of
 from statemachine.runs import cut
 from statemachine.tasks import Lineage
 from tests.statemachine.driver import Story
+from tests.statemachine.effort import effort
 from tests.statemachine.strategies import FAMILIES, lineages
 from tests.statemachine.test_order import KEY, NOW, heard, outcome
 
@@ -30,7 +31,7 @@ def views(facts, rules):
     return [tuple(getattr(fold(run, rules), name) for name in told) for run in cut(facts, rules)]
 
 
-@settings(max_examples=1000, deadline=None)
+@effort(1000)
 @given(lineages(FAMILIES + FEW * 2, 14))
 def test_compacted_facts_tell_the_same_story(drawn):
     rules, facts = drawn
@@ -40,7 +41,7 @@ def test_compacted_facts_tell_the_same_story(drawn):
     assert kind_of(kept, None) is kind_of(facts, None)
 
 
-@settings(max_examples=500, deadline=None)
+@effort(500)
 @given(lineages(FAMILIES + FEW * 2, 14), st.data())
 def test_a_lineage_that_is_compacted_as_it_grows_ends_the_same(drawn, data):
     rules, facts = drawn

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
@@ -13,6 +13,7 @@ from statemachine.facts import Fact, FactKind, Rules
 from statemachine.runs import cut
 from statemachine.states import FINAL, LIVE, Reason, State
 from statemachine.tasks import Lineage
+from tests.statemachine.effort import effort
 from tests.statemachine.strategies import FAMILIES, T0, S, lineages
 from tests.statemachine.test_order import KEY, outcome
 
@@ -88,7 +89,7 @@ def stories(draw: st.DrawFn, *, marks: bool = True, replays: bool = False) -> tu
     return told(drawn, draw, marks=marks, replays=replays), drawn[1]
 
 
-@settings(max_examples=2 * EXAMPLES, deadline=None)
+@effort(2 * EXAMPLES)
 @given(stories(replays=True))
 def test_nothing_raises_and_every_live_task_has_a_deadline(story):
     telling, _ = story
@@ -97,7 +98,7 @@ def test_nothing_raises_and_every_live_task_has_a_deadline(story):
             assert bool(task.deadlines) == (task.view.state in LIVE)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@effort(EXAMPLES)
 @given(stories(replays=True))
 def test_at_most_the_newest_run_is_live_finishing_ones_apart(story):
     telling, _ = story
@@ -106,7 +107,7 @@ def test_at_most_the_newest_run_is_live_finishing_ones_apart(story):
         assert not live or live == [decision.lineage.tasks[-1]]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@effort(EXAMPLES)
 @given(stories(replays=True))
 def test_a_final_state_is_left_only_by_a_correction(story):
     telling, _ = story
@@ -123,7 +124,7 @@ def held(lineage: Lineage, rules: Rules, anchor: str) -> set[str]:
     return next(keys for keys in runs if anchor in keys)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@effort(EXAMPLES)
 @given(stories())
 def test_an_end_that_the_vendor_told_stays_an_end(story):
     """Unless its run turns out to be cut elsewhere, a refused start to be none, or a further output to live."""
@@ -136,7 +137,7 @@ def test_an_end_that_the_vendor_told_stays_an_end(story):
         assert not held(before, telling.rules, anchor) <= held(after, telling.rules, anchor)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@effort(EXAMPLES)
 @given(stories())
 def test_an_inferred_end_yields_only_to_what_the_vendor_said_since(story):
     """A final state that we inferred is left for a live one only by news: a newer sign, a capture's end, or a new cut."""
@@ -154,7 +155,7 @@ def test_an_inferred_end_yields_only_to_what_the_vendor_said_since(story):
         assert recut or captured or newer or any(fact.kind is FactKind.OUTPUT for fact in news)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@effort(EXAMPLES)
 @given(stories(marks=False))
 def test_what_passes_between_callbacks_does_not_change_what_the_vendor_told(story):
     """With and without deadlines between, a run that ends by the vendor's word ends the same."""
@@ -171,7 +172,7 @@ def test_what_passes_between_callbacks_does_not_change_what_the_vendor_told(stor
             assert inferring[:5] == without[:5]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@effort(EXAMPLES)
 @given(stories(), st.data())
 def test_a_deadline_that_passes_again_changes_no_state(story, data):
     telling, _ = story

@@ -1,6 +1,6 @@
 """Arrival order must not matter: for any order and any duplication of one set of facts the outcome is one and the same."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
@@ -8,6 +8,7 @@ from statemachine.events import Heard
 from statemachine.facts import Fact, Rules, TaskKey
 from statemachine.states import FINAL, LIVE
 from statemachine.tasks import Lineage
+from tests.statemachine.effort import effort
 from tests.statemachine.strategies import T0, lineages
 
 KEY = TaskKey(vendor="v", app_id="a", room_id="r", vendor_task_id="t", family="f")
@@ -26,7 +27,7 @@ def outcome(lineage: Lineage) -> list[tuple]:
     return [(task.run, task.kind, *(getattr(task.view, word) for word in words)) for task in lineage.tasks]
 
 
-@settings(max_examples=1500, deadline=None)
+@effort(1500)
 @given(lineages(), st.data())
 def test_any_order_and_duplication_ends_the_same(drawn, data):
     rules, facts = drawn
@@ -35,7 +36,7 @@ def test_any_order_and_duplication_ends_the_same(drawn, data):
     assert outcome(heard(doubled, rules)) == outcome(heard(sorted(facts, key=lambda f: f.order), rules))
 
 
-@settings(max_examples=500, deadline=None)
+@effort(500)
 @given(lineages(), st.data())
 def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
     rules, facts = drawn
@@ -45,7 +46,7 @@ def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
     assert outcome(at_once) == outcome(heard(facts, rules))
 
 
-@settings(max_examples=500, deadline=None)
+@effort(500)
 @given(lineages(), st.data())
 def test_decide_is_deterministic(drawn, data):
     rules, facts = drawn
@@ -54,7 +55,7 @@ def test_decide_is_deterministic(drawn, data):
     assert decide(before, event, NOW, lambda k, p: rules) == decide(before, event, NOW, lambda k, p: rules)
 
 
-@settings(max_examples=1000, deadline=None)
+@effort(1000)
 @given(lineages(), st.data())
 def test_a_final_state_changes_only_by_a_move_that_says_it_corrects(drawn, data):
     rules, facts = drawn
@@ -69,7 +70,7 @@ def test_a_final_state_changes_only_by_a_move_that_says_it_corrects(drawn, data)
         lineage = decision.lineage
 
 
-@settings(max_examples=500, deadline=None)
+@effort(500)
 @given(lineages())
 def test_every_live_task_has_a_deadline_and_no_final_one_has(drawn):
     rules, facts = drawn
@@ -77,7 +78,7 @@ def test_every_live_task_has_a_deadline_and_no_final_one_has(drawn):
         assert bool(task.deadlines) == (task.view.state in LIVE)
 
 
-@settings(max_examples=500, deadline=None)
+@effort(500)
 @given(lineages(), st.data())
 def test_a_task_keeps_its_id_while_its_lineage_grows(drawn, data):
     rules, facts = drawn
@@ -90,7 +91,7 @@ def test_a_task_keeps_its_id_while_its_lineage_grows(drawn, data):
     assert seen - merged == {task.id for task in lineage.tasks}
 
 
-@settings(max_examples=500, deadline=None)
+@effort(500)
 @given(lineages(), st.data())
 def test_versions_grow_by_one_with_each_visible_change(drawn, data):
     rules, facts = drawn

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.ledger import deadlines
+from adapters.ledger import deadlines, inbox
+from adapters.ledger.schema import inbox as inbox_table
 from tests.house import House, volcengine
 
 HOUR = 3600_000
@@ -95,3 +96,44 @@ def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_befo
     house.now = T0 + 1_000 + 30 * 24 * HOUR
     house.sweep.once()
     assert state(house) == ("lost", "silent", True)
+
+
+def test_while_another_thread_applies_each_due_deadline_waits_once(house: House):
+    """A deadline that is due stays due until somebody has applied its row."""
+    house.hear(*relay(3))
+    house.now = T0 + 80 * HOUR
+    with house.applier._applying:
+        for _ in range(5):
+            house.now += 1
+            house.sweep.once()
+    with house.ledger.read() as connection:
+        assert [row.payload["kind"] for row in inbox.unapplied(connection, 100)] == ["silence", "expiry"]
+    house.sweep.once()
+    assert state(house) == ("expired", "max_lifetime", True)
+
+
+def test_applied_deadlines_leave_nothing_in_the_inbox(house: House):
+    house.hear(*relay(3))
+    house.now = T0 + 80 * HOUR
+    house.sweep.once()
+    with house.ledger.read() as connection:
+        kinds = list(connection.scalars(inbox_table.select().with_only_columns(inbox_table.c.kind)))
+    assert kinds == ["callback"]
+
+
+def test_many_due_deadlines_pass_in_one_sweep(house: House):
+    for number in range(1_200):
+        body = RELAY | {"TaskId": f"t{number}", "Status": 3}
+        assert house.post(*volcengine("RelayStreamStateChanged", body, EVENT_TIME, f"e{number}")) == 200
+    house.applier.apply_waiting()
+    house.now = T0 + 80 * HOUR
+    house.sweep.once()
+    assert house.get("/v1/stats")["tasks"] == [{"vendor": "volcengine", "kind": "ingest", "state": "expired", "count": 1_200}]
+
+
+def test_after_a_stop_the_rest_waits(house: House):
+    house.post(*relay(3))
+    house.applier.stop()
+    assert house.applier.apply_waiting() == 0
+    with house.ledger.read() as connection:
+        assert inbox.any_waiting(connection)
