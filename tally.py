@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="tally", description="Follows the stream tasks that RTC clouds run for you.")
+    top.add_argument("--version", action="version", version=f"tally {version('tallylight')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _serving(commands, "up", up, "web and workers in one process; migrates first. The embedded default: SQLite, no other server")
     _serving(commands, "web", web, "the door and the desk alone; the workers run as `tally work`")
@@ -100,9 +102,16 @@ def _replay_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--vendor", choices=sorted(DIALECTS))
     options.add_argument("--verdict", choices=[verdict.value for verdict in Verdict])
     options.add_argument("--event-type")
-    options.add_argument("--after", type=parse_rfc3339, metavar="TIME", help="received at or after this, RFC 3339")
-    options.add_argument("--before", type=parse_rfc3339, metavar="TIME", help="received before this, RFC 3339")
+    options.add_argument("--after", type=_time, metavar="TIME", help="received at or after this, RFC 3339")
+    options.add_argument("--before", type=_time, metavar="TIME", help="received before this, RFC 3339")
     options.add_argument("--dry-run", action="store_true", help="only say how many")
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -117,14 +126,12 @@ def up(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def web(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = Ledger(settings.database.url)
-    require_current(ledger)
+    ledger = _existing(settings)
     return _serve(ledger, settings, roles=("web",))
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = Ledger(settings.database.url)
-    require_current(ledger)
+    ledger = _existing(settings)
     lock = ServingLock(ledger.url, "work")
     lock.acquire()
     broker = open_broker(settings.queue.url)
@@ -205,6 +212,15 @@ def db_upgrade(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _existing(settings: Settings) -> Ledger:
+    """The ledger, which must be there and up to date: a mistyped path is not a new ledger."""
+    ledger = Ledger(settings.database.url)
+    if ledger.path is not None and not ledger.path.exists():
+        raise SchemaError(f"there is no ledger at {ledger.path}: run `tally db upgrade` to make one")
+    require_current(ledger)
+    return ledger
+
+
 def _upgrade(ledger: Ledger) -> None:
     before, after = upgrade(ledger)
     if before != after:
@@ -229,8 +245,7 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def explain(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = Ledger(settings.database.url)
-    require_current(ledger)
+    ledger = _existing(settings)
     with ledger.read() as connection:
         found = find(connection, options.task)
         if len(found) == 1:
@@ -238,13 +253,12 @@ def explain(options: argparse.Namespace, settings: Settings) -> int:
             return 0
     for task in found:
         print(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")
-    print(f"tally: {'which of these?' if found else f'no task is named {options.task}'}", file=sys.stderr)
+    print(f"tally: {'several tasks match; give one id' if found else f'no task is named {options.task}'}", file=sys.stderr)
     return 1
 
 
 def replay(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = Ledger(settings.database.url)
-    require_current(ledger)
+    ledger = _existing(settings)
     wanted = callbacks.CallbackFilter(
         vendor=options.vendor,
         verdict=options.verdict,
@@ -258,6 +272,9 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
     chosen = _chosen(ledger, options.callback, wanted)
     if not options.dry_run:
         _post_replays(ledger, chosen)
+    if options.callback is not None and not chosen:
+        print(f"tally: no callback has the id {options.callback}", file=sys.stderr)
+        return 1
     print(f"{len(chosen)} callback(s){' would be' if options.dry_run else ''} queued to be read again")
     return 0
 

@@ -32,7 +32,7 @@ class Metrics:
         self._inbox()
 
     def _callbacks(self) -> None:
-        self.received = self._counter("tally_callbacks_received_total", "Callbacks signed rightly.", "vendor")
+        self.received = self._counter("tally_callbacks_received_total", "Callbacks whose signature was right.", "vendor")
         self.duplicates = self._counter("tally_callbacks_duplicate_total", "Callbacks that were here before.", "vendor")
         self.rejections = self._counter("tally_rejections_total", "Callbacks refused.", "vendor", "reason")
         self.ack_seconds = self._histogram(

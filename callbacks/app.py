@@ -13,7 +13,7 @@ from adapters.settings import Settings
 from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
 from callbacks.desk import Desk, desk_routes, exception_handlers
-from callbacks.door import Door
+from callbacks.door import Door, WrongDoor
 from callbacks.recorder import Recorder
 from callbacks.refusals import Refusals
 
@@ -43,17 +43,17 @@ def make_app(ears: Ears) -> Starlette:
         refusals.stop()
 
     routes = [*_doors(ears, recorder, refusals), *desk_routes(_desk(ears))]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers())
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers())
+    app.router.redirect_slashes = False  # a vendor does not follow, and behind TLS the redirect would name the wrong scheme
+    return app
 
 
 def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> list[Route]:
-    return [
-        Route(
-            f"/callbacks/{name}",
-            Door(dialect, ears.settings.secrets_of(name), recorder, refusals, ears.metrics, ears.clock),
-        )
-        for name, dialect in DIALECTS.items()
-    ]
+    routes = []
+    for name, dialect in DIALECTS.items():
+        door = Door(dialect, ears.settings.secrets_of(name), recorder, refusals, ears.metrics, ears.clock)
+        routes += [Route(f"/callbacks/{name}", door), Route(f"/callbacks/{name}/", door)]
+    return [*routes, Route("/callbacks/{path:path}", WrongDoor(sorted(DIALECTS), refusals, ears.metrics, ears.clock))]
 
 
 def _desk(ears: Ears) -> Desk:

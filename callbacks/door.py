@@ -5,7 +5,7 @@ words, with the field and what would be right.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -113,6 +113,30 @@ class Door:
             )
         )
         return _problem(refusal.status, refusal.reason.value, refusal.detail)
+
+
+class WrongDoor:
+    """A path under `/callbacks/` that is no vendor's: an address that somebody may have entered at a console."""
+
+    def __init__(self, vendors: Sequence[str], refusals: Refusals, metrics: Metrics, clock: Callable[[], int]) -> None:
+        self._right = " or ".join(f"/callbacks/{vendor}" for vendor in vendors)
+        self._refusals = refusals
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"no vendor's callbacks come to {scope['path'][:100]}; set {self._right}"
+        if scope["method"] == "POST":
+            self._note(detail, scope)
+        await _problem(404, "wrong_path", detail)(scope, receive, send)
+
+    def _note(self, detail: str, scope: Scope) -> None:
+        remote = scope["client"][0] if scope.get("client") else None
+        self._metrics.rejections.labels("", "wrong_path").inc()
+        log.warning("callback.rejected", vendor="", reason="wrong_path", detail=detail, remote=remote)
+        self._refusals.note(
+            Refused(at=self._clock(), vendor="", app_id=None, status=404, reason="wrong_path", detail=detail, remote=remote, size=0)
+        )
 
 
 def _problem(status: int, reason: str, detail: str, headers: dict[str, str] | None = None) -> Response:

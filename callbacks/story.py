@@ -32,7 +32,7 @@ def _head(task: Task) -> Iterator[str]:
     yield "  " + ", ".join(f"{word} {to_rfc3339(at)}" for word, at in times if at is not None)
     yield from (f"  output {output.url}: {output.state.value}" for output in view.outputs)
     yield from (f"  file {file.name or file.file_id}: {file.state.value}" for file in view.files)
-    yield from (f"  waits for {kind.value} at {to_rfc3339(at)}" for kind, at in task.deadlines.items())
+    yield from (f"  deadline {kind.value} at {to_rfc3339(at)}" for kind, at in task.deadlines.items())
 
 
 def _body(connection: Connection, task: Task) -> Iterator[str]:

@@ -175,6 +175,11 @@ class Course:
     def all_outputs_failed(self) -> bool:
         return self._from_failed == set(self._outputs)
 
+    def last_failure(self) -> Fact | None:
+        """The newest fact that says why an output failed."""
+        failed = (f for f in self.run.facts if f.output is not None and f.output.state is OutputState.FAILED)
+        return max(failed, key=lambda fact: fact.order, default=None)
+
     def outputs(self) -> tuple[Output, ...]:
         if self._only_output is not None and self._only_output.url is not None:
             return (self._only_output,)

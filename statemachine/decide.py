@@ -16,6 +16,8 @@ from statemachine.tasks import Lineage, Pass, Task
 
 #: The reason of what came too late for its run.
 SEALED = "sealed"
+#: The reason of a callback that was read again and says what it said.
+UNCHANGED = "unchanged"
 
 _MARK_REASONS = {State.STOPPED: Reason.STOP_REQUESTED, State.FAILED: Reason.VENDOR_ERROR, State.LOST: Reason.UNKNOWN_TO_VENDOR}
 
@@ -39,11 +41,19 @@ def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind:
 def _hear(lineage: Lineage, event: Heard, folding: Folding) -> Decision:
     if event.fact.at < lineage.sealed.until:
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason=SEALED)
+    if event.replaces is not None and [fact for fact in lineage.facts if fact.source == event.replaces] == [event.fact]:
+        return _unchanged(lineage, event.fact, folding)
     facts = {fact.key: fact for fact in lineage.facts if event.replaces is None or fact.source != event.replaces}
     facts[event.fact.key] = event.fact
     folded = folding.over(facts.values(), newest=event.fact)
     verdict, reason = folded.verdict(event.fact)
     return folded.decision(verdict, reason, folded.task_of(event.fact).id)
+
+
+def _unchanged(lineage: Lineage, fact: Fact, folding: Folding) -> Decision:
+    """A callback that is read as it was read before: what it did then still stands."""
+    folded = folding.over(lineage.facts)
+    return folded.decision(Verdict.STALE, UNCHANGED, folded.task_of(fact).id)
 
 
 def _withdraw(lineage: Lineage, event: Withdrawn, folding: Folding) -> Decision:

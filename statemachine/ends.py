@@ -62,7 +62,7 @@ def _by_ended_outputs(course: Course) -> End | None:
     if course.stop_accepted_at is not None:
         return End(State.STOPPED, Reason.STOP_REQUESTED, fact, fact.at)
     if course.all_outputs_failed():
-        return End(State.FAILED, Reason.VENDOR_ERROR, fact, fact.at, inferred=True)
+        return End(State.FAILED, Reason.VENDOR_ERROR, course.last_failure() or fact, fact.at, inferred=True)
     return End(State.STOPPED, Reason.UNSTATED, fact, fact.at, inferred=True)
 
 

@@ -215,6 +215,17 @@ def test_the_captured_recording_ends_completed_with_its_file_in_any_order(order,
         assert len(house.get("/v1/callbacks")["items"]) == 3
 
 
+@pytest.mark.parametrize("order", list(permutations(CAPTURED)), ids=lambda o: "-".join(name[4:7] for name in o))
+def test_the_captured_recording_ends_so_even_when_its_deadlines_pass_in_between(order, tmp_path: Path):
+    """Posted months later, each callback makes a deadline due at once; the vendor's own words correct what was inferred."""
+    with House(tmp_path, own_time(CAPTURED[2]) + 300 * 24 * 3600 * S).open() as house:
+        for name in order:
+            house.hear(*CALLBACKS[name])
+            house.sweep.once()
+
+        assert shown(house) == task("record", "completed", "files_delivered", files=[(MP4, "delivered")], code="0")
+
+
 def test_samples_posted_years_later_end_as_time_says(tmp_path: Path):
     """A first callback that says "running since 80 hours ago" makes the 72 h expiry due at once."""
     name = "RelayStreamStateChanged-running"

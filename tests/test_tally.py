@@ -62,6 +62,26 @@ def test_web_and_work_refuse_an_older_schema_with_a_sentence(tmp_path: Path):
         assert (answer.returncode, "run `tally db upgrade`" in answer.stderr) == (1, True)
 
 
+def test_a_mistyped_path_is_not_a_new_ledger(tmp_path: Path):
+    config = write_config(tmp_path)
+    for command in (["explain", "x"], ["replay", "--callback", "1"]):
+        answer = run(*command, "--config", str(config))
+        assert (answer.returncode, "there is no ledger at" in answer.stderr) == (1, True)
+    assert not (tmp_path / "tally.db").exists()
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path):
+    (tmp_path / "tally.db").write_text("something else, long enough to be taken for a database by nobody" * 10)
+    answer = run("up", "--config", str(write_config(tmp_path)))
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("tally: file is not a database")
+
+
+def test_a_time_that_is_none_is_told_what_would_be_right(config: Path):
+    answer = run("replay", "--after", "yesterday", "--config", str(config))
+    assert (answer.returncode, "2026-" in answer.stderr) == (2, True)
+
+
 def test_db_upgrade_can_be_run_again(tmp_path: Path):
     config = write_config(tmp_path)
     assert [run("db", "upgrade", "--config", str(config)).returncode for _ in range(2)] == [0, 0]

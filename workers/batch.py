@@ -8,7 +8,7 @@ from adapters.ledger.inbox import CALLBACK, REPLAY, Settled
 from adapters.ledger.lineages import Save, Stored
 from adapters.ledger.stats import Tally
 from adapters.ledger.timeline import Line
-from statemachine.decide import SEALED, decide
+from statemachine.decide import SEALED, UNCHANGED, decide
 from statemachine.events import Change, Decision, Passed, Withdrawn
 from statemachine.facts import TaskKey
 from statemachine.states import Verdict
@@ -88,8 +88,8 @@ class Batch:
             self.done.append(row.id)
         if asked.callback_id is None or asked.reading is None:
             return
-        if row.kind == REPLAY and decision is not None and decision.reason == SEALED:
-            return  # what it did when its run was open still stands
+        if row.kind == REPLAY and decision is not None and decision.reason in (SEALED, UNCHANGED):
+            return  # what it did at its time still stands
         verdict = decision.verdict if decision else asked.reading.verdict
         assert verdict is not None, "a reading without a fact says why"
         if row.kind == CALLBACK:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 #: How long a SQLite writer waits for another process's transaction, ms.
@@ -51,8 +51,12 @@ class Ledger:
         try:
             with engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise LedgerUnavailableError(str(error)) from error
+        except PoolTimeoutError as error:
+            raise LedgerUnavailableError("all connections to the ledger are busy") from error
+        except DBAPIError as error:
+            if not isinstance(error, OperationalError | InterfaceError) and type(error) is not DatabaseError:
+                raise  # what one row did wrong; the ledger is well
+            raise LedgerUnavailableError(f"{error.orig} ({without_password(str(engine.url))})") from error
 
     def close(self) -> None:
         self._reader.dispose()

@@ -14,7 +14,7 @@ _PROBLEMS = {
     "Malformed": "The body is not what it should be.",
     "Unauthenticated": "No token, or one that is not known.",
     "Forbidden": "The token's role may not do this.",
-    "NotFound": "There is no such thing.",
+    "NotFound": "Not found.",
     "TooLarge": "The body is too large.",
     "Invalid": "Parameters are not right; `errors` has one entry for each.",
     "Failed": "A bug.",

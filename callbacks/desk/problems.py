@@ -51,7 +51,7 @@ class Malformed(Problem):
 
 
 class Unauthenticated(Problem):
-    """Who asks is not known."""
+    """Not authenticated."""
 
     status, name = 401, "unauthenticated"
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="tallylight"'}
@@ -70,7 +70,7 @@ class Forbidden(Problem):
 
 
 class NotFound(Problem):
-    """There is no such thing."""
+    """Not found."""
 
     status, name = 404, "not_found"
 

@@ -100,7 +100,7 @@ def _asked(body: bytes) -> tuple[CallbackFilter, bool]:
     if not errors and not any(values.values()):
         errors = [FieldError(field="filter", message="must name at least one filter, or received_after or received_before")]
     if errors:
-        raise Invalid("this does not say rightly what to replay", errors)
+        raise Invalid("this does not say what to replay", errors)
     return CallbackFilter(**values), dry_run
 
 

@@ -138,3 +138,17 @@ def test_refusals_are_listed_with_their_reason_and_bounded(tmp_path: Path):
         rejections = house.get("/v1/rejections")["items"]
         assert [r["reason"] for r in rejections] == ["malformed", "unknown_app", "bad_signature"]
         assert house.get("/v1/stats")["callbacks"]["rejected"] == 3
+
+
+def test_a_wrong_path_is_refused_in_words_and_listed(tmp_path: Path):
+    with House(tmp_path, 1_768_960_000_000).open() as house:
+        answer = house.client.post("/callbacks/byteplus", content=b"{}")
+        assert answer.status_code == 404
+        assert "set /callbacks/tencent or /callbacks/volcengine" in answer.json()["detail"]
+    with House(tmp_path, 1_768_960_000_000).open() as house:
+        assert [r["reason"] for r in house.get("/v1/rejections")["items"]] == ["wrong_path"]
+
+
+def test_a_slash_too_many_is_forgiven(house: House):
+    vendor, body, headers = tencent({"EventGroupId": 2, "EventType": 204, "EventInfo": {}})
+    assert house.client.post(f"/callbacks/{vendor}/", content=body, headers=headers).status_code == 200

@@ -16,14 +16,14 @@ MEMBERS = {"type", "title", "status", "detail"}
     [
         ("GET", "/nowhere", 404, "not_found", "Not Found"),
         ("DELETE", "/v1/tasks", 405, "method_not_allowed", "Method Not Allowed"),
-        ("GET", "/v1/tasks/no-such-id", 404, "not_found", "There is no such thing"),
-        ("GET", "/v1/tasks/" + "0" * 26, 404, "not_found", "There is no such thing"),
-        ("GET", "/v1/tasks/%00", 404, "not_found", "There is no such thing"),
-        ("GET", "/v1/tasks/x/timeline", 404, "not_found", "There is no such thing"),
-        ("GET", "/v1/callbacks/7", 404, "not_found", "There is no such thing"),
-        ("GET", "/v1/callbacks/" + "9" * 40, 404, "not_found", "There is no such thing"),
-        ("GET", "/v1/callbacks/-1", 404, "not_found", "There is no such thing"),
-        ("POST", "/v1/callbacks/7/replay", 404, "not_found", "There is no such thing"),
+        ("GET", "/v1/tasks/no-such-id", 404, "not_found", "Not found"),
+        ("GET", "/v1/tasks/" + "0" * 26, 404, "not_found", "Not found"),
+        ("GET", "/v1/tasks/%00", 404, "not_found", "Not found"),
+        ("GET", "/v1/tasks/x/timeline", 404, "not_found", "Not found"),
+        ("GET", "/v1/callbacks/7", 404, "not_found", "Not found"),
+        ("GET", "/v1/callbacks/" + "9" * 40, 404, "not_found", "Not found"),
+        ("GET", "/v1/callbacks/-1", 404, "not_found", "Not found"),
+        ("POST", "/v1/callbacks/7/replay", 404, "not_found", "Not found"),
     ],
 )
 def test_a_problem_has_a_stable_type(world: World, method: str, path: str, status: int, name: str, title: str) -> None:
