@@ -3,10 +3,10 @@
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from adapters.simulator import DEMO_APPS, App, Callback, Truth, World
+from adapters.simulator import DEMO_APPS, App, Callback, Reply, Truth, World
+from adapters.simulator.tasks import Order
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Account, Answer, Call, TaskRef, WireError
 from statemachine.decide import decide
@@ -70,6 +70,10 @@ def params(vendor: str, action: str, number: int = 1, **more: Any) -> dict[str, 
     return json.loads(json.dumps(STARTS[vendor, action])) | ids | more
 
 
+def start_call(vendor: str, action: str, number: int = 1, *, version: str | None = None, **more: Any) -> Call:
+    return DIALECTS[vendor].start(action, version, params(vendor, action, number, **more))
+
+
 class Customer:
     """Calls one world; `now` is when. All its callbacks are kept."""
 
@@ -79,17 +83,32 @@ class Customer:
         self.heard: list[Callback] = []
 
     def start(self, vendor: str, action: str, number: int = 1, *, version: str | None = None, **more: Any) -> Answer:
-        return self.call(vendor, DIALECTS[vendor].start(action, version, params(vendor, action, number, **more)))
+        return self.call(vendor, start_call(vendor, action, number, version=version, **more))
 
-    def call(self, vendor: str, call: Call | None, app: App | None = None, *, signed_at: int | None = None) -> Answer:
+    def call(self, vendor: str, call: Call | None, **changes: Any) -> Answer:
+        """changes: see `send`."""
         assert call is not None
+        reply = self.send(vendor, call, **changes)
+        status, error = (None, WireError.CUT_OFF) if reply.dropped else (reply.status, None)
+        return DIALECTS[vendor].read_answer(call, status, reply.headers, reply.body, error, received_at=self.now)
+
+    def send(
+        self,
+        vendor: str,
+        call: Call,
+        *,
+        app: App | None = None,
+        signed_at: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Reply:
+        """The call as this app's account signs it; what is changed is changed after signing."""
         app = app or APPS[vendor]
         account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=URL)
         request = DIALECTS[vendor].sign(call, account, self.now if signed_at is None else signed_at)
+        sent = {**request.headers, **(headers or {})}
         query = request.url.partition("?")[2]
-        reply = self.world.handle(vendor, request.method, "/", query, request.headers, request.body, self.now)
-        status, error = (None, WireError.CUT_OFF) if reply.dropped else (reply.status, None)
-        return DIALECTS[vendor].read_answer(call, status, reply.headers, reply.body, error, received_at=self.now)
+        return self.world.handle(vendor, request.method, "/", query, sent, request.body if body is None else body, self.now)
 
     def ref(self, number: int = 0) -> TaskRef:
         """The task that was started as the n-th."""
@@ -117,20 +136,59 @@ class Customer:
         """Lets time pass; all callbacks of that time, each answered so."""
         until, heard = self.now + ms, []
         while (at := self.world.next_event_ms()) is not None and at <= until:
-            heard += self.world.advance_to(at)
-            for callback in heard[len(heard) - len(heard) :]:
-                pass
-            self.now = at
-            for callback in self._unanswered(heard):
+            for callback in self.world.advance_to(at):
                 self.world.answered(callback, status, at)
-        self.now = until
+                heard.append(callback)
         self.world.advance_to(until)
+        self.now = until
         self.heard += heard
         return heard
 
-    def _unanswered(self, heard: list[Callback]) -> list[Callback]:
-        fresh = heard[getattr(self, "_answered", 0) :]
-        return fresh
-
     def truth(self, number: int = 0) -> Truth:
         return self.world.truth()[number]
+
+
+def read(callback: Callback) -> tuple[TaskKey, Fact]:
+    """What a callback says, once its signature holds. It is always about a task."""
+    dialect = DIALECTS[callback.vendor]
+    secrets = {app.app_id: (app.callback_secret,) for app in DEMO_APPS}
+    headers = {name.lower(): value for name, value in callback.headers.items()}
+    envelope = dialect.verify(headers, callback.body, secrets.get)
+    key = envelope.dedupe_key
+    reading = dialect.read(envelope.app_id, callback.body, received_at=callback.due_at, source=key, dedupe_key=key)
+    assert reading.key is not None, (reading, callback)
+    assert reading.fact is not None, (reading, callback)
+    return reading.key, reading.fact
+
+
+def follow(world: World, callbacks: list[Callback], seed: int | None = None) -> dict[TaskKey, Lineage]:
+    """What the state machine makes of these callbacks, in their order, or in one that the seed shuffles."""
+    order = list(callbacks)
+    if seed is not None:
+        random.Random(seed).shuffle(order)
+    params_of = {key_of(task.order): task.order.params for task in world.tasks.all}
+    lineages: dict[TaskKey, Lineage] = {}
+    for callback in order:
+        key, fact = read(callback)
+        dialect, params = DIALECTS[key.vendor], params_of[key]
+        kinds = [kind for kind in Kind if dialect.family_of(kind) == key.family]
+        lineages[key] = decide(
+            lineages.get(key) or Lineage(key=key),
+            Heard(fact=fact),
+            fact.received_at,
+            lambda kind, _, dialect=dialect, params=params: dialect.rules(kind, params),
+            kind=kinds[0] if len(kinds) == 1 else None,
+        ).lineage
+    return lineages
+
+
+def key_of(order: Order) -> TaskKey:
+    """The key under which a task's callbacks come."""
+    dialect, vendor = DIALECTS[order.app.vendor], order.app.vendor
+    return TaskKey(
+        vendor=vendor,
+        app_id=order.app.app_id,
+        room_id=order.room_id if vendor == "volcengine" else "",
+        vendor_task_id=order.vendor_task_id,
+        family=dialect.family_of(order.kind),
+    )
