@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, callbacks, deadlines, inbox, lineages, stats, timeline
-from adapters.ledger.inbox import CALLBACK, DEADLINE, REPLAY, Row, Settled
+from adapters.ledger.inbox import CALLBACK, DEADLINE, MARK, REPLAY, Row, Settled
 from adapters.logs import logger
 from workers.batch import Batch, keys_of
 from workers.reading import Known, ask
@@ -99,7 +99,7 @@ class Applier:
     @staticmethod
     def _known(connection: Connection, rows: Sequence[Row]) -> Known:
         replayed = [int(row.payload["callback_id"]) for row in rows if row.kind == REPLAY]
-        tasks = [str(row.payload["task_id"]) for row in rows if row.kind == DEADLINE]
+        tasks = [str(row.payload["task_id"]) for row in rows if row.kind in (DEADLINE, MARK)]
         given = callbacks.tasks_of(connection, replayed) if replayed else {}
         return Known(
             callbacks=inbox.callback_rows(connection, replayed) if replayed else {},

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from adapters.ledger.inbox import CALLBACK, DEADLINE, REPLAY, Row
+from adapters.ledger.inbox import CALLBACK, DEADLINE, MARK, REPLAY, Row
 from adapters.vendors import DIALECTS, Reading
-from statemachine.events import Event, Heard, Passed, Withdrawn
+from statemachine.events import Event, Heard, Marked, Passed, Withdrawn
 from statemachine.facts import Rules, TaskKey
-from statemachine.states import Deadline, Kind
+from statemachine.states import Anomaly, Deadline, Kind, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,4 +100,25 @@ def _deadline(row: Row, known: Known) -> Asked:
     return Asked(row=row, questions=(Question(key=key, event=event),))
 
 
-_READERS: Mapping[str, Callable[[Row, Known], Asked]] = {CALLBACK: _callback, REPLAY: _replay, DEADLINE: _deadline}
+def _mark(row: Row, known: Known) -> Asked:
+    said = row.payload
+    key = known.keys.get(str(said["task_id"]))
+    if key is None:
+        return Asked(row=row)
+    event = Marked(
+        task_id=str(said["task_id"]),
+        state=State(said["state"]) if said["state"] else None,
+        clear=tuple(Anomaly(word) for word in said["clear"]),
+        note=said["note"],
+        by=said["by"],
+        key=f"mark {row.id}",
+    )
+    return Asked(row=row, questions=(Question(key=key, event=event),))
+
+
+_READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
+    CALLBACK: _callback,
+    REPLAY: _replay,
+    DEADLINE: _deadline,
+    MARK: _mark,
+}

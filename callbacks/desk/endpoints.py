@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.settings import Role
-from callbacks.desk import callbacks, docs, replays, service, status, tasks
+from callbacks.desk import callbacks, docs, marks, replays, service, status, tasks
 from callbacks.desk.answers import answer
 from callbacks.desk.desk import Desk
 from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
@@ -60,6 +60,18 @@ TASKS = (
         params=tasks.TIMELINE_PARAMS,
         answers={200: ("A page of the timeline.", "TimelinePage")},
         handle=tasks.show_timeline,
+    ),
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/tasks/{id}/mark",
+        name="markTask",
+        tag="Tasks",
+        summary="Say that a task ended, or that an anomaly is dealt with",
+        meaning="An operator's own word, kept in the timeline. An end counts as inferred: the vendor's word corrects it.",
+        role=Role.OPERATOR,
+        body="Mark",
+        answers={202: ("It waits to be decided; the task as it is now.", "Task")},
+        handle=marks.mark,
     ),
 )
 CALLBACKS = (

@@ -3,7 +3,6 @@
 The desk only puts the wish into the inbox; a worker does it. What is selected is what is there when it is asked.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,16 +13,15 @@ from starlette.responses import Response
 from adapters.ledger import Connection, callbacks, inbox
 from adapters.ledger.callbacks import CallbackFilter
 from adapters.logs import logger
-from callbacks.desk import parameters
+from callbacks.desk import bodies, parameters
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import answer
 from callbacks.desk.callbacks import FILTERS, find
 from callbacks.desk.desk import Desk
 from callbacks.desk.parameters import Given
-from callbacks.desk.problems import FieldError, Invalid, Malformed, TooLarge
+from callbacks.desk.problems import FieldError, Invalid
 
-#: Bytes of a body that is read.
-_MAX_BODY = 64 * 1024
+_EXAMPLE = '{"filter": {"verdict": "unknown"}, "dry_run": true}'
 #: Wishes per transaction: the door must not wait for a long one.
 _BATCH = 300
 _READ = 10_000
@@ -43,7 +41,7 @@ async def replay_one(desk: Desk, request: Request, caller: Caller) -> Response:
 
 async def replay_many(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    wanted, dry_run = _asked(await _body(request))
+    wanted, dry_run = _asked(await bodies.read(request))
     if dry_run:
         return answer({"matched": await run_in_threadpool(_count, desk, wanted), "dry_run": True})
     ids = await run_in_threadpool(_select, desk, wanted)
@@ -81,20 +79,10 @@ def _queue(desk: Desk, ids: Sequence[int]) -> int:
     return queued
 
 
-async def _body(request: Request) -> bytes:
-    """Raises TooLarge."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise TooLarge(f"the body has more than {_MAX_BODY} bytes")
-    return body
-
-
 def _asked(body: bytes) -> tuple[CallbackFilter, bool]:
     """(what is to be replayed, whether only to count). Raises Malformed or Invalid."""
     errors: list[FieldError] = []
-    values, more = parameters.read_all((*FILTERS, DRY_RUN), _given(_document(body), errors))
+    values, more = parameters.read_all((*FILTERS, DRY_RUN), _given(bodies.document(body, _EXAMPLE), errors))
     errors += more
     dry_run = bool(values.pop("dry_run"))
     if not errors and not any(values.values()):
@@ -102,16 +90,6 @@ def _asked(body: bytes) -> tuple[CallbackFilter, bool]:
     if errors:
         raise Invalid("this does not say what to replay", errors)
     return CallbackFilter(**values), dry_run
-
-
-def _document(body: bytes) -> Mapping[str, Any]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("the body must be JSON, in UTF-8") from error
-    if not isinstance(document, dict):
-        raise Malformed('the body must be a JSON object, as in {"filter": {"verdict": "unknown"}, "dry_run": true}')
-    return document
 
 
 def _given(document: Mapping[str, Any], errors: list[FieldError]) -> Iterator[Given]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from adapters.settings.loading import vendor_names
 from callbacks.desk.callbacks import FILTERS
+from callbacks.desk.marks import STATES as MARKED
 from statemachine.facts import File
 from statemachine.states import Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State, Verdict
 
@@ -26,6 +27,7 @@ def schemas() -> dict[str, Schema]:
         "Callback": _callback(),
         "CallbackPage": _page("Callback"),
         "Replay": _replay(),
+        "Mark": _mark(),
         "Matched": _object("How many callbacks a replay would concern.", matched=COUNT, dry_run={"const": True}),
         "Replayed": _object("A replay that was asked for.", matched=COUNT, queued=COUNT),
         "Rejection": _rejection(),
@@ -35,6 +37,16 @@ def schemas() -> dict[str, Schema]:
         "Taken": _object("The callback is durable.", code={"const": 0}),
         "Problem": _problem(),
     }
+
+
+def _mark() -> Schema:
+    properties = {
+        "state": _said(_words(MARKED), "How it ended."),
+        "clear": {"type": "array", "items": _words(Anomaly), "description": "Anomalies that are dealt with."},
+        "note": {"type": "string", "minLength": 1, "maxLength": 1_000, "description": "Why."},
+    }
+    meaning = "An operator's word; state or clear is needed."
+    return {"type": "object", "description": meaning, "properties": properties, "required": ["note"], "additionalProperties": False}
 
 
 def ref(name: str) -> Schema:

@@ -62,7 +62,7 @@ async def list_tasks(desk: Desk, request: Request, caller: Caller) -> Response:
 
 async def show_task(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    task = await run_in_threadpool(_find, desk, request.path_params["id"])
+    task = await run_in_threadpool(find, desk, request.path_params["id"])
     if task.merged_into is not None:
         return Response(status_code=308, headers={**NO_STORE, "Location": f"/v1/tasks/{task.merged_into}"})
     return answer(rendering.task(task, keys=caller.sees_keys))
@@ -75,7 +75,7 @@ async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Respons
     line, number = values["cursor"] or (0, 0)
 
     def read() -> list[rendering.Entry]:
-        task = _find(desk, request.path_params["id"])
+        task = find(desk, request.path_params["id"])
         with desk.ledger.read() as connection:
             # Each line has at least one entry, and the first one may have been shown in part.
             lines = timeline.page(connection, task.id, after=line - 1, limit=limit + 1)
@@ -86,7 +86,7 @@ async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Respons
     return answer({"items": items, "next_cursor": cursors.encode(*found[limit].place) if len(found) > limit else None})
 
 
-def _find(desk: Desk, task_id: str) -> Task:
+def find(desk: Desk, task_id: str) -> Task:
     if _ID.fullmatch(task_id):
         with desk.ledger.read() as connection:
             task = search.find(connection, task_id)

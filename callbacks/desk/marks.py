@@ -1,0 +1,63 @@
+"""An operator's own word about a task: that it ended, or that a mark on it is dealt with. Audited in the task's timeline.
+
+The desk only puts the word into the inbox; a worker decides what it changes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.ledger import inbox
+from callbacks.desk import bodies, parameters, rendering
+from callbacks.desk.access import Caller
+from callbacks.desk.answers import NO_STORE, answer
+from callbacks.desk.desk import Desk
+from callbacks.desk.problems import FieldError, Invalid
+from callbacks.desk.tasks import find
+from statemachine.states import Anomaly, State
+
+#: Ends that an operator may tell.
+STATES = (State.STOPPED, State.FAILED, State.LOST)
+_EXAMPLE = '{"clear": ["zombie"], "note": "stopped it at the console"}'
+_MAX_NOTE = 1_000
+
+
+async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    task = await run_in_threadpool(find, desk, request.path_params["id"])
+    word = _word(bodies.document(await bodies.read(request), _EXAMPLE))
+    if task.merged_into is not None:
+        return Response(status_code=308, headers={**NO_STORE, "Location": f"/v1/tasks/{task.merged_into}/mark"})
+    await run_in_threadpool(_post, desk, {**word, "task_id": task.id, "by": caller.name})
+    return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": f"/v1/tasks/{task.id}"})
+
+
+def _post(desk: Desk, payload: Mapping[str, Any]) -> None:
+    with desk.ledger.write() as connection:
+        inbox.post(connection, inbox.MARK, (str(uuid4()),), payload, desk.clock())
+    desk.ring()
+
+
+def _word(document: Mapping[str, Any]) -> dict[str, Any]:
+    """state, clear and note. Raises Invalid with everything that is wrong."""
+    errors = [
+        FieldError(field=name, message="is not known; there are state, clear and note")
+        for name in document
+        if name not in ("state", "clear", "note")
+    ]
+    state, clear, note = document.get("state"), document.get("clear") or [], document.get("note")
+    if state is not None and state not in STATES:
+        errors.append(FieldError(field="state", message=f"must be one of {', '.join(STATES)}"))
+    if not isinstance(clear, list) or not all(item in list(Anomaly) for item in clear):
+        errors.append(FieldError(field="clear", message=f"must be a list of {', '.join(Anomaly)}"))
+    if not isinstance(note, str) or not note.strip() or len(note) > _MAX_NOTE:
+        errors.append(FieldError(field="note", message=f"must say why, in at most {_MAX_NOTE} characters"))
+    if not errors and state is None and not clear:
+        errors.append(FieldError(field="state", message="state or clear must be given"))
+    if errors:
+        raise Invalid("this does not say what to mark", errors)
+    return {"state": state, "clear": clear, "note": note}
