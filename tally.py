@@ -24,6 +24,7 @@ from adapters.logs import configure, logger
 from adapters.metrics import Metrics
 from adapters.queue import Bell, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
+from adapters.simulator import command as simulator
 from adapters.vendors import DIALECTS
 from callbacks.app import Ears, make_app
 from callbacks.story import find, story
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; its exit status. 2: the configuration or the usage is bad, 1: it did not work."""
     options = parser().parse_args(argv)
     command: Command = options.command
-    if command is token:  # a configuration without tokens may be why it is called
-        return token(options, Settings())
+    if command in (token, simulate):  # these need no configuration; one without tokens may be why `token` is called
+        return command(options, Settings())
     configure()
     try:
         settings = _settings(options)
@@ -71,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     explain_.add_argument("task", metavar="TASK", help="its id, or any id of the vendor, whole or its beginning")
     _replay_options(_add(commands, "replay", replay, "read and decide recorded callbacks again"))
     _add(commands, "token", token, "make a new random token for [[tokens]]")
+    about = "a fake vendor: takes the signed API calls of both vendors and sends signed callbacks"
+    simulated = commands.add_parser("simulate", help=about, description=about[0].upper() + about[1:] + ".")
+    simulator.add_arguments(simulated)
+    simulated.set_defaults(command=simulate)
     return top
 
 
@@ -295,6 +300,10 @@ def _post_replays(ledger: Ledger, chosen: Sequence[int], at_once: int = 500) -> 
         with ledger.write() as connection:
             for callback in chosen[start : start + at_once]:
                 inbox.post(connection, inbox.REPLAY, (str(callback), str(now)), {"callback_id": callback}, now)
+
+
+def simulate(options: argparse.Namespace, settings: Settings) -> int:
+    return simulator.run(options)
 
 
 def token(options: argparse.Namespace, settings: Settings) -> int:

@@ -24,9 +24,16 @@ from tests.adapters.simulator.driving import TENCENT, VOLCENGINE, params
 from tests.adapters.simulator.running import READY_S, Simulator, ear, simulator
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_proxy() -> Iterator[None]:
+    """Both SDKs heed the environment's proxies."""
+    with patch.dict(os.environ, {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}):
+        yield
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Simulator]:
-    with patch.dict(os.environ, {"NO_PROXY": "127.0.0.1"}), simulator(plan=STEADY) as found:
+    with simulator(plan=STEADY) as found:
         yield found
 
 

@@ -1,0 +1,1 @@
+"""What is each vendor's own in the simulator."""
