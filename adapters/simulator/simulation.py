@@ -60,7 +60,8 @@ class Simulation:
         at = self.world.next_event_ms()
         pause_s = _LONGEST_S if at is None else min(_LONGEST_S, self._clock.real_s_until(at))
         try:
-            await asyncio.wait_for(self._wake.wait(), pause_s)
+            async with asyncio.timeout(pause_s):  # in Python 3.11 wait_for can swallow a cancellation
+                await self._wake.wait()
         except TimeoutError:
             return
 
