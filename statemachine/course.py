@@ -51,11 +51,11 @@ class Course:
         self.files = _files(facts)
 
     def _take(self, fact: Fact) -> None:
-        if fact.kind is FactKind.INFERRED:
-            self._take_conclusion(fact)
-        elif fact.shows_life and self._told_before(fact):
+        if (fact.shows_life or fact.kind is FactKind.OUTPUT) and self._told_before(fact):
             self._note_zombie(fact)
             return
+        if fact.kind is FactKind.INFERRED:
+            self._take_conclusion(fact)
         elif fact.shows_life:
             self._take_life(fact)
         if fact.output is not None:
@@ -68,7 +68,8 @@ class Course:
             self.inferred = fact
 
     def _note_zombie(self, fact: Fact) -> None:
-        if not self.run.has_successor:
+        """An output that goes away after the end is no sign of life, and opens nothing again."""
+        if fact.shows_life and not self.run.has_successor:
             self.zombie_since = self.zombie_since or fact.at
             self.zombie_at = fact.at
 

@@ -133,3 +133,9 @@ def test_an_output_that_runs_after_an_accepted_stop_ended_all_is_a_zombie(life_f
     task = heard([life, *STOPPED] if life_first else [*STOPPED, life], ONE_RUN).tasks[0]
     assert task.view.state == "stopped"
     assert task.anomalies == (Anomaly.ZOMBIE,)
+
+
+def test_an_output_that_goes_away_after_that_end_opens_nothing_again():
+    gone = fact(FactKind.OUTPUT, 9, url="b", state=OutputState.DISCONNECTING)
+    task = heard([*STOPPED, gone], ONE_RUN).tasks[0]
+    assert (task.view.state, task.view.reason, task.anomalies) == ("stopped", "stop_requested", ())
