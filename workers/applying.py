@@ -111,7 +111,7 @@ class Applier:
         with self._ledger.write() as connection:
             lineages.save_if_version(connection, batch.saves())
             timeline.append(connection, batch.lines)
-            for task_id, armed in batch.rearmed.items():
+            for task_id, armed in batch.rearmed().items():
                 deadlines.rearm(connection, task_id, armed)
             stats.count(connection, batch.tally())
             inbox.settle(connection, batch.settled)

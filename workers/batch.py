@@ -47,8 +47,8 @@ class Batch:
         self.done: list[int] = []
         self.lines: list[Line] = []
         self.changes: list[Change] = []
-        #: Tasks whose deadline rows must be made anew, because one of them was found due.
-        self.rearmed: dict[str, Mapping[str, int]] = {}
+        #: Tasks of which a deadline was found due, and where they stand.
+        self._found_due: dict[str, TaskKey] = {}
         self._verdicts: Counter[str] = Counter()
         self._passed: Counter[str] = Counter()
 
@@ -78,9 +78,7 @@ class Batch:
         if isinstance(question.event, Passed):
             if decision.verdict is Verdict.APPLIED:
                 self._passed[question.event.kind.value] += 1
-            task = next((t for t in decision.lineage.tasks if t.id == question.event.task_id), None)
-            armed = task.deadlines if task else {}
-            self.rearmed[question.event.task_id] = {kind.value: at for kind, at in armed.items()}
+            self._found_due[question.event.task_id] = question.key
 
     def _settle(self, asked: Asked, decision: Decision | None) -> None:
         row = asked.row
@@ -111,6 +109,14 @@ class Batch:
             for item in self._open.values()
             if item.touched
         ]
+
+    def rearmed(self) -> dict[str, dict[str, int]]:
+        """task id -> its deadlines at the end of the batch, of all tasks of which one was found due: their rows are made anew."""
+        armed: dict[str, dict[str, int]] = {}
+        for task_id, key in self._found_due.items():
+            task = next((task for task in self._open[key].lineage.tasks if task.id == task_id), None)
+            armed[task_id] = {kind.value: at for kind, at in task.deadlines.items()} if task else {}
+        return armed
 
     def tally(self) -> Tally:
         moved = Counter(

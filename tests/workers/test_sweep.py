@@ -137,3 +137,17 @@ def test_after_a_stop_the_rest_waits(house: House):
     assert house.applier.apply_waiting() == 0
     with house.ledger.read() as connection:
         assert inbox.any_waiting(connection)
+
+
+def test_what_a_callback_arms_behind_a_passed_deadline_in_one_batch_stays_armed(house: House):
+    """Both rows are saved together: the rows of the deadlines must be those of the end of the batch."""
+    house.hear(*relay(2))
+    house.now = T0 + 25 * HOUR
+    with house.applier._applying:
+        house.sweep.once()
+        assert house.post(*relay(1, "2026-01-22T10:30:00+08:00")) == 200
+    house.applier.apply_waiting()
+    (task,) = house.tasks()
+    with house.ledger.read() as connection:
+        armed = {(kind, due_at) for _, kind, due_at in deadlines.due(connection, 10**15, 100)}
+    assert {kind for kind, _ in armed} == {deadline["kind"] for deadline in task["deadlines"]} >= {"idle"}
