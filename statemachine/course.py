@@ -8,6 +8,9 @@ from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, File, Outpu
 from statemachine.runs import Run
 from statemachine.states import FileState, OutputState, Reason, State
 
+#: The code of a STOP_ASKED that only makes sure that a start that may have happened runs no more.
+GIVE_UP = "give_up"
+
 #: Our clock may be ahead of the vendor's by this much, ms, where "did we ask before it ended?" is decided.
 _SKEW_MS = 5_000
 
@@ -26,7 +29,9 @@ class Course:
         self.capture = min(captures, key=by_rank, default=None)
         self.captured_at = min((fact.at for fact in captures), default=None)
         self.stop_asked = next((fact for fact in facts if fact.kind is FactKind.STOP_ASKED), None)
-        self.stop_accepted_at = min((f.at for f in facts if f.kind is FactKind.STOP_ACCEPTED), default=None)
+        self.gave_up = self.stop_asked is not None and self.stop_asked.code == GIVE_UP
+        self.stops_accepted = [fact.at for fact in facts if fact.kind is FactKind.STOP_ACCEPTED]
+        self.stop_accepted_at = min(self.stops_accepted, default=None)
         self.stop_failed_at = max((f.at for f in facts if f.kind is FactKind.STOP_FAILED), default=None)
         self.upload_heard = any(fact.kind is FactKind.UPLOAD for fact in facts)
         self.scheduled_at = first_of(fact.scheduled_at for fact in facts)
@@ -141,7 +146,7 @@ class Course:
         return self._living(), None, False
 
     def _living(self) -> State:
-        if self.capture is not None:
+        if self.capture is not None or self.inferred is not None:
             return State.FINISHING
         if self.stop_asked is not None:
             return State.STOPPING
@@ -243,6 +248,8 @@ class Course:
     def finishing_since(self) -> int:
         if self.captured_at is not None:
             return self.captured_at
+        if self.inferred is not None:
+            return self.inferred.ended_at or self.inferred.at
         return min(fact.at for fact in self.run.facts if fact.kind in DELIVERIES)
 
     def only_files(self) -> bool:
@@ -250,8 +257,9 @@ class Course:
         return all(fact.kind in DELIVERIES for fact in self.run.facts) and self._by_files() is State.FINISHING
 
     def fallback(self) -> tuple[State, Reason]:
-        if self.capture is not None and self.capture.outcome is not None:
-            return self.capture.outcome.state, self.capture.outcome.reason
+        speaks = self.capture or self.inferred
+        if speaks is not None and speaks.outcome is not None:
+            return speaks.outcome.state, speaks.outcome.reason
         return State.COMPLETED, Reason.FILES_UNKNOWN
 
 

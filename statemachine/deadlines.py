@@ -1,28 +1,33 @@
-"""When to look at a task again, and what its passing means where nobody can be asked.
+"""When to look at a task again.
 
-Deadlines are a function of how the task stands and of what passed before; they count from the vendor's own times, only
-`silence` from receipt. Passing one twice, or late, changes nothing more than passing it once.
+Deadlines are a function of how the task stands, of what is wanted of the vendor and of what passed before; they count from the
+vendor's own times, only `silence` from receipt. Passing one twice, or late, changes nothing more than passing it once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from statemachine.facts import Outcome, Rules
-from statemachine.fold import View
-from statemachine.states import FINAL, Anomaly, Deadline, FileState, Reason, State
-from statemachine.tasks import Pass, Task
+from statemachine.calls import Operation
+from statemachine.facts import Rules
+from statemachine.policy import Policy, read
+from statemachine.states import FINAL, Deadline, State
+from statemachine.tasks import Task
 
 _S = 1000
 _CONFIRM_MS = 60 * _S
-_IDLE_GRACE_MS = 30 * _S
+IDLE_GRACE_MS = 30 * _S
 _RECOVERY_FIRST_MS = 90 * _S
 _RECOVERY_AGAIN_MS = 300 * _S
 _EXPIRY_GRACE_MS = 300 * _S
 _EXPIRY_AGAIN_MS = 3600 * _S
-_SILENCE_ASKABLE_MS = 15 * 60 * _S
 _SILENCE_MS = 24 * 3600 * _S
-_SILENCE_LOST_MS = 30 * 24 * 3600 * _S
+SILENCE_LOST_MS = 30 * 24 * 3600 * _S
 _REACH_LEAD_MS = 3600 * _S
+_FINISH_AGAIN_MS = 3600 * _S
+_RENEW_AGAIN_MS = 60 * _S
+#: `silence` of tasks that can be asked is spread by this part of it, so that they are not all asked at once.
+_SPREAD = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,160 +39,187 @@ class Due:
     at: int
 
 
-def due(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Iterator[Due]:
-    """The deadlines of a task that stands so; none for a final one, at least `silence` for any other."""
-    if view.state in FINAL:
-        return
-    for arm in (_start_confirm, _idle, _recovery, _expiry, _finish, _silence, _reach):
-        armed = arm(view, rules, passed)
-        if armed is not None:
-            yield armed
+def can_be_asked(task: Task, rules: Rules, now: int) -> bool:
+    """Whether a query settles questions about it now: the vendor still promises to know it."""
+    if task.key.pending and not rules.askable_unnamed:
+        return False
+    return rules.askable and (rules.reach_s is None or task.view.started_at is None or now < _reach_ends(task, rules))
 
 
-def armed(task: Task, view: View, rules: Rules, passed: Mapping[Deadline, Pass], now: int) -> dict[Deadline, int]:
-    """kind -> when it passes, ms, soonest first.
+def _reach_ends(task: Task, rules: Rules) -> int:
+    return (task.view.started_at or 0) + int((rules.reach_s or 0) * _S)
+
+
+def due(task: Task, rules: Rules) -> Iterator[Due]:
+    """The deadlines of a task that stands so: at least `silence` for one that lives, and few for one that has ended."""
+    policy = read(task.policy) if task.policy else _USUAL
+    arms = _OF_FINAL if task.view.state in FINAL else _OF_LIVE
+    for arm in arms:
+        item = arm(task, rules, policy)
+        if item is not None:
+            yield item
+
+
+_USUAL = Policy()
+
+
+def armed(task: Task, before: Mapping[Deadline, int], rules: Rules, now: int) -> dict[Deadline, int]:
+    """kind -> when it passes, ms, soonest first. before: those of the task until now.
 
     `silence` stays where it was armed until then: each callback would move it, and nothing is lost by looking once too early.
     """
-    deadlines = {item.kind: item.at for item in due(view, rules, passed)}
+    deadlines = {item.kind: item.at for item in due(task, rules)}
     silence = deadlines.get(Deadline.SILENCE)
-    earlier = task.deadlines.get(Deadline.SILENCE)
+    earlier = before.get(Deadline.SILENCE)
     if silence is not None and earlier is not None and now < earlier < silence:
         deadlines[Deadline.SILENCE] = earlier
     return dict(sorted(deadlines.items(), key=lambda item: (item[1], item[0])))
 
 
-def _start_confirm(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
+def _start_retry(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    return _retry(task, Deadline.START_RETRY, (Operation.START,))
+
+
+def _call_retry(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    return _retry(task, Deadline.CALL_RETRY, (Operation.STOP, Operation.UPDATE, Operation.INSPECT))
+
+
+def _retry(task: Task, kind: Deadline, operations: tuple[Operation, ...]) -> Due | None:
+    waiting = (task.calls[operation].retry_at for operation in operations if operation in task.calls)
+    soonest = min((at for at in waiting if at is not None), default=None)
+    return None if soonest is None else Due(kind=kind, base=soonest, at=soonest)
+
+
+def _start_confirm(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view = task.view
     if view.state is not State.ACCEPTED:
         return None
     base = max(view.accepted_at or view.evidence_at, view.scheduled_at or 0)
-    return (
-        None if _done(passed, Deadline.START_CONFIRM, base) else Due(kind=Deadline.START_CONFIRM, base=base, at=base + _CONFIRM_MS)
-    )
+    return None if _done(task, Deadline.START_CONFIRM, base) else _due(Deadline.START_CONFIRM, base, _CONFIRM_MS)
 
 
-def _idle(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
+def _idle(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view = task.view
     if view.idle_since is None or rules.idle_s is None or view.state not in (State.ACCEPTED, State.INTERRUPTED):
         return None
     base = max(view.idle_since, view.scheduled_at or 0)
     if view.revoked is Deadline.IDLE and view.revoked_at is not None:
         base = max(base, view.revoked_at)
-    if _done(passed, Deadline.IDLE, base):
-        return None
-    return Due(kind=Deadline.IDLE, base=base, at=base + int(rules.idle_s * _S) + _IDLE_GRACE_MS)
+    return None if _done(task, Deadline.IDLE, base) else _due(Deadline.IDLE, base, int(rules.idle_s * _S) + IDLE_GRACE_MS)
 
 
-def _recovery(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
-    if view.interrupted_since is None:
+def _recovery(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    base = task.view.interrupted_since
+    if base is None:
         return None
-    base = view.interrupted_since
-    last = passed.get(Deadline.RECOVERY)
+    last = task.passed.get(Deadline.RECOVERY)
     if last is None or last.base != base:
-        return Due(kind=Deadline.RECOVERY, base=base, at=base + _RECOVERY_FIRST_MS)
-    return Due(kind=Deadline.RECOVERY, base=base, at=last.at + _RECOVERY_AGAIN_MS)
+        return _due(Deadline.RECOVERY, base, _RECOVERY_FIRST_MS)
+    again, given_up = last.at + _RECOVERY_AGAIN_MS, base + policy.recovery.max_s * _S
+    if policy.recovery.stop and last.at < given_up < again:
+        again = given_up
+    return Due(kind=Deadline.RECOVERY, base=base, at=again)
 
 
-def _expiry(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
+def _expiry(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view = task.view
     if view.started_at is None or rules.life_s is None or view.state is State.FINISHING:
         return None
-    if view.revoked is Deadline.EXPIRY and view.revoked_at is not None:
-        return Due(kind=Deadline.EXPIRY, base=view.revoked_at, at=view.revoked_at + _EXPIRY_AGAIN_MS)
-    last = passed.get(Deadline.EXPIRY)
-    if last is not None and last.base == view.started_at:
-        return Due(kind=Deadline.EXPIRY, base=view.started_at, at=last.at + _EXPIRY_AGAIN_MS)
-    return Due(kind=Deadline.EXPIRY, base=view.started_at, at=view.started_at + int(rules.life_s * _S) + _EXPIRY_GRACE_MS)
+    revoked = view.revoked is Deadline.EXPIRY and view.revoked_at is not None
+    base = view.revoked_at if revoked and view.revoked_at is not None else view.started_at
+    last = task.passed.get(Deadline.EXPIRY)
+    if last is not None and last.base == base:
+        return Due(kind=Deadline.EXPIRY, base=base, at=last.at + _EXPIRY_AGAIN_MS)
+    return _due(Deadline.EXPIRY, base, _EXPIRY_AGAIN_MS if revoked else int(rules.life_s * _S) + _EXPIRY_GRACE_MS)
 
 
-def _finish(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
+def _renew(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view = task.view
+    lives = view.state in (State.ACCEPTED, State.RUNNING, State.INTERRUPTED)
+    if policy.renew is None or rules.life_s is None or view.started_at is None or task.renewed_by or task.wiped or not lives:
+        return None
+    base, last = view.started_at, task.passed.get(Deadline.RENEW)
+    if last is not None and last.base == base:  # its successor failed
+        return Due(kind=Deadline.RENEW, base=base, at=last.at + _RENEW_AGAIN_MS)
+    return _due(Deadline.RENEW, base, int((rules.life_s - policy.renew.lead_s) * _S))
+
+
+def _restart(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view, restart = task.view, policy.restart
+    if restart is None or view.state not in restart.on or task.restart_count >= restart.max or not rules.callable:
+        return None
+    if task.restarted_by or task.renewed_by or task.wiped or view.stop_asked_at is not None or view.followed:
+        return None
+    base = view.ended_at or view.evidence_at
+    return _due(Deadline.RESTART, base, restart.pause_s * _S)
+
+
+def _stop_confirm(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view = task.view
+    if view.state is not State.STOPPING or view.stop_accepted_at is None or Operation.STOP in task.calls:
+        return None
+    base = view.stop_accepted_at
+    return None if _done(task, Deadline.STOP_CONFIRM, base) else _due(Deadline.STOP_CONFIRM, base, _CONFIRM_MS)
+
+
+def _finish(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    view = task.view
     if view.state is not State.FINISHING or view.finishing_since is None:
         return None
-    wait_s = rules.finish_s
-    if rules.finish_unheard_s is not None and not view.upload_heard:
-        wait_s = rules.finish_unheard_s
-    return Due(kind=Deadline.FINISH, base=view.finishing_since, at=view.finishing_since + int(wait_s * _S))
+    unheard = rules.finish_unheard_s is not None and not view.upload_heard
+    base, wait_s = view.finishing_since, rules.finish_unheard_s if unheard and rules.finish_unheard_s else rules.finish_s
+    if _done(task, Deadline.FINISH, base):  # what was asked then told nothing
+        return Due(kind=Deadline.FINISH, base=base, at=task.passed[Deadline.FINISH].at + _FINISH_AGAIN_MS)
+    return _due(Deadline.FINISH, base, int(wait_s * _S))
 
 
-def _silence(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
-    base = view.heard_at
-    if rules.askable:
-        return Due(kind=Deadline.SILENCE, base=base, at=base + _SILENCE_ASKABLE_MS)
-    wait_ms = _SILENCE_LOST_MS if _done(passed, Deadline.SILENCE, base) else _SILENCE_MS
-    return Due(kind=Deadline.SILENCE, base=base, at=base + wait_ms)
+def _silence(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    base, last = task.view.heard_at, task.passed.get(Deadline.SILENCE)
+    again = last if last is not None and last.base == base else None
+    spread = 1 - _SPREAD / 2 + _SPREAD * chance(task.id, "silence", base)
+    ask_at = (again.at if again else base) + int(rules.silence_s * _S * spread)
+    if can_be_asked(task, rules, ask_at):
+        return Due(kind=Deadline.SILENCE, base=base, at=ask_at)
+    if again is None:
+        return _due(Deadline.SILENCE, base, _SILENCE_MS)
+    return Due(kind=Deadline.SILENCE, base=base, at=max(base + SILENCE_LOST_MS, again.at + _SILENCE_MS))
 
 
-def _reach(view: View, rules: Rules, passed: Mapping[Deadline, Pass]) -> Due | None:
-    if not rules.callable or rules.reach_s is None or view.started_at is None:
+def _reach(task: Task, rules: Rules, policy: Policy) -> Due | None:
+    if not rules.callable or rules.reach_s is None or task.view.started_at is None:
         return None
-    base = view.started_at
-    if _done(passed, Deadline.REACH, base):
+    base = task.view.started_at
+    if _done(task, Deadline.REACH, base):
         return None
-    return Due(kind=Deadline.REACH, base=base, at=base + int(rules.reach_s * _S) - _REACH_LEAD_MS)
+    return Due(kind=Deadline.REACH, base=base, at=_reach_ends(task, rules) - _REACH_LEAD_MS)
 
 
-def _done(passed: Mapping[Deadline, Pass], kind: Deadline, base: int) -> bool:
-    last = passed.get(kind)
+_OF_FINAL = (_call_retry, _restart)
+_OF_LIVE = (
+    _start_retry,
+    _call_retry,
+    _start_confirm,
+    _idle,
+    _recovery,
+    _expiry,
+    _renew,
+    _stop_confirm,
+    _finish,
+    _silence,
+    _reach,
+)
+
+
+def _due(kind: Deadline, base: int, after_ms: int) -> Due:
+    return Due(kind=kind, base=base, at=base + after_ms)
+
+
+def _done(task: Task, kind: Deadline, base: int) -> bool:
+    last = task.passed.get(kind)
     return last is not None and last.base == base
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
-    """What a passed deadline means."""
-
-    #: An end that is inferred, and when it was, ms.
-    outcome: Outcome | None = None
-    ended_at: int | None = None
-    anomaly: Anomaly | None = None
-    #: The vendor must be asked; until its answer nothing changes.
-    inspect: bool = False
-
-
-NOTHING = Conclusion()
-
-
-def conclude(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    """What it means that this deadline of this task passed."""
-    if item.kind is Deadline.REACH:
-        return Conclusion(anomaly=Anomaly.OUT_OF_REACH)
-    if rules.askable:
-        return Conclusion(inspect=True)
-    return _UNASKED.get(item.kind, _nothing)(task, item, now, rules)
-
-
-def _nothing(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    return NOTHING
-
-
-def _unheard(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    return Conclusion(anomaly=Anomaly.UNHEARD)
-
-
-def _idled(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    return Conclusion(outcome=Outcome(state=State.IDLE_TIMEOUT, reason=Reason.MAX_IDLE_TIME), ended_at=item.at - _IDLE_GRACE_MS)
-
-
-def _expired(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    started = task.view.started_at
-    ended = item.base if started is None or rules.life_s is None else started + int(rules.life_s * _S)
-    return Conclusion(outcome=Outcome(state=State.EXPIRED, reason=Reason.MAX_LIFETIME), ended_at=max(ended, task.view.evidence_at))
-
-
-def _finished(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    state, reason = task.view.fallback or (State.COMPLETED, Reason.FILES_UNKNOWN)
-    if any(file.state is not FileState.FAILED for file in task.view.files):
-        state, reason = State.COMPLETED, Reason.FILES_DELIVERED
-    return Conclusion(outcome=Outcome(state=state, reason=reason), ended_at=now)
-
-
-def _silent(task: Task, item: Due, now: int, rules: Rules) -> Conclusion:
-    if now - item.base < _SILENCE_LOST_MS:
-        return Conclusion(anomaly=Anomaly.UNHEARD)
-    return Conclusion(outcome=Outcome(state=State.LOST, reason=Reason.SILENT), ended_at=now)
-
-
-_UNASKED: Mapping[Deadline, Callable[[Task, Due, int, Rules], Conclusion]] = {
-    Deadline.START_CONFIRM: _unheard,
-    Deadline.IDLE: _idled,
-    Deadline.EXPIRY: _expired,
-    Deadline.FINISH: _finished,
-    Deadline.SILENCE: _silent,
-}
+def chance(*names: object) -> float:
+    """A number from 0 up to 1 that is the same each time for the same names: what is spread must not depend on who asks."""
+    digest = hashlib.sha256("\x00".join(map(str, names)).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:7]) / 256**7

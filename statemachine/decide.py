@@ -4,14 +4,35 @@
 called twice with the same arguments it answers the same.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine.deadlines import conclude
-from statemachine.events import Decision, Event, Heard, Inspect, Marked, Passed, Touch, Withdrawn
-from statemachine.facts import Fact, FactKind, Outcome
+from statemachine import answering, asking
+from statemachine.calls import Operation
+from statemachine.events import (
+    Adopted,
+    Answered,
+    Decision,
+    Event,
+    Heard,
+    Marked,
+    Passed,
+    RetryAsked,
+    StartAsked,
+    StopAsked,
+    Succeeded,
+    Surplus,
+    Touch,
+    UpdateAsked,
+    Withdrawn,
+)
+from statemachine.facts import FactKind, Outcome
 from statemachine.folding import Folding, RulesOf
-from statemachine.states import Deadline, Kind, Reason, State, Verdict
+from statemachine.passing import passed
+from statemachine.pursuits import wanting
+from statemachine.saying import Said, inferred, ours
+from statemachine.states import Kind, Reason, State, Verdict
 from statemachine.tasks import Lineage, Pass, Task
 
 #: The reason of what came too late for its run.
@@ -27,33 +48,20 @@ def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind:
 
     now: ms since the epoch. kind: of the lineage's tasks, where its key alone says it; None: its facts do.
     """
-    match event:
-        case Heard():
-            return _hear(lineage, event, Folding(lineage, now, rules_of, kind))
-        case Withdrawn():
-            return _withdraw(lineage, event, Folding(lineage, now, rules_of, kind))
-        case Passed():
-            return _pass(lineage, event, Folding(lineage, now, rules_of, kind))
-        case Marked():
-            return _mark(lineage, event, Folding(lineage, now, rules_of, kind))
+    return _DECIDERS[type(event)](lineage, event, Folding(lineage, now, rules_of, kind))
 
 
 def _hear(lineage: Lineage, event: Heard, folding: Folding) -> Decision:
     if event.fact.at < lineage.sealed.until:
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason=SEALED)
     if event.replaces is not None and [fact for fact in lineage.facts if fact.source == event.replaces] == [event.fact]:
-        return _unchanged(lineage, event.fact, folding)
+        folded = folding.over(lineage.facts)  # read as it was read before: what it did then still stands
+        return folded.decision(Verdict.STALE, UNCHANGED, folded.task_of(event.fact).id)
     facts = {fact.key: fact for fact in lineage.facts if event.replaces is None or fact.source != event.replaces}
     facts[event.fact.key] = event.fact
     folded = folding.over(facts.values(), newest=event.fact)
     verdict, reason = folded.verdict(event.fact)
     return folded.decision(verdict, reason, folded.task_of(event.fact).id)
-
-
-def _unchanged(lineage: Lineage, fact: Fact, folding: Folding) -> Decision:
-    """A callback that is read as it was read before: what it did then still stands."""
-    folded = folding.over(lineage.facts)
-    return folded.decision(Verdict.STALE, UNCHANGED, folded.task_of(fact).id)
 
 
 def _withdraw(lineage: Lineage, event: Withdrawn, folding: Folding) -> Decision:
@@ -68,33 +76,24 @@ def _pass(lineage: Lineage, event: Passed, folding: Folding) -> Decision:
     item = folding.due_item(task, event) if task else None
     if task is None or item is None:
         return folding.over(lineage.facts).decision(Verdict.STALE, "not_due", event.task_id)
-    conclusion = conclude(task, item, folding.now, folding.rules(task.kind, task.params))
-    facts = list(lineage.facts)
-    if conclusion.outcome is not None:
-        facts.append(_inferred(task, conclusion.outcome, folding.now, conclusion.ended_at, deadline=item.kind))
+    said = passed(task, item, folding.rules(task.kind, task.params), folding.now)
     last = task.passed.get(item.kind)
     times = last.times + 1 if last is not None and last.base == item.base else 1
-    entries: list[dict[str, Any]] = [{"kind": "deadline_passed", "deadline": item.kind.value, "due_at": item.at}]
-    if times > 1 and conclusion.outcome is None and conclusion.anomaly is None:
-        entries = []  # recovery looks every five minutes: one line is enough
-    touch = Touch(
-        task_id=task.id,
-        passed={**task.passed, item.kind: Pass(base=item.base, at=folding.now, times=times)},
-        raise_=conclusion.anomaly,
-        entries=tuple(entries),
-    )
-    effects = (Inspect(task_id=task.id, deadline=item.kind),) if conclusion.inspect else ()
-    return folding.over(facts, touch=touch).decision(Verdict.APPLIED, None, task.id, effects)
+    entries: tuple[Mapping[str, Any], ...] = ({"kind": "deadline_passed", "deadline": item.kind.value, "due_at": item.at},)
+    if times > 1 and not said.facts and said.anomaly is None and not said.effects:
+        entries = ()  # recovery looks every five minutes: one line is enough
+    pass_ = {**task.passed, item.kind: Pass(base=item.base, at=folding.now, times=times)}
+    return _say(lineage, folding, task, said, entries, passed=pass_)
 
 
 def _mark(lineage: Lineage, event: Marked, folding: Folding) -> Decision:
     task = _task(lineage, event.task_id)
     if task is None:
-        return Decision(lineage=lineage, verdict=Verdict.STALE, reason="no_such_task")
+        return _no_such_task(lineage)
     facts = list(lineage.facts)
     if event.state is not None:
         outcome = Outcome(state=event.state, reason=_MARK_REASONS[event.state])
-        facts.append(replace(_inferred(task, outcome, folding.now, folding.now), key=event.key))
+        facts.append(inferred(task, outcome, folding.now, key=event.key, ended_at=folding.now))
     entry = {"kind": "mark", "by": event.by, "note": event.note, "clear": [a.value for a in event.clear]}
     if event.state is not None:
         entry["state"] = event.state.value
@@ -102,21 +101,129 @@ def _mark(lineage: Lineage, event: Marked, folding: Folding) -> Decision:
     return folding.over(facts, touch=touch).decision(Verdict.APPLIED, None, task.id)
 
 
+def _start(lineage: Lineage, event: StartAsked, folding: Folding) -> Decision:
+    if any(task.id == event.task_id for task in lineage.tasks):
+        return Decision(lineage=lineage, verdict=Verdict.STALE, reason="begun_before", task_id=event.task_id)
+    newest = max((fact.at for fact in lineage.facts), default=0)
+    task, fact = asking.requested(lineage.key, event, newest, folding.now)
+    entry = {"kind": "start_asked", "by": event.by, "action": event.action}
+    links = {name: value for name in ("renews", "restarts") if (value := getattr(event, name)) is not None}
+    folded = folding.joined([task], was={task.id: None}).over(
+        [*lineage.facts, fact], touch=Touch(task_id=task.id, entries=({**entry, **links},))
+    )
+    return folded.decision(Verdict.APPLIED, None, task.id)
+
+
+def _stop(lineage: Lineage, event: StopAsked, folding: Folding) -> Decision:
+    return _request(lineage, event, folding, lambda task: asking.stop_asked(task, event, folding.now))
+
+
+def _update(lineage: Lineage, event: UpdateAsked, folding: Folding) -> Decision:
+    return _request(lineage, event, folding, lambda task: asking.update_asked(task, event, folding.now))
+
+
+def _retry(lineage: Lineage, event: RetryAsked, folding: Folding) -> Decision:
+    return _request(
+        lineage, event, folding, lambda task: asking.retry_asked(task, event, folding.rules(task.kind, task.params), folding.now)
+    )
+
+
+def _succeed(lineage: Lineage, event: Succeeded, folding: Folding) -> Decision:
+    return _request(lineage, event, folding, lambda task: asking.succeeded(task, event, folding.now))
+
+
+def _request(
+    lineage: Lineage,
+    event: StopAsked | UpdateAsked | RetryAsked | Succeeded,
+    folding: Folding,
+    says: Callable[[Task], Said],
+) -> Decision:
+    task = _task(lineage, event.task_id)
+    if task is None:
+        return _no_such_task(lineage)
+    return _say(lineage, folding, task, says(task), (asking.entry(event),))
+
+
+def _answer(lineage: Lineage, event: Answered, folding: Folding) -> Decision:
+    task = _task(lineage, event.task_id)
+    if task is None:
+        return _no_such_task(lineage)
+    said = answering.answered(task, event, folding.rules(task.kind, task.params), folding.now)
+    return _say(lineage, folding, task, said, (answering.entry(event),))
+
+
+def _adopt(lineage: Lineage, event: Adopted, folding: Folding) -> Decision:
+    """What was known under our own name for a task joins what is known under the vendor's."""
+    moved = [replace(task, key=lineage.key) for task in event.tasks]
+    entry = {"kind": "named" if event.told else "adopted", "vendor_task_id": lineage.key.vendor_task_id}
+    touch = Touch(task_id=moved[0].id, entries=(entry,)) if moved else None
+    was: dict[str, Task | None] = {task.id: task for task in event.tasks}
+    folded = folding.joined(moved, was=was).over([*lineage.facts, *event.facts], touch=touch)
+    return folded.decision(Verdict.APPLIED, None, moved[0].id if moved else None)
+
+
+def _surplus(lineage: Lineage, event: Surplus, folding: Folding) -> Decision:
+    """The vendor runs it for us, and nobody wants it."""
+    now = folding.now
+    known = next((task for task in lineage.tasks), None)
+    if known is None:
+        asked = StartAsked(
+            task_id=event.key,
+            kind=event.of.kind,
+            action=event.of.action or "",
+            api_version=event.of.api_version,
+            params={},
+            policy={},
+            room_id=event.of.view.room_id,
+            robot=event.of.view.robot,
+            key=f"surplus {event.key}",
+        )
+        known, intent = asking.requested(lineage.key, asked, event.sent_at - 1, event.sent_at)
+        folding = folding.joined([replace(known, wiped=True)], was={known.id: None})
+        lineage = replace(lineage, facts=(intent,))
+    facts = (
+        *lineage.facts,
+        ours(known, FactKind.ACCEPTED, event.sent_at, now, f"surplus {event.key} accepted"),
+        ours(known, FactKind.STOP_ASKED, now, now, f"surplus {event.key} stop"),
+    )
+    entry = {"kind": "surplus", "of": event.of.id}
+    touch = Touch(task_id=known.id, calls=wanting({}, Operation.STOP, now), entries=(entry,))
+    return folding.over(facts, touch=touch).decision(Verdict.APPLIED, None, known.id)
+
+
+def _say(
+    lineage: Lineage,
+    folding: Folding,
+    task: Task,
+    said: Said,
+    entries: tuple[Mapping[str, Any], ...],
+    passed: Mapping[Any, Pass] | None = None,
+) -> Decision:
+    touch = Touch(task_id=task.id, passed=passed, raise_=said.anomaly, calls=said.calls, changes=said.changes, entries=entries)
+    facts = {fact.key: fact for fact in (*lineage.facts, *said.facts)}
+    folded = folding.over(facts.values(), touch=touch)
+    return folded.decision(Verdict.APPLIED, None, task.id, effects=said.effects)
+
+
+def _no_such_task(lineage: Lineage) -> Decision:
+    return Decision(lineage=lineage, verdict=Verdict.STALE, reason="no_such_task")
+
+
 def _task(lineage: Lineage, wanted: str) -> Task | None:
     return next((task for task in lineage.tasks if task.id == wanted), None)
 
 
-def _inferred(task: Task, outcome: Outcome, now: int, ended_at: int | None, deadline: Deadline | None = None) -> Fact:
-    """An end that we conclude. It stands in the order where our knowledge stood, so that news sorts behind it."""
-    name = deadline.value if deadline else "mark"
-    return Fact(
-        kind=FactKind.INFERRED,
-        at=task.view.evidence_at,
-        received_at=now,
-        key=f"{task.id}:{name}:{now}",
-        outcome=outcome,
-        deadline=deadline,
-        about=task.anchor,
-        knew=task.view.captured_by,
-        ended_at=ended_at,
-    )
+_DECIDERS: Mapping[type, Callable[[Lineage, Any, Folding], Decision]] = {
+    Heard: _hear,
+    Withdrawn: _withdraw,
+    Passed: _pass,
+    Marked: _mark,
+    StartAsked: _start,
+    StopAsked: _stop,
+    UpdateAsked: _update,
+    RetryAsked: _retry,
+    Succeeded: _succeed,
+    Answered: _answer,
+    Adopted: _adopt,
+    Surplus: _surplus,
+}

@@ -66,8 +66,25 @@ _SHOWN = [
 ]
 
 
+_SHOWN_OF_TASK = (
+    "key",
+    "run",
+    "kind",
+    "anomalies",
+    "deadlines",
+    "merged_into",
+    "attempts",
+    "params",
+    "policy",
+    "renews",
+    "renewed_by",
+    "restarts",
+    "restarted_by",
+)
+
+
 def visible(before: Task, after: Task) -> bool:
     """Whether the task's users see a difference."""
-    if any(getattr(before, name) != getattr(after, name) for name in ("run", "kind", "anomalies", "deadlines", "merged_into")):
+    if any(getattr(before, name) != getattr(after, name) for name in _SHOWN_OF_TASK):
         return True
     return any(getattr(before.view, name) != getattr(after.view, name) for name in _SHOWN)

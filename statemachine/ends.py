@@ -68,7 +68,7 @@ def _by_ended_outputs(course: Course) -> End | None:
 
 def _concluded(course: Course) -> End | None:
     fact = course.inferred
-    if fact is None or fact.outcome is None:
+    if fact is None or fact.outcome is None or fact.finishing:
         return None
     return End(fact.outcome.state, fact.outcome.reason, fact, fact.ended_at or fact.received_at, inferred=True)
 

@@ -1,12 +1,15 @@
 """What is put before `decide`, and what it answers. All values are frozen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from statemachine.calls import Inspection, Operation, Pursuit
+from statemachine.calls import Outcome as CallOutcome
 from statemachine.facts import Fact
 from statemachine.moves import Move
-from statemachine.states import Anomaly, Deadline, State, Verdict
+from statemachine.states import Anomaly, Deadline, Kind, State, Verdict
 from statemachine.tasks import Lineage, Pass, Task
 
 
@@ -49,19 +52,171 @@ class Marked:
     key: str
 
 
-Event = Heard | Withdrawn | Passed | Marked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAsked:
+    """Somebody wants this task: a request, a renewal or a restart."""
+
+    task_id: str
+    kind: Kind
+    action: str
+    api_version: str | None
+    params: Mapping[str, Any] = field(repr=False)
+    policy: Mapping[str, Any] = field(repr=False)
+    room_id: str | None = None
+    robot: str | None = None
+    #: A start planned for later, ms.
+    scheduled_at: int | None = None
+    #: When it was asked for, ms; None: now.
+    asked_at: int | None = None
+    #: Who asked: a token's name, or what made it.
+    by: str = ""
+    renews: str | None = None
+    restarts: str | None = None
+    restart_count: int = 0
+    key: str
+
+
+class Why(StrEnum):
+    """Why a stop is asked for."""
+
+    USER = "user"
+    #: A successor runs.
+    RENEWAL = "renewal"
+    POLICY = "policy"
+    #: The vendor runs more for us than was wanted.
+    SURPLUS = "surplus"
+    #: A start that may have happened is given up.
+    GIVE_UP = "give_up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspect:
-    """Ask the vendor how this task stands."""
+class StopAsked:
+    task_id: str
+    why: Why = Why.USER
+    by: str = ""
+    #: Attempts of its calls that are on the wire, or were taken to be sent.
+    taken: frozenset[int] = frozenset()
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateAsked:
+    task_id: str
+    params: Mapping[str, Any] = field(repr=False)
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAsked:
+    """The call that waits is to be tried now."""
 
     task_id: str
-    #: The deadline that asks; None: a contradiction does.
-    deadline: Deadline | None = None
+    by: str = ""
 
 
-Effect = Inspect
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What became of one attempt of a call. Times in ms."""
+
+    task_id: str
+    operation: Operation
+    serial: int
+    outcome: CallOutcome
+    action: str = ""
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    #: The id that the vendor minted.
+    vendor_task_id: str | None = None
+    retry_after_s: float | None = None
+    inspection: Inspection | None = None
+    #: The call to make next: nothing is settled before it is answered too.
+    step: Mapping[str, Any] | None = None
+    sent_at: int
+    duration_ms: int | None = None
+    #: Nobody brought an answer in time; one may yet come.
+    lease: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What was known under another key turned out to be this key's: the vendor's id became known."""
+
+    facts: tuple[Fact, ...]
+    tasks: tuple[Task, ...]
+    #: The vendor's answer told its id; else its callbacks showed whose they are.
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """The vendor runs this task for an intent that another task serves: it is to be stopped."""
+
+    of: Task
+    sent_at: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """How the successor of this task does."""
+
+    task_id: str
+    successor: str
+    #: It runs; else it ended before it ran.
+    runs: bool
+    key: str
+
+
+Event = (
+    Heard
+    | Withdrawn
+    | Passed
+    | Marked
+    | StartAsked
+    | StopAsked
+    | UpdateAsked
+    | RetryAsked
+    | Answered
+    | Adopted
+    | Surplus
+    | Succeeded
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Make:
+    """Make this call to the vendor."""
+
+    task_id: str
+    operation: Operation
+    serial: int
+    #: Where not the usual call is to be made.
+    step: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """This call is not wanted any more; if it is under way, its answer will tell."""
+
+    task_id: str
+    serial: int
+    #: It must not have been taken to be sent: if it was, all is to be decided anew.
+    unsent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """Something happened to another task, or begins one: an event to be decided like any other."""
+
+    #: None of them is for a lineage that is being decided.
+    event: StartAsked | Succeeded
+    #: The vendor of the task that is to begin.
+    vendor: str = ""
+    app_id: str = ""
+
+
+Effect = Make | Drop | Post
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +228,8 @@ class Change:
     move: Move | None = None
     #: Lines for the timeline: each a mapping with `kind` and what belongs to it.
     entries: tuple[Mapping[str, Any], ...] = ()
+    #: What is to be called or dropped for it.
+    effects: tuple[Effect, ...] = ()
 
     @property
     def visible(self) -> bool:
@@ -99,6 +256,9 @@ class Touch:
 
     task_id: str
     passed: Mapping[Deadline, Pass] | None = None
+    calls: Mapping[Operation, Pursuit] | None = None
+    #: Fields of the task that change.
+    changes: Mapping[str, Any] = field(default_factory=dict)
     raise_: Anomaly | None = None
     clear: tuple[Anomaly, ...] = ()
     entries: tuple[Mapping[str, Any], ...] = ()

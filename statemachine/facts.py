@@ -5,7 +5,7 @@ Times are whole milliseconds since the Unix epoch, UTC. A fact is a frozen value
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -33,7 +33,7 @@ class FactKind(StrEnum):
     STOP_FAILED = "stop_failed"
     #: Something worth a line in the timeline.
     NOTE = "note"
-    #: The vendor refused to start the task, after accepting the call or without one of ours.
+    #: It was never started: the vendor refused (the call, or after accepting it), we gave up, or it was stopped before.
     REFUSED = "refused"
     #: Capturing ended; files may follow.
     CAPTURE_END = "capture_end"
@@ -186,8 +186,10 @@ class Fact:
     outcome: Outcome | None = None
     #: Of INFERRED: the deadline that concluded it; None: an operator's own word.
     deadline: Deadline | None = None
-    #: Of INFERRED: the key of the fact that made the task it is about; it stays with that fact's run, wherever runs are cut.
+    #: The key of the fact that made the task it is about; it stays with that fact's run, wherever runs are cut.
     about: str | None = None
+    #: Of INFERRED: capturing ended, and files may follow; the outcome holds if none comes.
+    finishing: bool = False
     #: Of INFERRED: the key of the capture's end that was known then; any other one takes it back.
     knew: str | None = None
     delivery: Delivery | None = None
@@ -271,8 +273,7 @@ def from_doc(doc: Mapping[str, Any]) -> Fact:
         if name in values:
             values[name] = enum(values[name])
     if "outcome" in values:
-        o = values["outcome"]
-        values["outcome"] = Outcome(**{**o, "state": State(o["state"]), "reason": Reason(o["reason"])})
+        values["outcome"] = outcome_from_doc(values["outcome"])
     if "output" in values:
         values["output"] = Output(url=values["output"]["url"], state=OutputState(values["output"]["state"]))
     if "files" in values:
@@ -286,7 +287,12 @@ def file_from_doc(doc: Mapping[str, Any]) -> File:
     return File(**{**doc, "state": FileState(doc.get("state", FileState.KNOWN))})
 
 
+def outcome_from_doc(doc: Mapping[str, Any]) -> Outcome:
+    return Outcome(**{**doc, "state": State(doc["state"]), "reason": Reason(doc["reason"])})
+
+
 file_to_doc = _plain
+outcome_to_doc = _plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +319,14 @@ class Rules:
     reach_s: float | None = None
     #: Whether a query call can settle questions about it.
     askable: bool = False
+    #: The same before the vendor's id is known.
+    askable_unnamed: bool = False
+    #: Whether a start that may have happened can be repeated without running twice.
+    repeatable: bool = False
+    #: A start that may have happened is known again by what begins within this time of it; None: by its robot.
+    meets_s: float | None = None
+    #: After this much silence it is asked how it stands.
+    silence_s: float = 900
     #: Whether the vendor can be called at all: an account is configured.
     callable: bool = False
 
@@ -327,3 +341,21 @@ class TaskKey:
     room_id: str
     vendor_task_id: str
     family: str
+
+    @property
+    def pending(self) -> bool:
+        """The vendor mints the id and has not told it yet: our own id stands in its place."""
+        return self.family.startswith(_PENDING)
+
+    @property
+    def named_family(self) -> str:
+        """The family once the vendor's id is known."""
+        return self.family.removeprefix(_PENDING)
+
+    def awaiting(self, task_id: str) -> "TaskKey":
+        """The key of a task that has this id with us, until the vendor's own is known."""
+        return replace(self, room_id="", vendor_task_id=task_id, family=_PENDING + self.named_family)
+
+
+#: No family of a vendor begins so.
+_PENDING = "~"

@@ -45,6 +45,17 @@ class View:
     #: The key of the fact that speaks for the capture's end.
     captured_by: str | None = None
     stop_asked_at: int | None = None
+    #: How often the vendor accepted our stop, and when last.
+    stops_accepted: int = 0
+    stop_accepted_at: int | None = None
+    #: The stop is only to make sure that a start that may have happened runs no more.
+    gave_up: bool = False
+    #: Where it begins in the order of facts.
+    begins_at: int = 0
+    #: The vendor showed anything of it.
+    shown: bool = False
+    #: Its key has a newer run.
+    followed: bool = False
     #: The newest time of anything that the vendor said of it.
     evidence_at: int
     #: When we last heard anything of it.
@@ -96,6 +107,12 @@ def fold(run: Run, rules: Rules) -> View:
         upload_heard=course.upload_heard,
         captured_by=course.capture.key if course.capture else None,
         stop_asked_at=course.stop_asked.at if course.stop_asked else None,
+        stops_accepted=len(course.stops_accepted),
+        stop_accepted_at=max(course.stops_accepted, default=None),
+        gave_up=course.gave_up,
+        begins_at=run.begins_at,
+        shown=run.shown,
+        followed=run.has_successor,
         evidence_at=max(fact.at for fact in run.facts),
         heard_at=max((fact.received_at for fact in run.facts if fact.from_vendor), default=run.facts[0].received_at),
         zombie_since=course.zombie_since,

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from statemachine.compaction import compacted
-from statemachine.deadlines import Due, armed, due
+from statemachine.deadlines import Due, armed, can_be_asked, due
 from statemachine.differences import anomalies_of, deadline_entries, move_entries, visible
-from statemachine.events import Change, Decision, Effect, Inspect, Passed, Touch
+from statemachine.events import Change, Decision, Drop, Effect, Passed, Post, Succeeded, Touch
 from statemachine.facts import Fact, FactKind, Rules
 from statemachine.fold import View, fold, kind_of
 from statemachine.moves import Move, known, move
+from statemachine.pursuits import asking, settled
 from statemachine.runs import Run, cut
 from statemachine.sealing import seal
 from statemachine.states import FINAL, Anomaly, Kind, Origin, Reason, State, Verdict
@@ -28,10 +29,18 @@ class Folding:
         self.now = now
         self.rules = rules_of
         self._kind = kind
+        #: Tasks that were not of this lineage before -> as they were; None: they are new.
+        self._was: Mapping[str, Task | None] = {}
+
+    def joined(self, tasks: Sequence[Task], was: Mapping[str, Task | None]) -> "Folding":
+        """With these tasks beside its own."""
+        self.lineage = replace(self.lineage, tasks=(*self.lineage.tasks, *tasks))
+        self._was = was
+        return self
 
     def due_item(self, task: Task, event: Passed) -> Due | None:
         """The armed deadline that this passing means; None if it is armed for later, or not at all."""
-        for item in due(task.view, self.rules(task.kind, task.params), task.passed):
+        for item in due(task, self.rules(task.kind, task.params)):
             if item.kind is event.kind and item.at <= self.now:
                 return item
         return None
@@ -49,26 +58,38 @@ class Folding:
         anchors = {change.after.anchor for change in changes} | {fact.about for fact in kept if fact.about is not None}
         return Folded(self, compacted(kept, runs, anchors), runs, changes)
 
-    def _change(self, run: Run, number: int, kind: Kind, before: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
-        task = before or self._new(run, number, kind, newest)
+    def _change(self, run: Run, number: int, kind: Kind, found: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
+        task = found or self._new(run, number, kind, newest)
+        before = None if found is None else self._was.get(found.id, found)
         rules = self.rules(kind, task.params)
         view = fold(run, rules)
         mine = touch if touch is not None and touch.task_id == task.id else None
-        passed = mine.passed if mine is not None and mine.passed is not None else task.passed
         anomalies, raised, marks = anomalies_of(task, view, mine)
-        after = replace(
+        now_known = replace(
             task,
             run=number,
             kind=kind,
             view=view,
             anomalies=anomalies,
             raised=raised,
-            passed=passed,
-            deadlines=armed(task, view, rules, passed, self.now),
+            passed=mine.passed if mine is not None and mine.passed is not None else task.passed,
+            calls=mine.calls if mine is not None and mine.calls is not None else task.calls,
+            **(mine.changes if mine is not None else {}),
         )
+        questioned = self._questioned(before, now_known, rules, newest)
+        pursuing, effects = settled(before, questioned, rules)
+        after = replace(pursuing, deadlines=armed(pursuing, task.deadlines, rules, self.now))
         moved = self._moved(before, after, run)
         entries = (*(mine.entries if mine else ()), *marks, *deadline_entries(before, after), *move_entries(moved, after))
-        return Change(before=before, after=self._versioned(before, after), move=moved, entries=entries)
+        news = _news_for_predecessor(before, after)
+        return Change(before=before, after=self._versioned(before, after), move=moved, entries=entries, effects=(*effects, *news))
+
+    def _questioned(self, before: Task | None, task: Task, rules: Rules, newest: Fact | None) -> Task:
+        """A callback that shows a zombie, or an end of which the vendor did not say why: the vendor is asked once."""
+        puzzling = newest is not None and (_new_zombie(before, task) or _newly_unstated(before, task))
+        if not puzzling or not can_be_asked(task, rules, self.now):
+            return task
+        return replace(task, calls=asking(task.calls, self.now, None))
 
     def _new(self, run: Run, number: int, kind: Kind, newest: Fact | None) -> Task:
         mine = newest is not None and any(fact.key == newest.key for fact in run.facts)
@@ -109,8 +130,10 @@ class Folding:
 
     def _merge(self, task: Task, into: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
         winner = changes[next(i for i, run in enumerate(runs) if run is into)].after
-        after = replace(task, merged_into=winner.id, deadlines={}, version=task.version + 1, updated_at=self.now)
-        return Change(before=task, after=after, entries=({"kind": "merged", "into": winner.id},))
+        after = replace(task, merged_into=winner.id, deadlines={}, calls={}, version=task.version + 1, updated_at=self.now)
+        before = self._was.get(task.id, task)
+        dropped = [Drop(task_id=task.id, serial=p.serial) for p in task.calls.values() if p.serial is not None]
+        return Change(before=before, after=after, entries=({"kind": "merged", "into": winner.id},), effects=tuple(dropped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +166,16 @@ class Folded:
         return (Verdict.STALE if superseded else Verdict.APPLIED), None
 
     def decision(
-        self, verdict: Verdict, reason: str | None = None, task: str | None = None, effects: tuple[Effect, ...] = ()
+        self,
+        verdict: Verdict,
+        reason: str | None = None,
+        task: str | None = None,
+        effects: tuple[Effect, ...] = (),
     ) -> Decision:
         return Decision(
             lineage=self._lineage(),
             changes=tuple(change for change in self.changes if change.before != change.after or change.entries),
-            effects=(*effects, *self._questions()),
+            effects=(*effects, *(effect for change in self.changes for effect in change.effects)),
             verdict=verdict,
             reason=reason,
             task_id=task,
@@ -161,24 +188,28 @@ class Folded:
         kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
         return replace(self.folding.lineage, facts=kept, tasks=tasks[count:], sealed=sealed)
 
-    def _questions(self) -> tuple[Effect, ...]:
-        """A zombie, and an end of which the vendor did not say why, are inspected once."""
-        asked = []
-        for change in self.changes:
-            rules = self.folding.rules(change.after.kind, change.after.params)
-            if rules.askable and (_new_zombie(change) or _newly_unstated(change)):
-                asked.append(Inspect(task_id=change.after.id))
-        return tuple(asked)
+
+def _new_zombie(before: Task | None, task: Task) -> bool:
+    seen = before.view.zombie_at if before else None
+    return task.view.zombie_at is not None and task.view.zombie_at != seen
 
 
-def _new_zombie(change: Change) -> bool:
-    before = change.before.view.zombie_at if change.before else None
-    return change.after.view.zombie_at is not None and change.after.view.zombie_at != before
+def _newly_unstated(before: Task | None, task: Task) -> bool:
+    view, was = task.view, before.view if before else None
+    if view.reason is not Reason.UNSTATED or view.inferred or view.state is not State.STOPPED:
+        return False
+    return was is None or was.state is not view.state or was.reason is not view.reason
 
 
-def _newly_unstated(change: Change) -> bool:
-    view = change.after.view
-    return view.reason is Reason.UNSTATED and not view.inferred and change.move is not None
+def _news_for_predecessor(before: Task | None, after: Task) -> tuple[Effect, ...]:
+    """A successor tells the task that it renews once that it runs, or that it ended before it did."""
+    if after.renews is None or (before is not None and (before.view.running_at is not None or before.view.state in FINAL)):
+        return ()
+    runs = after.view.running_at is not None
+    if not runs and after.view.state not in FINAL:
+        return ()
+    key = f"succession {after.id} {'runs' if runs else 'failed'}"
+    return (Post(event=Succeeded(task_id=after.renews, successor=after.id, runs=runs, key=key)),)
 
 
 def _told(view: View) -> View:

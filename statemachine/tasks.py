@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from statemachine.calls import Operation, Pursuit
 from statemachine.facts import Fact, TaskKey
 from statemachine.fold import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin
@@ -41,11 +42,27 @@ class Task:
     #: The newest sign that raised an anomaly, so that a cleared one is raised again only by news.
     raised: Mapping[Anomaly, int] = field(default_factory=dict)
     passed: Mapping[Deadline, Pass] = field(default_factory=dict)
-    #: The vendor's action name and parameters of its start call (managed tasks).
+    #: The vendor's action name, the version of its API and the parameters of its start call (managed tasks).
     action: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    policy: Mapping[str, Any] = field(default_factory=dict)
+    api_version: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Secrets were taken out of `params` and `policy`: no call can be made from them any more.
+    wiped: bool = False
+    #: As it was given; `policy.read` makes it whole.
+    policy: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Start calls made.
     attempts: int = 0
+    #: What is wanted of the vendor, and not settled yet.
+    calls: Mapping[Operation, Pursuit] = field(default_factory=dict)
+    #: Of the newest attempt of any call.
+    serial: int = 0
+    #: The tasks that it took over from, and that took over from it.
+    renews: str | None = None
+    renewed_by: str | None = None
+    #: The task that it starts again, the task that starts it again, and how often that has been done.
+    restarts: str | None = None
+    restarted_by: str | None = None
+    restart_count: int = 0
     created_at: int
     updated_at: int
     version: int = 1
@@ -80,6 +97,14 @@ def task_id(key: TaskKey, anchor: str, at: int) -> str:
     Ten characters of `at` (ms), sixteen of a hash over key and anchor, in Crockford's base 32 (the form of a ULID).
     """
     text = "\x00".join((key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family, anchor))
-    digest = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:10])
+    return _written(at, int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:10]))
+
+
+def earliest_id(at: int) -> str:
+    """No task that was made at this time (ms) or later has an id that sorts before this one."""
+    return _written(max(0, at), 0)
+
+
+def _written(at: int, digest: int) -> str:
     number = (at << 80) | digest
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))

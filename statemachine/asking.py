@@ -1,0 +1,112 @@
+"""What requests mean: of users, of policies, of successors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from statemachine.calls import Operation, Pursuit
+from statemachine.course import GIVE_UP
+from statemachine.events import Drop, RetryAsked, StartAsked, StopAsked, Succeeded, UpdateAsked, Why
+from statemachine.facts import Fact, FactKind, Rules, TaskKey
+from statemachine.fold import View
+from statemachine.pursuits import wanting, without
+from statemachine.saying import NEVER_SENT, Said, never, ours
+from statemachine.states import FINAL, Origin, State
+from statemachine.tasks import Task
+
+
+def requested(key: TaskKey, event: StartAsked, after: int, now: int) -> tuple[Task, Fact]:
+    """The task that is wanted, and the fact that it is. after: ms, the newest time known under its key."""
+    at = max(now, after + 1)
+    fact = Fact(
+        kind=FactKind.INTENT,
+        at=at,
+        received_at=now,
+        key=event.key,
+        room_id=event.room_id,
+        robot=event.robot,
+        scheduled_at=event.scheduled_at,
+        kind_hint=event.kind,
+    )
+    task = Task(
+        id=event.task_id,
+        key=key,
+        run=1,
+        kind=event.kind,
+        origin=Origin.MANAGED,
+        anchor=fact.key,
+        view=View(state=State.REQUESTED, evidence_at=at, heard_at=now, begins_at=at),
+        action=event.action,
+        api_version=event.api_version,
+        params=event.params,
+        policy=event.policy,
+        calls={Operation.START: Pursuit(since=now)},
+        renews=event.renews,
+        restarts=event.restarts,
+        restart_count=event.restart_count,
+        created_at=now if event.asked_at is None else min(event.asked_at, now),
+        updated_at=now,
+    )
+    return task, fact
+
+
+def stop_asked(task: Task, event: StopAsked, now: int) -> Said:
+    """A stop of a start that was never sent ends the task at once; else Stop is called as soon as it can be."""
+    start = task.calls.get(Operation.START)
+    asked = ours(task, FactKind.STOP_ASKED, now, now, event.key, code=GIVE_UP if event.why is Why.GIVE_UP else None)
+    if start is not None and not start.ambiguous and start.serial not in event.taken and not task.view.shown:
+        end = never(task, NEVER_SENT, now, f"{event.key} never sent")
+        waits = () if start.serial is None else (Drop(task_id=task.id, serial=start.serial, unsent=True),)
+        return Said(calls=without(task.calls, Operation.START), facts=(asked, end), effects=waits)
+    calls = task.calls
+    if start is not None and start.retry_at is not None and not task.key.pending:
+        calls = without(calls, Operation.START)  # it may have happened: the stop settles it
+    facts = () if task.view.state in FINAL and task.view.stop_asked_at is not None else (asked,)
+    return Said(calls=_at_once(wanting(calls, Operation.STOP, now), Operation.STOP, now), facts=facts)
+
+
+def update_asked(task: Task, event: UpdateAsked, now: int) -> Said:
+    """The newest parameters win: those that wait for an answer are followed by these."""
+    known = task.calls.get(Operation.UPDATE)
+    if known is not None and known.under_way:
+        return Said(calls={**task.calls, Operation.UPDATE: replace(known, queued=event.params)})
+    fresh = without(task.calls, Operation.UPDATE)
+    return Said(calls=wanting(fresh, Operation.UPDATE, now, params=event.params))
+
+
+def retry_asked(task: Task, event: RetryAsked, rules: Rules, now: int) -> Said:
+    """All calls that wait for their next attempt are tried now, except a start that must not be repeated."""
+    calls: Mapping[Operation, Pursuit] = task.calls
+    for operation, pursuit in task.calls.items():
+        if operation is not Operation.START or not pursuit.ambiguous or rules.repeatable:
+            calls = _at_once(calls, operation, now)
+    return Said(calls=calls)
+
+
+def _at_once(calls: Mapping[Operation, Pursuit], operation: Operation, now: int) -> dict[Operation, Pursuit]:
+    return {**calls, operation: replace(calls[operation], retry_at=None)}
+
+
+def succeeded(task: Task, event: Succeeded, now: int) -> Said:
+    """Its successor runs, so that it can end; or failed, so that another one must be started."""
+    if task.renewed_by != event.successor:
+        return Said(calls=task.calls)
+    if not event.runs:
+        return Said(calls=task.calls, changes={"renewed_by": None})
+    if task.view.state in FINAL:
+        return Said(calls=task.calls)
+    asked = ours(task, FactKind.STOP_ASKED, now, now, event.key)
+    return Said(calls=wanting(task.calls, Operation.STOP, now), facts=(asked,))
+
+
+def entry(event: StopAsked | UpdateAsked | RetryAsked | Succeeded) -> Mapping[str, Any]:
+    """The request in the timeline."""
+    return _ENTRIES[type(event)](event)
+
+
+_ENTRIES: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
+    StopAsked: lambda event: {"kind": "stop_asked", "why": event.why.value, "by": event.by},
+    UpdateAsked: lambda event: {"kind": "update_asked", "by": event.by, "params": sorted(event.params)},
+    RetryAsked: lambda event: {"kind": "retry_asked", "by": event.by},
+    Succeeded: lambda event: {"kind": "renewal_runs" if event.runs else "renewal_failed", "successor": event.successor},
+}

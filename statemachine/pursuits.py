@@ -1,0 +1,107 @@
+"""What is wanted of the vendor: which calls a task pursues, and which of them can be made now.
+
+Starts and stops of one task never overlap; nothing is called for a run whose key has a newer one; what a task wanted before it
+ended is dropped when it ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from statemachine.calls import Operation, Pursuit
+from statemachine.deadlines import chance
+from statemachine.events import Drop, Effect, Make
+from statemachine.facts import Rules
+from statemachine.states import FINAL, Deadline, Reason, State
+from statemachine.tasks import Task
+
+Calls = Mapping[Operation, Pursuit]
+
+_BASE_MS = 1000
+_CAP_MS = 60_000
+#: Which of two deadlines that ask the same question speaks for it: the one whose end is the most particular.
+_WEIGHT = {Deadline.EXPIRY: 4, Deadline.FINISH: 3, Deadline.IDLE: 2, Deadline.STOP_CONFIRM: 1}
+
+
+def wanting(calls: Calls, operation: Operation, now: int, **more: Any) -> dict[Operation, Pursuit]:
+    """These calls, and one that is wanted now, unless it is wanted already."""
+    return {operation: Pursuit(since=now, **more), **calls}
+
+
+def asking(calls: Calls, now: int, asks: Deadline | None, ambiguous: tuple[int, ...] = ()) -> dict[Operation, Pursuit]:
+    """These calls, and a question to the vendor; if one is asked already, the weightier deadline speaks.
+
+    ambiguous: the attempts of the start that is asked about.
+    """
+    known = calls.get(Operation.INSPECT)
+    if known is None:
+        return wanting(calls, Operation.INSPECT, now, asks=asks, ambiguous=ambiguous)
+    weightier = _WEIGHT.get(asks, 0) if asks else 0
+    if weightier > (_WEIGHT.get(known.asks, 0) if known.asks else 0):
+        known = replace(known, asks=asks)
+    return {**calls, Operation.INSPECT: known}
+
+
+def without(calls: Calls, operation: Operation) -> dict[Operation, Pursuit]:
+    return {name: pursuit for name, pursuit in calls.items() if name is not operation}
+
+
+def later(task: Task, operation: Operation, pursuit: Pursuit, now: int, hint_s: float | None = None) -> Pursuit:
+    """The pursuit after an attempt that failed: tried again after a full-jitter exponential pause, honouring the vendor's hint."""
+    failures = pursuit.failures + 1
+    ceiling = min(_CAP_MS, _BASE_MS << min(failures - 1, 16))
+    pause = int(ceiling * chance(task.id, operation.value, pursuit.serial or task.serial))
+    return replace(
+        pursuit,
+        serial=None,
+        retry_at=now + max(pause, int((hint_s or 0) * 1000)),
+        failures=failures,
+        failing_since=pursuit.failing_since or now,
+    )
+
+
+def settled(before: Task | None, task: Task, rules: Rules) -> tuple[Task, list[Effect]]:
+    """The task with the calls that it still wants, and what is to be called or dropped now."""
+    calls, effects = dict(task.calls), list[Effect]()
+    for operation, pursuit in task.calls.items():
+        if not _wanted(operation, before, task, rules) and not (operation is Operation.START and pursuit.under_way):
+            del calls[operation]
+            if pursuit.serial is not None:
+                effects.append(Drop(task_id=task.id, serial=pursuit.serial))
+    serial, attempts = task.serial, task.attempts
+    for operation, pursuit in list(calls.items()):
+        if pursuit.under_way or pursuit.retry_at is not None or _blocked(operation, task, calls, rules):
+            continue
+        serial += 1
+        attempts += operation is Operation.START
+        calls[operation] = replace(pursuit, serial=serial)
+        effects.append(Make(task_id=task.id, operation=operation, serial=serial, step=pursuit.step))
+    return replace(task, calls=calls, serial=serial, attempts=attempts), effects
+
+
+def _wanted(operation: Operation, before: Task | None, task: Task, rules: Rules) -> bool:
+    view = task.view
+    ended = view.state in FINAL and (before is None or before.view.state not in FINAL)
+    if view.followed or (not rules.callable and operation is not Operation.START):
+        return False
+    match operation:
+        case Operation.START:
+            return view.accepted_at is None and view.state in (State.REQUESTED, State.STOPPING)
+        case Operation.STOP:
+            return view.state is not State.FINISHING and not ended
+        case Operation.UPDATE:
+            return view.state not in FINAL and view.state is not State.FINISHING
+        case Operation.INSPECT:
+            puzzling = view.reason is Reason.UNSTATED and not view.inferred
+            return not ended or puzzling or view.zombie_at is not None
+
+
+def _blocked(operation: Operation, task: Task, calls: Calls, rules: Rules) -> bool:
+    """Whether it must wait: for the vendor's id, or for what became of a start."""
+    match operation:
+        case Operation.START:
+            return False
+        case Operation.INSPECT:
+            return task.key.pending and not rules.askable_unnamed
+        case _:
+            return task.key.pending or Operation.START in calls

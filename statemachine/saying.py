@@ -1,0 +1,71 @@
+"""What an event says of one task, before anything is folded: its facts, and what is wanted of the vendor from now on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from statemachine.calls import Operation, Pursuit
+from statemachine.conclusions import Conclusion
+from statemachine.events import Effect
+from statemachine.facts import Fact, FactKind, Outcome
+from statemachine.states import Anomaly, Deadline, Reason, State
+from statemachine.tasks import Task
+
+#: The task never was: whoever says so need not be asked why.
+NEVER_SENT = Outcome(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    calls: Mapping[Operation, Pursuit]
+    facts: tuple[Fact, ...] = ()
+    anomaly: Anomaly | None = None
+    #: Fields of the task that change.
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    effects: tuple[Effect, ...] = ()
+
+
+def inferred(
+    task: Task,
+    outcome: Outcome,
+    now: int,
+    *,
+    key: str,
+    ended_at: int | None = None,
+    deadline: Deadline | None = None,
+    known_at: int | None = None,
+    finishing: bool = False,
+) -> Fact:
+    """An end that we conclude. It stands in the order where our knowledge stood, so that news sorts behind it.
+
+    known_at: when the vendor was asked, ms, where it was.
+    """
+    return Fact(
+        kind=FactKind.INFERRED,
+        at=max(task.view.evidence_at, known_at or 0),
+        received_at=now,
+        key=key,
+        outcome=outcome,
+        deadline=deadline,
+        about=task.anchor,
+        knew=task.view.captured_by,
+        ended_at=ended_at,
+        finishing=finishing,
+    )
+
+
+def concluded(task: Task, conclusion: Conclusion, now: int, deadline: Deadline | None, key: str) -> tuple[Fact, ...]:
+    """The fact of a conclusion that is an end."""
+    if conclusion.outcome is None:
+        return ()
+    return (inferred(task, conclusion.outcome, now, key=key, ended_at=conclusion.ended_at, deadline=deadline),)
+
+
+def ours(task: Task, kind: FactKind, at: int, now: int, key: str, **more: Any) -> Fact:
+    """A fact that comes from us, about this task's run."""
+    return Fact(kind=kind, at=max(at, task.view.begins_at), received_at=now, key=key, about=task.anchor, **more)
+
+
+def never(task: Task, outcome: Outcome, now: int, key: str, code: str | None = None, message: str | None = None) -> Fact:
+    """It was never started, for this reason."""
+    return ours(task, FactKind.REFUSED, now, now, key, outcome=outcome, code=code, message=message)
