@@ -1,4 +1,4 @@
-"""The one place that reads the wall clock. Times are whole milliseconds since the Unix epoch; text is RFC 3339, in UTC."""
+"""The one place that reads clocks. Times are whole milliseconds since the Unix epoch; text is RFC 3339, in UTC."""
 
 import re
 import time
@@ -12,6 +12,11 @@ _RFC3339 = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9
 def now_ms() -> int:
     """Now, in ms since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def monotonic_s() -> float:
+    """Seconds since some moment, for waiting: nobody can set this clock."""
+    return time.monotonic()
 
 
 def to_rfc3339(ms: int) -> str:

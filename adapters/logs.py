@@ -31,6 +31,13 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "deadline.passed": "A deadline passed; `kind` and `task_id` say which.",
         "task.moved": "A task went from one state to another.",
         "callback.unrecorded": "A callback could not be made durable and was answered 503; the vendor may send it again.",
+        "call.made": "The vendor did what a call asked; `operation`, `action` and `task_id` say what.",
+        "call.failed": "A call did not do what it asked, or nobody knows; `outcome` and `code` say more.",
+        "call.not_made": "When a call's turn came, nothing wanted it any more, or it could not be made.",
+        "call.unanswered": "Nobody brought an answer to a call in time; one may yet come.",
+        "call.waits": "A call, or its answer, waits until the ledger can be reached.",
+        "call.lost": "A call ran into a bug or outlived its process; it will count as unanswered.",
+        "caller.failed": "A look for calls to be made broke off; the next one tries again.",
         "worker.started": "The workers of this process work.",
         "sweep.failed": "A sweep for work without a hint broke off; the next one tries again.",
         "hint.failed": "The queue did not take a wake-up hint; the sweep will find the work.",
@@ -41,7 +48,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
 
 
 #: Libraries whose daily remarks would bury ours; their warnings are heard.
-_CHATTY = ("alembic", "dramatiq", "transitions", "uvicorn")
+_CHATTY = ("alembic", "dramatiq", "transitions", "urllib3", "uvicorn")
 
 
 def configure(*, stream: TextIO | None = None, level: int = logging.INFO) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
+from statemachine.calls import Operation, pursuit_from_doc, pursuit_to_doc
 from statemachine.facts import Fact, Output, TaskKey, file_from_doc, file_to_doc, from_doc, to_doc
 from statemachine.fold import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, Reason, State
@@ -34,6 +35,8 @@ def task_text(task: Task) -> str:
         doc["view"]["outputs"] = [[output.url, output.state] for output in task.view.outputs]
     if task.passed:
         doc["passed"] = {kind: [p.base, p.at, p.times] for kind, p in task.passed.items()}
+    if task.calls:
+        doc["calls"] = {operation: pursuit_to_doc(pursuit) for operation, pursuit in task.calls.items()}
     return _DUMP(doc)
 
 
@@ -47,6 +50,7 @@ def task_of(key: TaskKey, text: str) -> Task:
     doc["passed"] = {
         Deadline(kind): Pass(base=base, at=at, times=times) for kind, (base, at, times) in doc.get("passed", {}).items()
     }
+    doc["calls"] = {Operation(word): pursuit_from_doc(pursuit) for word, pursuit in doc.get("calls", {}).items()}
     return Task(**{**doc, "key": key, "view": _view_of(doc["view"])})
 
 

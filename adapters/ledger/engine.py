@@ -77,7 +77,8 @@ def without_password(url: str) -> str:
 
 
 def _engine(url: str, *, begin: str) -> Engine:
-    engine = create_engine(url, pool_size=8, max_overflow=8, pool_timeout=10)
+    # What is bound to a statement may be a secret, and the text of an error comes into the log.
+    engine = create_engine(url, pool_size=8, max_overflow=8, pool_timeout=10, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))

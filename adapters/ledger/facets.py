@@ -84,6 +84,13 @@ def by_state(connection: Connection) -> dict[tuple[str, str, str], int]:
     return {(vendor, kind, state): int(tasks) for vendor, kind, state, tasks in connection.execute(statement)}
 
 
+def by_app(connection: Connection) -> dict[tuple[str, str, str, str], int]:
+    """(vendor, app, kind, state) -> tasks."""
+    columns = (facets.c.vendor, facets.c.app_id, facets.c.kind, facets.c.state)
+    statement = select(*columns, func.sum(facets.c.tasks)).where(facets.c.tasks > 0).group_by(*columns)
+    return {(vendor, app_id, kind, state): int(tasks) for vendor, app_id, kind, state, tasks in connection.execute(statement)}
+
+
 def by_anomaly(connection: Connection) -> dict[str, int]:
     """anomaly -> tasks that have it."""
     found: Counter[str] = Counter()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -14,6 +14,8 @@ from adapters.ledger.counters import add
 from adapters.ledger.schema import inbox
 
 CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
+START, STOP, UPDATE, RETRY = "start", "stop", "update", "retry"
+ANSWER, SUCCESSION = "answer", "succession"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,10 @@ class Posting:
 
     key: Sequence[str]
     payload: Mapping[str, Any]
+    #: What it can be found by while it waits.
+    vendor: str | None = None
+    app_id: str | None = None
+    task_id: str | None = None
 
 
 def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int) -> bool:
@@ -109,6 +115,9 @@ def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now
             "dedupe_key": unique_key(kind, *posting.key),
             "received_at": now,
             "payload": json.dumps(dict(posting.payload)),
+            "vendor": posting.vendor,
+            "app_id": posting.app_id,
+            "task_id": posting.task_id,
         }
         for posting in postings
     ]
@@ -125,9 +134,11 @@ def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> se
     return set(connection.scalars(statement, [dict(row) for row in rows]))
 
 
-def unapplied(connection: Connection, limit: int) -> list[Row]:
-    """The oldest rows that wait, at most `limit`."""
+def unapplied(connection: Connection, limit: int, now: int | None = None) -> list[Row]:
+    """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer."""
     statement = select(inbox).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
+    if now is not None:
+        statement = statement.where(or_(inbox.c.held_until.is_(None), inbox.c.held_until <= now))
     return [_row(found) for found in connection.execute(statement).mappings()]
 
 
@@ -175,3 +186,16 @@ def forget(connection: Connection, ids: Sequence[int]) -> None:
 
 def any_waiting(connection: Connection) -> bool:
     return connection.execute(select(inbox.c.id).where(inbox.c.applied_at.is_(None)).limit(1)).first() is not None
+
+
+def hold(connection: Connection, ids: Sequence[int], until: int) -> None:
+    """These rows wait until then, ms, or until they are released."""
+    if ids:
+        connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(held_until=until))
+
+
+def release(connection: Connection, vendor: str, app_id: str) -> None:
+    """What was held of this app can be applied: an answer came."""
+    held = inbox.c.held_until.is_not(None) & inbox.c.applied_at.is_(None)
+    statement = update(inbox).where(held, inbox.c.vendor == vendor, inbox.c.app_id == app_id)
+    connection.execute(statement.values(held_until=None))

@@ -88,6 +88,7 @@ def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
     ids = _new_lineages(connection, [save for save in saves if save.stored.id is None])
     changed = [(before, after, save.stored.id or ids[save.lineage.key]) for save in saves for before, after in save.changed]
     _save_tasks(connection, changed)
+    _drop_emptied(connection, saves)
     _save_deadlines(connection, [(before, after) for before, after, _ in changed])
     facets.count(connection, _recount([(before, after) for before, after, _ in changed]))
 
@@ -106,6 +107,13 @@ def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("facts", "sealed_runs", "sealed_until")}
     statement = update(lineages).where(lineages.c.id == bindparam("row_id")).values(values | {"version": lineages.c.version + 1})
     connection.execute(statement, [{"row_id": save.stored.id, **_prefixed(_course_of(save.lineage))} for save in saves])
+
+
+def _drop_emptied(connection: Connection, saves: Sequence[Save]) -> None:
+    """Keys under which tasks waited for the vendor's id, and do no more."""
+    emptied = [save.stored.id for save in saves if save.lineage.key.pending and not save.lineage.facts and not save.lineage.tasks]
+    if emptied:
+        connection.execute(delete(lineages).where(lineages.c.id.in_([each for each in emptied if each is not None])))
 
 
 def _course_of(lineage: Lineage) -> dict[str, Any]:
@@ -156,7 +164,7 @@ def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Tas
     if new:
         connection.execute(insert(tasks), new)
     if old:
-        columns = [name for name in old[0] if name not in ("id", "lineage_id", "created_at")]
+        columns = [name for name in old[0] if name not in ("id", "created_at")]
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
         statement = update(tasks).where(tasks.c.id == bindparam("task_id")).values(values)
         connection.execute(statement, [{"task_id": row["id"], **{f"new_{n}": row[n] for n in columns}} for row in old])
@@ -172,7 +180,8 @@ def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
         "kind": task.kind.value,
         "app_id": task.key.app_id,
         "room_id": task.key.room_id or task.view.room_id,
-        "vendor_task_id": task.key.vendor_task_id,
+        "vendor_task_id": "" if task.key.pending else task.key.vendor_task_id,
+        "robot": task.view.robot,
         "origin": task.origin.value,
         "state": task.view.state.value,
         "reason": task.view.reason.value if task.view.reason else None,

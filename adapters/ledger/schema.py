@@ -4,7 +4,7 @@
 `tasks` hold what follows from it. `timeline` says what happened to a task, one row per applied inbox row.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -15,7 +15,7 @@ inbox = Table(
     "inbox",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    #: callback, replay, deadline, mark
+    #: callback, replay, deadline, mark, start, stop, update, retry, answer, succession
     Column("kind", String(16), nullable=False),
     #: sha256 over everything that tells this row from others.
     Column("dedupe_key", LargeBinary(32), nullable=False, unique=True),
@@ -35,6 +35,8 @@ inbox = Table(
     Column("applied_at", BigInteger),
     #: Why it could not be applied: a row set aside, until it is replayed.
     Column("error", Text),
+    #: It waits until then for an answer that may say whose it is.
+    Column("held_until", BigInteger),
     sqlite_autoincrement=True,
 )
 #: `sqlite_where` and `postgresql_where` want the same words as the statements that are to use the index.
@@ -44,6 +46,8 @@ _UNAPPLIED = text("applied_at IS NULL")
 _WAITING = (inbox.c.kind, inbox.c.received_at, inbox.c.applied_at)
 _WITH_TASK = text("task_id IS NOT NULL")
 Index("inbox_unapplied", inbox.c.id, *_WAITING, sqlite_where=_UNAPPLIED, postgresql_where=_UNAPPLIED)
+_HELD = text("held_until IS NOT NULL AND applied_at IS NULL")
+Index("inbox_held", inbox.c.held_until, sqlite_where=_HELD, postgresql_where=_HELD)
 # Callbacks are listed newest first by when they were received: all, those of each course (vendor, type, verdict), of a task.
 _NEWEST = (inbox.c.received_at, inbox.c.id)
 _COURSE = (inbox.c.vendor, inbox.c.event_type, inbox.c.verdict)
@@ -86,6 +90,8 @@ tasks = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(32)),
     Column("created_at", BigInteger, nullable=False),
+    #: The user id under which the vendor itself enters the room.
+    Column("robot", Text),
     #: Of which facet it is one; null once it was found to be one with another task: such a task is in no list.
     Column("facet", BigInteger),
     Column("merged_into", String(26)),
@@ -94,6 +100,8 @@ tasks = Table(
 )
 Index("tasks_lineage", tasks.c.lineage_id, tasks.c.run)
 Index("tasks_facet", tasks.c.facet, tasks.c.id)
+_WITH_ROBOT = text("robot IS NOT NULL")
+Index("tasks_robot", tasks.c.robot, tasks.c.state, sqlite_where=_WITH_ROBOT, postgresql_where=_WITH_ROBOT)
 for _column in ("room_id", "vendor_task_id"):
     Index(f"tasks_{_column}", tasks.c[_column], tasks.c.facet, tasks.c.id)
 
@@ -136,6 +144,67 @@ deadlines = Table(
     Column("task_id", String(26), primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("due_at", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+#: Calls that are to be made, or are under way; a call that was answered leaves nothing here.
+effects = Table(
+    "effects",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("task_id", String(26), nullable=False),
+    #: Tells the attempts of a task's calls apart.
+    Column("serial", Integer, nullable=False),
+    #: start, update, stop, inspect
+    Column("operation", String(16), nullable=False),
+    #: Where not the usual call is to be made: which, as JSON.
+    Column("step", Text),
+    #: Of the task: a callback of an id that nobody knows waits while a start of its app and family is under way.
+    Column("vendor", String(32), nullable=False),
+    Column("app_id", String(128), nullable=False),
+    Column("family", String(16), nullable=False),
+    #: Which quota it is under: account and API.
+    Column("bucket", String(255), nullable=False),
+    #: Not to be taken before, ms.
+    Column("due_at", BigInteger, nullable=False),
+    #: Until when an answer is waited for; null: it was not taken yet.
+    Column("lease_until", BigInteger),
+    sqlite_autoincrement=True,
+)
+Index("effects_attempt", effects.c.task_id, effects.c.serial, unique=True)
+_UNTAKEN = text("lease_until IS NULL")
+_TAKEN = text("lease_until IS NOT NULL")
+Index("effects_untaken", effects.c.bucket, effects.c.id, sqlite_where=_UNTAKEN, postgresql_where=_UNTAKEN)
+Index("effects_leases", effects.c.lease_until, sqlite_where=_TAKEN, postgresql_where=_TAKEN)
+
+#: How many calls may be made: a token bucket for each account and API.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("bucket", String(255), primary_key=True),
+    #: How many may be made at once, as of `at` (ms).
+    Column("tokens", Float, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: What part of the usual rate is taken, as of `slowed_at` (ms): less than 1 after the vendor said that it is too much.
+    Column("pace", Float, nullable=False),
+    Column("slowed_at", BigInteger, nullable=False),
+    #: The vendor's own hint: none before, ms.
+    Column("blocked_until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What was answered to requests that named themselves, so that the same request is answered the same.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    #: sha256 over who asked and the name of the request.
+    Column("key_hash", LargeBinary(32), primary_key=True),
+    #: sha256 of the body.
+    Column("body_hash", LargeBinary(32), nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("status", Integer, nullable=False),
+    Column("location", Text),
+    Column("answer", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

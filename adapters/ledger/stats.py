@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
@@ -74,6 +74,11 @@ def moves(connection: Connection) -> dict[tuple[str, str, str], int]:
     return {_split(label): value for label, value in sums(connection, "moves").items()}
 
 
+def calls(connection: Connection) -> dict[tuple[str, str, str], int]:
+    """(vendor, action, outcome) -> how often a call was answered so."""
+    return {_split(label): value for label, value in sums(connection, "calls").items()}
+
+
 def deadlines_passed(connection: Connection) -> dict[str, int]:
     """kind -> how often such a deadline passed."""
     return sums(connection, "passed")
@@ -85,17 +90,19 @@ def count_rejected(connection: Connection, by_reason: dict[str, int]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What a batch adds to the sums: labels with slashes, as `by_verdict`, `moves` and `deadlines_passed` split them."""
+    """What a batch adds to the sums: labels with slashes, as `by_verdict`, `moves`, `calls` and `deadlines_passed` split them."""
 
     verdicts: Mapping[str, int]
     moves: Mapping[str, int]
     passed: Mapping[str, int]
+    calls: Mapping[str, int] = field(default_factory=dict)
 
 
 def count(connection: Connection, tally: Tally) -> None:
     add(connection, "verdict", tally.verdicts)
     add(connection, "moves", tally.moves)
     add(connection, "passed", tally.passed)
+    add(connection, "calls", tally.calls)
 
 
 def _by_word(connection: Connection) -> dict[str, int]:
@@ -106,8 +113,8 @@ def _by_word(connection: Connection) -> dict[str, int]:
 
 
 def _split(label: str) -> tuple[str, str, str]:
-    vendor, kind, state = label.split("/")
-    return vendor, kind, state
+    first, second, third = label.split("/")
+    return first, second, third
 
 
 def _age_s(since: int | None, now: int) -> float | None:

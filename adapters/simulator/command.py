@@ -20,6 +20,7 @@ _FAULTS = {
     "double": "of each callback: it is sent twice",
     "delay": "of each callback: it comes late, and so in another order",
     "ambiguous": "of each call: it is done, and the connection dropped without an answer",
+    "vanish": "of each call: the connection is dropped before it is done",
     "slow": "of each call: it is done, and answered 15 s later",
     "throttle": "of each call: it is refused as one too many",
     "forget": "of each task: the vendor forgets it",

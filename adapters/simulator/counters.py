@@ -15,7 +15,7 @@ class Counters:
     quota_breaches: Counter[str] = field(default_factory=Counter)
     #: "<vendor> <code>": errors told, whatever the call.
     errors: Counter[str] = field(default_factory=Counter)
-    #: "<vendor> ambiguous | slow | throttle | refuse | forget".
+    #: "<vendor> ambiguous | vanish | slow | throttle | refuse | forget".
     faults: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:

@@ -100,7 +100,12 @@ class Changes:
         if task.alive:
             self._rewrite(task, [(self.now, Beat.ENDED)], cause)
 
-    def _rewrite(self, task: Task, moments: list[tuple[int, Beat]], fate: Cause) -> None:
+    def interrupt(self, task: Task) -> None:
+        """It reconnects from now on, until somebody ends it."""
+        if task.alive:
+            self._rewrite(task, [(self.now, Beat.INTERRUPTED)], None)
+
+    def _rewrite(self, task: Task, moments: list[tuple[int, Beat]], fate: Cause | None) -> None:
         task.script, task.fate = deque(moments), fate
         task.edition += 1
         self._schedule(task)

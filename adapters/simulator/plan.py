@@ -87,6 +87,8 @@ class Faults:
     # Of each call that is signed rightly.
     #: It is done, and the connection dropped without an answer.
     ambiguous: float = 0.0
+    #: The connection is dropped before it is done: to the caller that looks the same.
+    vanish: float = 0.0
     #: It is done, and the answer comes `slow_s` later.
     slow: float = 0.0
     slow_s: float = 15.0

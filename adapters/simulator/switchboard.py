@@ -38,6 +38,9 @@ class Switchboard:
             self._counters.calls[f"{vendor.name} {asked.action}"] += 1
             self._admit(vendor, asked, dice)
             vendor.check(asked)
+            if dice.chance(self._faults.vanish):
+                self._counters.faults[f"{vendor.name} vanish"] += 1
+                return Reply(status=0, headers={}, body=b"", dropped=True)
             reply = vendor.reply(asked, vendor.perform(asked, self._hands))
         except Refused as refused:
             self._counters.errors[f"{vendor.name} {refused.code}"] += 1

@@ -126,6 +126,10 @@ class World:
         """Something ends this task now."""
         self._changes.end(task, cause)
 
+    def interrupt(self, task: Task) -> None:
+        """It loses its source or target now, and does not find it again by itself."""
+        self._changes.interrupt(task)
+
     def forget(self, task: Task) -> None:
         """The vendor loses this task: no callback, and no query knows it any more."""
         self._changes.end(task, Cause.FORGOTTEN)

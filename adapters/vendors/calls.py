@@ -5,17 +5,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from statemachine.facts import Delivery, File, Output
-from statemachine.facts import Outcome as Ending
+from statemachine.calls import Inspection, Operation, Outcome, Sign
 from statemachine.states import Kind
 
-
-class Operation(StrEnum):
-    START = "start"
-    UPDATE = "update"
-    STOP = "stop"
-    #: The vendor's query call: asks, and changes nothing.
-    INSPECT = "inspect"
+__all__ = [
+    "Account",
+    "Answer",
+    "Call",
+    "FieldProblem",
+    "HttpRequest",
+    "Identity",
+    "IdleTime",
+    "Inspection",
+    "Operation",
+    "Outcome",
+    "SecretPath",
+    "Sign",
+    "TaskRef",
+    "WireError",
+    "from_doc",
+    "to_doc",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,60 +71,6 @@ class WireError(StrEnum):
     CUT_OFF = "cut_off"
 
 
-class Outcome(StrEnum):
-    """What became of a call."""
-
-    #: The vendor did it (a query: answered it).
-    ACCEPTED = "accepted"
-    #: START: the task runs already, which is as good.
-    ALREADY_THERE = "already_there"
-    #: STOP, UPDATE, INSPECT: the vendor knows no such task, or not any more.
-    ALREADY_GONE = "already_gone"
-    #: It did not happen; the same call may succeed later, signed anew.
-    RETRY = "retry"
-    #: The same, because of the vendor's rate limit.
-    THROTTLED = "throttled"
-    #: It did not happen and never will.
-    REFUSED = "refused"
-    #: START only: it may or may not have happened.
-    AMBIGUOUS = "ambiguous"
-
-
-class Sign(StrEnum):
-    """What a query says of a task."""
-
-    #: It lives; the vendor says no more.
-    ALIVE = "alive"
-    #: Created; nothing runs yet.
-    ACCEPTED = "accepted"
-    #: It (re)connects to its target: `accepted` if it never ran, else `interrupted`.
-    CONNECTING = "connecting"
-    #: It lives, and nobody publishes.
-    NO_MEDIA = "no_media"
-    #: Media flows.
-    RUNNING = "running"
-    #: Capturing ended; `ending` says how it ended if no file ever comes (None: not told).
-    CAPTURE_ENDED = "capture_ended"
-    #: It ended; `ending` says how (None: not told).
-    ENDED = "ended"
-    #: The vendor does not know it: proves an end only inside the window in which it promises to know (`rules().reach_s`).
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """What a query says of a task. It concerns a run only if `started_at`, where told, fits that run."""
-
-    sign: Sign
-    ending: Ending | None = None
-    started_at: int | None = None
-    ended_at: int | None = None
-    files: tuple[File, ...] = ()
-    #: OVER: the capture ended and there are no files.
-    delivery: Delivery | None = None
-    output: Output | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     outcome: Outcome
@@ -151,6 +107,10 @@ class Identity:
     vendor_task_id: str | None
     #: The user id under which the vendor itself enters the room.
     robot: str | None
+    #: The parameter that names the app, in the vendor's words.
+    app_field: str
+    #: For when the start is planned; None: at once.
+    scheduled_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +126,8 @@ class TaskRef:
     action: str | None = None
     version: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Our id for it that went out with its start (`Dialect.start`), unless `params` had one.
+    record_id: str | None = None
     started_at: int | None = None
 
 

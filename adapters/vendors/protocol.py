@@ -105,8 +105,11 @@ class Dialect(Protocol):
         """
         ...
 
-    def rules(self, kind: Kind, params: Mapping[str, Any]) -> Rules:
-        """The rules for tasks of this kind, started with these parameters (empty where they are not known)."""
+    def rules(self, kind: Kind, params: Mapping[str, Any], *, callable: bool = False, silence_s: float = 900) -> Rules:
+        """The rules for tasks of this kind, started with these parameters (empty where they are not known).
+
+        callable: whether there is an account that signs calls for them. silence_s: see Rules.
+        """
         ...
 
     def family_of(self, kind: Kind) -> str:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from adapters.clock import now_ms, parse_rfc3339, to_rfc3339
+from adapters.clock import monotonic_s, now_ms, parse_rfc3339, to_rfc3339
 
 MS = 1_795_266_000_123
 
@@ -56,3 +56,9 @@ def test_offsets_and_any_fraction_are_read(text: str) -> None:
 def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"with Z or an offset, such as 2026-11-21T13:00:00\.123Z"):
         parse_rfc3339(text)
+
+
+def test_waiting_is_measured_by_a_clock_that_nobody_sets() -> None:
+    before = time.monotonic()
+
+    assert before <= monotonic_s() <= time.monotonic()

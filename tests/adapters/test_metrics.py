@@ -12,6 +12,8 @@ NAMES = {
     "tally_oldest_unapplied_seconds": (),
     "tally_moves_total": ("vendor", "kind", "state"),
     "tally_deadlines_passed_total": ("kind",),
+    "tally_calls_total": ("vendor", "action", "outcome"),
+    "tally_waiting_calls": (),
     "tally_overdue_deadlines": (),
 }
 

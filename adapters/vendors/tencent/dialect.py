@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from adapters.vendors.answers import Reply
@@ -71,9 +72,10 @@ class Tencent(Calling):
             task_id = _SUFFIX.sub("", task_id)
         return TaskKey(vendor=self.name, app_id=app_id, room_id="", vendor_task_id=task_id, family=family)
 
-    def rules(self, kind: Kind, params: Mapping[str, Any]) -> Rules:
+    def rules(self, kind: Kind, params: Mapping[str, Any], *, callable: bool = False, silence_s: float = 900) -> Rules:
         """See Dialect."""
-        return rules_of(kind, params)
+        askable = callable and self.can_inspect(kind)
+        return replace(rules_of(kind, params, askable), callable=callable, askable=askable, silence_s=silence_s)
 
     def family_of(self, kind: Kind) -> str:
         """See Dialect."""

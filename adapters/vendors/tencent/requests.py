@@ -31,6 +31,7 @@ def identity(action: str, params: Params) -> Identity:
         room_id=as_text(params.get("RoomId")) or "",
         vendor_task_id=None,
         robot=as_text(at(params, _ROBOT[kind])) if kind in _ROBOT else None,
+        app_field="SdkAppId",
     )
 
 
@@ -56,7 +57,7 @@ def stop(ref: TaskRef) -> Call | None:
 
 def inspect(ref: TaskRef) -> list[Call]:
     """A page whose start was not answered is asked for by its RecordId (72065)."""
-    record_id = as_text(ref.params.get("RecordId"))
+    record_id = as_text(ref.params.get("RecordId")) or ref.record_id
     if ref.vendor_task_id is None and ref.kind is Kind.PAGE and record_id:
         return [_call(ref, QUERY[ref.kind], {"SdkAppId": _app(ref), "RecordId": record_id})]
     if ref.vendor_task_id is None or ref.kind not in QUERY:

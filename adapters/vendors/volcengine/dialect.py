@@ -1,6 +1,7 @@
 """The dialect: what the door and the workers ask of this vendor."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from adapters.vendors.answers import Reply
@@ -55,9 +56,10 @@ class Volcengine(Calling):
         family = self.family_of(event.kind)
         return TaskKey(vendor=self.name, app_id=app_id, room_id=room_id, vendor_task_id=task_id, family=family)
 
-    def rules(self, kind: Kind, params: Mapping[str, Any]) -> Rules:
+    def rules(self, kind: Kind, params: Mapping[str, Any], *, callable: bool = False, silence_s: float = 900) -> Rules:
         """See Dialect."""
-        return rules_of(kind, params)
+        askable = callable and self.can_inspect(kind)
+        return replace(rules_of(kind, params, askable), callable=callable, askable=askable, silence_s=silence_s)
 
     def family_of(self, kind: Kind) -> str:
         """See Dialect. The caller chooses ids, so tasks of two kinds may share one."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from adapters.vendors.calls import Call, Identity, TaskRef
 from adapters.vendors.catalogue import call
-from adapters.vendors.parameters import Params
+from adapters.vendors.parameters import Params, at
 from adapters.vendors.volcengine.api import API
-from adapters.vendors.wire import as_text
+from adapters.vendors.wire import as_integer, as_text
 from statemachine.states import Kind
 
 #: The most that one page of ListRelayStream holds, and the last offset that it takes (1188201).
@@ -23,6 +23,8 @@ _STOP = {
     Kind.PAGE: "StopWebcast",
 }
 _ROBOTS = (Kind.INGEST, Kind.PAGE)
+#: The end of the year 9999: what lies behind it is no time.
+_LAST_SECOND = 253_402_300_800
 
 
 def identity(action: str, params: Params) -> Identity:
@@ -33,7 +35,15 @@ def identity(action: str, params: Params) -> Identity:
         room_id=as_text(params.get("RoomId")) or "",
         vendor_task_id=as_text(params.get("TaskId")),
         robot=as_text(params.get("UserId")) if kind in _ROBOTS else None,
+        app_field="AppId",
+        scheduled_at=_planned(params),
     )
+
+
+def _planned(params: Params) -> int | None:
+    """StartTimeStamp of a relay: seconds, 0 for at once (1188210)."""
+    seconds = as_integer(at(params, "Control.StartTimeStamp"))
+    return seconds * 1000 if seconds is not None and 0 < seconds < _LAST_SECOND else None
 
 
 def start(action: str, version: str | None, params: Params) -> Call:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import documents
+from statemachine.calls import Operation, Pursuit
 from statemachine.facts import Delivery, Fact, FactKind, File, Outcome, Output
 from statemachine.fold import View
 from statemachine.states import Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State
@@ -80,6 +81,21 @@ VIEWS = st.builds(
     revoked=st.none() | st.sampled_from(Deadline),
     fallback=st.none() | st.tuples(st.sampled_from(State), st.sampled_from(Reason)),
 )
+STEPS = st.none() | st.dictionaries(TEXTS, JSON, min_size=1, max_size=2)
+PURSUITS = st.builds(
+    Pursuit,
+    since=TIMES,
+    serial=st.none() | st.integers(0, 9),
+    retry_at=st.none() | TIMES,
+    failures=st.integers(0, 9),
+    failing_since=st.none() | TIMES,
+    ambiguous=st.lists(st.integers(0, 9), max_size=3).map(tuple),
+    ambiguous_at=st.none() | TIMES,
+    asks=st.none() | st.sampled_from(Deadline),
+    step=STEPS,
+    params=st.dictionaries(TEXTS, JSON, max_size=3),
+    queued=STEPS,
+)
 TASKS = st.builds(
     Task,
     id=TEXTS,
@@ -97,6 +113,12 @@ TASKS = st.builds(
     params=st.dictionaries(TEXTS, JSON, max_size=3),
     policy=st.dictionaries(TEXTS, JSON, max_size=3),
     attempts=st.integers(0, 9),
+    api_version=st.none() | TEXTS,
+    wiped=st.booleans(),
+    calls=st.dictionaries(st.sampled_from(Operation), PURSUITS, max_size=3),
+    serial=st.integers(0, 9),
+    **dict.fromkeys(("renews", "renewed_by", "restarts", "restarted_by"), st.none() | TEXTS),
+    restart_count=st.integers(0, 9),
     created_at=TIMES,
     updated_at=TIMES,
     version=st.integers(1, 99),
@@ -127,3 +149,4 @@ def test_words_come_back_as_words_of_their_kind(task: Task) -> None:
     assert all(isinstance(kind, Deadline) for kind in (*back.deadlines, *back.passed))
     assert all(isinstance(anomaly, Anomaly) for anomaly in (*back.anomalies, *back.raised))
     assert all(isinstance(output.state, OutputState) for output in back.view.outputs)
+    assert all(isinstance(operation, Operation) for operation in back.calls)

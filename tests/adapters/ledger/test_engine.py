@@ -4,7 +4,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from adapters.ledger import Ledger, LedgerUnavailableError, inbox
 from adapters.ledger.engine import sqlite_path
@@ -99,3 +100,9 @@ def _record_on_a_full_disk(ledger: Ledger) -> None:
 def _rows(ledger: Ledger) -> int:
     with ledger.read() as connection:
         return connection.execute(select(func.count()).select_from(inbox_table)).scalar_one()
+
+
+def test_what_a_statement_holds_is_not_in_its_error(ledger: Ledger) -> None:
+    with pytest.raises(DBAPIError) as raised, ledger.write() as connection:
+        connection.execute(text("INSERT INTO inbox (payload) VALUES (:payload)"), {"payload": "sesame"})
+    assert "sesame" not in str(raised.value)

@@ -1,7 +1,7 @@
 """The inbox takes each callback once, and gives rows back in the order in which they came."""
 
 from adapters.ledger import Ledger, inbox, stats
-from adapters.ledger.inbox import DEADLINE, MARK, Row, Settled
+from adapters.ledger.inbox import DEADLINE, MARK, START, Posting, Row, Settled
 from tests.adapters.ledger.making import T0, arrival, settle, statements, waiting_ids
 
 
@@ -71,6 +71,16 @@ def test_what_is_posted_is_posted_once_per_key(ledger: Ledger) -> None:
             (MARK, {}),
             (DEADLINE, {}),
         ]
+
+
+def test_what_is_posted_may_say_what_it_can_be_found_by(ledger: Ledger) -> None:
+    posting = Posting(key=("t",), payload={}, vendor="tencent", app_id="14", task_id="t")
+    with ledger.write() as connection:
+        assert inbox.post_all(connection, START, [posting, Posting(key=("u",), payload={})], T0) == 2
+        found, other = inbox.unapplied(connection, 9)
+        (named,) = connection.exec_driver_sql("SELECT task_id FROM inbox WHERE task_id IS NOT NULL").scalars()
+    assert (found.kind, found.vendor, found.app_id, named) == (START, "tencent", "14", "t")
+    assert (other.vendor, other.app_id) == ("", "")
 
 
 def test_what_is_settled_waits_no_longer(ledger: Ledger) -> None:

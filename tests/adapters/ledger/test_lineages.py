@@ -81,3 +81,36 @@ def test_a_merged_task_leaves_its_lineage_and_every_list_but_is_found(ledger: Le
         assert search.page(connection, search.TaskFilter(room_id="room"), before=None, limit=9) == []
         assert search.page(connection, search.TaskFilter(states=(State.RUNNING,)), before=None, limit=9) == []
         assert search.find(connection, merged.id) == merged
+
+
+def _columns(ledger: Ledger, task_id: str) -> dict[str, object]:
+    with ledger.read() as connection:
+        row = connection.exec_driver_sql("SELECT lineage_id, vendor_task_id, room_id, robot FROM tasks WHERE id = ?", (task_id,))
+        return dict(row.mappings().one())
+
+
+def test_a_task_whose_id_the_vendor_has_not_told_has_none(ledger: Ledger) -> None:
+    waits = task(key("").awaiting("ours"))
+    waits = replace(waits, view=replace(waits.view, room_id="red", robot="bot"))
+    save(ledger, waits)
+    assert _columns(ledger, waits.id) == {"lineage_id": 1, "vendor_task_id": "", "room_id": "red", "robot": "bot"}
+    with ledger.read() as connection:
+        assert search.find(connection, waits.id) == waits
+        assert lineages.load(connection, [waits.key])[waits.key].lineage.tasks == (waits,)
+
+
+def test_a_task_can_move_to_another_lineage(ledger: Ledger) -> None:
+    waits = task(key("").awaiting("ours"))
+    save(ledger, waits)
+    with ledger.read() as connection:
+        stored = lineages.load(connection, [waits.key, key()])
+    told = replace(waits, key=key(), version=2)
+    left = Save(stored=stored[waits.key], lineage=Lineage(key=waits.key), changed=[])
+    joined = Save(stored=stored[key()], lineage=Lineage(key=key(), tasks=(told,)), changed=[(waits, told)])
+    with ledger.write() as connection:
+        lineages.save_if_version(connection, [left, joined])
+    assert _columns(ledger, told.id)["vendor_task_id"] == "t1"
+    with ledger.read() as connection:
+        found = lineages.load(connection, [waits.key, key()])
+        assert lineages.keys_of_tasks(connection, [told.id]) == {told.id: key()}
+    assert (found[waits.key].lineage.tasks, found[key()].lineage.tasks) == ((), (told,))

@@ -49,7 +49,7 @@ def made(call: Call | None) -> tuple[str, dict[str, Any]]:
 )
 def test_a_start_call_says_whose_task_it_starts_but_not_its_id(action: str, kind: Kind, robot: str | None):
     params = {"SdkAppId": 14, "RoomId": "7", "UserId": "user", "AgentParams": {"UserId": "agent"}}
-    told = Identity(kind=kind, app_id="14", room_id="7", vendor_task_id=None, robot=robot)
+    told = Identity(kind=kind, app_id="14", room_id="7", vendor_task_id=None, robot=robot, app_field="SdkAppId")
     assert tencent.identity(action, params) == told
     assert tencent.start_actions[action] is kind
     assert len(tencent.start_actions) == 4
@@ -92,6 +92,15 @@ def test_without_an_id_only_a_page_can_be_asked_for_by_our_own():
     assert [made(call) for call in tencent.inspect(page)] == [
         ("DescribeWebRecord", {"SdkAppId": 1400000001, "RecordId": "r1"}),
     ]
+
+
+def test_a_page_is_asked_for_by_the_id_that_went_out_with_its_start():
+    ours = ref(Kind.PAGE, vendor_task_id=None, record_id="r1", params={"RecordUrl": "u"})
+    theirs = ref(Kind.PAGE, vendor_task_id=None, record_id="r1", params={"RecordId": "mine"})
+    asked = [made(call)[1]["RecordId"] for page in (ours, theirs) for call in tencent.inspect(page)]
+    assert asked == ["r1", "mine"]
+    assert [made(call)[1] for call in tencent.inspect(ref(Kind.PAGE, record_id="r1"))] == [IDS]
+    assert tencent.inspect(ref(Kind.RECORD, vendor_task_id=None, record_id="r1")) == []
 
 
 def test_every_call_that_we_build_passes_its_own_check():

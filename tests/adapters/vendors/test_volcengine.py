@@ -468,9 +468,10 @@ def test_a_webcast_tells_its_course(status, kind, expected):
 def test_rules_follow_the_parameters_of_the_start_call():
     idle = {"Control": {"MaxIdleTime": 60, "MaxRecordTime": 3600}}
 
-    assert volcengine.rules(Kind.PUSH, idle) == Rules(single_output=True, idle_s=60, reach_s=259_200)
-    assert volcengine.rules(Kind.INGEST, {"MaxIdleTime": "30"}) == Rules(life_s=259_200, life_margin_s=300, idle_s=30)
-    recording = Rules(life_s=3600, idle_s=60, finish_unheard_s=600, reach_s=259_200)
+    assert volcengine.rules(Kind.PUSH, idle) == Rules(single_output=True, idle_s=60, reach_s=259_200, repeatable=True)
+    ingest = Rules(life_s=259_200, life_margin_s=300, idle_s=30, repeatable=True)
+    assert volcengine.rules(Kind.INGEST, {"MaxIdleTime": "30"}) == ingest
+    recording = Rules(life_s=3600, idle_s=60, finish_unheard_s=600, reach_s=259_200, repeatable=True)
     assert volcengine.rules(Kind.RECORD, idle) == recording
 
 
@@ -479,7 +480,7 @@ def test_rules_take_the_longest_idle_time_where_none_is_told():
     assert volcengine.rules(Kind.INGEST, {}).idle_s == 600
     unlimited = volcengine.rules(Kind.RECORD, {"Control": {"MaxRecordTime": 0}})
     assert (unlimited.idle_s, unlimited.life_s) == (86_400, None)
-    assert volcengine.rules(Kind.PAGE, {"Control": "?"}) == Rules(finish_unheard_s=600, reach_s=259_200)
+    assert volcengine.rules(Kind.PAGE, {"Control": "?"}) == Rules(finish_unheard_s=600, reach_s=259_200, repeatable=True)
 
 
 def test_each_kind_is_a_family_of_its_own():

@@ -61,7 +61,15 @@ def test_five_actions_start_tasks():
 def test_a_start_call_says_which_task_it_starts(action: str):
     robot = "bot" if STARTS[action] in (Kind.INGEST, Kind.PAGE) else None
     told = volcengine.identity(action, IDS | {"UserId": "bot"})
-    assert told == Identity(kind=STARTS[action], app_id="app", room_id="room 1/ü@", vendor_task_id="t1", robot=robot)
+    ids = {"app_id": "app", "room_id": "room 1/ü@", "vendor_task_id": "t1"}
+    assert told == Identity(kind=STARTS[action], **ids, robot=robot, app_field="AppId")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "planned"), [(1_700_000_000, 1_700_000_000_000), (0, None), (None, None), (10**17, None), ("x", None)]
+)
+def test_a_relay_may_be_planned(stamp: Any, planned: int | None):
+    assert volcengine.identity("StartRelayStream", IDS | {"Control": {"StartTimeStamp": stamp}}).scheduled_at == planned
 
 
 def test_a_start_goes_out_as_given_in_the_newest_version_or_the_one_asked_for():

@@ -1,0 +1,193 @@
+"""Starts that were asked for and wait in the inbox until a worker makes tasks of them.
+
+Of each key one start may wait, and none while a task of the key is live; of each robot, the user id under which the vendor itself
+enters a room, there may be one in a room. Who posts a start inserts it first and then looks for what it clashes with: whoever came
+first is seen, on any ledger. A clash is to be rolled back by whoever opened the transaction.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+
+from adapters.ledger.inbox import START, Posting, post_all, unique_key
+from adapters.ledger.lineages import key_hash
+from adapters.ledger.schema import inbox, lineages, tasks
+from statemachine.facts import TaskKey
+from statemachine.fold import View
+from statemachine.states import LIVE, Kind, Origin, Reason, State
+from statemachine.tasks import Task
+
+#: A task that is finishing needs neither its id nor its robot any more.
+_BUSY = sorted(LIVE - {State.FINISHING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A start as it waits in the inbox; its fields are the members of the row's payload."""
+
+    task_id: str
+    vendor: str
+    app_id: str
+    kind: Kind
+    action: str
+    #: None: the newest.
+    version: str | None = None
+    params: Mapping[str, Any] = field(repr=False)
+    policy: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    room_id: str | None = None
+    robot: str | None = None
+    #: A start planned for later, ms.
+    scheduled_at: int | None = None
+    #: None: the vendor mints it.
+    vendor_task_id: str | None = None
+    family: str
+    #: Who asked: a token's name, or what made it.
+    by: str = ""
+    renews: str | None = None
+    restarts: str | None = None
+    restart_count: int = 0
+
+    @property
+    def key(self) -> TaskKey:
+        """Under which its task will stand: of a minted id, until it is known."""
+        chosen = self.vendor_task_id or ""
+        key = TaskKey(vendor=self.vendor, app_id=self.app_id, room_id=self.room_id or "", vendor_task_id=chosen, family=self.family)
+        return key if self.vendor_task_id is not None else key.awaiting(self.task_id)
+
+
+class Clash(StrEnum):
+    """Why a start cannot be taken."""
+
+    #: A task of this key is live, or will be.
+    ALREADY_LIVE = "already_live"
+    #: A task with this robot is in this room, or will be, or may be.
+    ROBOT_IN_USE = "robot_in_use"
+
+
+def post(connection: Connection, start: Start, now: int) -> tuple[Clash, str] | None:
+    """Puts a start into the inbox; the clash and the other task, if there is one: then roll back. now: ms."""
+    other = _insert(connection, start, now) or _live(connection, start)
+    if other is not None:
+        return Clash.ALREADY_LIVE, other
+    other = _with_robot(connection, start, start.robot) if start.robot is not None else None
+    return None if other is None else (Clash.ROBOT_IN_USE, other)
+
+
+def begin(connection: Connection, start: Start, now: int) -> None:
+    """Puts the start of a successor into the inbox: what it takes over from may still be live. now: ms."""
+    posting = Posting(
+        key=(start.task_id,), payload=_payload_of(start), vendor=start.vendor, app_id=start.app_id, task_id=start.task_id
+    )
+    post_all(connection, START, [posting], now)
+
+
+def requested(connection: Connection, start: Start, at: int) -> Task:
+    """The task as it will be once the start is applied. at: when it was asked for, ms."""
+    view = View(state=State.REQUESTED, evidence_at=at, heard_at=at, room_id=start.room_id, robot=start.robot)
+    same = ("kind", "action", "params", "policy", "renews", "restarts", "restart_count")
+    return Task(
+        id=start.task_id,
+        key=start.key,
+        run=_next_run(connection, start.key),
+        origin=Origin.MANAGED,
+        anchor=start.task_id,
+        view=view,
+        api_version=start.version,
+        created_at=at,
+        updated_at=at,
+        **{name: getattr(start, name) for name in same},
+    )
+
+
+def find(connection: Connection, task_id: str) -> Task | None:
+    """The task that a start which waits is about, as it will be."""
+    statement = select(inbox.c.payload, inbox.c.received_at).where(inbox.c.task_id == task_id, *_waits())
+    row = connection.execute(statement).first()
+    return None if row is None else requested(connection, start_of(json.loads(row.payload)), row.received_at)
+
+
+def start_of(doc: Mapping[str, Any]) -> Start:
+    """The start that a row's payload is."""
+    known = {each.name: doc[each.name] for each in fields(Start) if each.name in doc}
+    return Start(**{**known, "kind": Kind(doc["kind"])})
+
+
+def _payload_of(start: Start) -> dict[str, Any]:
+    return {each.name: getattr(start, each.name) for each in fields(Start)}
+
+
+def _waits() -> tuple[ColumnElement[bool], ...]:
+    return inbox.c.kind == START, inbox.c.applied_at.is_(None)
+
+
+def _insert(connection: Connection, start: Start, now: int) -> str | None:
+    """The task of the start that waits under the same key; None: this one waits there now."""
+    key = start.key
+    parts = (start.task_id,) if key.pending else (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
+    posting = Posting(key=parts, payload=_payload_of(start), vendor=start.vendor, app_id=start.app_id, task_id=start.task_id)
+    same = inbox.c.dedupe_key == unique_key(START, *parts)
+    while post_all(connection, START, [posting], now) == 0:
+        other = connection.scalar(select(inbox.c.task_id).where(same, *_waits()))
+        if other is not None:
+            return str(other)
+        # It was applied meanwhile, or is set aside: no worker will come back to it, and it may not stand in the way for ever.
+        connection.execute(delete(inbox).where(same, inbox.c.applied_at.is_not(None)))
+    return None
+
+
+def _live(connection: Connection, start: Start) -> str | None:
+    statement = select(tasks.c.id).where(_is_of(start.key), tasks.c.state.in_(_BUSY))
+    return connection.scalar(statement.order_by(tasks.c.run.desc()).limit(1))
+
+
+def _next_run(connection: Connection, key: TaskKey) -> int:
+    return (connection.scalar(select(func.max(tasks.c.run)).where(_is_of(key))) or 0) + 1
+
+
+def _is_of(key: TaskKey) -> ColumnElement[bool]:
+    """Tasks of a key, merged ones apart."""
+    lineage = select(lineages.c.id).where(lineages.c.key_hash == key_hash(key)).scalar_subquery()
+    return and_(tasks.c.lineage_id == lineage, tasks.c.merged_into.is_(None))
+
+
+def _with_robot(connection: Connection, start: Start, robot: str) -> str | None:
+    """The task that has this robot in this room. What waits is read first: a worker may make a task of it meanwhile."""
+    _one_at_a_time(connection, start, robot)
+    return _waiting_with_robot(connection, start, robot) or _task_with_robot(connection, start, robot)
+
+
+def _one_at_a_time(connection: Connection, start: Start, robot: str) -> None:
+    """Two starts that cannot see each other yet would both pass. On SQLite there is one writer anyway."""
+    if connection.dialect.name != "sqlite":
+        digest = hashlib.sha256(unique_key(start.vendor, start.app_id, start.room_id or "", robot)).digest()
+        connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], signed=True))))
+
+
+def _waiting_with_robot(connection: Connection, start: Start, robot: str) -> str | None:
+    of_app = (inbox.c.vendor == start.vendor, inbox.c.app_id == start.app_id, inbox.c.task_id != start.task_id)
+    position = func.instr if connection.dialect.name == "sqlite" else func.strpos
+    names_it = position(inbox.c.payload, json.dumps(robot)) > 0
+    statement = select(inbox.c.payload).where(*_waits(), *of_app, names_it).order_by(inbox.c.id)
+    for payload in connection.scalars(statement):
+        other = start_of(json.loads(payload))
+        if (other.room_id, other.robot) == (start.room_id, robot):
+            return other.task_id
+    return None
+
+
+def _task_with_robot(connection: Connection, start: Start, robot: str) -> str | None:
+    there = (
+        tasks.c.robot == robot,
+        tasks.c.vendor == start.vendor,
+        tasks.c.app_id == start.app_id,
+        tasks.c.room_id == start.room_id,
+        tasks.c.merged_into.is_(None),
+    )
+    unknown = and_(tasks.c.state == State.FAILED, tasks.c.reason == Reason.START_UNKNOWN)
+    statement = select(tasks.c.id).where(*there, or_(tasks.c.state.in_(_BUSY), unknown))
+    return connection.scalar(statement.order_by(tasks.c.id.desc()).limit(1))

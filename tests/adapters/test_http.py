@@ -1,0 +1,463 @@
+"""The client against real sockets on loopback: what it sends, how long it waits, and whether a call may have arrived."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from adapters.clock import now_ms
+from adapters.http import BODY_LIMIT, HttpClient, NoAnswer, Reply
+from adapters.vendors import DIALECTS
+from adapters.vendors.calls import Account, HttpRequest, Outcome, TaskRef, WireError
+from statemachine.states import Kind
+from tests.adapters.simulator.driving import APPS
+from tests.adapters.simulator.running import simulator
+
+#: Does with one connection what a server does; gets what was asked.
+Script = Callable[[socket.socket, bytes], None]
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+#: A certificate for 127.0.0.1 that nobody else believes; its key guards nothing.
+CERTIFICATE = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgpBa3VbghLptbfY9x
+xu/SGzLynh0qoB00iuaJZWNtgT2hRANCAAQppgOOTYOWNZneSK+/AzC9J9ydurI7
+8d7TgYgGva65VEF5E6Itzy6iQGppsUeOfssHHr6rcv8lgfhDUcKyHPkd
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBUjCB+qADAgECAgEBMAoGCCqGSM49BAMCMBAxDjAMBgNVBAMMBXRlc3RzMCAX
+DTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAQMQ4wDAYDVQQDDAV0ZXN0
+czBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABCmmA45Ng5Y1md5Ir78DML0n3J26
+sjvx3tOBiAa9rrlUQXkToi3PLqJAammxR45+ywcevqty/yWB+ENRwrIc+R2jQzBB
+MA8GA1UdEQQIMAaHBH8AAAEwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQUYydI
+HJtquK4LO5de9Zjb1GhKuXYwCgYIKoZIzj0EAwIDRwAwRAIfPS2moqRDLLCny86c
+vW7lx1D8UDJCNQdAE+Yg5BDerQIhAPsUmkeQfs8xweywsQeEeuZCsRLuKhefTkMC
+ttESHGSB
+-----END CERTIFICATE-----
+"""
+
+
+class Server:
+    """Plays its scripts, one after the other, each time a request comes; a script that leaves the connection open gets the next.
+
+    Before any request a script of None closes the connection.
+    """
+
+    def __init__(self, scripts: list[Script | None], tls: ssl.SSLContext | None) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._scripts = scripts
+        self._tls = tls
+        self.port = self._listener.getsockname()[1]
+        self.asked: list[bytes] = []
+        self.connections = 0
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self._scripts:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection, suppress(OSError):
+                connection.settimeout(10)
+                if self._tls is None:
+                    self._talk(connection)
+                else:
+                    with self._tls.wrap_socket(connection, server_side=True) as safe:
+                        self._talk(safe)
+
+    def _talk(self, connection: socket.socket) -> None:
+        while self._scripts:
+            if self._scripts[0] is None:
+                self._scripts.pop(0)
+                return
+            request = received(connection)
+            if not request:
+                return
+            self.asked.append(request)
+            script = self._scripts.pop(0)
+            assert script is not None
+            script(connection, request)
+
+    def close(self) -> None:
+        self.ended.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(timeout=10)
+
+    def url(self, target: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{target}"
+
+
+def received(connection: socket.socket) -> bytes:
+    """One request, head and body; empty when the other side hung up."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        more = connection.recv(65536)
+        if not more:
+            return b""
+        got += more
+    head, _, body = got.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    while len(body) < int((lengths or [b"0"])[0]):
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def serving(*scripts: Script | None, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    server = Server(list(scripts), tls)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    client = HttpClient(connect_s=1, total_s=5)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def hasty() -> Iterator[HttpClient]:
+    client = HttpClient(connect_s=0.3, total_s=0.4)
+    yield client
+    client.close()
+
+
+def says(*parts: bytes) -> Script:
+    """Sends this and keeps the connection open."""
+    return lambda connection, _: connection.sendall(b"".join(parts))
+
+
+def says_and_closes(*parts: bytes) -> Script:
+    def script(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"".join(parts))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    return script
+
+
+def request(url: str, method: str = "POST", body: bytes = b"{}", **headers: str) -> HttpRequest:
+    return HttpRequest(method=method, url=url, headers=headers, body=body)
+
+
+def error_of(client: HttpClient, url: str) -> WireError:
+    with pytest.raises(NoAnswer) as caught:
+        client.send(request(url))
+    return caught.value.error
+
+
+# What goes out and what comes back.
+
+
+def test_a_request_goes_out_as_it_was_signed(client: HttpClient) -> None:
+    target = "/a/b?Action=Stop&Name=%E4%BD%A0%20%2Fx~-_.&X=a%2Bb"
+    headers = {"Host": "api.example.com", "Authorization": "HMAC a, b=c", "X-Date": "20260101T000000Z"}
+    with serving(says(OK)) as server:
+        client.send(HttpRequest(method="POST", url=server.url(target), headers=headers, body=b'{"a": "\xc3\xa4"}'))
+
+    head, _, body = server.asked[0].partition(b"\r\n\r\n")
+    line, *sent = head.decode().split("\r\n")
+    assert line == f"POST {target} HTTP/1.1"
+    assert body == b'{"a": "\xc3\xa4"}'
+    assert {f"{name}: {value}" for name, value in headers.items()} <= set(sent)
+    assert [name.lower() for name, _, _ in (field.partition(":") for field in sent)].count("host") == 1
+
+
+def test_a_get_has_no_body(client: HttpClient) -> None:
+    with serving(says(OK)) as server:
+        client.send(request(server.url("/?a=1"), method="GET", body=b""))
+    assert b"content-length" not in server.asked[0].lower()
+    assert server.asked[0].startswith(b"GET /?a=1 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("status", [200, 301, 302, 307, 308, 400, 401, 429, 500, 502, 503])
+def test_any_status_is_an_answer_and_no_redirect_is_followed(client: HttpClient, status: int) -> None:
+    head = f"HTTP/1.1 {status} Whatever\r\nLocation: http://127.0.0.1:1/\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\n"
+    with serving(says(head.encode(), b"body")) as server:
+        reply = client.send(request(server.url()))
+    headers = {"Location": "http://127.0.0.1:1/", "Retry-After": "7", "Content-Length": "4"}
+    assert reply == Reply(status=status, headers=headers, body=b"body")
+    assert len(server.asked) == 1
+
+
+def test_a_body_in_chunks_or_to_the_end_is_read(client: HttpClient) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    with serving(says(chunked), says_and_closes(b"HTTP/1.1 200 OK\r\n\r\n", b"to the end")) as server:
+        assert [client.send(request(server.url())).body for _ in range(2)] == [b"abcde", b"to the end"]
+
+
+def test_connections_are_kept_for_the_next_request(client: HttpClient) -> None:
+    with serving(says(OK), says(OK), says(OK)) as server:
+        bodies = [client.send(request(server.url())).body for _ in range(3)]
+    assert (bodies, server.connections) == ([b"ok"] * 3, 1)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_made_anew(client: HttpClient) -> None:
+    with serving(says_and_closes(OK), says(OK)) as server:
+        bodies = [client.send(request(server.url())).body for _ in range(2)]
+    assert (bodies, server.connections) == ([b"ok"] * 2, 2)
+
+
+def test_a_connection_that_rested_long_is_made_anew(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server may be about to close it, and what is sent right then has no answer."""
+    with serving(says(OK), None, says(OK)) as server:
+        client.send(request(server.url()))
+        monkeypatch.setattr("adapters.http._REST_S", 0.0)
+        client.send(request(server.url()))
+    assert server.connections == 2
+
+
+def test_proxies_of_the_environment_are_not_used(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with serving(says(OK)) as server:
+        assert client.send(request(server.url())).body == b"ok"
+
+
+# What never arrived.
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("url", ["http://no-such-host.invalid/", "http://[::1", "http://a..b/", f"http://{'a' * 64}.example/"])
+def test_a_name_that_cannot_be_resolved_was_not_sent_to(client: HttpClient, url: str) -> None:
+    assert error_of(client, url) is WireError.NOT_SENT
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_refused_connection_was_not_sent_on(client: HttpClient, scheme: str) -> None:
+    assert error_of(client, f"{scheme}://127.0.0.1:{closed_port()}/") is WireError.NOT_SENT
+
+
+def test_a_connection_that_is_not_made_in_time_was_not_sent_on(hasty: HttpClient) -> None:
+    """Nobody accepts, and the backlog is full."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        assert error_of(hasty, f"http://127.0.0.1:{listener.getsockname()[1]}/") is WireError.NOT_SENT
+        for each in waiting:
+            each.close()
+
+
+def test_addresses_of_a_name_are_tried_in_turn_within_the_time(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(says(OK)) as server:
+        ports = [closed_port(), server.port]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert client.send(request("http://two.example/")).body == b"ok"
+
+
+def hangs(ended: threading.Event) -> Script:
+    def script(_: socket.socket, __: bytes) -> None:
+        ended.wait(10)
+
+    return script
+
+
+def test_over_tls_what_answers_in_the_clear_was_not_sent_to(client: HttpClient) -> None:
+    """The handshake comes before the request."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(OK)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert error_of(client, f"https://127.0.0.1:{listener.getsockname()[1]}/") is WireError.NOT_SENT
+    thread.join()
+    listener.close()
+
+
+def test_over_tls_a_handshake_that_hangs_or_breaks_off_was_not_sent_on(hasty: HttpClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert error_of(hasty, f"https://127.0.0.1:{listener.getsockname()[1]}/") is WireError.NOT_SENT
+    with serving(None) as server:
+        assert error_of(hasty, server.url(scheme="https")) is WireError.NOT_SENT
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    path = tmp_path / "certificate.pem"
+    path.write_text(CERTIFICATE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=CERTIFICATE[CERTIFICATE.index("-----BEGIN CERTIFICATE") :])
+
+
+def test_over_tls_a_certificate_that_nobody_vouches_for_is_refused(client: HttpClient, tls: ssl.SSLContext) -> None:
+    with serving(says(OK), tls=tls) as server:
+        assert error_of(client, server.url(scheme="https")) is WireError.NOT_SENT
+    assert server.asked == []
+
+
+def test_over_tls_a_certificate_of_another_name_is_refused(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = HttpClient(trust=trusting())
+    with serving(says(OK), tls=tls) as server:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert error_of(client, "https://localhost/") is WireError.NOT_SENT
+    assert server.asked == []
+
+
+def test_over_tls_requests_are_answered_and_connections_kept(tls: ssl.SSLContext) -> None:
+    client = HttpClient(trust=trusting())
+    with serving(says(OK), says(OK), tls=tls) as server:
+        bodies = [client.send(request(server.url(scheme="https"))).body for _ in range(2)]
+        client.close()
+    assert (bodies, server.connections) == ([b"ok"] * 2, 1)
+
+
+def test_over_tls_an_answer_that_hangs_is_cut_off(tls: ssl.SSLContext) -> None:
+    client = HttpClient(trust=trusting(), total_s=0.4)
+    ended = threading.Event()
+    with serving(hangs(ended), tls=tls) as server:
+        assert error_of(client, server.url(scheme="https")) is WireError.CUT_OFF
+        ended.set()
+
+
+# What may have arrived.
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"garbage",
+        b"garbage\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 zwei OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000,
+    ],
+    ids=repr,
+)
+def test_what_is_no_whole_answer_is_cut_off(client: HttpClient, said: bytes) -> None:
+    with serving(says_and_closes(said)) as server:
+        assert error_of(client, server.url()) is WireError.CUT_OFF
+    assert len(server.asked) == 1
+
+
+def test_a_connection_that_is_reset_is_cut_off(client: HttpClient) -> None:
+    def reset(connection: socket.socket, _: bytes) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        connection.close()
+
+    with serving(reset) as server:
+        assert error_of(client, server.url()) is WireError.CUT_OFF
+
+
+def test_an_answer_that_does_not_come_is_cut_off(hasty: HttpClient) -> None:
+    ended = threading.Event()
+    with serving(hangs(ended)) as server:
+        assert error_of(hasty, server.url()) is WireError.CUT_OFF
+        ended.set()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+    ],
+    ids=["status line", "headers", "body", "body to the end", "chunk"],
+)
+def test_an_answer_that_drips_is_cut_off_when_the_time_is_over(hasty: HttpClient, head: bytes) -> None:
+    """Each byte comes well within the time; all of them do not."""
+    dripped = []
+
+    def drip(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(head)
+        pause = threading.Event()
+        while len(dripped) < 200 and not pause.wait(0.05):
+            connection.sendall(b"a")
+            dripped.append(1)
+
+    with serving(drip) as server:
+        assert error_of(hasty, server.url()) is WireError.CUT_OFF
+    assert len(dripped) < 100
+
+
+def test_interim_answers_without_end_are_cut_off(hasty: HttpClient) -> None:
+    def go_on(connection: socket.socket, _: bytes) -> None:
+        pause = threading.Event()
+        while not pause.wait(0.02):
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with serving(go_on) as server:
+        assert error_of(hasty, server.url()) is WireError.CUT_OFF
+
+
+@pytest.mark.parametrize("size", [BODY_LIMIT, 50 * BODY_LIMIT])
+def test_of_a_huge_body_the_beginning_is_read(client: HttpClient, size: int) -> None:
+    def huge(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
+        for _ in range(size // 1024):
+            connection.sendall(b"a" * 1024)
+        connection.sendall(b"a" * (size % 1024))
+
+    with serving(huge, says(OK)) as server:
+        assert client.send(request(server.url())).body == b"a" * BODY_LIMIT
+        assert client.send(request(server.url())).body == b"ok"
+    assert server.connections == (1 if size == BODY_LIMIT else 2)
+
+
+def test_a_body_that_says_it_is_packed_is_not_unpacked(client: HttpClient) -> None:
+    """A small body could become a huge one."""
+    with serving(says(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc")) as server:
+        assert client.send(request(server.url())).body == b"abc"
+
+
+@pytest.mark.parametrize("vendor", APPS)
+def test_what_was_signed_holds_over_the_wire(client: HttpClient, vendor: str) -> None:
+    """Of queries, some of which go in the url: the vendor knows no such task, but believes who asks."""
+    dialect, app = DIALECTS[vendor], APPS[vendor]
+    task = TaskRef(kind=Kind.RECORD, app_id=app.app_id, room_id="room@1", vendor_task_id="t@1")
+    (call,) = dialect.inspect(task)
+    with simulator() as vendors:
+        url = f"http://127.0.0.1:{vendors.port}"
+        account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=url)
+        reply = client.send(dialect.sign(call, account, now_ms()))
+    answer = dialect.read_answer(call, reply.status, reply.headers, reply.body, received_at=now_ms())
+    assert answer.outcome is Outcome.ALREADY_GONE, answer
+
+
+def test_many_threads_may_send_at_once(client: HttpClient) -> None:
+    with serving(says(OK)) as one, serving(says(OK)) as two:
+        replies: list[int] = []
+        threads = [threading.Thread(target=lambda s=s: replies.append(client.send(request(s.url())).status)) for s in (one, two)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert replies == [200, 200]
