@@ -13,16 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
+from dramatiq import Broker
 
 from adapters import tokens
+from adapters.accounts import Accounts
 from adapters.clock import now_ms, parse_rfc3339
+from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
 from adapters.ledger.engine import without_password
 from adapters.ledger.locks import AlreadyServedError, ServingLock
 from adapters.ledger.upgrade import SchemaError, require_current, upgrade
 from adapters.logs import configure, logger
 from adapters.metrics import Metrics
-from adapters.queue import Bell, open_broker, open_hints
+from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
 from adapters.simulator import command as simulator
 from adapters.vendors import DIALECTS
@@ -139,14 +142,17 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _existing(settings)
     lock = ServingLock(ledger.url, "work")
     lock.acquire()
-    broker = open_broker(settings.queue.url)
-    hands = Hands(ledger, broker, open_hints(settings.queue.url), now_ms)
+    broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
+    bell = _bell(broker, hints)
+    hands = _hands(ledger, broker, hints, settings, bell)
     stopped = threading.Event()
     _on_stop(stopped.set)
+    bell.start()
     hands.start()
     log.info("worker.started")
     stopped.wait()
     hands.stop()
+    bell.stop()
     broker.close()
     ledger.close()
     return 0
@@ -157,8 +163,8 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     for lock in locks:
         lock.acquire()
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
-    hands = Hands(ledger, broker, hints, now_ms) if "work" in roles else None
-    bell = Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)))
+    bell = _bell(broker, hints)
+    hands = _hands(ledger, broker, hints, settings, bell) if "work" in roles else None
     ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring)
     server = _Server(_server_config(ears, settings), settings)
     _on_stop(lambda: None)  # the server ends by itself, then raises the signal once more: what follows must still run
@@ -166,12 +172,20 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     if hands is not None:
         hands.start()
     server.run()
-    bell.stop()
     if hands is not None:
         hands.stop()
+    bell.stop()
     broker.close()
     ledger.close()
     return 0 if server.started else 1
+
+
+def _bell(broker: Broker, hints: Hints) -> Bell:
+    return Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)))
+
+
+def _hands(ledger: Ledger, broker: Broker, hints: Hints, settings: Settings, bell: Bell) -> Hands:
+    return Hands(ledger, broker, hints, now_ms, Accounts(settings), HttpClient(), bell.ring)
 
 
 def _on_stop(then: Callable[[], object]) -> None:

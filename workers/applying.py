@@ -8,11 +8,27 @@ applied is set aside and holds up nobody.
 import threading
 from collections.abc import Callable, Sequence
 
-from adapters.ledger import Connection, Ledger, LedgerUnavailableError, callbacks, deadlines, inbox, lineages, stats, timeline
-from adapters.ledger.inbox import CALLBACK, DEADLINE, MARK, REPLAY, Row, Settled
+from adapters.accounts import Accounts
+from adapters.ledger import (
+    Connection,
+    Ledger,
+    LedgerUnavailableError,
+    callbacks,
+    deadlines,
+    effects,
+    inbox,
+    lineages,
+    stats,
+    timeline,
+)
+from adapters.ledger.inbox import CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
+from adapters.ledger.starts import start_of
 from adapters.logs import logger
+from workers.adoption import adopting, held
 from workers.batch import Batch, keys_of
-from workers.reading import Known, ask
+from workers.outgoing import Outgoing
+from workers.reading import OF_A_TASK, Known, ask
+from workers.rulebook import Rulebook
 
 #: Rows per transaction: measured to move most rows a second without long transactions.
 _BATCH = 200
@@ -23,11 +39,19 @@ log = logger(__name__)
 
 
 class Applier:
-    """Safe to call from any number of threads: one of them applies, and what the others were called for is not missed."""
+    """Safe to call from any number of threads: one of them applies, and what the others were called for is not missed.
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], int]) -> None:
+    accounts: who calls the vendors. on_calls: told when there are calls to be made; must not wait.
+    """
+
+    def __init__(
+        self, ledger: Ledger, clock: Callable[[], int], accounts: Accounts, on_calls: Callable[[], None] = lambda: None
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._accounts = accounts
+        self._rulebook = Rulebook(accounts)
+        self._on_calls = on_calls
         self._applying = threading.Lock()
         self._again = threading.Event()
         self._stopping = threading.Event()
@@ -52,7 +76,9 @@ class Applier:
 
     def _waiting(self) -> list[Row]:
         with self._ledger.read() as connection:
-            return inbox.unapplied(connection, _BATCH)
+            now = self._clock()
+            self._rulebook.recount(connection, now)
+            return inbox.unapplied(connection, _BATCH, now)
 
     def _apply(self, rows: Sequence[Row]) -> None:
         try:
@@ -84,14 +110,22 @@ class Applier:
                     raise
             else:
                 self._tell(batch, rows)
+                if batch.outgoing.calls:
+                    self._on_calls()
                 return
 
     def _decided(self, rows: Sequence[Row]) -> Batch:
+        now = self._clock()
         with self._ledger.read() as connection:
             known = self._known(connection, rows)
             asked = [ask(row, known) for row in rows]
             stored = lineages.load(connection, keys_of(asked))
-        batch = Batch(stored, self._clock())
+            waiting = held(connection, asked, stored, self._rulebook, now)
+            asked = adopting(connection, [item for item in asked if item.row.id not in waiting], stored, self._rulebook, now)
+            more = keys_of(asked) - stored.keys()
+            stored |= lineages.load(connection, more) if more else {}
+        batch = Batch(stored, now, self._rulebook, Outgoing(self._accounts, now))
+        batch.held = waiting
         for item in asked:
             batch.decide(item)
         return batch
@@ -99,12 +133,16 @@ class Applier:
     @staticmethod
     def _known(connection: Connection, rows: Sequence[Row]) -> Known:
         replayed = [int(row.payload["callback_id"]) for row in rows if row.kind == REPLAY]
-        tasks = [str(row.payload["task_id"]) for row in rows if row.kind in (DEADLINE, MARK)]
+        tasks = [str(row.payload["task_id"]) for row in rows if row.kind in OF_A_TASK]
+        begun = {start.task_id: start.key for start in (start_of(row.payload) for row in rows if row.kind == START)}
         given = callbacks.tasks_of(connection, replayed) if replayed else {}
+        standing = lineages.keys_of_tasks(connection, [*tasks, *given.values()]) if tasks or given else {}
+        stopped = [str(row.payload["task_id"]) for row in rows if row.kind == STOP]
         return Known(
             callbacks=inbox.callback_rows(connection, replayed) if replayed else {},
             task_of_callback=given,
-            keys=lineages.keys_of_tasks(connection, [*tasks, *given.values()]) if tasks or given else {},
+            keys={**begun, **standing},
+            taken=frozenset(effects.taken(connection, stopped)),
         )
 
     def _save(self, batch: Batch) -> None:
@@ -114,6 +152,9 @@ class Applier:
             for task_id, armed in batch.rearmed().items():
                 deadlines.rearm(connection, task_id, armed)
             stats.count(connection, batch.tally())
+            batch.outgoing.save(connection)
+            for row_id, until in batch.held.items():
+                inbox.hold(connection, [row_id], until)
             inbox.settle(connection, batch.settled)
             inbox.forget(connection, batch.done)
 

@@ -1,19 +1,24 @@
 """Decides a batch of inbox rows in memory: what to save is known before the first byte is written."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from adapters.ledger.inbox import CALLBACK, REPLAY, Settled
 from adapters.ledger.lineages import Save, Stored
 from adapters.ledger.stats import Tally
 from adapters.ledger.timeline import Line
+from statemachine import tasks
+from statemachine.calls import Operation
 from statemachine.decide import SEALED, UNCHANGED, decide
-from statemachine.events import Change, Decision, Passed, Withdrawn
+from statemachine.events import Adopted, Answered, Change, Decision, Event, Passed, Surplus, Withdrawn
 from statemachine.facts import TaskKey
 from statemachine.states import Verdict
 from statemachine.tasks import Lineage, Task
-from workers.reading import Asked, Question, kind_of_key, rules_of
+from workers.outgoing import Outgoing
+from workers.reading import Asked, Question, kind_of_key
+from workers.rulebook import Rulebook
+from workers.wiping import wiped
 
 
 @dataclass(slots=True)
@@ -26,10 +31,16 @@ class _Open:
     changed: dict[str, tuple[Task | None, Task]] = field(default_factory=dict)
 
     def take(self, decision: Decision) -> None:
-        self.lineage = decision.lineage
+        self.lineage = replace(decision.lineage, tasks=tuple(wiped(task) for task in decision.lineage.tasks))
         for change in decision.changes:
             first = self.changed[change.after.id][0] if change.after.id in self.changed else change.before
-            self.changed[change.after.id] = (first, change.after)
+            self.changed[change.after.id] = (first, wiped(change.after))
+
+    def give_up(self, told: bool) -> Adopted:
+        """Everything that stands here is to stand under another key. told: because the vendor's answer said so."""
+        leaving = Adopted(facts=self.lineage.facts, tasks=self.lineage.tasks, told=told)
+        self.lineage = replace(self.lineage, facts=(), tasks=())
+        return leaving
 
     @property
     def touched(self) -> bool:
@@ -39,46 +50,88 @@ class _Open:
 class Batch:
     """Rows in, and what is to be saved out. `now`: ms."""
 
-    def __init__(self, stored: Mapping[TaskKey, Stored], now: int) -> None:
+    def __init__(self, stored: Mapping[TaskKey, Stored], now: int, rulebook: Rulebook, outgoing: Outgoing) -> None:
         self._now = now
+        self._rulebook = rulebook
         self._open = {key: _Open(item, item.lineage) for key, item in stored.items()}
+        #: Keys of which everything stands under another one since.
+        self._moved: dict[TaskKey, TaskKey] = {}
         self.settled: list[Settled] = []
+        #: Rows that are not decided yet -> until when, ms.
+        self.held: Mapping[int, int] = {}
         #: Rows that are no callbacks: once applied they have said all they had to say.
         self.done: list[int] = []
         self.lines: list[Line] = []
         self.changes: list[Change] = []
+        #: What is to be called, and told to other tasks.
+        self.outgoing = outgoing
         #: Tasks of which a deadline was found due, and where they stand.
         self._found_due: dict[str, TaskKey] = {}
         self._verdicts: Counter[str] = Counter()
         self._passed: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
 
     def decide(self, asked: Asked) -> None:
-        """Takes in what one row asks. Raises whatever the state machine raises; then nothing was taken in."""
-        decisions = []
-        before = {question.key: self._open[question.key].lineage for question in asked.questions}
+        """Takes in what one row asks. Raises whatever the state machine raises; then the batch is of no use any more."""
+        saying: Decision | None = None
         for question in asked.questions:
-            decisions.append((question, self._decision(question, before[question.key])))
-        for question, decision in decisions:
-            self._open[question.key].take(decision)
-            self._note(asked, question, decision)
-        saying = [decision for question, decision in decisions if not isinstance(question.event, Withdrawn)]
-        self._settle(asked, saying[-1] if saying else None)
+            for key, event in self._events(question):
+                decision = decide(self._open[key].lineage, event, self._now, self._rulebook.of(key), kind=kind_of_key(key))
+                self._open[key].take(decision)
+                self._note(asked, key, event, decision)
+                if not isinstance(event, Withdrawn | Adopted | Surplus):
+                    saying = decision
+        self._settle(asked, saying)
 
-    def _decision(self, question: Question, lineage: Lineage) -> Decision:
-        vendor = question.key.vendor
-        return decide(lineage, question.event, self._now, rules_of(vendor), kind=kind_of_key(question.key))
+    def _events(self, question: Question) -> Iterator[tuple[TaskKey, Event]]:
+        """(key, event) of a question, in the order in which they are to be decided: what is one task is joined first."""
+        key = self._standing(question.key)
+        if question.named is not None and question.named != key:
+            if key.pending:
+                yield from self._joining(key, question.named, told=True)
+                key = question.named
+            elif isinstance(question.event, Answered):
+                yield from self._surplus(key, question.named, question.event)
+        if question.adopts is not None:
+            yield from self._joining(self._standing(question.adopts), key)
+        if question.event is not None:
+            yield key, question.event
 
-    def _note(self, asked: Asked, question: Question, decision: Decision) -> None:
+    def _standing(self, key: TaskKey) -> TaskKey:
+        return self._moved.get(key, key)
+
+    def _joining(self, source: TaskKey, target: TaskKey, *, told: bool = False) -> Iterator[tuple[TaskKey, Event]]:
+        leaving, joined = self._open[source], self._open[target]
+        if not source.pending or not leaving.lineage.tasks:
+            return
+        joined.changed.update(leaving.changed)
+        leaving.changed.clear()
+        self._moved[source] = target
+        yield target, leaving.give_up(told)
+
+    def _surplus(self, key: TaskKey, named: TaskKey, answer: Answered) -> Iterator[tuple[TaskKey, Event]]:
+        """A start of this task made another one beside the one that serves it."""
+        task = next((task for task in self._open[key].lineage.tasks if task.id == answer.task_id), None)
+        if task is not None and answer.operation is Operation.START:
+            made = tasks.task_id(named, f"surplus of {task.id} {answer.serial}", self._now)
+            yield named, Surplus(of=task, sent_at=answer.sent_at, key=made)
+
+    def _note(self, asked: Asked, key: TaskKey, event: Event, decision: Decision) -> None:
         self.changes += decision.changes
+        self.outgoing.take(decision.effects, {change.after.id: change.after for change in decision.changes})
+        if isinstance(event, Answered):
+            self.outgoing.answered(event, key)
+            if event.action:
+                self._calls[f"{key.vendor}/{event.action}/{event.outcome.value}"] += 1
         entries = {change.after.id: list(change.entries) for change in decision.changes}
         if decision.task_id is not None and asked.reading is not None:
             entries.setdefault(decision.task_id, []).insert(0, _callback_entry(asked, decision))
         for task_id, lines in entries.items():
             self.lines.append(Line(task_id=task_id, at=self._now, inbox_id=asked.row.id, entries=lines))
-        if isinstance(question.event, Passed):
+        if isinstance(event, Passed):
             if decision.verdict is Verdict.APPLIED:
-                self._passed[question.event.kind.value] += 1
-            self._found_due[question.event.task_id] = question.key
+                self._passed[event.kind.value] += 1
+            self._found_due[event.task_id] = key
 
     def _settle(self, asked: Asked, decision: Decision | None) -> None:
         row = asked.row
@@ -114,7 +167,8 @@ class Batch:
         """task id -> its deadlines at the end of the batch, of all tasks of which one was found due: their rows are made anew."""
         armed: dict[str, dict[str, int]] = {}
         for task_id, key in self._found_due.items():
-            task = next((task for task in self._open[key].lineage.tasks if task.id == task_id), None)
+            standing = self._open[self._standing(key)].lineage.tasks
+            task = next((task for task in standing if task.id == task_id), None)
             armed[task_id] = {kind.value: at for kind, at in task.deadlines.items()} if task else {}
         return armed
 
@@ -124,7 +178,7 @@ class Batch:
             for change in self.changes
             if change.move is not None
         )
-        return Tally(verdicts=self._verdicts, moves=moved, passed=self._passed)
+        return Tally(verdicts=self._verdicts, moves=moved, passed=self._passed, calls=self._calls)
 
 
 def _callback_entry(asked: Asked, decision: Decision) -> dict[str, object]:
@@ -149,4 +203,5 @@ def _callback_entry(asked: Asked, decision: Decision) -> dict[str, object]:
 
 
 def keys_of(asked: Sequence[Asked]) -> set[TaskKey]:
-    return {question.key for item in asked for question in item.questions}
+    questions = [question for item in asked for question in item.questions]
+    return {key for q in questions for key in (q.key, q.adopts, q.named) if key is not None}

@@ -4,18 +4,30 @@ from collections.abc import Callable
 
 from dramatiq import Broker
 
+from adapters.accounts import Accounts
 from adapters.ledger import Ledger
 from adapters.queue import Hints
 from workers.actors import declare_actors, open_worker
 from workers.applying import Applier
+from workers.calling import Caller, Client
 from workers.sweep import Sweep
 
 
 class Hands:
-    """`clock`: ms since the epoch."""
+    """`clock`: ms since the epoch. `client`: makes the calls that `accounts` sign. `ring`: wakes whoever applies the inbox."""
 
-    def __init__(self, ledger: Ledger, broker: Broker, hints: Hints, clock: Callable[[], int]) -> None:
-        self.applier = Applier(ledger, clock)
+    def __init__(
+        self,
+        ledger: Ledger,
+        broker: Broker,
+        hints: Hints,
+        clock: Callable[[], int],
+        accounts: Accounts,
+        client: Client,
+        ring: Callable[[], None],
+    ) -> None:
+        self.caller = Caller(ledger, accounts, client, clock, ring)
+        self.applier = Applier(ledger, clock, accounts, self.caller.wake)
         self.sweep = Sweep(ledger, self.applier, clock)
         declare_actors(broker, self.applier, hints)
         self._worker = open_worker(broker)
@@ -23,9 +35,11 @@ class Hands:
     def start(self) -> None:
         self._worker.start()
         self.sweep.start()
+        self.caller.start()
 
     def stop(self) -> None:
         """Finishes what is under way."""
+        self.caller.stop()
         self.applier.stop()
         self.sweep.stop()
         self._worker.stop()

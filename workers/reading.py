@@ -3,21 +3,51 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from adapters.ledger.inbox import CALLBACK, DEADLINE, MARK, REPLAY, Row
+from adapters.ledger.inbox import (
+    ANSWER,
+    CALLBACK,
+    DEADLINE,
+    MARK,
+    REPLAY,
+    RETRY,
+    START,
+    STOP,
+    SUCCESSION,
+    UPDATE,
+    Row,
+)
+from adapters.ledger.starts import start_of
 from adapters.vendors import DIALECTS, Reading
-from statemachine.events import Event, Heard, Marked, Passed, Withdrawn
-from statemachine.facts import Rules, TaskKey
+from statemachine.calls import Operation, Outcome, inspection_from_doc
+from statemachine.events import (
+    Answered,
+    Event,
+    Heard,
+    Marked,
+    Passed,
+    RetryAsked,
+    StartAsked,
+    StopAsked,
+    Succeeded,
+    UpdateAsked,
+    Why,
+    Withdrawn,
+)
+from statemachine.facts import TaskKey
 from statemachine.states import Anomaly, Deadline, Kind, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """An event for one lineage."""
+    """An event for one lineage. `event` None: only something is to be adopted."""
 
     key: TaskKey
-    event: Event
+    event: Event | None
+    #: What is known under this key joins the lineage first: it is the same task.
+    adopts: TaskKey | None = None
+    #: The vendor's own id, that the answer to a start told.
+    named: TaskKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +70,14 @@ class Known:
     task_of_callback: Mapping[int, str]
     #: Where tasks stand.
     keys: Mapping[str, TaskKey]
-
-
-@cache
-def rules_of(vendor: str) -> Callable[[Kind, Mapping[str, Any]], Rules]:
-    """The rules of a vendor's tasks; those of tasks whose parameters nobody knows are made once."""
-    dialect = DIALECTS[vendor]
-    bare = {kind: dialect.rules(kind, {}) for kind in Kind}
-    return lambda kind, params: dialect.rules(kind, params) if params else bare[kind]
+    #: Calls that were taken to be made: (task id, serial).
+    taken: frozenset[tuple[str, int]] = frozenset()
 
 
 @cache
 def kind_of_key(key: TaskKey) -> Kind | None:
     """The kind that a key's family stands for; None where only the events tell it."""
-    kinds = [kind for kind in Kind if DIALECTS[key.vendor].family_of(kind) == key.family]
+    kinds = [kind for kind in Kind if DIALECTS[key.vendor].family_of(kind) == key.named_family]
     return kinds[0] if len(kinds) == 1 else None
 
 
@@ -116,9 +140,91 @@ def _mark(row: Row, known: Known) -> Asked:
     return Asked(row=row, questions=(Question(key=key, event=event),))
 
 
+def _start(row: Row, known: Known) -> Asked:
+    start = start_of(row.payload)
+    event = StartAsked(
+        task_id=start.task_id,
+        kind=start.kind,
+        action=start.action,
+        api_version=start.version,
+        params=start.params,
+        policy=start.policy,
+        room_id=start.room_id,
+        robot=start.robot,
+        scheduled_at=start.scheduled_at,
+        asked_at=row.received_at,
+        by=start.by,
+        renews=start.renews,
+        restarts=start.restarts,
+        restart_count=start.restart_count,
+        key=f"start {start.task_id}",
+    )
+    return Asked(row=row, questions=(Question(key=start.key, event=event),))
+
+
+def _stop(row: Row, known: Known) -> Asked:
+    task_id, said = str(row.payload["task_id"]), row.payload
+    taken = frozenset(serial for of_task, serial in known.taken if of_task == task_id)
+    return _of_task(row, known, StopAsked(task_id=task_id, why=Why(said["why"]), by=said["by"], taken=taken, key=f"stop {row.id}"))
+
+
+def _update(row: Row, known: Known) -> Asked:
+    return _of_task(
+        row, known, UpdateAsked(task_id=str(row.payload["task_id"]), params=row.payload["params"], by=row.payload["by"])
+    )
+
+
+def _retry(row: Row, known: Known) -> Asked:
+    return _of_task(row, known, RetryAsked(task_id=str(row.payload["task_id"]), by=row.payload["by"]))
+
+
+def _succession(row: Row, known: Known) -> Asked:
+    said = row.payload
+    event = Succeeded(task_id=said["task_id"], successor=said["successor"], runs=said["runs"], key=said["key"])
+    return _of_task(row, known, event)
+
+
+def _of_task(row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded) -> Asked:
+    key = known.keys.get(event.task_id)
+    return Asked(row=row) if key is None else Asked(row=row, questions=(Question(key=key, event=event),))
+
+
+def _answer(row: Row, known: Known) -> Asked:
+    said = dict(row.payload)
+    key = known.keys.get(str(said["task_id"]))
+    if key is None:
+        return Asked(row=row)
+    inspection = said.pop("inspection")
+    event = Answered(
+        **{
+            **said,
+            "operation": Operation(said["operation"]),
+            "outcome": Outcome(said["outcome"]),
+            "inspection": inspection_from_doc(inspection) if inspection else None,
+        }
+    )
+    return Asked(row=row, questions=(Question(key=key, event=event, named=_named(key, event)),))
+
+
+def _named(key: TaskKey, event: Answered) -> TaskKey | None:
+    """The key under which the vendor tells of the task from now on, where it minted the id."""
+    if event.vendor_task_id is None or not (key.pending or event.operation is Operation.START):
+        return None
+    return TaskKey(vendor=key.vendor, app_id=key.app_id, room_id="", vendor_task_id=event.vendor_task_id, family=key.named_family)
+
+
+#: Kinds of rows that speak of one task, in their payload.
+OF_A_TASK = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION})
+
 _READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
     CALLBACK: _callback,
     REPLAY: _replay,
     DEADLINE: _deadline,
     MARK: _mark,
+    START: _start,
+    STOP: _stop,
+    UPDATE: _update,
+    RETRY: _retry,
+    ANSWER: _answer,
+    SUCCESSION: _succession,
 }

@@ -1,0 +1,28 @@
+"""Takes secrets out of tasks that need them no more: that have ended, and will be neither called, renewed nor started again."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from adapters import masking
+from adapters.vendors import DIALECTS
+from statemachine.states import FINAL, Deadline
+from statemachine.tasks import Task
+
+
+def wiped(task: Task) -> Task:
+    """The task, without its secrets if nothing may need them."""
+    if task.action is None or task.wiped or task.view.state not in FINAL or task.calls or Deadline.RESTART in task.deadlines:
+        return task
+    policy = task.policy
+    if "renew" in policy:
+        renew = {**policy["renew"], "params": _without_secrets(task, policy["renew"]["params"])}
+        policy = {**policy, "renew": renew}
+    return replace(task, params=_without_secrets(task, task.params), policy=policy, wiped=True)
+
+
+def _without_secrets(task: Task, params: Mapping[str, Any]) -> Any:
+    clean: Any = params
+    for path in DIALECTS[task.key.vendor].secret_paths(task.action or ""):
+        clean = masking.at_path(clean, path.path, masking.keyed_url if path.in_url else masking.hidden)
+    return masking.without_secrets(clean)
