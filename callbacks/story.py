@@ -25,7 +25,8 @@ def _head(task: Task) -> Iterator[str]:
     view = task.view
     why = f" ({view.reason.value}{', inferred' if view.inferred else ''})" if view.reason else ""
     yield f"{task.kind.value} {task.id} at {task.key.vendor}: {view.state.value}{why}"
-    yield f"  app {task.key.app_id}, room {task.key.room_id or view.room_id or '?'}, task {task.key.vendor_task_id}, run {task.run}"
+    name = "not named yet" if task.key.pending else task.key.vendor_task_id
+    yield f"  app {task.key.app_id}, room {task.key.room_id or view.room_id or '?'}, task {name}, run {task.run}"
     if task.anomalies:
         yield f"  anomalies: {', '.join(a.value for a in task.anomalies)}"
     times = (("accepted", view.accepted_at), ("running", view.running_at), ("ended", view.ended_at))
@@ -54,8 +55,23 @@ def _sentence(entry: Mapping[str, Any]) -> str:
             return f"{entry['deadline']} armed for {to_rfc3339(entry['due_at'])}"
         case "deadline_passed":
             return f"{entry['deadline']} passed"
+        case "call":
+            return _call(entry)
+        case "start_asked" | "stop_asked" | "update_asked" | "retry_asked":
+            return f"{entry['kind'].removesuffix('_asked')} asked for by {entry['by'] or entry.get('why', 'nobody')}"
+        case "named":
+            return f"the vendor calls it {entry['vendor_task_id']}"
+        case "adopted":
+            return f"its callbacks are heard: the vendor calls it {entry['vendor_task_id']}"
         case _:
             return " ".join(str(value) for value in entry.values())
+
+
+def _call(entry: Mapping[str, Any]) -> str:
+    took = f" in {entry['duration_ms']} ms" if "duration_ms" in entry else ""
+    says = f", says {entry['says']}" if "says" in entry else ""
+    request = f", request {entry['request_id']}" if "request_id" in entry else ""
+    return f"call {entry.get('action') or entry['operation']}: {entry['outcome']}{took}{says}{_told(entry)}{request}"
 
 
 def _told(entry: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Rule: an endpoint is a line of the table in `endpoints`; what may be asked, who may ask and what is shown in `/openapi.json` follow
 from it. Requests are checked (`access`, `parameters`) before anything is read, and all answers about tasks are made in
-`rendering`, which hides what the reader may not see (`masking`). Whatever goes wrong is one of `problems`.
+`rendering`, which hides what the reader may not see. Whatever goes wrong is one of `problems`.
 """
 
 from callbacks.desk.desk import Desk

@@ -1,33 +1,55 @@
 """Reads JSON bodies, within bounds."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from callbacks.desk.problems import Malformed, TooLarge
+from callbacks.desk.problems import FieldError, Malformed, TooLarge
 
 #: Bytes of a body that is read.
 _MAX_BODY = 64 * 1024
+#: The same where it holds a vendor's parameters: layouts of many streams are long.
+MAX_PARAMS_BODY = 256 * 1024
+_NAME_SHOWN = 100
 
 
-async def read(request: Request) -> bytes:
-    """Raises TooLarge."""
+async def read(request: Request, most: int = _MAX_BODY) -> bytes:
+    """Raises TooLarge. most: bytes."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _MAX_BODY:
-            raise TooLarge(f"the body has more than {_MAX_BODY} bytes")
+        if len(body) > most:
+            raise TooLarge(f"the body has more than {most} bytes")
     return body
 
 
 def document(body: bytes, example: str) -> Mapping[str, Any]:
     """The JSON object in a body. Raises Malformed, which shows the example."""
     try:
-        found = json.loads(body)
+        found = json.loads(body, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Malformed("the body must be JSON, in UTF-8") from error
     if not isinstance(found, dict):
         raise Malformed(f"the body must be a JSON object, as in {example}")
     return found
+
+
+def unknown_members(document: Mapping[str, Any], known: Sequence[str]) -> list[FieldError]:
+    """A problem for each member that is not one of these."""
+    message = f"is not known; there are {', '.join(known)}" if known else "is not known; the body must be empty, or {}"
+    return [FieldError(field=name[:_NAME_SHOWN], message=message) for name in document if name not in known]
+
+
+def _refused(constant: str) -> NoReturn:
+    """Python reads NaN and Infinity, and writes them; nobody else does."""
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError("a number is too large")
+    return number

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from adapters.accounts import Accounts
 from adapters.ledger import Ledger
 from adapters.metrics import Metrics
 from adapters.settings import Settings
@@ -25,3 +26,12 @@ class Desk:
     spool_rows: Callable[[], int]
     #: What `/metrics` has already added up from the ledger.
     sums: Sums = field(default_factory=Sums)
+    #: Who signs the calls of which app.
+    accounts: Accounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "accounts", Accounts(self.settings))
+
+    def knows(self, vendor: str, app_id: str) -> bool:
+        """Whether there is such an app."""
+        return any((app.vendor, app.app_id) == (vendor, app_id) for app in self.settings.apps)

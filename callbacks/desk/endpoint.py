@@ -26,6 +26,8 @@ class Endpoint:
     summary: str
     meaning: str = ""
     params: tuple[Param, ...] = ()
+    #: What it takes in headers.
+    headers: tuple[Param, ...] = ()
     #: The schema of its JSON body, by name.
     body: str | None = None
     #: status -> what it says, and the schema of its body by name, or its media type.

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.settings import Role
-from callbacks.desk import callbacks, docs, marks, replays, service, status, tasks
+from callbacks.desk import callbacks, docs, marks, orders, replays, service, starts, status, tasks
 from callbacks.desk.answers import answer
 from callbacks.desk.desk import Desk
 from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
@@ -30,7 +30,27 @@ async def show_docs(desk: Desk, request: Request) -> Response:
     return page(docs.html(openapi()))
 
 
+_MERGED = ("It was merged into another task: `Location` names the same request there.", None)
+_RECORDED = "It is recorded, and a worker decides it; the task as it is now."
+
 TASKS = (
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/tasks",
+        name="startTask",
+        tag="Tasks",
+        summary="Start a task",
+        meaning="Records that the vendor's start call is to be made; a worker makes it, and tries again where that can help."
+        " Everything is checked against the vendor's pages before.",
+        role=Role.OPERATOR,
+        headers=starts.HEADERS,
+        body="StartTask",
+        answers={
+            202: ("It is recorded; `Location` names the task.", "Task"),
+            409: ("`already_live` or `robot_in_use`: `Location` names the task that is in the way.", "Problem"),
+        },
+        handle=starts.start,
+    ),
     GuardedEndpoint(
         method="GET",
         path="/v1/tasks",
@@ -60,6 +80,44 @@ TASKS = (
         params=tasks.TIMELINE_PARAMS,
         answers={200: ("A page of the timeline.", "TimelinePage")},
         handle=tasks.show_timeline,
+    ),
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/tasks/{id}/update",
+        name="updateTask",
+        tag="Tasks",
+        summary="Update a task at the vendor",
+        meaning="The ids are filled in; what the vendor does with parameters that are left out, its own pages say.",
+        role=Role.OPERATOR,
+        body="UpdateTask",
+        answers={
+            202: (_RECORDED, "Task"),
+            308: _MERGED,
+            409: ("`already_ended`, `not_updatable`, `not_started_yet` or `no_account`.", "Problem"),
+        },
+        handle=orders.update,
+    ),
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/tasks/{id}/stop",
+        name="stopTask",
+        tag="Tasks",
+        summary="Stop a task",
+        meaning="An ended task too, where the end was only inferred or its anomaly `zombie` is open. Takes no body.",
+        role=Role.OPERATOR,
+        answers={202: (_RECORDED, "Task"), 308: _MERGED, 409: ("`already_ended` or `no_account`.", "Problem")},
+        handle=orders.stop,
+    ),
+    GuardedEndpoint(
+        method="POST",
+        path="/v1/tasks/{id}/retry",
+        name="retryTask",
+        tag="Tasks",
+        summary="Try the call that waits now",
+        meaning="A call that failed is tried again by itself, later and later; this does not wait for that. Takes no body.",
+        role=Role.OPERATOR,
+        answers={202: (_RECORDED, "Task"), 308: _MERGED, 409: ("`nothing_pending`.", "Problem")},
+        handle=orders.retry,
     ),
     GuardedEndpoint(
         method="POST",

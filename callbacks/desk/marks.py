@@ -14,10 +14,10 @@ from starlette.responses import Response
 from adapters.ledger import inbox
 from callbacks.desk import bodies, parameters, rendering
 from callbacks.desk.access import Caller
-from callbacks.desk.answers import NO_STORE, answer
+from callbacks.desk.answers import answer
 from callbacks.desk.desk import Desk
 from callbacks.desk.problems import FieldError, Invalid
-from callbacks.desk.tasks import find
+from callbacks.desk.tasks import find, moved, path_of
 from statemachine.states import Anomaly, State
 
 #: Ends that an operator may tell.
@@ -31,9 +31,9 @@ async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
     task = await run_in_threadpool(find, desk, request.path_params["id"])
     word = _word(bodies.document(await bodies.read(request), _EXAMPLE))
     if task.merged_into is not None:
-        return Response(status_code=308, headers={**NO_STORE, "Location": f"/v1/tasks/{task.merged_into}/mark"})
+        return moved(task.merged_into, "/mark")
     await run_in_threadpool(_post, desk, {**word, "task_id": task.id, "by": caller.name})
-    return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": f"/v1/tasks/{task.id}"})
+    return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
 def _post(desk: Desk, payload: Mapping[str, Any]) -> None:

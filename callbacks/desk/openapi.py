@@ -61,7 +61,7 @@ def _operation(endpoint: GuardedEndpoint | FreeEndpoint) -> dict[str, Any]:
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "description": " ".join(part for part in (endpoint.meaning, needs) if part),
-        "parameters": [*_path_parameters(endpoint.path), *map(_parameter, endpoint.params)],
+        "parameters": _parameters(endpoint),
         "responses": _responses(endpoint, guarded=guarded),
         "security": [{"bearer": []}] if guarded else [],
     }
@@ -74,9 +74,14 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"\{(\w+)\}", path)]
 
 
-def _parameter(param: Param) -> dict[str, Any]:
+def _parameters(endpoint: GuardedEndpoint | FreeEndpoint) -> list[dict[str, Any]]:
+    in_query = [_parameter(param, "query") for param in endpoint.params]
+    return [*_path_parameters(endpoint.path), *in_query, *(_parameter(param, "header") for param in endpoint.headers)]
+
+
+def _parameter(param: Param, place: str) -> dict[str, Any]:
     schema = {"type": "array", "items": param.schema} if param.repeatable else param.schema
-    return {"name": param.name, "in": "query", "description": param.meaning, "schema": schema}
+    return {"name": param.name, "in": place, "description": param.meaning, "schema": schema}
 
 
 def _responses(endpoint: GuardedEndpoint | FreeEndpoint, *, guarded: bool) -> dict[str, Any]:

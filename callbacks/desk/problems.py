@@ -34,10 +34,12 @@ class Problem(Exception):
     name: ClassVar[str]
     headers: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(self, detail: str, errors: Sequence[FieldError] = (), *, location: str | None = None) -> None:
+        """location: the path of what stands in the way."""
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
+        self.location = location
 
     @classmethod
     def title(cls) -> str:
@@ -73,6 +75,48 @@ class NotFound(Problem):
     """Not found."""
 
     status, name = 404, "not_found"
+
+
+class AlreadyLive(Problem):
+    """The task is live already."""
+
+    status, name = 409, "already_live"
+
+
+class RobotInUse(Problem):
+    """The robot is in the room already."""
+
+    status, name = 409, "robot_in_use"
+
+
+class AlreadyEnded(Problem):
+    """The task has ended already."""
+
+    status, name = 409, "already_ended"
+
+
+class NoAccount(Problem):
+    """The app has no account."""
+
+    status, name = 409, "no_account"
+
+
+class NotUpdatable(Problem):
+    """The task cannot be updated."""
+
+    status, name = 409, "not_updatable"
+
+
+class NotStartedYet(Problem):
+    """The task is not started yet."""
+
+    status, name = 409, "not_started_yet"
+
+
+class NothingPending(Problem):
+    """No call waits."""
+
+    status, name = 409, "nothing_pending"
 
 
 class TooLarge(Problem):
@@ -123,7 +167,8 @@ def problem_response(
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return problem_response(error.status, error.name, error.title(), error.detail, errors=error.errors, headers=error.headers)
+    headers = {**error.headers, **({"Location": error.location} if error.location is not None else {})}
+    return problem_response(error.status, error.name, error.title(), error.detail, errors=error.errors, headers=headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

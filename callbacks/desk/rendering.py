@@ -1,16 +1,18 @@
 """What the ledger knows, as the JSON of the contract. `keys`: whether the reader may see stream keys and raw callbacks."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from adapters import masking
 from adapters.clock import to_rfc3339
 from adapters.ledger.callbacks import Callback
 from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
 from adapters.ledger.timeline import Line
-from callbacks.desk import masking
+from adapters.vendors import DIALECTS
+from adapters.vendors.calls import SecretPath
 from statemachine.facts import File
 from statemachine.tasks import Task
 
@@ -31,7 +33,7 @@ def task(task: Task, *, keys: bool) -> dict[str, Any]:
         "kind": task.kind.value,
         "app_id": task.key.app_id,
         "room_id": task.key.room_id or view.room_id or None,
-        "vendor_task_id": task.key.vendor_task_id or None,
+        "vendor_task_id": None if task.key.pending else task.key.vendor_task_id or None,
         "run": task.run,
         "origin": task.origin.value,
         "state": view.state.value,
@@ -41,12 +43,40 @@ def task(task: Task, *, keys: bool) -> dict[str, Any]:
         "vendor_code": view.vendor_code,
         "vendor_message": view.vendor_message,
         "action": task.action,
-        "params": masking.without_secrets(task.params),
-        "policy": masking.without_secrets(task.policy),
+        **asked_for(task.key.vendor, task.action, task.params, task.policy, keys=keys),
         "attempts": task.attempts,
         "outputs": [{"url": output.url, "state": output.state.value} for output in view.outputs],
     }
-    return {**(shown if keys else masking.without_keys(shown)), **_files_and_times(task, keys=keys)}
+    return {**(shown if keys else masking.without_keys(shown)), **_files_and_times(task, keys=keys), **_others(task)}
+
+
+def asked_for(
+    vendor: str, action: str | None, params: Mapping[str, Any], policy: Mapping[str, Any], *, keys: bool
+) -> dict[str, Any]:
+    """`params` and `policy` of a task, without secrets."""
+    paths = DIALECTS[vendor].secret_paths(action) if action is not None else ()
+    return {"params": _masked(paths, params, keys=keys), "policy": _masked(paths, policy, keys=keys, below="renew.params.")}
+
+
+def _masked(paths: Sequence[SecretPath], value: Any, *, keys: bool, below: str = "") -> Any:
+    """A start call's parameters without secrets: those that the vendor's pages name, and whatever is named like one.
+
+    below: where the parameters stand in the value.
+    """
+    for secret in paths:
+        if not (secret.in_url and keys):
+            value = masking.at_path(value, below + secret.path, masking.keyed_url if secret.in_url else masking.hidden)
+    return masking.without_secrets(value)
+
+
+def _others(task: Task) -> dict[str, Any]:
+    """The tasks that it took over from, or that took over from it."""
+    return {
+        "renews": task.renews,
+        "renewed_by": task.renewed_by,
+        "restarts": task.restarts,
+        "restarted_by": task.restarted_by,
+    }
 
 
 def _files_and_times(task: Task, *, keys: bool) -> dict[str, Any]:
@@ -96,7 +126,8 @@ def entry(entry: Entry, *, keys: bool) -> dict[str, Any]:
     shown = {"at": time(entry.at), "kind": entry.said.get("kind")} | {
         name: value for name, value in _with_times(entry.said).items() if name not in ("at", "kind")
     }
-    return shown if keys else masking.without_keys(shown)
+    safe: dict[str, Any] = masking.without_secrets(shown)
+    return safe if keys else masking.without_keys(safe)
 
 
 def _with_times(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The table of endpoints as Starlette's routes: who may not, never reaches a handler."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,24 +11,36 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
 from callbacks.desk.endpoints import ENDPOINTS
 
+Handle = Callable[[Request], Awaitable[Response]]
+
 
 def desk_routes(desk: Desk) -> list[BaseRoute]:
-    return [_route(desk, endpoint) for endpoint in ENDPOINTS]
+    """A route for each path, so that a refused method can be told all that the path takes."""
+    by_path: dict[str, dict[str, Handle]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = _handle(desk, endpoint)
+    return [Route(path, _by_method(handles), methods=list(handles)) for path, handles in by_path.items()]
 
 
-def _route(desk: Desk, endpoint: GuardedEndpoint | FreeEndpoint) -> Route:
-    handle = _guarded(desk, endpoint) if isinstance(endpoint, GuardedEndpoint) else _free(desk, endpoint)
-    return Route(endpoint.path, handle, methods=[endpoint.method], name=endpoint.name)
+def _by_method(handles: Mapping[str, Handle]) -> Handle:
+    async def handle(request: Request) -> Response:
+        return await handles["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
 
 
-def _guarded(desk: Desk, endpoint: GuardedEndpoint) -> Callable[[Request], Awaitable[Response]]:
+def _handle(desk: Desk, endpoint: GuardedEndpoint | FreeEndpoint) -> Handle:
+    return _guarded(desk, endpoint) if isinstance(endpoint, GuardedEndpoint) else _free(desk, endpoint)
+
+
+def _guarded(desk: Desk, endpoint: GuardedEndpoint) -> Handle:
     async def handle(request: Request) -> Response:
         return await endpoint.handle(desk, request, admit(desk, request, endpoint.role))
 
     return handle
 
 
-def _free(desk: Desk, endpoint: FreeEndpoint) -> Callable[[Request], Awaitable[Response]]:
+def _free(desk: Desk, endpoint: FreeEndpoint) -> Handle:
     async def handle(request: Request) -> Response:
         return await endpoint.handle(desk, request)
 

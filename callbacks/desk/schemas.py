@@ -5,22 +5,28 @@ from dataclasses import fields
 from typing import Any
 
 from adapters.settings.loading import vendor_names
+from adapters.vendors import DIALECTS
 from callbacks.desk.callbacks import FILTERS
 from callbacks.desk.marks import STATES as MARKED
 from statemachine.facts import File
-from statemachine.states import Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State, Verdict
+from statemachine.policy import MEMBERS, Member
+from statemachine.states import FINAL, Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State, Verdict
 
 Schema = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
+_ANYTHING: Schema = {"type": "object", "additionalProperties": True}
 
 
 def schemas() -> dict[str, Schema]:
     """All of them by name."""
     return {
         "Task": _task(),
+        "StartTask": _start_task(),
+        **_policy(),
+        "UpdateTask": _update_task(),
         "TaskPage": _page("Task"),
         "TimelineItem": _timeline_item(),
         "TimelinePage": _page("TimelineItem"),
@@ -39,14 +45,60 @@ def schemas() -> dict[str, Schema]:
     }
 
 
+def _start_task() -> Schema:
+    actions = [action for dialect in DIALECTS.values() for action in dialect.start_actions]
+    properties = {
+        "vendor": _words(vendor_names()),
+        "action": _said(_words(actions), "The vendor's own name of its start call."),
+        "version": _said(TEXT, "Of the vendor's API; left out: the newest."),
+        "params": {**_ANYTHING, "description": "The parameters of that call, as the vendor's pages have them."},
+        "policy": ref("Policy"),
+    }
+    return _body("A start call that is to be made.", properties, "vendor", "action", "params")
+
+
+def _update_task() -> Schema:
+    params = {**_ANYTHING, "description": "The parameters of the vendor's update call, without the ids."}
+    return _body("An update call that is to be made.", {"params": params}, "params")
+
+
+def _policy() -> dict[str, Schema]:
+    """One schema for the whole and one for each of its sections, from the table that they are checked with."""
+    sections = {name: f"Policy{name.capitalize()}" for name in MEMBERS if name}
+    top = {name: ref(shape) for name, shape in sections.items()} | _members(MEMBERS[""])
+    meaning = "What is to be done by itself. What is left out is as usual; without a section it is not done at all, `start` apart."
+    return {"Policy": _body(meaning, top)} | {
+        shape: _body(f"`policy.{name}`.", _members(MEMBERS[name]), *(n for n, m in MEMBERS[name].items() if m.required))
+        for name, shape in sections.items()
+    }
+
+
+def _members(members: Mapping[str, Member]) -> dict[str, Schema]:
+    return {name: _member(member) for name, member in members.items()}
+
+
+def _member(member: Member) -> Schema:
+    meaning = f"{member.meaning} It must be {member.right}."
+    if member.default is None:
+        kind: Schema = _ANYTHING if member.ok({}) else {"type": "array", "items": _words(sorted(FINAL)), "minItems": 1}
+        return _said(kind, meaning)
+    kinds = {bool: "boolean", int: "integer", str: "string"}
+    return {"type": kinds[type(member.default)], "default": member.default, "description": meaning}
+
+
+def _body(meaning: str, properties: Mapping[str, Schema], *required: str) -> Schema:
+    """What nothing may be added to."""
+    shape = {"type": "object", "description": meaning, "properties": dict(properties), "required": list(required)}
+    return {**shape, "additionalProperties": False}
+
+
 def _mark() -> Schema:
     properties = {
         "state": _said(_words(MARKED), "How it ended."),
         "clear": {"type": "array", "items": _words(Anomaly), "description": "Anomalies that are dealt with."},
         "note": {"type": "string", "minLength": 1, "maxLength": 1_000, "description": "Why."},
     }
-    meaning = "An operator's word; state or clear is needed."
-    return {"type": "object", "description": meaning, "properties": properties, "required": ["note"], "additionalProperties": False}
+    return _body("An operator's word; state or clear is needed.", properties, "note")
 
 
 def ref(name: str) -> Schema:
@@ -84,7 +136,6 @@ def _page(name: str) -> Schema:
 
 
 def _task() -> Schema:
-    anything: Schema = {"type": "object", "additionalProperties": True}
     return _object(
         "One run of a stream task. Viewers see urls without stream keys.",
         id=TEXT,
@@ -102,8 +153,8 @@ def _task() -> Schema:
         vendor_code=_or_null(TEXT),
         vendor_message=_or_null(TEXT),
         action=_said(_or_null(TEXT), "The vendor's action that started it."),
-        params=_said(anything, "The parameters of that action; secrets are hidden."),
-        policy=anything,
+        params=_said(_ANYTHING, "The parameters of that action; secrets are hidden."),
+        policy=_said(_ANYTHING, "As it was given; secrets are hidden."),
         attempts=COUNT,
         outputs=_list(_object("An output url.", url=_or_null(TEXT), state=_words(OutputState))),
         files=_list(_file()),
@@ -114,6 +165,10 @@ def _task() -> Schema:
         ended_at=_or_null(TIME),
         updated_at=TIME,
         version=_said({"type": "integer", "minimum": 1}, "Grows with each visible change."),
+        renews=_said(_or_null(TEXT), "The task that this one took over from before its life was over."),
+        renewed_by=_said(_or_null(TEXT), "The task that took over from this one."),
+        restarts=_said(_or_null(TEXT), "The task that this one started again."),
+        restarted_by=_said(_or_null(TEXT), "The task that started this one again."),
     )
 
 

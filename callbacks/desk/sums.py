@@ -5,7 +5,7 @@ from math import nan
 
 from prometheus_client import Counter
 
-from adapters.ledger import Connection, stats
+from adapters.ledger import Connection, effects, stats
 from adapters.metrics import Metrics
 
 
@@ -22,10 +22,13 @@ class Sums:
         metrics.unapplied.set(read.unapplied_callbacks)
         metrics.oldest_unapplied_seconds.set(read.oldest_unapplied_s or 0)
         metrics.overdue_deadlines.set(read.overdue_deadlines)
+        metrics.waiting_calls.set(effects.waiting(connection)[0])
         for verdict, total in stats.by_verdict(connection).items():
             self._grow("verdict", metrics.callbacks, verdict, total)
         for move, total in stats.moves(connection).items():
             self._grow("move", metrics.moves, move, total)
+        for call, total in stats.calls(connection).items():
+            self._grow("calls", metrics.calls, call, total)
         for kind, total in stats.deadlines_passed(connection).items():
             self._grow("passed", metrics.deadlines_passed, (kind,), total)
 
@@ -39,5 +42,5 @@ class Sums:
 
 def unknown(metrics: Metrics) -> None:
     """The ledger cannot be read: a number of before would lie."""
-    for gauge in (metrics.unapplied, metrics.oldest_unapplied_seconds, metrics.overdue_deadlines):
+    for gauge in (metrics.unapplied, metrics.oldest_unapplied_seconds, metrics.overdue_deadlines, metrics.waiting_calls):
         gauge.set(nan)

@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.ledger import search, timeline
+from adapters.ledger import search, starts, timeline
 from adapters.ledger.search import TaskFilter
 from adapters.settings.loading import vendor_names
 from callbacks.desk import cursors, parameters, rendering
@@ -64,7 +64,7 @@ async def show_task(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     task = await run_in_threadpool(find, desk, request.path_params["id"])
     if task.merged_into is not None:
-        return Response(status_code=308, headers={**NO_STORE, "Location": f"/v1/tasks/{task.merged_into}"})
+        return moved(task.merged_into)
     return answer(rendering.task(task, keys=caller.sees_keys))
 
 
@@ -87,9 +87,21 @@ async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Respons
 
 
 def find(desk: Desk, task_id: str) -> Task:
+    """One that is to be started is a task too, before any worker has heard of it. Raises NotFound."""
     if _ID.fullmatch(task_id):
         with desk.ledger.read() as connection:
-            task = search.find(connection, task_id)
+            # The third look is for a start that was applied between the first two.
+            looks = (search.find, starts.find, search.find)
+            task = next((found for look in looks if (found := look(connection, task_id)) is not None), None)
         if task is not None:
             return task
     raise NotFound("there is no task with this id")
+
+
+def path_of(task_id: str) -> str:
+    return f"/v1/tasks/{task_id}"
+
+
+def moved(merged_into: str, request: str = "") -> Response:
+    """What was asked of a task is to be asked of the one that tells its story. request: as in `/stop`."""
+    return Response(status_code=308, headers={**NO_STORE, "Location": path_of(merged_into) + request})

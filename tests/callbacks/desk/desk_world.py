@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 from adapters.ledger import Ledger, inbox, lineages, timeline
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Role, Secret, Settings, Token
+from adapters.settings import Account, App, Role, Secret, Settings, Token
+from adapters.simulator import DEMO_APPS
 from adapters.tokens import Tokens
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from statemachine.decide import decide
@@ -27,9 +28,27 @@ TOKENS = {role: f"{role}-0123456789abcdef" for role in Role}
 STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"
 
 
+#: An app without an account, and one that has one, beside the apps that the simulated vendors have.
+WATCHED, CALLED = "watched", "app"
+
+
 def settings(*, tokens: bool = True) -> Settings:
     made = tuple(Token(name=f"a-{role}", role=role, token=Secret(text)) for role, text in TOKENS.items())
-    return Settings(tokens=made if tokens else ())
+    keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
+    return Settings(
+        tokens=made if tokens else (),
+        accounts=tuple(Account(name=f"{app.vendor}-1", vendor=app.vendor, **keys) for app in DEMO_APPS),
+        apps=(
+            *(_app(app.vendor, app.app_id, f"{app.vendor}-1") for app in DEMO_APPS),
+            _app("volcengine", CALLED, "volcengine-1"),
+            _app("tencent", CALLED, "tencent-1"),
+            _app("volcengine", WATCHED, None),
+        ),
+    )
+
+
+def _app(vendor: str, app_id: str, account: str | None) -> App:
+    return App(vendor=vendor, app_id=app_id, account=account, callback_secrets=(Secret("secret"),))
 
 
 @dataclass
@@ -59,8 +78,11 @@ class World:
         self.rung += 1
 
     def ask(self, method: str, path: str, *, role: Role | None = Role.OPERATOR, **more: Any) -> httpx2.Response:
-        headers = {**({"Authorization": f"Bearer {TOKENS[role]}"} if role else {}), **more.pop("headers", {})}
-        return asyncio.run(self._ask(method, path, headers=headers, **more))
+        """headers: a mapping, or pairs where a name comes twice or a value is no ASCII text."""
+        given = more.pop("headers", {})
+        pairs = list(given.items() if isinstance(given, Mapping) else given)
+        token = [("Authorization", f"Bearer {TOKENS[role]}")] if role else []
+        return asyncio.run(self._ask(method, path, headers=[*token, *pairs], **more))
 
     async def _ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)

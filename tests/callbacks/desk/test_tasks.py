@@ -53,6 +53,10 @@ def test_a_task_is_shown_with_all_its_fields(world: World) -> None:
         "ended_at": None,
         "updated_at": AT,
         "version": 1,
+        "renews": None,
+        "renewed_by": None,
+        "restarts": None,
+        "restarted_by": None,
     }
     assert said["deadlines"][0]["due_at"].endswith("Z")
 
