@@ -32,7 +32,7 @@ test: $(VENV)/.dev services ## all set-up and every test, at most ten minutes
 
 soak: $(VENV)/.dev services ## the long proofs
 	@TALLY_SOAK=20 $(BIN)/python -m pytest -q tests/statemachine/test_order.py tests/statemachine/test_inference.py tests/statemachine/test_compaction.py
-	@$(BIN)/python -m pytest -q -m soak
+	@$(BIN)/python -m pytest -q -s -m soak
 
 check: $(VENV)/.dev ## lint, types, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .

@@ -6,15 +6,17 @@ import hmac
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from starlette.testclient import TestClient
 
+from adapters.accounts import Accounts
 from adapters.ledger import Ledger
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import App, Database, Secret, Settings
+from adapters.settings import Account, App, Database, Secret, Settings
 from callbacks.app import Ears, make_app
 from workers.applying import Applier
 from workers.sweep import Sweep
@@ -24,24 +26,30 @@ TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
 VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
 
 
-def settings(url: str) -> Settings:
+def settings(url: str, *, accounts: bool = False) -> Settings:
+    """accounts: whether each app has one; else its tasks are only observed."""
     apps = [App(vendor="volcengine", app_id=app, callback_secrets=(Secret(VOLCENGINE_KEY),)) for app in VOLCENGINE_APPS]
     apps.append(App(vendor="tencent", app_id=TENCENT_APP, callback_secrets=(Secret(TENCENT_KEY),)))
-    return Settings(apps=tuple(apps), database=Database(url=url))
+    if not accounts:
+        return Settings(apps=tuple(apps), database=Database(url=url))
+    keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
+    made = tuple(Account(name=f"{vendor}-1", vendor=vendor, **keys) for vendor in ("volcengine", "tencent"))
+    named = tuple(replace(app, account=f"{app.vendor}-1") for app in apps)
+    return Settings(accounts=made, apps=named, database=Database(url=url))
 
 
 class House:
     """`now`: ms, moved by the test."""
 
-    def __init__(self, folder: Path, now: int) -> None:
+    def __init__(self, folder: Path, now: int, *, accounts: bool = False, made: Settings | None = None) -> None:
         self.now = now
-        self.settings = settings(f"sqlite:///{folder}/tally.db")
+        self.settings = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
         self.ledger = Ledger(self.settings.database.url)
         upgrade(self.ledger)
         self.rung = 0
         ears = Ears(ledger=self.ledger, settings=self.settings, metrics=Metrics(), clock=self.clock, ring=self._ring)
         self.app = make_app(ears)
-        self.applier = Applier(self.ledger, self.clock)
+        self.applier = Applier(self.ledger, self.clock, Accounts(self.settings))
         self.sweep = Sweep(self.ledger, self.applier, self.clock)
 
     def clock(self) -> int:

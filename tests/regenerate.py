@@ -10,6 +10,7 @@ from pathlib import Path
 from adapters.logs import events_table
 from adapters.metrics import metrics_table
 from adapters.settings import settings_table
+from statemachine import policy
 from statemachine.moves import diagram
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ def state_diagram() -> str:
 
 #: For each file, from the top folder, what generates which of its parts.
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "README.md": {"settings": settings_table, "states": state_diagram},
+    "README.md": {"settings": settings_table, "states": state_diagram, "policy": policy.table},
     "docs/observability.md": {"events": events_table, "metrics": metrics_table},
 }
 
