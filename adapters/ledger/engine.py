@@ -93,6 +93,7 @@ def _prepare(connection: Any, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
+        "secure_delete=ON",  # what is wiped must not lie on in free pages; costs a tenth of the rows applied per second
         "cache_size=-65536",
         "wal_autocheckpoint=4000",
     ):
