@@ -1,7 +1,7 @@
 """Folds a lineage anew and says what changed in each of its tasks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from statemachine.compaction import compacted
@@ -160,7 +160,7 @@ class Folded:
             return Verdict.ANOMALY, Anomaly.ZOMBIE.value
         if fact.kind is FactKind.STOP_FAILED and view.ended_at is None:
             return Verdict.ANOMALY, Anomaly.STOP_FAILED.value
-        if fact.kind is FactKind.NOTE or before is None or _told(before.view) != _told(view):
+        if fact.kind is FactKind.NOTE or before is None or _tells_else(before.view, view):
             return Verdict.APPLIED, None
         superseded = view.ended_at is not None or any(f.order > fact.order for f in run.facts if f.from_vendor)
         return (Verdict.STALE if superseded else Verdict.APPLIED), None
@@ -212,9 +212,12 @@ def _news_for_predecessor(before: Task | None, after: Task) -> tuple[Effect, ...
     return (Post(event=Succeeded(task_id=after.renews, successor=after.id, runs=runs, key=key)),)
 
 
-def _told(view: View) -> View:
-    """The view without what only counts receipts and evidence."""
-    return replace(view, evidence_at=0, heard_at=0)
+#: All fields of a view but those that only count receipts and evidence.
+_TOLD = tuple(field.name for field in fields(View) if field.name not in ("evidence_at", "heard_at"))
+
+
+def _tells_else(before: View, view: View) -> bool:
+    return any(getattr(before, name) != getattr(view, name) for name in _TOLD)
 
 
 def match(runs: Sequence[Run], tasks: Sequence[Task]) -> tuple[dict[int, Task], list[tuple[Task, Run]]]:

@@ -62,6 +62,8 @@ def later(task: Task, operation: Operation, pursuit: Pursuit, now: int, hint_s: 
 
 def settled(before: Task | None, task: Task, rules: Rules) -> tuple[Task, list[Effect]]:
     """The task with the calls that it still wants, and what is to be called or dropped now."""
+    if not task.calls:
+        return task, []
     calls, effects = dict(task.calls), list[Effect]()
     for operation, pursuit in task.calls.items():
         if not _wanted(operation, before, task, rules) and not (operation is Operation.START and pursuit.under_way):

@@ -149,8 +149,7 @@ class Applier:
         with self._ledger.write() as connection:
             lineages.save_if_version(connection, batch.saves())
             timeline.append(connection, batch.lines)
-            for task_id, armed in batch.rearmed().items():
-                deadlines.rearm(connection, task_id, armed)
+            deadlines.rearm(connection, batch.rearmed())
             stats.count(connection, batch.tally())
             batch.outgoing.save(connection)
             for row_id, until in batch.held.items():

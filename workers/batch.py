@@ -31,10 +31,14 @@ class _Open:
     changed: dict[str, tuple[Task | None, Task]] = field(default_factory=dict)
 
     def take(self, decision: Decision) -> None:
-        self.lineage = replace(decision.lineage, tasks=tuple(wiped(task) for task in decision.lineage.tasks))
+        self.lineage = decision.lineage
         for change in decision.changes:
             first = self.changed[change.after.id][0] if change.after.id in self.changed else change.before
-            self.changed[change.after.id] = (first, wiped(change.after))
+            clean = wiped(change.after)
+            self.changed[change.after.id] = (first, clean)
+            if clean is not change.after:
+                kept = tuple(clean if task.id == clean.id else task for task in self.lineage.tasks)
+                self.lineage = replace(self.lineage, tasks=kept)
 
     def give_up(self, told: bool) -> Adopted:
         """Everything that stands here is to stand under another key. told: because the vendor's answer said so."""

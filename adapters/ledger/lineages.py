@@ -10,10 +10,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from adapters.ledger import facets
+from adapters.ledger import deadlines, facets
 from adapters.ledger.documents import facts_of, facts_text, task_of, task_text
 from adapters.ledger.facets import Facet, facet_of
-from adapters.ledger.schema import deadlines, lineages, tasks
+from adapters.ledger.schema import lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.tasks import Lineage, Sealed, Task
 
@@ -160,21 +160,39 @@ def _lineage_row(hashed: bytes, lineage: Lineage) -> dict[str, Any]:
 
 def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]]) -> None:
     new = [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is None]
-    old = [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is not None]
     if new:
         connection.execute(insert(tasks), new)
-    if old:
-        columns = [name for name in old[0] if name not in ("id", "created_at")]
-        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
-        statement = update(tasks).where(tasks.c.id == bindparam("task_id")).values(values)
-        connection.execute(statement, [{"task_id": row["id"], **{f"new_{n}": row[n] for n in columns}} for row in old])
+    for names, rows in _differing(changed).items():
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+        connection.execute(update(tasks).where(tasks.c.id == bindparam("task_id")).values(values), rows)
+
+
+def _differing(changed: Sequence[tuple[Task | None, Task, int]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """What is to be written of tasks that are there, by the columns that differ.
+
+    SQLite writes the indexes of all columns that are named, and those are pages all over the file.
+    """
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for before, after, lineage_id in changed:
+        if before is None or before == after:
+            continue
+        was, row = _columns_of(before), _columns_of(after)
+        differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": task_text(after)}
+        if before.key != after.key:
+            differing["lineage_id"] = lineage_id
+        found.setdefault(tuple(differing), []).append({"task_id": after.id, **_prefixed(differing)})
+    return found
 
 
 def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
+    new = {"id": task.id, "lineage_id": lineage_id, "created_at": task.created_at, "doc": task_text(task)}
+    return new | _columns_of(task)
+
+
+def _columns_of(task: Task) -> dict[str, Any]:
+    """Those that say in part what the document says."""
     facet = facet_of(task)
     return {
-        "id": task.id,
-        "lineage_id": lineage_id,
         "run": task.run,
         "vendor": task.key.vendor,
         "kind": task.kind.value,
@@ -185,27 +203,20 @@ def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
         "origin": task.origin.value,
         "state": task.view.state.value,
         "reason": task.view.reason.value if task.view.reason else None,
-        "created_at": task.created_at,
         "facet": facet.number if facet else None,
         "merged_into": task.merged_into,
-        "doc": task_text(task),
     }
 
 
 def _save_deadlines(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
-    gone, armed = [], []
+    gone: list[deadlines.Armed] = []
+    armed: dict[deadlines.Armed, int] = {}
     for before, after in changed:
         was: Mapping[Any, int] = before.deadlines if before else {}
-        gone += [{"gone_task": after.id, "gone_kind": kind.value} for kind in was if kind not in after.deadlines]
-        armed += [{"task_id": after.id, "kind": k.value, "due_at": at} for k, at in after.deadlines.items() if was.get(k) != at]
-    if gone:
-        where = (deadlines.c.task_id == bindparam("gone_task")) & (deadlines.c.kind == bindparam("gone_kind"))
-        connection.execute(delete(deadlines).where(where), gone)
-    if armed:
-        make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-        statement = make(deadlines)
-        on = [deadlines.c.task_id, deadlines.c.kind]
-        connection.execute(statement.on_conflict_do_update(index_elements=on, set_={"due_at": statement.excluded.due_at}), armed)
+        gone += [(after.id, kind.value) for kind in was if kind not in after.deadlines]
+        armed |= {(after.id, kind.value): at for kind, at in after.deadlines.items() if was.get(kind) != at}
+    deadlines.drop(connection, gone)
+    deadlines.put(connection, armed)
 
 
 def _recount(changed: Sequence[tuple[Task | None, Task]]) -> Counter[Facet]:

@@ -81,7 +81,7 @@ def test_a_deadline_row_left_behind_is_mended(house: House):
     house.hear(*relay(4, Reason=3))
     task = house.tasks()[0]["id"]
     with house.ledger.write() as connection:
-        deadlines.rearm(connection, task, {"expiry": T0})
+        deadlines.rearm(connection, {task: {"expiry": T0}})
     house.sweep.once()
     with house.ledger.read() as connection:
         assert deadlines.due(connection, house.now, 10) == []

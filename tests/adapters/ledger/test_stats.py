@@ -66,5 +66,5 @@ def test_tidying_changes_no_number(ledger: Ledger) -> None:
 def test_a_clock_that_went_back_makes_no_negative_age(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
-        deadlines.rearm(connection, "t", {"silence": T0})
+        deadlines.rearm(connection, {"t": {"silence": T0}})
         assert stats.read(connection, T0 - 5).oldest_unapplied_s == 0
