@@ -6,7 +6,7 @@ import sys
 
 from adapters.clock import now_ms
 from adapters.simulator.clock import Clock
-from adapters.simulator.plan import Faults, Plan
+from adapters.simulator.plan import STEADY, Faults, Plan
 from adapters.simulator.server import Server, make_app
 from adapters.simulator.simulation import Simulation
 from adapters.simulator.vendors.registry import DEMO_APPS, DEMO_STEPS
@@ -21,7 +21,7 @@ _FAULTS = {
     "delay": "of each callback: it comes late, and so in another order",
     "ambiguous": "of each call: it is done, and the connection dropped without an answer",
     "vanish": "of each call: the connection is dropped before it is done",
-    "slow": "of each call: it is done, and answered 15 s later",
+    "slow": "of each call: it is done, and answered so much later as --slow-s says",
     "throttle": "of each call: it is refused as one too many",
     "forget": "of each task: the vendor forgets it",
 }
@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, meaning in _FAULTS.items():
         parser.add_argument(f"--{name}", type=_probability, default=0.0, metavar="P", help=f"probability {meaning}")
     parser.add_argument("--max-delay", type=float, default=120.0, metavar="S", help="of --delay and --double (default: 120)")
+    parser.add_argument("--slow-s", type=float, default=15.0, metavar="S", help="of --slow (default: %(default)s)")
+    parser.add_argument("--steady", action="store_true", help="nothing befalls tasks but what callers do to them")
     parser.add_argument("--demo", action="store_true", help="start a handful of tasks that live for a few minutes")
 
 
@@ -60,9 +62,10 @@ def _speed(text: str) -> int:
 
 def simulation(options: argparse.Namespace) -> Simulation:
     """What the flags describe; needs a running loop."""
-    faults = Faults(**{name: getattr(options, name) for name in _FAULTS}, max_delay_s=options.max_delay)
+    faults = Faults(**{name: getattr(options, name) for name in _FAULTS}, max_delay_s=options.max_delay, slow_s=options.slow_s)
     start = now_ms()
-    world = World(options.seed, faults, start, plan=_SHORT if options.demo else Plan(), speed=options.speed)
+    plan = _SHORT if options.demo else STEADY if options.steady else Plan()
+    world = World(options.seed, faults, start, plan=plan, speed=options.speed)
     return Simulation(world, Clock(now_ms, start, options.speed), options.callback_url, said=_say)
 
 
