@@ -11,7 +11,7 @@ from statemachine.facts import Fact, FactKind, Rules, TaskKey
 from statemachine.fold import View
 from statemachine.pursuits import wanting, without
 from statemachine.saying import NEVER_SENT, Said, never, ours
-from statemachine.states import FINAL, Origin, State
+from statemachine.states import FINAL, Anomaly, Origin, State
 from statemachine.tasks import Task
 
 
@@ -75,12 +75,15 @@ def update_asked(task: Task, event: UpdateAsked, now: int) -> Said:
 
 
 def retry_asked(task: Task, event: RetryAsked, rules: Rules, now: int) -> Said:
-    """All calls that wait for their next attempt are tried now, except a start that must not be repeated."""
+    """All calls that wait for their next attempt are tried now, except a start that must not be repeated.
+
+    Whoever asks has seen that stops fail: the mark goes, and comes back if the next one fails too.
+    """
     calls: Mapping[Operation, Pursuit] = task.calls
     for operation, pursuit in task.calls.items():
         if operation is not Operation.START or not pursuit.ambiguous or rules.repeatable:
             calls = _at_once(calls, operation, now)
-    return Said(calls=calls)
+    return Said(calls=calls, clear=(Anomaly.STOP_UNCONFIRMED,))
 
 
 def _at_once(calls: Mapping[Operation, Pursuit], operation: Operation, now: int) -> dict[Operation, Pursuit]:

@@ -199,7 +199,15 @@ def _say(
     entries: tuple[Mapping[str, Any], ...],
     passed: Mapping[Any, Pass] | None = None,
 ) -> Decision:
-    touch = Touch(task_id=task.id, passed=passed, raise_=said.anomaly, calls=said.calls, changes=said.changes, entries=entries)
+    touch = Touch(
+        task_id=task.id,
+        passed=passed,
+        raise_=said.anomaly,
+        clear=said.clear,
+        calls=said.calls,
+        changes=said.changes,
+        entries=entries,
+    )
     facts = {fact.key: fact for fact in (*lineage.facts, *said.facts)}
     folded = folding.over(facts.values(), touch=touch)
     return folded.decision(Verdict.APPLIED, None, task.id, effects=said.effects)

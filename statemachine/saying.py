@@ -20,6 +20,8 @@ class Said:
     calls: Mapping[Operation, Pursuit]
     facts: tuple[Fact, ...] = ()
     anomaly: Anomaly | None = None
+    #: Marks that are dealt with.
+    clear: tuple[Anomaly, ...] = ()
     #: Fields of the task that change.
     changes: Mapping[str, Any] = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
