@@ -27,6 +27,8 @@ _STOP_FAILS_MS = 600_000
 _S = 1000
 #: Nobody brought the answer of a call in time: whoever holds it gets so long to do so before the call is repeated, s.
 _LEASE_PAUSE_S = 10.0
+#: A repeated start throws out what the first one may have made: that is repeated only when nothing is heard of it for so long, s.
+_ADOPTION_PAUSE_S = 15.0
 _REFUSED = Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)
 _GAVE_UP = Ending(state=State.FAILED, reason=Reason.START_GAVE_UP, rank=1)
 _AGAIN = (Outcome.RETRY, Outcome.THROTTLED, Outcome.NOT_MADE)
@@ -69,6 +71,8 @@ def _start(task: Task, event: Answered, mine: Pursuit | None, rules: Rules, now:
         return Said(calls=task.calls if other_attempt else without(task.calls, Operation.START), facts=(fact,))
     if mine is None:
         return _late_start(task, event, now)
+    if task.view.accepted_at is not None:
+        return Said(calls=without(task.calls, Operation.START))  # callbacks showed it meanwhile: whatever this attempt did
     if event.outcome is Outcome.AMBIGUOUS or event.outcome is Outcome.ALREADY_THERE:
         return _unsure(task, event, mine, rules, now)
     if event.outcome in _AGAIN:
@@ -105,13 +109,20 @@ def _unsure(task: Task, event: Answered, mine: Pursuit, rules: Rules, now: int) 
         doubtful = replace(mine, ambiguous=(*mine.ambiguous, event.serial), ambiguous_at=event.sent_at)
     if task.view.stop_asked_at is not None and not rules.single_run:
         return Said(calls=without(task.calls, Operation.START))  # the stop that waits settles it
-    waiting = later(task, Operation.START, doubtful, now, _LEASE_PAUSE_S if event.lease else event.retry_after_s)
+    waiting = later(task, Operation.START, doubtful, now, _patience_s(event, rules))
     if rules.askable_unnamed and (known_to_run or task.view.stop_asked_at is not None):
         calls = {**task.calls, Operation.START: waiting}
         return Said(calls=asking(calls, now, Deadline.START_RETRY, waiting.ambiguous))
     if rules.repeatable and task.view.stop_asked_at is None:
         return _try_again(task, event, waiting, rules, now)
     return Said(calls={**task.calls, Operation.START: awaiting(task, doubtful, rules, now)})
+
+
+def _patience_s(event: Answered, rules: Rules) -> float | None:
+    """Before a start that may have happened is repeated: time for its answer, or for its first callbacks."""
+    if rules.replaces:
+        return _ADOPTION_PAUSE_S
+    return _LEASE_PAUSE_S if event.lease else event.retry_after_s
 
 
 def awaiting(task: Task, pursuit: Pursuit, rules: Rules, now: int) -> Pursuit:
@@ -151,7 +162,9 @@ def give_up(task: Task, start: Pursuit, rules: Rules, now: int, key: str) -> Sai
         return Said(calls=wanting(calls, Operation.STOP, now), facts=(stop,))
     if rules.askable_unnamed:
         return Said(calls=asking(calls, now, Deadline.START_RETRY, start.ambiguous))
-    return Said(calls=calls, facts=(inferred(task, START_UNKNOWN, now, key=key, ended_at=now, deadline=Deadline.START_RETRY),))
+    begins_at = task.view.begins_at  # nothing is known of it since: any answer to a start of it is news
+    unknown = inferred(task, START_UNKNOWN, now, key=key, ended_at=now, deadline=Deadline.START_RETRY, known_at=begins_at)
+    return Said(calls=calls, facts=(unknown,))
 
 
 # Stops.
@@ -213,8 +226,10 @@ def _inspect(task: Task, event: Answered, mine: Pursuit | None, rules: Rules, no
         return inspected(task, event, asks, rest, rules, now)
     if task.view.state in FINAL:
         return Said(calls=rest)
-    conclusion = unasked(task, asks, now, rules)
+    conclusion = unasked(replace(task, calls=rest), asks, now, rules)
     facts = concluded(task, conclusion, now, asks, _key(event))
+    if asks is Deadline.STOP_CONFIRM and not facts and rules.callable:
+        rest = wanting(rest, Operation.STOP, now)
     return Said(calls=rest, facts=facts, anomaly=conclusion.anomaly)
 
 

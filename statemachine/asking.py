@@ -81,7 +81,8 @@ def retry_asked(task: Task, event: RetryAsked, rules: Rules, now: int) -> Said:
     """
     calls: Mapping[Operation, Pursuit] = task.calls
     for operation, pursuit in task.calls.items():
-        if operation is not Operation.START or not pursuit.ambiguous or rules.repeatable:
+        may_repeat = rules.repeatable and task.view.stop_asked_at is None
+        if operation is not Operation.START or not pursuit.ambiguous or may_repeat:
             calls = _at_once(calls, operation, now)
     return Said(calls=calls, clear=(Anomaly.STOP_UNCONFIRMED,))
 

@@ -116,7 +116,9 @@ _PURSUIT_DEFAULTS = {f.name: f.default for f in fields(Pursuit)}
 
 def pursuit_to_doc(pursuit: Pursuit) -> dict[str, Any]:
     """The pursuit as JSON-able data, defaults left out."""
-    told = {name: value for name, default in _PURSUIT_DEFAULTS.items() if (value := getattr(pursuit, name)) not in (default, {})}
+    told = {name: value for name, default in _PURSUIT_DEFAULTS.items() if (value := getattr(pursuit, name)) != default}
+    if not pursuit.params:
+        del told["params"]
     return told | ({"ambiguous": list(pursuit.ambiguous)} if pursuit.ambiguous else {})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from statemachine.calls import Operation
 from statemachine.deadlines import IDLE_GRACE_MS, SILENCE_LOST_MS
 from statemachine.facts import Outcome, Rules
 from statemachine.states import Anomaly, Deadline, FileState, Reason, State
@@ -69,6 +70,13 @@ def stopped(task: Task, now: int, rules: Rules) -> Conclusion:
 START_UNKNOWN = Outcome(state=State.FAILED, reason=Reason.START_UNKNOWN)
 
 
+def _start_unknown(task: Task, now: int, rules: Rules) -> Conclusion:
+    """A start was given up, and asking what became of it leads nowhere."""
+    if Operation.START in task.calls or task.view.shown:
+        return NOTHING
+    return Conclusion(outcome=START_UNKNOWN, ended_at=now)
+
+
 def _stopped_often(task: Task, now: int, rules: Rules) -> Conclusion:
     return stopped(task, now, rules) if task.view.stops_accepted >= STOPS_ENOUGH else NOTHING
 
@@ -80,6 +88,7 @@ def _silent(task: Task, now: int, rules: Rules) -> Conclusion:
 
 
 _OF_KIND: Mapping[Deadline | None, Callable[[Task, int, Rules], Conclusion]] = {
+    Deadline.START_RETRY: _start_unknown,
     Deadline.START_CONFIRM: _unheard,
     Deadline.IDLE: idled,
     Deadline.EXPIRY: expired,

@@ -36,6 +36,8 @@ class Course:
         self.upload_heard = any(fact.kind is FactKind.UPLOAD for fact in facts)
         self.scheduled_at = first_of(fact.scheduled_at for fact in facts)
         self.told_at = min((fact.at for fact in facts if _tells_an_end(fact)), default=None)
+        #: When the newest start call was sent that the vendor accepted.
+        self._accepted_at = max((fact.at for fact in facts if fact.kind is FactKind.ACCEPTED), default=-1)
         self.live: State | None = None
         self.running_at: int | None = None
         self.idle_since: int | None = None
@@ -67,8 +69,13 @@ class Course:
             self._take_output(fact, fact.output)
 
     def _take_conclusion(self, fact: Fact) -> None:
-        """The end that we inferred: of several the last word, unless a capture's end that was not known then takes it back."""
+        """The end that we inferred: of several the last word.
+
+        A capture's end that was not known then takes it back; so does the answer to a start that was taken to be unknown.
+        """
         taken_back = self.capture is not None and self.capture.key != fact.knew
+        if fact.outcome is not None and fact.outcome.reason is Reason.START_UNKNOWN:
+            taken_back |= self._accepted_at >= fact.at
         if not taken_back and (self.inferred is None or fact.received_at >= self.inferred.received_at):
             self.inferred = fact
 

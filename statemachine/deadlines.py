@@ -41,7 +41,7 @@ class Due:
 
 def can_be_asked(task: Task, rules: Rules, now: int) -> bool:
     """Whether a query settles questions about it now: the vendor still promises to know it."""
-    if task.key.pending and not rules.askable_unnamed:
+    if task.view.followed or (task.key.pending and not rules.askable_unnamed):
         return False
     return rules.askable and (rules.reach_s is None or task.view.started_at is None or now < _reach_ends(task, rules))
 
@@ -95,6 +95,8 @@ def _start_confirm(task: Task, rules: Rules, policy: Policy) -> Due | None:
     if view.state is not State.ACCEPTED:
         return None
     base = max(view.accepted_at or view.evidence_at, view.scheduled_at or 0)
+    if view.revoked is Deadline.START_CONFIRM and view.revoked_at is not None:
+        base = max(base, view.revoked_at)
     return None if _done(task, Deadline.START_CONFIRM, base) else _due(Deadline.START_CONFIRM, base, _CONFIRM_MS)
 
 
@@ -112,11 +114,11 @@ def _recovery(task: Task, rules: Rules, policy: Policy) -> Due | None:
     base = task.view.interrupted_since
     if base is None:
         return None
-    last = task.passed.get(Deadline.RECOVERY)
-    if last is None or last.base != base:
-        return _due(Deadline.RECOVERY, base, _RECOVERY_FIRST_MS)
-    again, given_up = last.at + _RECOVERY_AGAIN_MS, base + policy.recovery.max_s * _S
-    if policy.recovery.stop and last.at < given_up < again:
+    last, given_up = task.passed.get(Deadline.RECOVERY), base + policy.recovery.max_s * _S
+    again, seen = base + _RECOVERY_FIRST_MS, base
+    if last is not None and last.base == base:
+        again, seen = last.at + _RECOVERY_AGAIN_MS, last.at
+    if policy.recovery.stop and seen < given_up < again:
         again = given_up
     return Due(kind=Deadline.RECOVERY, base=base, at=again)
 

@@ -323,6 +323,8 @@ class Rules:
     askable_unnamed: bool = False
     #: Whether a start that may have happened can be repeated without running twice.
     repeatable: bool = False
+    #: A repeated start throws out what the one before made.
+    replaces: bool = False
     #: A start that may have happened is known again by what begins within this time of it; None: by its robot.
     meets_s: float | None = None
     #: After this much silence it is asked how it stands.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from statemachine.calls import Operation
 from statemachine.compaction import compacted
 from statemachine.deadlines import Due, armed, can_be_asked, due
 from statemachine.differences import anomalies_of, deadline_entries, move_entries, visible
@@ -53,6 +54,8 @@ class Folding:
         changes = []
         for number, run in enumerate(runs, self.lineage.sealed.runs + 1):
             before = owners.get(id(run))
+            if before is not None:
+                before = _with_updates(before, [task for task, into in merged if into is run])
             changes.append(self._change(run, number, kind, before, newest, touch))
         changes += [self._merge(task, into, changes, runs) for task, into in merged]
         anchors = {change.after.anchor for change in changes} | {fact.about for fact in kept if fact.about is not None}
@@ -187,6 +190,15 @@ class Folded:
         gone = {fact.key for run in self.runs[:count] for fact in run.facts}
         kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
         return replace(self.folding.lineage, facts=kept, tasks=tasks[count:], sealed=sealed)
+
+
+def _with_updates(task: Task, twins: Sequence[Task]) -> Task:
+    """An update that is wanted of a twin is wanted of the task that it turned out to be; stops are wanted by facts."""
+    for twin in twins:
+        update = twin.calls.get(Operation.UPDATE)
+        if update is not None and Operation.UPDATE not in task.calls:
+            task = replace(task, calls={**task.calls, Operation.UPDATE: replace(update, serial=None)})
+    return task
 
 
 def _new_zombie(before: Task | None, task: Task) -> bool:

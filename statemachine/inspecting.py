@@ -64,16 +64,23 @@ def _fact(task: Task, event: Answered, inspection: Inspection, now: int, **says:
 
 def _lives(task: Task, event: Answered, inspection: Inspection, asks: Deadline | None, calls: Calls, now: int) -> Said:
     facts = (_fact(task, event, inspection, now, output=inspection.output, files=inspection.files, **_LIFE[inspection.sign]),)
-    if asks is Deadline.EXPIRY:
-        return Said(calls=calls, facts=facts, anomaly=Anomaly.OVERDUE)
-    if asks is Deadline.STOP_CONFIRM and task.view.stop_asked_at is not None:
+    if _should_have_stopped(task, asks):
         often = task.view.stops_accepted >= STOPS_ENOUGH and Anomaly.STOP_UNCONFIRMED not in task.anomalies
         return Said(calls=wanting(calls, Operation.STOP, now), facts=facts, anomaly=Anomaly.STOP_UNCONFIRMED if often else None)
+    if asks is Deadline.EXPIRY:
+        return Said(calls=calls, facts=facts, anomaly=Anomaly.OVERDUE)
     if asks is Deadline.FINISH and task.view.captured_by is not None:
         return Said(calls=calls, facts=(*facts, *_finished(task, now, event)))
     if task.view.state in FINAL and not task.view.inferred and read(task.policy).stop_zombies:
         return Said(calls=wanting(calls, Operation.STOP, now), facts=facts)
     return Said(calls=calls, facts=facts)
+
+
+def _should_have_stopped(task: Task, asks: Deadline | None) -> bool:
+    """The vendor accepted a stop, and the time to see its end is over."""
+    view, last = task.view, task.passed.get(Deadline.STOP_CONFIRM)
+    waited = last is not None and last.base == view.stop_accepted_at
+    return view.state is State.STOPPING and (waited or asks is Deadline.STOP_CONFIRM)
 
 
 def _captured(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine.answering import give_up
+from statemachine.answering import awaiting, give_up
 from statemachine.calls import Operation, Pursuit
 from statemachine.conclusions import unasked
 from statemachine.deadlines import Due, can_be_asked
@@ -40,7 +40,7 @@ def _start_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) 
     last = pursuit.since + policy.start.max_elapsed_s * 1000
     if now >= last:
         return give_up(task, pursuit, rules, now, f"{task.id}:give_up:{now}")
-    return Said(calls={**task.calls, Operation.START: replace(pursuit, retry_at=last)})
+    return Said(calls={**task.calls, Operation.START: awaiting(task, pursuit, rules, now)})
 
 
 def _call_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Said:

@@ -62,10 +62,12 @@ def later(task: Task, operation: Operation, pursuit: Pursuit, now: int, hint_s: 
 
 def settled(before: Task | None, task: Task, rules: Rules) -> tuple[Task, list[Effect]]:
     """The task with the calls that it still wants, and what is to be called or dropped now."""
-    if not task.calls:
+    if not task.calls and task.view.state is not State.STOPPING:
         return task, []
     calls, effects = dict(task.calls), list[Effect]()
-    for operation, pursuit in task.calls.items():
+    if _stops_anew(before, task, rules):
+        calls.setdefault(Operation.STOP, Pursuit(since=task.view.heard_at))
+    for operation, pursuit in list(calls.items()):
         if not _wanted(operation, before, task, rules) and not (operation is Operation.START and pursuit.under_way):
             del calls[operation]
             if pursuit.serial is not None:
@@ -79,6 +81,12 @@ def settled(before: Task | None, task: Task, rules: Rules) -> tuple[Task, list[E
         calls[operation] = replace(pursuit, serial=serial)
         effects.append(Make(task_id=task.id, operation=operation, serial=serial, step=pursuit.step))
     return replace(task, calls=calls, serial=serial, attempts=attempts), effects
+
+
+def _stops_anew(before: Task | None, task: Task, rules: Rules) -> bool:
+    """What was taken to have ended, or to be another task, lives, and is to be stopped."""
+    again = before is None or before.view.state is not State.STOPPING
+    return task.view.state is State.STOPPING and again and rules.callable and not task.view.followed
 
 
 def _wanted(operation: Operation, before: Task | None, task: Task, rules: Rules) -> bool:

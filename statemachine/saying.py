@@ -40,11 +40,13 @@ def inferred(
 ) -> Fact:
     """An end that we conclude. It stands in the order where our knowledge stood, so that news sorts behind it.
 
+    What was heard after the vendor was asked is news, even if it was known before the answer.
+
     known_at: when the vendor was asked, ms, where it was.
     """
     return Fact(
         kind=FactKind.INFERRED,
-        at=max(task.view.evidence_at, known_at or 0),
+        at=task.view.evidence_at if known_at is None else max(known_at, task.view.begins_at),
         received_at=now,
         key=key,
         outcome=outcome,

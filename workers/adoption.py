@@ -11,9 +11,9 @@ from adapters.ledger import Connection, effects, twins
 from adapters.ledger.inbox import CALLBACK
 from adapters.ledger.lineages import Stored
 from adapters.ledger.twins import Robot
-from statemachine.calls import Operation
-from statemachine.events import Heard, Passed
-from statemachine.facts import TaskKey
+from statemachine.calls import Operation, Outcome
+from statemachine.events import Answered, Heard, Passed
+from statemachine.facts import Rules, TaskKey
 from statemachine.states import LIVE, Deadline, Kind
 from statemachine.tasks import Task
 from workers.reading import Asked, Question, kind_of_key
@@ -59,7 +59,8 @@ def adopting(
     found = []
     for item in asked:
         by_name = [_told_by_robot(question, by_robot, stored) for question in item.questions]
-        questions = tuple(_told_by_time(connection, question, stored, rulebook, now) for question in by_name)
+        known = [_known_by_now(connection, question, stored, rulebook, now) for question in by_name]
+        questions = tuple(question for each in known for question in each)
         found.append(replace(item, questions=questions) if questions != item.questions else item)
     return found
 
@@ -74,7 +75,7 @@ def _robot(question: Question, stored: Mapping[TaskKey, Stored]) -> Robot | None
     if not isinstance(question.event, Heard) or not _is_unknown(question.key, stored, None):
         return None
     fact, key = question.event.fact, question.key
-    if fact.robot is None:
+    if fact.robot is None or not fact.shows_life:  # the end of a robot that ours threw out is not ours
         return None
     return Robot(vendor=key.vendor, app_id=key.app_id, room_id=fact.room_id, name=fact.robot, at=fact.at)
 
@@ -84,26 +85,38 @@ def _told_by_robot(question: Question, by_robot: Mapping[Robot, TaskKey], stored
     return replace(question, adopts=by_robot[robot]) if robot is not None and robot in by_robot else question
 
 
-def _told_by_time(
+def _known_by_now(
     connection: Connection, question: Question, stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int
-) -> Question:
-    """Before a start that may have happened is tried again or given up: is what it made known already?"""
+) -> list[Question]:
+    """What a start of ours made may have been heard of before it is known that nobody answers for that start.
+
+    That is looked for when no answer came, and before such a start is tried again or given up.
+    """
     event = question.event
-    if not isinstance(event, Passed) or event.kind is not Deadline.START_RETRY or not question.key.pending:
-        return question
+    if not question.key.pending or not isinstance(event, Passed | Answered):
+        return [question]
     task = next((task for task in stored[question.key].lineage.tasks if task.id == event.task_id), None)
-    start = task.calls.get(Operation.START) if task is not None else None
-    if task is None or start is None or start.ambiguous_at is None or start.retry_at is None or start.retry_at > now:
-        return question
-    meets_s = rulebook.of(task.key)(task.kind, task.params).meets_s
-    twin = _seen(connection, task) if meets_s is None else _met(connection, task, start.ambiguous_at, int(meets_s * 1000))
-    return question if twin is None else Question(key=twin.key, event=None, adopts=question.key)
+    if task is None:
+        return [question]
+    rules = rulebook.of(task.key)(task.kind, task.params)
+    adoption = Question(key=question.key, event=None, adopts=question.key)
+    if isinstance(event, Answered):
+        unsure = event.operation is Operation.START and event.outcome is Outcome.AMBIGUOUS
+        twin = _seen(connection, task, rules) if unsure else None
+        return [question] if twin is None else [question, replace(adoption, key=twin.key)]
+    start = task.calls.get(Operation.START)
+    if event.kind is not Deadline.START_RETRY or start is None or start.ambiguous_at is None or (start.retry_at or 0) > now:
+        return [question]
+    meets_ms = None if rules.meets_s is None else int(rules.meets_s * 1000)
+    twin = _seen(connection, task, rules) if meets_ms is None else _met(connection, task, start.ambiguous_at, meets_ms)
+    return [question] if twin is None else [replace(adoption, key=twin.key)]
 
 
-def _seen(connection: Connection, task: Task) -> Task | None:
-    """What its robot was seen in: what lives, else the newest."""
+def _seen(connection: Connection, task: Task, rules: Rules) -> Task | None:
+    """What its robot was seen in. Where a newer start throws out the older one, only what lives can be the newest."""
     seen = twins.seen(connection, task)
-    return next((twin for twin in seen if twin.view.state in LIVE), seen[0] if seen else None)
+    living = next((twin for twin in seen if twin.view.state in LIVE), None)
+    return living or (seen[0] if seen and not rules.replaces else None)
 
 
 def _met(connection: Connection, task: Task, sent_at: int, meets_ms: int) -> Task | None:

@@ -11,7 +11,7 @@ from adapters.ledger.timeline import Line
 from statemachine import tasks
 from statemachine.calls import Operation
 from statemachine.decide import SEALED, UNCHANGED, decide
-from statemachine.events import Adopted, Answered, Change, Decision, Event, Passed, Surplus, Withdrawn
+from statemachine.events import Adopted, Answered, Change, Decision, Event, Heard, Passed, Surplus, Withdrawn
 from statemachine.facts import TaskKey
 from statemachine.states import Verdict
 from statemachine.tasks import Lineage, Task
@@ -91,7 +91,7 @@ class Batch:
         """(key, event) of a question, in the order in which they are to be decided: what is one task is joined first."""
         key = self._standing(question.key)
         if question.named is not None and question.named != key:
-            if key.pending:
+            if key.pending and not self._replaced(key, question.event):
                 yield from self._joining(key, question.named, told=True)
                 key = question.named
             elif isinstance(question.event, Answered):
@@ -120,6 +120,16 @@ class Batch:
             made = tasks.task_id(named, f"surplus of {task.id} {answer.serial}", self._now)
             yield named, Surplus(of=task, sent_at=answer.sent_at, key=made)
 
+    def _replaced(self, key: TaskKey, event: Event | None) -> bool:
+        """A newer start is on the wire that throws out what this answer is about."""
+        if not isinstance(event, Answered) or event.operation is not Operation.START:
+            return False
+        task = next((task for task in self._open[key].lineage.tasks if task.id == event.task_id), None)
+        start = task.calls.get(Operation.START) if task is not None else None
+        if task is None or start is None or start.serial is None or start.serial <= event.serial:
+            return False
+        return self._rulebook.of(key)(task.kind, task.params).replaces
+
     def _note(self, asked: Asked, key: TaskKey, event: Event, decision: Decision) -> None:
         self.changes += decision.changes
         self.outgoing.take(decision.effects, {change.after.id: change.after for change in decision.changes})
@@ -128,7 +138,7 @@ class Batch:
             if event.action:
                 self._calls[f"{key.vendor}/{event.action}/{event.outcome.value}"] += 1
         entries = {change.after.id: list(change.entries) for change in decision.changes}
-        if decision.task_id is not None and asked.reading is not None:
+        if decision.task_id is not None and asked.reading is not None and isinstance(event, Heard):
             entries.setdefault(decision.task_id, []).insert(0, _callback_entry(asked, decision))
         for task_id, lines in entries.items():
             self.lines.append(Line(task_id=task_id, at=self._now, inbox_id=asked.row.id, entries=lines))

@@ -43,7 +43,8 @@ def _record(params: Mapping[str, Any], askable: bool) -> Rules:
         single_run=True,
         idle_s=_idle_s(Kind.RECORD, askable, params, "RecordParams"),
         reach_s=(param(params, "ResourceExpiredHour") or _RESOURCE_EXPIRED_HOUR) * _HOUR_S,
-        repeatable=True,  # the same robot replaces the one before
+        repeatable=True,
+        replaces=True,  # the same robot throws out the one before
     )
 
 
