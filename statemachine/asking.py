@@ -75,7 +75,7 @@ def update_asked(task: Task, event: UpdateAsked, now: int) -> Said:
 
 
 def retry_asked(task: Task, event: RetryAsked, rules: Rules, now: int) -> Said:
-    """All calls that wait for their next attempt are tried now, except a start that must not be repeated.
+    """All calls that wait for their next attempt are tried now, except a start that must not be repeated; so is a refused stop.
 
     Whoever asks has seen that stops fail: the mark goes, and comes back if the next one fails too.
     """
@@ -84,7 +84,9 @@ def retry_asked(task: Task, event: RetryAsked, rules: Rules, now: int) -> Said:
         may_repeat = rules.repeatable and task.view.stop_asked_at is None
         if operation is not Operation.START or not pursuit.ambiguous or may_repeat:
             calls = _at_once(calls, operation, now)
-    return Said(calls=calls, clear=(Anomaly.STOP_UNCONFIRMED,))
+    if task.view.state is State.STOPPING and Operation.START not in calls:
+        calls = wanting(calls, Operation.STOP, now)
+    return Said(calls=calls, clear=(Anomaly.STOP_UNCONFIRMED,) if Operation.STOP in calls else ())
 
 
 def _at_once(calls: Mapping[Operation, Pursuit], operation: Operation, now: int) -> dict[Operation, Pursuit]:

@@ -125,7 +125,7 @@ def _recovery(task: Task, rules: Rules, policy: Policy) -> Due | None:
 
 def _expiry(task: Task, rules: Rules, policy: Policy) -> Due | None:
     view = task.view
-    if view.started_at is None or rules.life_s is None or view.state is State.FINISHING:
+    if view.started_at is None or rules.life_s is None or view.state in (State.REQUESTED, State.FINISHING):
         return None
     revoked = view.revoked is Deadline.EXPIRY and view.revoked_at is not None
     base = view.revoked_at if revoked and view.revoked_at is not None else view.started_at
@@ -150,7 +150,9 @@ def _restart(task: Task, rules: Rules, policy: Policy) -> Due | None:
     view, restart = task.view, policy.restart
     if restart is None or view.state not in restart.on or task.restart_count >= restart.max or not rules.callable:
         return None
-    if task.restarted_by or task.renewed_by or task.wiped or view.stop_asked_at is not None or view.followed:
+    if task.restarted_by or task.renewed_by or task.wiped or view.followed:
+        return None
+    if view.stop_asked_at is not None and not view.gave_up:
         return None
     base = view.ended_at or view.evidence_at
     return _due(Deadline.RESTART, base, restart.pause_s * _S)
@@ -188,7 +190,7 @@ def _silence(task: Task, rules: Rules, policy: Policy) -> Due | None:
 
 
 def _reach(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    if not rules.callable or rules.reach_s is None or task.view.started_at is None:
+    if not rules.callable or rules.reach_s is None or task.view.started_at is None or task.view.state is State.REQUESTED:
         return None
     base = task.view.started_at
     if _done(task, Deadline.REACH, base):

@@ -51,7 +51,7 @@ async def retry(desk: Desk, request: Request, caller: Caller) -> Response:
     task = await _asked(desk, request)
     if task.merged_into is not None:
         return moved(task.merged_into, "/retry")
-    if all(pursuit.retry_at is None for pursuit in task.calls.values()):
+    if all(pursuit.retry_at is None for pursuit in task.calls.values()) and Anomaly.STOP_UNCONFIRMED not in task.anomalies:
         raise NothingPending("no call of this task waits to be tried again")
     return await _ordered(desk, caller, task, inbox.RETRY, {})
 

@@ -35,12 +35,15 @@ def policy_errors(call: StartCall | None, given: Any) -> Iterator[FieldError]:
         yield FieldError(field=name[:_NAME_SHOWN], message=message)
     renew = given.get("renew") if isinstance(given, dict) else None
     if call is not None and isinstance(renew, dict):
-        yield from _renew_errors(call, renew.get("params"))
+        yield from _renew_errors(call, renew.get("params"), renew.get("lead_s", policy.Renew(params={}).lead_s))
 
 
-def _renew_errors(call: StartCall, second: Any) -> Iterator[FieldError]:
+def _renew_errors(call: StartCall, second: Any, lead_s: Any) -> Iterator[FieldError]:
     about = call.dialect.identity(call.action, call.params)
-    if about.vendor_task_id is None or not call.dialect.rules(about.kind, call.params).life_s:
+    life_s = call.dialect.rules(about.kind, call.params).life_s
+    if life_s and type(lead_s) is int and lead_s * 2 > life_s:  # else each successor would begin the next one soon after itself
+        yield FieldError(field=f"{_RENEW}.lead_s", message=f"must be at most half of the allowed life, which is {life_s:g} s")
+    if about.vendor_task_id is None or not life_s:
         message = "must be left out: it is for tasks whose life the vendor limits and whose id the caller chooses"
         yield FieldError(field=_RENEW, message=message)
     elif isinstance(second, dict):

@@ -175,3 +175,12 @@ def test_a_recording_that_is_cut_off_may_be_renewed(world: World) -> None:
     second = body(*way, TaskId="t1-b")["params"]
 
     assert start(world, *way, Control={"MaxRecordTime": 3600}, policy={"renew": {"params": second}}).status_code == 202
+
+
+def test_a_successor_must_not_be_due_before_its_own_half_life(world: World) -> None:
+    way = ("volcengine", "StartRecord")
+    second = body(*way, TaskId="t1-b")["params"]
+
+    found = fields_of(start(world, *way, Control={"MaxRecordTime": 1000}, policy={"renew": {"params": second}}))
+
+    assert found == {"policy.renew.lead_s": "must be at most half of the allowed life, which is 1000 s"}
