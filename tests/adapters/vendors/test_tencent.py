@@ -474,7 +474,7 @@ def test_success_is_no_message():
 
 def test_rules_follow_the_parameters_of_the_start_call():
     push = Rules(single_run=True, idle_s=30, reach_s=2_592_000)
-    record = Rules(single_run=True, idle_s=40, reach_s=21_600, repeatable=True)
+    record = Rules(single_run=True, idle_s=40, reach_s=21_600, repeatable=True, replaces=True)
 
     assert tencent.rules(Kind.PUSH, {"AgentParams": {"MaxIdleTime": 30}}) == push
     assert tencent.rules(Kind.RECORD, {"RecordParams": {"MaxIdleTime": 40}, "ResourceExpiredHour": 6}) == record
@@ -483,7 +483,7 @@ def test_rules_follow_the_parameters_of_the_start_call():
 
 def test_rules_take_the_longest_where_nothing_is_told():
     assert tencent.rules(Kind.PUSH, {}).idle_s == 86_400
-    assert tencent.rules(Kind.RECORD, {}) == Rules(single_run=True, idle_s=86_400, reach_s=259_200, repeatable=True)
+    assert tencent.rules(Kind.RECORD, {}) == Rules(single_run=True, idle_s=86_400, reach_s=259_200, repeatable=True, replaces=True)
     assert tencent.rules(Kind.PAGE, {"MaxDurationLimit": 10**15}).life_s is None
 
 
