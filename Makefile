@@ -41,6 +41,7 @@ check: $(VENV)/.dev ## lint, types, import contracts
 
 bench: $(VENV)/.dev ## benchmarks; prints tables
 	@$(BIN)/python tests/benchmarks/pages.py
+	@$(BIN)/python tests/benchmarks/deadlines.py
 
 lock: ## pin the newest versions of the dependencies (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade -q pyproject.toml --group build -o requirements.txt

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from adapters.clock import monotonic_s
 from adapters.ledger import Ledger, LedgerUnavailableError, deadlines, inbox, stats
 from adapters.logs import logger
 from workers.applying import Applier
@@ -19,7 +20,7 @@ def _asked(task_id: str, kind: str, due_at: int) -> inbox.Posting:
 
 
 class Sweep:
-    """`interval_s`: between two sweeps."""
+    """`interval_s`: from the beginning of a sweep to that of the next, which begins at once if the first took longer."""
 
     def __init__(self, ledger: Ledger, applier: Applier, clock: Callable[[], int], *, interval_s: float = 0.5) -> None:
         self._ledger = ledger
@@ -64,7 +65,9 @@ class Sweep:
                 stats.tidy(connection, now)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        begun = monotonic_s()
+        while not self._stop.wait(max(0.0, begun + self._interval_s - monotonic_s())):
+            begun = monotonic_s()
             try:
                 self.once()
             except LedgerUnavailableError as error:

@@ -8,7 +8,7 @@ from adapters.ledger import Ledger, deadlines, lineages, search
 from adapters.ledger.lineages import ConflictError, Save, Stored
 from statemachine.states import Deadline, State
 from statemachine.tasks import Lineage
-from tests.adapters.ledger.making import DONE, T0, fact, key, new, save, task
+from tests.adapters.ledger.making import DONE, T0, fact, key, new, save, statements, task
 
 
 def _stored(ledger: Ledger, name: str = "t1") -> Stored:
@@ -62,6 +62,34 @@ def test_a_task_tells_where_it_stands(ledger: Ledger) -> None:
     with ledger.read() as connection:
         found = lineages.keys_of_tasks(connection, [task().id, "no such task"])
     assert found == {task().id: key()}
+
+
+def test_only_the_columns_that_differ_are_written(ledger: Ledger) -> None:
+    """Naming an indexed column is enough for SQLite to write its index."""
+    save(ledger, task())
+    read, heard = _stored(ledger), task(updated_at=T0 + 1, version=2)
+    with ledger.write() as connection, statements(connection) as said:
+        lineages.save_if_version(
+            connection, [Save(stored=read, lineage=replace(read.lineage, tasks=(heard,)), changed=[(task(), heard)])]
+        )
+    (written,) = [statement for statement in said if "UPDATE tasks" in statement]
+    assert "SET doc=" in written
+    assert written.count("=") == 2
+    assert _stored(ledger).lineage.tasks == (heard,)
+
+
+def test_a_task_that_comes_under_another_key_is_found_there_with_all_that_differs(ledger: Ledger) -> None:
+    save(ledger, task(key("p1", family="push/pending")), task(key("t2")))
+    here, there = _stored(ledger, "t2"), key("t2")
+    with ledger.read() as connection:
+        before = lineages.load(connection, [key("p1", family="push/pending")]).popitem()[1].lineage.tasks[0]
+    moved = replace(before, key=there, run=2, version=2)
+    with ledger.write() as connection:
+        lineage = replace(here.lineage, tasks=(*here.lineage.tasks, moved))
+        lineages.save_if_version(connection, [Save(stored=here, lineage=lineage, changed=[(before, moved)])])
+    assert _stored(ledger, "t2").lineage.tasks[1] == moved
+    with ledger.read() as connection:
+        assert lineages.keys_of_tasks(connection, [moved.id]) == {moved.id: there}
 
 
 def test_deadlines_follow_the_task(ledger: Ledger) -> None:
