@@ -182,7 +182,7 @@ def _silence(task: Task, rules: Rules, policy: Policy) -> Due | None:
     again = last if last is not None and last.base == base else None
     spread = 1 - _SPREAD / 2 + _SPREAD * chance(task.id, "silence", base)
     ask_at = (again.at if again else base) + int(rules.silence_s * _S * spread)
-    if can_be_asked(task, rules, ask_at):
+    if can_be_asked(task, rules, ask_at) and task.view.state is not State.FINISHING:  # `finish` asks about files
         return Due(kind=Deadline.SILENCE, base=base, at=ask_at)
     if again is None:
         return _due(Deadline.SILENCE, base, _SILENCE_MS)

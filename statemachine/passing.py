@@ -13,7 +13,7 @@ from statemachine.facts import FactKind, Rules
 from statemachine.policy import Policy, read
 from statemachine.pursuits import asking, wanting
 from statemachine.saying import Said, concluded, ours
-from statemachine.states import Anomaly, Deadline
+from statemachine.states import Anomaly, Deadline, State
 from statemachine.tasks import Task, task_id
 
 
@@ -26,7 +26,8 @@ def _ask(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Said:
     if item.kind is Deadline.SILENCE and Operation.START in task.calls:
         return Said(calls=task.calls)  # its start is still being tried: there is nothing to ask about
     if can_be_asked(task, rules, now):
-        return Said(calls=asking(task.calls, now, item.kind))
+        waits = item.kind is Deadline.SILENCE and task.view.state is State.FINISHING
+        return Said(calls=task.calls if waits else asking(task.calls, now, item.kind))
     conclusion = unasked(task, item.kind, now, rules)
     facts = concluded(task, conclusion, now, item.kind, f"{task.id}:{item.kind.value}:{now}")
     return Said(calls=task.calls, facts=facts, anomaly=conclusion.anomaly)
