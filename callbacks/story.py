@@ -58,7 +58,7 @@ def _sentence(entry: Mapping[str, Any]) -> str:
         case "call":
             return _call(entry)
         case "start_asked" | "stop_asked" | "update_asked" | "retry_asked":
-            return f"{entry['kind'].removesuffix('_asked')} asked for by {entry['by'] or entry.get('why', 'nobody')}"
+            return f"{entry['kind'].removesuffix('_asked')} asked for by {entry['by'] or 'nobody'}"
         case "named":
             return f"the vendor calls it {entry['vendor_task_id']}"
         case "adopted":

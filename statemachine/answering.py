@@ -68,9 +68,20 @@ def _start(task: Task, event: Answered, mine: Pursuit | None, rules: Rules, now:
         fact = ours(task, FactKind.ACCEPTED, event.sent_at, now, _key(event))
         start = task.calls.get(Operation.START)
         other_attempt = mine is None and start is not None and start.under_way  # its answer must come before any stop goes out
-        return Said(calls=task.calls if other_attempt else without(task.calls, Operation.START), facts=(fact,))
+        attempts = task.attempts + (1 if mine is not None else 0)
+        calls = task.calls if other_attempt else without(task.calls, Operation.START)
+        return Said(calls=calls, facts=(fact,), changes={"attempts": attempts})
     if mine is None:
-        return _late_start(task, event, now)
+        return _late_start(task, event, rules, now)
+    if event.outcome is not Outcome.NOT_MADE:
+        first = task.attempts == 0
+        mine = replace(mine, since=event.sent_at) if first else mine  # waiting for a quota is no trying
+        task = replace(task, attempts=task.attempts + 1)
+    return replace(_of_attempt(task, event, mine, rules, now), changes={"attempts": task.attempts})
+
+
+def _of_attempt(task: Task, event: Answered, mine: Pursuit, rules: Rules, now: int) -> Said:
+    """What the answer to the newest attempt says, where it does not say that it started."""
     if task.view.accepted_at is not None:
         return Said(calls=without(task.calls, Operation.START))  # callbacks showed it meanwhile: whatever this attempt did
     if event.outcome is Outcome.AMBIGUOUS or event.outcome is Outcome.ALREADY_THERE:
@@ -87,10 +98,15 @@ def _is_started(event: Answered, rules: Rules) -> bool:
     return event.vendor_task_id is not None or not rules.single_run
 
 
-def _late_start(task: Task, event: Answered, now: int) -> Said:
-    """An attempt that was taken for lost did not happen after all: one doubt less."""
+def _late_start(task: Task, event: Answered, rules: Rules, now: int) -> Said:
+    """An attempt that was taken for lost did not happen after all: one doubt less.
+
+    But what is on the wire may go under the name of that attempt, where starts have names.
+    """
     pursuit = task.calls.get(Operation.START)
-    if pursuit is None or event.outcome is Outcome.AMBIGUOUS or event.serial not in pursuit.ambiguous:
+    if pursuit is None or (pursuit.under_way and rules.askable_unnamed):
+        return Said(calls=task.calls)
+    if event.outcome is Outcome.AMBIGUOUS or event.serial not in pursuit.ambiguous:
         return Said(calls=task.calls)
     left = tuple(serial for serial in pursuit.ambiguous if serial != event.serial)
     surer = replace(pursuit, ambiguous=left, ambiguous_at=pursuit.ambiguous_at if left else None)
@@ -157,7 +173,7 @@ def _given_up(task: Task, event: Answered, pursuit: Pursuit, rules: Rules, now: 
 def give_up(task: Task, start: Pursuit, rules: Rules, now: int, key: str) -> Said:
     """A start that may have happened is given up: stopped or asked about where it has a name, else unknown for good."""
     calls = without(task.calls, Operation.START)
-    if not task.key.pending:
+    if not task.key.pending and rules.callable:
         stop = ours(task, FactKind.STOP_ASKED, now, now, f"{key} give-up", code=GIVE_UP)
         return Said(calls=wanting(calls, Operation.STOP, now), facts=(stop,))
     if rules.askable_unnamed:

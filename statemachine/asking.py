@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from statemachine.calls import Operation, Pursuit
-from statemachine.course import GIVE_UP
-from statemachine.events import Drop, RetryAsked, StartAsked, StopAsked, Succeeded, UpdateAsked, Why
+from statemachine.events import Drop, RetryAsked, StartAsked, StopAsked, Succeeded, UpdateAsked
 from statemachine.facts import Fact, FactKind, Rules, TaskKey
 from statemachine.fold import View
-from statemachine.pursuits import wanting, without
+from statemachine.pursuits import asking, wanting, without
 from statemachine.saying import NEVER_SENT, Said, never, ours
-from statemachine.states import FINAL, Anomaly, Origin, State
+from statemachine.states import FINAL, Anomaly, Deadline, Origin, State
 from statemachine.tasks import Task
 
 
@@ -50,10 +49,12 @@ def requested(key: TaskKey, event: StartAsked, after: int, now: int) -> tuple[Ta
     return task, fact
 
 
-def stop_asked(task: Task, event: StopAsked, now: int) -> Said:
+def stop_asked(task: Task, event: StopAsked, rules: Rules, now: int) -> Said:
     """A stop of a start that was never sent ends the task at once; else Stop is called as soon as it can be."""
     start = task.calls.get(Operation.START)
-    asked = ours(task, FactKind.STOP_ASKED, now, now, event.key, code=GIVE_UP if event.why is Why.GIVE_UP else None)
+    asked = ours(task, FactKind.STOP_ASKED, now, now, event.key)
+    if task.view.state in FINAL and not task.view.inferred and task.view.zombie_at is None:
+        return Said(calls=task.calls, facts=(asked,))
     if start is not None and not start.ambiguous and start.serial not in event.taken and not task.view.shown:
         end = never(task, NEVER_SENT, now, f"{event.key} never sent")
         waits = () if start.serial is None else (Drop(task_id=task.id, serial=start.serial, unsent=True),)
@@ -61,6 +62,8 @@ def stop_asked(task: Task, event: StopAsked, now: int) -> Said:
     calls = task.calls
     if start is not None and start.retry_at is not None and not task.key.pending:
         calls = without(calls, Operation.START)  # it may have happened: the stop settles it
+    elif start is not None and start.retry_at is not None and rules.askable_unnamed:
+        calls = asking(calls, now, Deadline.START_RETRY, start.ambiguous)
     facts = () if task.view.state in FINAL and task.view.stop_asked_at is not None else (asked,)
     return Said(calls=_at_once(wanting(calls, Operation.STOP, now), Operation.STOP, now), facts=facts)
 
@@ -111,7 +114,7 @@ def entry(event: StopAsked | UpdateAsked | RetryAsked | Succeeded) -> Mapping[st
 
 
 _ENTRIES: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
-    StopAsked: lambda event: {"kind": "stop_asked", "why": event.why.value, "by": event.by},
+    StopAsked: lambda event: {"kind": "stop_asked", "by": event.by},
     UpdateAsked: lambda event: {"kind": "update_asked", "by": event.by, "params": sorted(event.params)},
     RetryAsked: lambda event: {"kind": "retry_asked", "by": event.by},
     Succeeded: lambda event: {"kind": "renewal_runs" if event.runs else "renewal_failed", "successor": event.successor},

@@ -36,8 +36,7 @@ class Course:
         self.upload_heard = any(fact.kind is FactKind.UPLOAD for fact in facts)
         self.scheduled_at = first_of(fact.scheduled_at for fact in facts)
         self.told_at = min((fact.at for fact in facts if _tells_an_end(fact)), default=None)
-        #: When the newest start call was sent that the vendor accepted.
-        self._accepted_at = max((fact.at for fact in facts if fact.kind is FactKind.ACCEPTED), default=-1)
+        self._accepted = [fact for fact in facts if fact.kind is FactKind.ACCEPTED]
         self.live: State | None = None
         self.running_at: int | None = None
         self.idle_since: int | None = None
@@ -71,11 +70,10 @@ class Course:
     def _take_conclusion(self, fact: Fact) -> None:
         """The end that we inferred: of several the last word.
 
-        A capture's end that was not known then takes it back; so does the answer to a start that was taken to be unknown.
+        A capture's end that was not known then takes it back; so does the vendor's answer that it started, if that is news.
         """
         taken_back = self.capture is not None and self.capture.key != fact.knew
-        if fact.outcome is not None and fact.outcome.reason is Reason.START_UNKNOWN:
-            taken_back |= self._accepted_at >= fact.at
+        taken_back |= any(yes.received_at >= fact.received_at and yes.at >= fact.at for yes in self._accepted)
         if not taken_back and (self.inferred is None or fact.received_at >= self.inferred.received_at):
             self.inferred = fact
 

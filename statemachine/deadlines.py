@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statemachine.calls import Operation
 from statemachine.facts import Rules
 from statemachine.policy import Policy, read
-from statemachine.states import FINAL, Deadline, State
+from statemachine.states import FINAL, Deadline, Reason, State
 from statemachine.tasks import Task
 
 _S = 1000
@@ -85,6 +85,8 @@ def _call_retry(task: Task, rules: Rules, policy: Policy) -> Due | None:
 
 
 def _retry(task: Task, kind: Deadline, operations: tuple[Operation, ...]) -> Due | None:
+    if not task.calls:
+        return None
     waiting = (task.calls[operation].retry_at for operation in operations if operation in task.calls)
     soonest = min((at for at in waiting if at is not None), default=None)
     return None if soonest is None else Due(kind=kind, base=soonest, at=soonest)
@@ -127,7 +129,7 @@ def _expiry(task: Task, rules: Rules, policy: Policy) -> Due | None:
     view = task.view
     if view.started_at is None or rules.life_s is None or view.state in (State.REQUESTED, State.FINISHING):
         return None
-    revoked = view.revoked is Deadline.EXPIRY and view.revoked_at is not None
+    revoked = view.revoked is Deadline.EXPIRY
     base = view.revoked_at if revoked and view.revoked_at is not None else view.started_at
     last = task.passed.get(Deadline.EXPIRY)
     if last is not None and last.base == base:
@@ -153,6 +155,10 @@ def _restart(task: Task, rules: Rules, policy: Policy) -> Due | None:
     if task.restarted_by or task.renewed_by or task.wiped or view.followed:
         return None
     if view.stop_asked_at is not None and not view.gave_up:
+        return None
+    if task.renews is not None and view.running_at is None:  # whom it was to follow starts another one
+        return None
+    if view.reason is Reason.START_UNKNOWN and rules.single_run:  # it may run, and a second one would run beside it
         return None
     base = view.ended_at or view.evidence_at
     return _due(Deadline.RESTART, base, restart.pause_s * _S)

@@ -76,7 +76,7 @@ def _pass(lineage: Lineage, event: Passed, folding: Folding) -> Decision:
     item = folding.due_item(task, event) if task else None
     if task is None or item is None:
         return folding.over(lineage.facts).decision(Verdict.STALE, "not_due", event.task_id)
-    said = passed(task, item, folding.rules(task.kind, task.params), folding.now)
+    said = passed(task, item, folding.rules_for(task), folding.now)
     last = task.passed.get(item.kind)
     times = last.times + 1 if last is not None and last.base == item.base else 1
     entries: tuple[Mapping[str, Any], ...] = ({"kind": "deadline_passed", "deadline": item.kind.value, "due_at": item.at},)
@@ -115,7 +115,7 @@ def _start(lineage: Lineage, event: StartAsked, folding: Folding) -> Decision:
 
 
 def _stop(lineage: Lineage, event: StopAsked, folding: Folding) -> Decision:
-    return _request(lineage, event, folding, lambda task: asking.stop_asked(task, event, folding.now))
+    return _request(lineage, event, folding, lambda task: asking.stop_asked(task, event, folding.rules_for(task), folding.now))
 
 
 def _update(lineage: Lineage, event: UpdateAsked, folding: Folding) -> Decision:
@@ -123,9 +123,7 @@ def _update(lineage: Lineage, event: UpdateAsked, folding: Folding) -> Decision:
 
 
 def _retry(lineage: Lineage, event: RetryAsked, folding: Folding) -> Decision:
-    return _request(
-        lineage, event, folding, lambda task: asking.retry_asked(task, event, folding.rules(task.kind, task.params), folding.now)
-    )
+    return _request(lineage, event, folding, lambda task: asking.retry_asked(task, event, folding.rules_for(task), folding.now))
 
 
 def _succeed(lineage: Lineage, event: Succeeded, folding: Folding) -> Decision:
@@ -148,7 +146,7 @@ def _answer(lineage: Lineage, event: Answered, folding: Folding) -> Decision:
     task = _task(lineage, event.task_id)
     if task is None:
         return _no_such_task(lineage)
-    said = answering.answered(task, event, folding.rules(task.kind, task.params), folding.now)
+    said = answering.answered(task, event, folding.rules_for(task), folding.now)
     return _say(lineage, folding, task, said, (answering.entry(event),))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from statemachine.calls import Inspection, Operation, Pursuit
@@ -76,23 +75,9 @@ class StartAsked:
     key: str
 
 
-class Why(StrEnum):
-    """Why a stop is asked for."""
-
-    USER = "user"
-    #: A successor runs.
-    RENEWAL = "renewal"
-    POLICY = "policy"
-    #: The vendor runs more for us than was wanted.
-    SURPLUS = "surplus"
-    #: A start that may have happened is given up.
-    GIVE_UP = "give_up"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked:
     task_id: str
-    why: Why = Why.USER
     by: str = ""
     #: Attempts of its calls that are on the wire, or were taken to be sent.
     taken: frozenset[int] = frozenset()
@@ -213,7 +198,6 @@ class Post:
     event: StartAsked | Succeeded
     #: The vendor of the task that is to begin.
     vendor: str = ""
-    app_id: str = ""
 
 
 Effect = Make | Drop | Post

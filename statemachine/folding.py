@@ -12,7 +12,7 @@ from statemachine.events import Change, Decision, Drop, Effect, Passed, Post, Su
 from statemachine.facts import Fact, FactKind, Rules
 from statemachine.fold import View, fold, kind_of
 from statemachine.moves import Move, known, move
-from statemachine.pursuits import asking, settled
+from statemachine.pursuits import asking, settled, wanting
 from statemachine.runs import Run, cut
 from statemachine.sealing import seal
 from statemachine.states import FINAL, Anomaly, Kind, Origin, Reason, State, Verdict
@@ -32,6 +32,9 @@ class Folding:
         self._kind = kind
         #: Tasks that were not of this lineage before -> as they were; None: they are new.
         self._was: Mapping[str, Task | None] = {}
+
+    def rules_for(self, task: Task) -> Rules:
+        return self.rules(task.kind, task.params)
 
     def joined(self, tasks: Sequence[Task], was: Mapping[str, Task | None]) -> "Folding":
         """With these tasks beside its own."""
@@ -90,8 +93,11 @@ class Folding:
     def _questioned(self, before: Task | None, task: Task, rules: Rules, newest: Fact | None) -> Task:
         """A callback that shows a zombie, or an end of which the vendor did not say why: the vendor is asked once."""
         puzzling = newest is not None and (_new_zombie(before, task) or _newly_unstated(before, task))
-        if not puzzling or not can_be_asked(task, rules, self.now):
+        if not puzzling:
             return task
+        if not can_be_asked(task, rules, self.now):
+            unwanted = _new_zombie(before, task) and task.policy.get("stop_zombies") and rules.callable
+            return replace(task, calls=wanting(task.calls, Operation.STOP, self.now)) if unwanted else task
         return replace(task, calls=asking(task.calls, self.now, None))
 
     def _new(self, run: Run, number: int, kind: Kind, newest: Fact | None) -> Task:
@@ -136,7 +142,8 @@ class Folding:
         after = replace(task, merged_into=winner.id, deadlines={}, calls={}, version=task.version + 1, updated_at=self.now)
         before = self._was.get(task.id, task)
         dropped = [Drop(task_id=task.id, serial=p.serial) for p in task.calls.values() if p.serial is not None]
-        return Change(before=before, after=after, entries=({"kind": "merged", "into": winner.id},), effects=tuple(dropped))
+        entries = ({"kind": "merged", "into": winner.id},)
+        return Change(before=before, after=after, entries=entries, effects=(*dropped, *_failed_to_renew(task, winner)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,14 @@ class Folded:
         gone = {fact.key for run in self.runs[:count] for fact in run.facts}
         kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
         return replace(self.folding.lineage, facts=kept, tasks=tasks[count:], sealed=sealed)
+
+
+def _failed_to_renew(task: Task, winner: Task) -> tuple[Effect, ...]:
+    """A successor that turned out to be somebody else's task follows nobody."""
+    if task.renews is None or winner.renews == task.renews:
+        return ()
+    key = f"succession {task.id} merged"
+    return (Post(event=Succeeded(task_id=task.renews, successor=task.id, runs=False, key=key)),)
 
 
 def _with_updates(task: Task, twins: Sequence[Task]) -> Task:

@@ -17,6 +17,10 @@ from statemachine.states import Anomaly, Deadline, State
 from statemachine.tasks import Task, task_id
 
 
+#: So often is looked whether there is an account again, for a call that must not be forgotten, ms.
+_NO_ACCOUNT_MS = 60_000
+
+
 def passed(task: Task, item: Due, rules: Rules, now: int) -> Said:
     """What it means that this deadline of this task passed."""
     return _OF_KIND.get(item.kind, _ask)(task, item, rules, read(task.policy), now)
@@ -46,7 +50,7 @@ def _start_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) 
 
 def _call_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Said:
     due: dict[Operation, Pursuit] = {
-        operation: replace(pursuit, retry_at=None)
+        operation: replace(pursuit, retry_at=None if rules.callable else now + _NO_ACCOUNT_MS)
         for operation, pursuit in task.calls.items()
         if operation is not Operation.START and pursuit.retry_at is not None and pursuit.retry_at <= now
     }
@@ -105,7 +109,7 @@ def _successor(task: Task, now: int, why: str, **more: Any) -> Post:
         key=anchor,
         **more,
     )
-    return Post(event=asked, vendor=task.key.vendor, app_id=task.key.app_id)
+    return Post(event=asked, vendor=task.key.vendor)
 
 
 _OF_KIND: Mapping[Deadline, Callable[[Task, Due, Rules, Policy, int], Said]] = {

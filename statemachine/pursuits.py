@@ -15,6 +15,9 @@ from statemachine.facts import Rules
 from statemachine.states import FINAL, Deadline, Reason, State
 from statemachine.tasks import Task
 
+#: What must not be forgotten because there is no account for a while: a call that cannot be made waits for its next attempt.
+_OUTLIVES_ACCOUNT = (Operation.START, Operation.STOP)
+
 Calls = Mapping[Operation, Pursuit]
 
 _BASE_MS = 1000
@@ -72,15 +75,14 @@ def settled(before: Task | None, task: Task, rules: Rules) -> tuple[Task, list[E
             del calls[operation]
             if pursuit.serial is not None:
                 effects.append(Drop(task_id=task.id, serial=pursuit.serial))
-    serial, attempts = task.serial, task.attempts
+    serial = task.serial
     for operation, pursuit in list(calls.items()):
         if pursuit.under_way or pursuit.retry_at is not None or _blocked(operation, task, calls, rules):
             continue
         serial += 1
-        attempts += operation is Operation.START
         calls[operation] = replace(pursuit, serial=serial)
         effects.append(Make(task_id=task.id, operation=operation, serial=serial, step=pursuit.step))
-    return replace(task, calls=calls, serial=serial, attempts=attempts), effects
+    return replace(task, calls=calls, serial=serial), effects
 
 
 def _stops_anew(before: Task | None, task: Task, rules: Rules) -> bool:
@@ -92,7 +94,9 @@ def _stops_anew(before: Task | None, task: Task, rules: Rules) -> bool:
 def _wanted(operation: Operation, before: Task | None, task: Task, rules: Rules) -> bool:
     view = task.view
     ended = view.state in FINAL and (before is None or before.view.state not in FINAL)
-    if view.followed or (not rules.callable and operation is not Operation.START):
+    if view.followed:
+        return False
+    if not rules.callable and operation not in _OUTLIVES_ACCOUNT:
         return False
     match operation:
         case Operation.START:
@@ -114,4 +118,4 @@ def _blocked(operation: Operation, task: Task, calls: Calls, rules: Rules) -> bo
         case Operation.INSPECT:
             return task.key.pending and not rules.askable_unnamed
         case _:
-            return task.key.pending or Operation.START in calls
+            return task.key.pending or Operation.START in calls or not rules.callable

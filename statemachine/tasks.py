@@ -50,7 +50,7 @@ class Task:
     wiped: bool = False
     #: As it was given; `policy.read` makes it whole.
     policy: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    #: Start calls made.
+    #: Start calls made and answered, or counted as lost.
     attempts: int = 0
     #: What is wanted of the vendor, and not settled yet.
     calls: Mapping[Operation, Pursuit] = field(default_factory=dict)

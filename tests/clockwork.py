@@ -95,7 +95,7 @@ class LateCaller(Caller):
         claimed = self._claimed(self._at_once - len(self._coming)) if self._any_due() else []
         for effect in claimed:
             self._wire.took_ms = 0
-            attempt = self._attempted(effect, self._task(effect.task_id))
+            attempt = self._attempted(effect, self._task(effect))
             took = self._wire.took_ms
             heapq.heappush(self._coming, (self._clock() + took, attempt.effect.id, replace(attempt, duration_ms=took)))
         return posted

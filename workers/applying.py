@@ -21,7 +21,7 @@ from adapters.ledger import (
     stats,
     timeline,
 )
-from adapters.ledger.inbox import CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
+from adapters.ledger.inbox import ANSWER, CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
 from adapters.ledger.starts import start_of
 from adapters.logs import logger
 from workers.adoption import adopting, held
@@ -34,6 +34,8 @@ from workers.rulebook import Rulebook
 _BATCH = 200
 #: How often a batch is decided anew because somebody saved in between.
 _TRIES = 5
+#: When a row is tried again that could not be saved all those times, ms.
+_LATER_MS = 1_000
 
 log = logger(__name__)
 
@@ -95,6 +97,9 @@ class Applier:
             self._apply_together([row])
         except LedgerUnavailableError:
             raise
+        except lineages.ConflictError:  # others save this key faster than we decide: later, and alone
+            with self._ledger.write() as connection:
+                inbox.hold(connection, [row.id], self._clock() + _LATER_MS)
         except Exception as error:
             log.error("callback.set_aside", inbox_id=row.id, kind=row.kind, exc_info=error)
             with self._ledger.write() as connection:
@@ -104,10 +109,13 @@ class Applier:
         for last in (False,) * (_TRIES - 1) + (True,):
             batch = self._decided(rows)
             try:
-                self._save(batch)
+                self._save(batch, rows)
             except lineages.ConflictError:
                 if last:
                     raise
+                with self._ledger.read() as connection:
+                    waiting = inbox.waiting_of(connection, [row.id for row in rows])
+                rows = [row for row in rows if row.id in waiting]
             else:
                 self._tell(batch, rows)
                 if batch.outgoing.calls:
@@ -137,23 +145,25 @@ class Applier:
         begun = {start.task_id: start.key for start in (start_of(row.payload) for row in rows if row.kind == START)}
         given = callbacks.tasks_of(connection, replayed) if replayed else {}
         standing = lineages.keys_of_tasks(connection, [*tasks, *given.values()]) if tasks or given else {}
-        stopped = [str(row.payload["task_id"]) for row in rows if row.kind == STOP]
+        called = [str(row.payload["task_id"]) for row in rows if row.kind in (STOP, ANSWER)]
         return Known(
             callbacks=inbox.callback_rows(connection, replayed) if replayed else {},
             task_of_callback=given,
             keys={**begun, **standing},
-            taken=frozenset(effects.taken(connection, stopped)),
+            taken=frozenset(effects.taken(connection, called)),
         )
 
-    def _save(self, batch: Batch) -> None:
+    def _save(self, batch: Batch, rows: Sequence[Row]) -> None:
         with self._ledger.write() as connection:
+            if len(inbox.waiting_of(connection, [row.id for row in rows])) < len(rows):
+                raise lineages.ConflictError  # another worker has applied some of them
             lineages.save_if_version(connection, batch.saves())
             timeline.append(connection, batch.lines)
             deadlines.rearm(connection, batch.rearmed())
             stats.count(connection, batch.tally())
-            batch.outgoing.save(connection)
             for row_id, until in batch.held.items():
                 inbox.hold(connection, [row_id], until)
+            batch.outgoing.save(connection)
             inbox.settle(connection, batch.settled)
             inbox.forget(connection, batch.done)
 

@@ -91,11 +91,14 @@ class Batch:
         """(key, event) of a question, in the order in which they are to be decided: what is one task is joined first."""
         key = self._standing(question.key)
         if question.named is not None and question.named != key:
-            if key.pending and not self._replaced(key, question.event):
+            replaced = self._replaced(key, question)
+            if key.pending and not replaced:
                 yield from self._joining(key, question.named, told=True)
                 key = question.named
             elif isinstance(question.event, Answered):
                 yield from self._surplus(key, question.named, question.event)
+            if replaced:
+                return  # it says nothing of what the task is now
         if question.adopts is not None:
             yield from self._joining(self._standing(question.adopts), key)
         if question.event is not None:
@@ -120,13 +123,16 @@ class Batch:
             made = tasks.task_id(named, f"surplus of {task.id} {answer.serial}", self._now)
             yield named, Surplus(of=task, sent_at=answer.sent_at, key=made)
 
-    def _replaced(self, key: TaskKey, event: Event | None) -> bool:
+    def _replaced(self, key: TaskKey, question: Question) -> bool:
         """A newer start is on the wire that throws out what this answer is about."""
-        if not isinstance(event, Answered) or event.operation is not Operation.START:
+        event = question.event
+        if not key.pending or not isinstance(event, Answered) or event.operation is not Operation.START:
             return False
         task = next((task for task in self._open[key].lineage.tasks if task.id == event.task_id), None)
         start = task.calls.get(Operation.START) if task is not None else None
         if task is None or start is None or start.serial is None or start.serial <= event.serial:
+            return False
+        if start.serial not in question.on_the_wire:
             return False
         return self._rulebook.of(key)(task.kind, task.params).replaces
 

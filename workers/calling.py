@@ -171,7 +171,7 @@ class Caller:
             silent = [lost(effect) for effect in effects.expired(connection, now, _EXPIRED)]
             for attempt in silent:
                 inbox.post(connection, inbox.ANSWER, attempt.key, attempt.payload(), now)
-            effects.forget(connection, [(attempt.effect.task_id, attempt.effect.serial) for attempt in silent])
+            effects.extend(connection, [attempt.effect.id for attempt in silent], now + LEASE_MS)
         for attempt in silent:
             tell(attempt)
         self._ring()
@@ -179,15 +179,18 @@ class Caller:
 
     def _make(self, effect: Effect, reach: _Reach) -> None:
         """Makes one call and posts its answer."""
-        task = reach(lambda: self._task(effect.task_id))
+        task = reach(lambda: self._task(effect))
         attempt = self._attempted(effect, task)
         tell(attempt)
         reach(lambda: self._post(attempt))
         self._ring()
 
-    def _task(self, task_id: str) -> Task | None:
+    def _task(self, effect: Effect) -> Task | None:
+        """The task that this call is for; None: there is none, or another run's stop must be answered before it starts."""
         with self._ledger.read() as connection:
-            return search.find(connection, task_id)
+            if effect.operation == Operation.START and effects.stop_on_the_wire(connection, effect.task_id):
+                return None
+            return search.find(connection, effect.task_id)
 
     def _attempted(self, effect: Effect, task: Task | None) -> Attempt:
         account = self._accounts.account_of(effect.vendor, effect.app_id)

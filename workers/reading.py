@@ -31,7 +31,6 @@ from statemachine.events import (
     StopAsked,
     Succeeded,
     UpdateAsked,
-    Why,
     Withdrawn,
 )
 from statemachine.facts import TaskKey
@@ -48,6 +47,8 @@ class Question:
     adopts: TaskKey | None = None
     #: The vendor's own id, that the answer to a start told.
     named: TaskKey | None = None
+    #: Attempts of the task's calls that are on the wire: taken to be made, and not answered yet.
+    on_the_wire: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ def _start(row: Row, known: Known) -> Asked:
 def _stop(row: Row, known: Known) -> Asked:
     task_id, said = str(row.payload["task_id"]), row.payload
     taken = frozenset(serial for of_task, serial in known.taken if of_task == task_id)
-    return _of_task(row, known, StopAsked(task_id=task_id, why=Why(said["why"]), by=said["by"], taken=taken, key=f"stop {row.id}"))
+    return _of_task(row, known, StopAsked(task_id=task_id, by=said["by"], taken=taken, key=f"stop {row.id}"))
 
 
 def _update(row: Row, known: Known) -> Asked:
@@ -203,7 +204,8 @@ def _answer(row: Row, known: Known) -> Asked:
             "inspection": inspection_from_doc(inspection) if inspection else None,
         }
     )
-    return Asked(row=row, questions=(Question(key=key, event=event, named=_named(key, event)),))
+    wire = frozenset(serial for of_task, serial in known.taken if of_task == event.task_id)
+    return Asked(row=row, questions=(Question(key=key, event=event, named=_named(key, event), on_the_wire=wire),))
 
 
 def _named(key: TaskKey, event: Answered) -> TaskKey | None:

@@ -12,7 +12,8 @@ from statemachine.tasks import Task
 
 def wiped(task: Task) -> Task:
     """The task, without its secrets if nothing may need them."""
-    if task.action is None or task.wiped or task.view.state not in FINAL or task.calls or Deadline.RESTART in task.deadlines:
+    ended = task.view.state in FINAL and not task.calls and Deadline.RESTART not in task.deadlines
+    if task.action is None or task.wiped or not (ended or task.merged_into is not None):
         return task
     policy = task.policy
     if "renew" in policy:

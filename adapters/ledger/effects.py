@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from adapters.ledger import quotas
 from adapters.ledger.documents import json_text
-from adapters.ledger.schema import effects
+from adapters.ledger.schema import effects, tasks
 
 #: (task id, serial number of the attempt)
 Attempt = tuple[str, int]
@@ -190,6 +190,20 @@ def expired(connection: Connection, now: int, limit: int) -> list[Effect]:
     """Calls whose lease is over: nobody brought an answer in time. To be written of in the same transaction."""
     found = connection.execute(_expired(now, limit, *effects.c).with_for_update(skip_locked=True))
     return [_effect(row) for row in found.mappings()]
+
+
+def extend(connection: Connection, ids: Sequence[int], until: int) -> None:
+    """These are waited for until then, ms: what was posted of them is not applied yet."""
+    if ids:
+        connection.execute(update(effects).where(effects.c.id.in_(ids)).values(lease_until=until))
+
+
+def stop_on_the_wire(connection: Connection, task_id: str) -> bool:
+    """Whether a stop of another run of this task's key was taken, and not answered yet."""
+    lineage = select(tasks.c.lineage_id).where(tasks.c.id == task_id).scalar_subquery()
+    others = select(effects.c.id).join(tasks, tasks.c.id == effects.c.task_id)
+    stops = others.where(tasks.c.lineage_id == lineage, tasks.c.id != task_id, effects.c.operation == "stop", _TAKEN)
+    return connection.execute(stops.limit(1)).first() is not None
 
 
 def _expired(now: int, limit: int, *columns: Column[Any]) -> Any:

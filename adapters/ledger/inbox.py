@@ -142,6 +142,12 @@ def unapplied(connection: Connection, limit: int, now: int | None = None) -> lis
     return [_row(found) for found in connection.execute(statement).mappings()]
 
 
+def waiting_of(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Those of these rows that nobody has applied; nobody else does, as long as this transaction writes."""
+    statement = select(inbox.c.id).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None)).order_by(inbox.c.id)
+    return set(connection.scalars(statement.with_for_update()))
+
+
 def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
     """Callbacks by id, applied or not."""
     statement = select(inbox).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK)

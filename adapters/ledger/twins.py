@@ -13,6 +13,8 @@ from statemachine.tasks import Task, earliest_id
 
 #: Our clock and the vendor's may differ by this much, ms.
 _SKEW_MS = 5_000
+#: What a robot of the same name does so long after its start was given up is somebody else's, ms.
+_AFTERWARDS_MS = 3_600_000
 _WAITING = (State.REQUESTED, State.STOPPING)
 _KEY = (lineages.c.vendor, lineages.c.app_id, lineages.c.room_id, lineages.c.vendor_task_id, lineages.c.family)
 
@@ -55,7 +57,9 @@ def _unnamed() -> ColumnElement[bool]:
 
 def _is_sent_by(robot: Robot, task: Task) -> bool:
     there = (task.key.vendor, task.key.app_id, task.view.room_id, task.view.robot)
-    return there == (robot.vendor, robot.app_id, robot.room_id, robot.name) and robot.at >= task.created_at - _SKEW_MS
+    given_up_at = task.view.ended_at
+    in_time = given_up_at is None or robot.at <= given_up_at + _AFTERWARDS_MS
+    return there == (robot.vendor, robot.app_id, robot.room_id, robot.name) and robot.at >= task.created_at - _SKEW_MS and in_time
 
 
 def seen(connection: Connection, task: Task) -> list[Task]:

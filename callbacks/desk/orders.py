@@ -44,7 +44,7 @@ async def stop(desk: Desk, request: Request, caller: Caller) -> Response:
     if view.state in FINAL and not view.inferred and Anomaly.ZOMBIE not in task.anomalies:
         raise AlreadyEnded(f"it is {view.state} already, and nothing speaks against it")
     _require_account(desk, task)
-    return await _ordered(desk, caller, task, inbox.STOP, {"why": "user"})
+    return await _ordered(desk, caller, task, inbox.STOP, {})
 
 
 async def retry(desk: Desk, request: Request, caller: Caller) -> Response:

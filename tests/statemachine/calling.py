@@ -21,7 +21,6 @@ from statemachine.events import (
     Succeeded,
     Surplus,
     UpdateAsked,
-    Why,
 )
 from statemachine.facts import Outcome as Ending
 from statemachine.facts import Rules, TaskKey
@@ -86,13 +85,13 @@ class Managed(Story):
     def _key_of_start(self, task_id: str) -> TaskKey:
         return named(self.vendor, self.kind).awaiting(task_id) if self.vendor == "tencent" else named(self.vendor, self.kind)
 
-    def stop(self, at: float, *, why: Why = Why.USER, taken: bool = False, run: int | None = None) -> Decision:
+    def stop(self, at: float, *, taken: bool = False, run: int | None = None) -> Decision:
         """Somebody wants it stopped. taken: what is made is on the wire already."""
         self._wait(at)
         self._asked += 1
         task = self._of(run)
         serials = frozenset(serial for of, serial in self.calls if of == task.id) if taken else frozenset()
-        return self.ask(StopAsked(task_id=task.id, why=why, taken=serials, key=f"stop {self._asked}"))
+        return self.ask(StopAsked(task_id=task.id, taken=serials, key=f"stop {self._asked}"))
 
     def update(self, at: float, **params: Any) -> Decision:
         self._wait(at)

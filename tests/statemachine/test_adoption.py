@@ -54,7 +54,7 @@ def test_an_answer_after_the_adoption_says_when_it_was_accepted():
 
 def test_a_task_that_was_given_up_is_adopted_by_what_comes_later():
     story = unnamed()
-    story.go(600)
+    story.go(630)
     assert story.end == "failed/start_unknown?"
     twin = Managed("tencent")
     hear_media(twin, 700)

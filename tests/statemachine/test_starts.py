@@ -41,7 +41,7 @@ def pauses(story: Managed, outcome: Outcome, **more) -> list[float]:
 
 def test_a_start_that_is_asked_for_is_called_at_once():
     story = asked()
-    assert (story.end, story.task.origin, story.task.attempts) == ("requested", Origin.MANAGED, 1)
+    assert (story.end, story.task.origin, story.task.attempts) == ("requested", Origin.MANAGED, 0)
     assert story.under_way == [START]
 
 
@@ -73,13 +73,22 @@ def test_silence_asks_nothing_while_a_start_is_tried():
 # start_retry
 
 
-@pytest.mark.parametrize("outcome", [RETRY, THROTTLED, Outcome.NOT_MADE])
-def test_a_start_that_fails_retryably_is_called_again(outcome):
+@pytest.mark.parametrize(("outcome", "attempts"), [(RETRY, 1), (THROTTLED, 1), (Outcome.NOT_MADE, 0)])
+def test_a_start_that_fails_retryably_is_called_again(outcome, attempts):
     story = asked()
     story.answer(START, outcome, 0)
     assert (story.end, story.under_way) == ("requested", [])
     story.go_to(START_RETRY)
-    assert (story.under_way, story.task.attempts) == ([START], 2)
+    assert (story.under_way, story.task.attempts) == ([START], attempts)
+
+
+def test_waiting_for_a_quota_is_neither_an_attempt_nor_trying():
+    story = asked(policy={"start": {"max_attempts": 2, "max_elapsed_s": 600}})
+    story.answer(START, THROTTLED, 700, sent=700)
+    assert (story.end, story.task.attempts) == ("requested", 1)
+    story.go_to(START_RETRY)
+    story.answer(START, Outcome.ACCEPTED, 702)
+    assert (story.end, story.task.attempts) == ("accepted", 2)
 
 
 def test_pauses_are_full_jitter_of_a_second_doubled_up_to_a_minute():
@@ -249,8 +258,8 @@ def test_an_ingest_is_looked_for_a_minute_after_its_start_was_sent_and_then_wait
     story = asked("tencent", Kind.INGEST)
     story.answer(START, AMBIGUOUS, 10, sent=2)
     assert story.go_to(START_RETRY) == 62
-    assert (story.end, story.due[START_RETRY]) == ("requested", 600)
-    story.go(600)
+    assert (story.end, story.due[START_RETRY]) == ("requested", 602)
+    story.go(602)
     assert (story.end, story.times(START)) == (UNKNOWN, 1)
 
 
@@ -329,7 +338,7 @@ def test_the_real_answer_of_a_relay_tells_its_id_after_its_lease_was_over():
 
 def test_a_start_answer_with_an_id_is_not_dropped_after_its_task_was_given_up():
     story = relay()
-    story.lose(START, 30)
+    story.lose(START, 30, sent=0)
     story.go(600)
     assert story.end == UNKNOWN
     story.answer(START, Outcome.ACCEPTED, 700, serial=1, sent=1, task="t")

@@ -46,8 +46,8 @@ RUNNING = {"state": State.RUNNING, "calls": {Operation.STOP: Pursuit(since=1, re
 @pytest.mark.parametrize(
     ("what", "body", "posted"),
     [
-        ("stop", None, (inbox.STOP, {"why": "user"})),
-        ("stop", {}, (inbox.STOP, {"why": "user"})),
+        ("stop", None, (inbox.STOP, {})),
+        ("stop", {}, (inbox.STOP, {})),
         ("retry", None, (inbox.RETRY, {})),
         ("update", {"params": CONTROL}, (inbox.UPDATE, {"params": CONTROL})),
     ],
@@ -130,7 +130,7 @@ def test_a_task_can_be_stopped_before_a_worker_has_heard_of_it(world: World) -> 
     task = start(world, *INGEST).json()["id"]
 
     assert order(world, task, "stop").status_code == 202
-    assert orders(world) == [(inbox.STOP, {"task_id": task, "by": "a-operator", "why": "user"})]
+    assert orders(world) == [(inbox.STOP, {"task_id": task, "by": "a-operator"})]
 
 
 # --- update ---
