@@ -16,7 +16,6 @@ from statemachine.saying import Said, concluded, ours
 from statemachine.states import Anomaly, Deadline, State
 from statemachine.tasks import Task, task_id
 
-
 #: So often is looked whether there is an account again, for a call that must not be forgotten, ms.
 _NO_ACCOUNT_MS = 60_000
 
