@@ -14,7 +14,8 @@ from starlette.responses import Response
 
 from adapters.ledger import inbox
 from adapters.vendors import DIALECTS
-from adapters.vendors.calls import Call, TaskRef
+from adapters.vendors.calls import Call
+from adapters.vendors.refs import ref_of
 from callbacks.desk import bodies, parameters, rendering
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import answer
@@ -103,27 +104,13 @@ def _check(task: Task, params: Mapping[str, Any]) -> None:
 
 
 def _update_call(task: Task, params: Mapping[str, Any]) -> Call:
-    dialect, ref = DIALECTS[task.key.vendor], _ref(task)
+    dialect, ref = DIALECTS[task.key.vendor], ref_of(task)
     call = dialect.update(ref, params)
     if call is not None:
         return call
     if ref.vendor_task_id is None and dialect.update(replace(ref, vendor_task_id=task.id), params) is not None:
         raise NotStartedYet("the vendor has not told its id of this task yet; ask again once it is accepted")
     raise NotUpdatable("the vendor has no update call for this task")
-
-
-def _ref(task: Task) -> TaskRef:
-    return TaskRef(
-        kind=task.kind,
-        app_id=task.key.app_id,
-        room_id=task.key.room_id or task.view.room_id or "",
-        vendor_task_id=None if task.key.pending else task.key.vendor_task_id,
-        robot=task.view.robot,
-        action=task.action,
-        version=task.api_version,
-        params=task.params,
-        started_at=task.view.started_at,
-    )
 
 
 async def _ordered(desk: Desk, caller: Caller, task: Task, kind: str, what: Mapping[str, Any]) -> Response:
