@@ -1,4 +1,7 @@
-"""`kill -9` while starts and stops are on the wire: nothing is paid twice, nothing is forgotten."""
+"""`kill -9` while starts and stops are on the wire: nothing is paid twice, nothing is forgotten.
+
+Run by `make soak`: it waits for real leases to end. tests/test_calls.py has callers that die in virtual time.
+"""
 
 import random
 import subprocess
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.adapters.simulator.driving import STARTS, params
 from tests.processes import Process, free_port, up
@@ -77,6 +81,7 @@ def until(service: Process, ids: dict[int, str], states: set[str]) -> None:
     raise AssertionError(f"after {PATIENCE_S} s tasks are {found}")
 
 
+@pytest.mark.soak
 def test_killed_while_calls_are_on_the_wire_nothing_runs_twice_and_nothing_is_forgotten(tmp_path: Path) -> None:
     chance = random.Random(20231114)
     ids: dict[int, str] = {}
