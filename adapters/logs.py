@@ -30,6 +30,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "desk.unavailable": "A request to the desk was answered 503: the ledger cannot be reached.",
         "deadline.passed": "A deadline passed; `kind` and `task_id` say which.",
         "task.moved": "A task went from one state to another.",
+        "anomaly.raised": "A task has a mark that waits for a person; `anomaly` and `task_id` say which.",
         "callback.unrecorded": "A callback could not be made durable and was answered 503; the vendor may send it again.",
         "call.made": "The vendor did what a call asked; `operation`, `action` and `task_id` say what.",
         "call.failed": "A call did not do what it asked, or nobody knows; `outcome` and `code` say more.",

@@ -47,6 +47,7 @@ class Metrics:
         )
         self.moves = self._counter("tally_moves_total", "Tasks that came to a state.", "vendor", "kind", "state")
         self.deadlines_passed = self._counter("tally_deadlines_passed_total", "Deadlines that passed.", "kind")
+        self.anomalies = self._gauge("tally_anomalies", "Tasks with an open mark that waits for a person.", "anomaly")
         self.waiting_calls = self._gauge("tally_waiting_calls", "Calls to vendors that wait for their turn or their quota.")
         self.calls = self._counter("tally_calls_total", "Calls to vendors that were answered.", "vendor", "action", "outcome")
         self.overdue_deadlines = self._gauge("tally_overdue_deadlines", "Deadlines due and not dealt with yet.")

@@ -36,6 +36,8 @@ def inspected(task: Task, event: Answered, asks: Deadline | None, calls: Calls, 
     assert inspection is not None
     if inspection.sign is Sign.GONE or _is_of_an_older_run(task, inspection, rules):
         return _ended(task, event, Inspection(sign=Sign.GONE), asks, calls, rules, now)
+    if _began_before(task, inspection, rules):  # our start met it running: it is ours since then
+        inspection = replace(inspection, started_at=None)
     if inspection.sign in _LIFE:
         return _lives(task, event, inspection, asks, calls, now)
     if inspection.sign is Sign.CAPTURE_ENDED:
@@ -43,10 +45,16 @@ def inspected(task: Task, event: Answered, asks: Deadline | None, calls: Calls, 
     return _ended(task, event, inspection, asks, calls, rules, now)
 
 
-def _is_of_an_older_run(task: Task, inspection: Inspection, rules: Rules) -> bool:
-    """The vendor does not know our run of this id, only one before."""
+def _began_before(task: Task, inspection: Inspection, rules: Rules) -> bool:
+    """What the vendor speaks of was started before we asked for this run."""
     told = inspection.started_at
     return told is not None and task.action is not None and told < task.view.begins_at - rules.start_tolerance_ms
+
+
+def _is_of_an_older_run(task: Task, inspection: Inspection, rules: Rules) -> bool:
+    """The vendor does not know our run of this id, only one that was over before."""
+    over = inspection.sign not in _LIFE and (inspection.ended_at or 0) < task.view.begins_at
+    return over and _began_before(task, inspection, rules)
 
 
 def _fact(task: Task, event: Answered, inspection: Inspection, now: int, **says: Any) -> Fact:

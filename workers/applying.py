@@ -169,6 +169,10 @@ class Applier:
 
     def _tell(self, batch: Batch, rows: Sequence[Row]) -> None:
         for change in batch.changes:
+            for entry in change.entries:
+                if entry["kind"] == "anomaly_raised":
+                    about = {"task_id": change.after.id, "vendor": change.after.key.vendor, "kind": change.after.kind.value}
+                    log.warning("anomaly.raised", anomaly=entry["anomaly"], **about)
             if change.move is not None:
                 log.info(
                     "task.moved",

@@ -10,6 +10,8 @@ from workers.applying import Applier
 
 #: Deadlines taken at once.
 _DUE = 500
+#: What was wiped may lie on in the write-ahead log for so long, ms.
+_CHECKPOINT_MS = 60_000
 
 log = logger(__name__)
 
@@ -27,6 +29,7 @@ class Sweep:
         self._applier = applier
         self._clock = clock
         self._interval_s = interval_s
+        self._checkpointed_at = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
@@ -63,6 +66,9 @@ class Sweep:
         if untidy:
             with self._ledger.write() as connection:
                 stats.tidy(connection, now)
+        if not 0 <= now - self._checkpointed_at < _CHECKPOINT_MS:
+            self._checkpointed_at = now
+            self._ledger.checkpoint()
 
     def _run(self) -> None:
         begun = monotonic_s()

@@ -58,6 +58,17 @@ class Ledger:
                 raise  # what one row did wrong; the ledger is well
             raise LedgerUnavailableError(f"{error.orig} ({without_password(str(engine.url))})") from error
 
+    def checkpoint(self) -> None:
+        """SQLite: empties the write-ahead log, where what was overwritten lies on; not if others are busy with it."""
+        if self.path is None:
+            return
+        connection = self._writer.raw_connection()
+        try:
+            for pragma in ("busy_timeout=50", "wal_checkpoint(TRUNCATE)", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+                connection.cursor().execute(f"PRAGMA {pragma}")
+        finally:
+            connection.close()
+
     def close(self) -> None:
         self._reader.dispose()
         self._writer.dispose()

@@ -23,12 +23,19 @@ class SchemaError(Exception):
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
     """Runs the migrations that are missing, under a lock. (revision before, revision after)"""
     with _only_one(ledger.url):
+        _make_private(ledger.path)
         with ledger.read() as connection:
             before = _revision(connection)
         config = _config()
         config.attributes["url"] = ledger.url
         command.upgrade(config, "head")
         return before, newest()
+
+
+def _make_private(path: Path | None) -> None:
+    """A new ledger is its owner's alone, and so are the files that SQLite puts beside it: it may hold secrets."""
+    if path is not None and not path.exists():
+        path.touch(mode=0o600)
 
 
 def newest() -> str:

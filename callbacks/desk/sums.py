@@ -7,6 +7,7 @@ from prometheus_client import Counter
 
 from adapters.ledger import Connection, effects, stats
 from adapters.metrics import Metrics
+from statemachine.states import Anomaly
 
 
 class Sums:
@@ -22,6 +23,8 @@ class Sums:
         metrics.unapplied.set(read.unapplied_callbacks)
         metrics.oldest_unapplied_seconds.set(read.oldest_unapplied_s or 0)
         metrics.overdue_deadlines.set(read.overdue_deadlines)
+        for anomaly in Anomaly:
+            metrics.anomalies.labels(anomaly.value).set(read.anomalies.get(anomaly.value, 0))
         metrics.waiting_calls.set(effects.waiting(connection)[0])
         for verdict, total in stats.by_verdict(connection).items():
             self._grow("verdict", metrics.callbacks, verdict, total)

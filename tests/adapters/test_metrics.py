@@ -14,6 +14,7 @@ NAMES = {
     "tally_deadlines_passed_total": ("kind",),
     "tally_calls_total": ("vendor", "action", "outcome"),
     "tally_waiting_calls": (),
+    "tally_anomalies": ("anomaly",),
     "tally_overdue_deadlines": (),
 }
 

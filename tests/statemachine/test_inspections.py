@@ -190,7 +190,7 @@ def test_nobody_publishes_arms_idle():
 # Whose answer it is.
 
 
-@pytest.mark.parametrize("sign", list(Sign))
+@pytest.mark.parametrize("sign", [Sign.CAPTURE_ENDED, Sign.ENDED, Sign.GONE])
 def test_an_answer_about_a_run_before_ours_says_that_ours_is_gone(sign):
     story = asked("accepted")
     story.inspected(Inspection(sign=sign, started_at=ms(-HOUR), ending=None))
@@ -335,3 +335,19 @@ def test_an_overdue_question_that_tells_of_life_marks_the_task():
         story.go_to(EXPIRY)
     story.inspected(Inspection(sign=Sign.RUNNING))
     assert story.task.anomalies == (Anomaly.OVERDUE,)
+
+
+def test_what_ran_before_our_start_and_still_runs_is_ours():
+    """Our start met it running: the vendor tells when it was created, long before."""
+    story = asked("accepted")
+    story.inspected(Inspection(sign=Sign.RUNNING, started_at=ms(-3600)), 62)
+    assert (story.ends, story.task.anomalies) == (["running"], ())
+
+
+def test_what_was_over_before_our_start_is_not_ours():
+    story = asked("accepted")
+    ended = Inspection(
+        sign=Sign.ENDED, started_at=ms(-3600), ended_at=ms(-1800), ending=how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME, 2)
+    )
+    story.inspected(ended, 62)
+    assert story.end == "lost/unknown_to_vendor?"

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from adapters.ledger import Ledger, LedgerUnavailableError, inbox
 from adapters.ledger.engine import sqlite_path
 from adapters.ledger.schema import inbox as inbox_table
+from adapters.ledger.upgrade import upgrade
 from tests.adapters.ledger.making import arrival
 
 
@@ -106,3 +107,27 @@ def test_what_a_statement_holds_is_not_in_its_error(ledger: Ledger) -> None:
     with pytest.raises(DBAPIError) as raised, ledger.write() as connection:
         connection.execute(text("INSERT INTO inbox (payload) VALUES (:payload)"), {"payload": "sesame"})
     assert "sesame" not in str(raised.value)
+
+
+def test_what_was_overwritten_does_not_lie_on_beside_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/tally.db")
+    upgrade(ledger)
+    for body in (b"sekret", b"nothing"):
+        with ledger.write() as connection:
+            connection.exec_driver_sql("DELETE FROM idempotency")
+            row = ("k", "b", 0, 202, body.decode())
+            connection.exec_driver_sql(
+                "INSERT INTO idempotency (key_hash, body_hash, at, status, answer) VALUES (?, ?, ?, ?, ?)", row
+            )
+    ledger.checkpoint()
+    assert b"sekret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    ledger.close()
+
+
+def test_a_new_ledger_is_its_owners_alone(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/tally.db")
+    upgrade(ledger)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("DELETE FROM idempotency")
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("tally.db*") if "lock" not in path.name} == {0}
+    ledger.close()
