@@ -68,7 +68,7 @@ def _sentence(entry: Mapping[str, Any]) -> str:
 
 
 def _call(entry: Mapping[str, Any]) -> str:
-    took = f" in {entry['duration_ms']} ms" if "duration_ms" in entry else ""
+    took = f" ({entry['duration_ms']} ms)" if "duration_ms" in entry else ""
     says = f", says {entry['says']}" if "says" in entry else ""
     request = f", request {entry['request_id']}" if "request_id" in entry else ""
     return f"call {entry.get('action') or entry['operation']}: {entry['outcome']}{took}{says}{_told(entry)}{request}"

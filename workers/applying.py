@@ -24,6 +24,7 @@ from adapters.ledger import (
 from adapters.ledger.inbox import ANSWER, CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
 from adapters.ledger.starts import start_of
 from adapters.logs import logger
+from statemachine.states import State
 from workers.adoption import adopting, held
 from workers.batch import Batch, keys_of
 from workers.outgoing import Outgoing
@@ -174,7 +175,8 @@ class Applier:
                     about = {"task_id": change.after.id, "vendor": change.after.key.vendor, "kind": change.after.kind.value}
                     log.warning("anomaly.raised", anomaly=entry["anomaly"], **about)
             if change.move is not None:
-                log.info(
+                say = log.warning if change.after.view.state in (State.FAILED, State.LOST) else log.info
+                say(
                     "task.moved",
                     task_id=change.after.id,
                     vendor=change.after.key.vendor,

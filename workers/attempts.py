@@ -68,13 +68,18 @@ _DONE = (Outcome.ACCEPTED, Outcome.ALREADY_THERE, Outcome.ALREADY_GONE)
 def tell(attempt: Attempt) -> None:
     """Logs it; what was sent and what came back may be secret."""
     effect, answer = attempt.effect, attempt.answer
-    about = {"task_id": effect.task_id, "vendor": effect.vendor, "operation": effect.operation, "attempt": effect.serial}
+    about = {"task_id": effect.task_id, "vendor": effect.vendor, "operation": effect.operation, "number": effect.serial}
+    if attempt.lease:
+        log.warning("call.unanswered", **about)
+        return
     if attempt.call is None:
-        log.info("call.unanswered" if attempt.lease else "call.not_made", **about)
+        log.info("call.not_made", **about)
         return
     about |= {"action": attempt.call.action, "outcome": answer.outcome.value, "duration_ms": attempt.duration_ms}
     if answer.outcome not in _DONE:
-        log.warning("call.failed", **about, code=answer.code, request_id=answer.request_id)
+        heals = answer.outcome in (Outcome.THROTTLED, Outcome.RETRY)  # what happens daily must not bury what does not
+        say = log.info if heals else log.warning
+        say("call.failed", **about, code=answer.code, request_id=answer.request_id)
     elif effect.operation == Operation.INSPECT:
         log.debug("call.made", **about)
     else:
