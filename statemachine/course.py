@@ -73,7 +73,7 @@ class Course:
         A capture's end that was not known then takes it back; so does the vendor's answer that it started, if that is news.
         """
         taken_back = self.capture is not None and self.capture.key != fact.knew
-        taken_back |= any(yes.received_at >= fact.received_at and yes.at >= fact.at for yes in self._accepted)
+        taken_back |= any(yes.received_at > fact.received_at and yes.at >= fact.at for yes in self._accepted)
         if not taken_back and (self.inferred is None or fact.received_at >= self.inferred.received_at):
             self.inferred = fact
 

@@ -39,7 +39,7 @@ def _delivered(course: Course) -> End | None:
 def _told(course: Course) -> End | None:
     ends = [fact for fact in course.run.facts if fact.kind is FactKind.END]
     if not course.run.shown:
-        ends += [fact for fact in course.run.facts if fact.kind is FactKind.REFUSED]
+        ends += _refusals(course)
     if not ends:
         return None
     fact = min(ends, key=by_rank)
@@ -52,6 +52,13 @@ def _told(course: Course) -> End | None:
     if outcome.life_wins and course.outlived(fact.at):
         return End(State.EXPIRED, Reason.MAX_LIFETIME, fact, at)
     return End(outcome.state, outcome.reason, fact, at)
+
+
+def _refusals(course: Course) -> list[Fact]:
+    """Refusals that no start of ours followed which was accepted: one speaks of an attempt before it."""
+    accepted = max((fact.order for fact in course.run.facts if fact.kind is FactKind.ACCEPTED), default=None)
+    refused = [fact for fact in course.run.facts if fact.kind is FactKind.REFUSED]
+    return refused if accepted is None else [fact for fact in refused if fact.order > accepted]
 
 
 def _by_ended_outputs(course: Course) -> End | None:

@@ -493,3 +493,26 @@ def test_nothing_is_unheard_of_a_start_that_failed():
     story.answer(START, REFUSED, 1)
     story.go(40 * DAY)
     assert Anomaly.UNHEARD not in story.task.anomalies
+
+
+def test_a_refusal_of_an_attempt_that_nobody_answered_is_not_that_of_the_next_one():
+    """The first one was done and failed at once; the second one, sent a moment later, runs."""
+    story = asked()
+    story.answer(START, AMBIGUOUS, 1, sent=0)
+    story.go_to(START_RETRY)
+    story.volc("TranscodeStarted", 1.5, received=2.6, Code=1)
+    assert story.end == "failed/start_refused"
+    story.answer(START, Outcome.ACCEPTED, 2.7, sent=2)
+    assert (story.end, story.changes[-1].move.corrects) == ("accepted", True)
+    story.volc("TranscodeStarted", 3, Code=0)
+    hear_media(story, 4)
+    assert (story.ends, story.task.action is not None) == (["running"], True)
+    story.stop(10)
+    assert story.under_way == [STOP]
+
+
+def test_a_refusal_after_the_accepted_start_is_its_end():
+    story = asked()
+    story.answer(START, Outcome.ACCEPTED, 1, sent=0)
+    story.volc("TranscodeStarted", 1.5, Code=1)
+    assert story.end == "failed/start_refused"
