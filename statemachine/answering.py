@@ -65,8 +65,9 @@ def _key(event: Answered) -> str:
 
 def _start(task: Task, event: Answered, mine: Pursuit | None, rules: Rules, now: int) -> Said:
     if _is_started(event, rules):
-        fact = ours(task, FactKind.ACCEPTED, event.sent_at, now, _key(event))
         start = task.calls.get(Operation.START)
+        again = start is not None and any(serial != event.serial for serial in start.ambiguous)
+        fact = ours(task, FactKind.ACCEPTED, event.sent_at, now, _key(event), again=again)
         other_attempt = mine is None and start is not None and start.under_way  # its answer must come before any stop goes out
         attempts = task.attempts + (1 if mine is not None else 0)
         calls = task.calls if other_attempt else without(task.calls, Operation.START)

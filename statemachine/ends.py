@@ -55,8 +55,8 @@ def _told(course: Course) -> End | None:
 
 
 def _refusals(course: Course) -> list[Fact]:
-    """Refusals that no start of ours followed which was accepted: one speaks of an attempt before it."""
-    accepted = max((fact.order for fact in course.run.facts if fact.kind is FactKind.ACCEPTED), default=None)
+    """Refusals, without those of an attempt that nobody answered, before the one that was accepted."""
+    accepted = max((fact.order for fact in course.run.facts if fact.kind is FactKind.ACCEPTED and fact.again), default=None)
     refused = [fact for fact in course.run.facts if fact.kind is FactKind.REFUSED]
     return refused if accepted is None else [fact for fact in refused if fact.order > accepted]
 

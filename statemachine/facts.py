@@ -188,6 +188,8 @@ class Fact:
     deadline: Deadline | None = None
     #: The key of the fact that made the task it is about; it stays with that fact's run, wherever runs are cut.
     about: str | None = None
+    #: Of ACCEPTED: an attempt before it may have happened too, so that what came of that one is not what came of this.
+    again: bool = False
     #: Of INFERRED: capturing ended, and files may follow; the outcome holds if none comes.
     finishing: bool = False
     #: Of INFERRED: the key of the capture's end that was known then; any other one takes it back.

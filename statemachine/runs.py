@@ -79,7 +79,7 @@ class Run:
             self.signed_at = fact.at if self.signed_at is None else min(self.signed_at, fact.at)
         self._ours = self._ours or fact.kind in (FactKind.INTENT, FactKind.ACCEPTED)
         if fact.kind is FactKind.ACCEPTED:
-            self._refused = False  # that was of an attempt before, of which nobody had told us
+            self._refused = self._refused and not fact.again  # else that was of the attempt before
             self.accepted_by = max(fact.at, fact.received_at, self.accepted_by or 0)
         self._note_end(fact)
 

@@ -516,3 +516,10 @@ def test_a_refusal_after_the_accepted_start_is_its_end():
     story.answer(START, Outcome.ACCEPTED, 1, sent=0)
     story.volc("TranscodeStarted", 1.5, Code=1)
     assert story.end == "failed/start_refused"
+
+
+def test_a_refusal_that_is_told_in_whole_seconds_is_that_of_the_only_attempt():
+    story = asked(kind=Kind.RECORD)
+    story.answer(START, Outcome.ACCEPTED, 1, sent=0.7)
+    story.volc("RecordStarted", 0, received=1.5, Code=1)
+    assert story.end == "failed/start_refused"
