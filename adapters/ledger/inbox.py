@@ -26,6 +26,8 @@ class Arrival:
     app_id: str
     event_type: str
     dedupe_key: str
+    #: The task's id at the vendor, if it is told: callbacks of one task are applied by one worker.
+    vendor_task_id: str = ""
     received_at: int
     headers: Mapping[str, str]
     body: bytes

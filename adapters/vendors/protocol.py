@@ -65,6 +65,8 @@ class Envelope:
     event_type: str
     #: Equal for deliveries of the same callback, different for different ones: 64 hex digits.
     dedupe_key: str
+    #: The vendor's own id of the task, as the task's key has it; empty where none is told. Says who works on it, nothing more.
+    vendor_task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """The dialect: what the door and the workers ask of this vendor."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from adapters.vendors.protocol import Envelope, Reading, SecretsOf
 from adapters.vendors.readings import Says, ignored, told, unknown
 from adapters.vendors.tencent import answers, requests
 from adapters.vendors.tencent.api import API, IDLE
-from adapters.vendors.tencent.envelope import verified
+from adapters.vendors.tencent.envelope import bare_task_id, verified
 from adapters.vendors.tencent.events import (
     FAMILIES,
     INGEST,
@@ -31,8 +30,6 @@ from statemachine.facts import Rules, TaskKey
 from statemachine.states import Kind
 
 _AI = 9
-# Of a page's mp4 files the TaskId has the start time behind it (document 72325).
-_SUFFIX = re.compile(r"(?<=.)_StartTimeMs_[0-9]{13}\Z", re.DOTALL)
 # 310 to 312 come for pages too.
 _ONLY_OF_RECORDS = range(301, 310)
 _GROUP_OF = {Kind.PUSH: RELAY, Kind.INGEST: INGEST, Kind.RECORD: RECORDING, Kind.PAGE: PAGE}
@@ -69,7 +66,7 @@ class Tencent(Calling):
         task_id = callback.child("EventInfo").text("TaskId") or ""
         family = FAMILIES[_event(callback).group]
         if family == FAMILIES[RECORDING]:
-            task_id = _SUFFIX.sub("", task_id)
+            task_id = bare_task_id(task_id)
         return TaskKey(vendor=self.name, app_id=app_id, room_id="", vendor_task_id=task_id, family=family)
 
     def rules(self, kind: Kind, params: Mapping[str, Any], *, callable: bool = False, silence_s: float = 900) -> Rules:
@@ -173,7 +170,8 @@ def _says(callback: Fields) -> Says:
 
 def _kind_hint(event_type: int, group: int, info: Fields) -> Kind | None:
     """Recordings and pages share their events: what tells which of them this is."""
-    if group == PAGE or (group == RECORDING and _SUFFIX.search(info.text("TaskId") or "")):
+    task_id = info.text("TaskId") or ""
+    if group == PAGE or (group == RECORDING and bare_task_id(task_id) != task_id):
         return Kind.PAGE
     if group == RECORDING and (event_type in _ONLY_OF_RECORDS or info.text("RoomId") is not None):
         return Kind.RECORD

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
-from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, digest_of, json_object
+from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, as_text, digest_of, json_object
 
 _APP_ID = re.compile(r"[0-9]{1,20}")
+_SUFFIX = re.compile(r"(?<=.)_StartTimeMs_[0-9]{13}\Z", re.DOTALL)
 # A byte order mark and JSON's white space.
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
@@ -36,7 +37,18 @@ def verified(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> 
         app_id=app_id,
         event_type="" if event_type is None else str(event_type),
         dedupe_key=_dedupe_key(callback, body),
+        vendor_task_id=_task_id(callback),
     )
+
+
+def bare_task_id(task_id: str) -> str:
+    """Of a page's mp4 files the TaskId has the start time behind it (document 72325)."""
+    return _SUFFIX.sub("", task_id)
+
+
+def _task_id(callback: Mapping[str, Any]) -> str:
+    info = callback.get("EventInfo")
+    return bare_task_id(as_text(info.get("TaskId")) or "") if isinstance(info, dict) else ""
 
 
 def _signed(sign: str, body: bytes, secrets: Sequence[str]) -> bool:

@@ -9,9 +9,10 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
-from adapters.vendors.wire import NotAnObjectError, as_bytes, digest_of, json_object, storable
+from adapters.vendors.wire import NotAnObjectError, as_bytes, as_text, digest_of, json_object, storable
 
 _REQUIRED = ("EventType", "EventData", "EventTime", "AppId")
 # Whether the wire says Nonce or Noce differs between the vendor's own pages: either is accepted.
@@ -35,11 +36,12 @@ def verified(body: bytes, secrets_of: SecretsOf) -> Envelope:
     if not _signed(texts, secrets):
         detail = "Signature must be the SHA-256, in 64 lower-case hex digits, that a callback secret of this app gives"
         raise CallbackRejected(Rejection.BAD_SIGNATURE, detail, app_id=shown)
-    _check_shapes(texts, shown)
+    data = _event_data(texts, shown)
     return Envelope(
         app_id=app_id,
         event_type=texts["EventType"],
         dedupe_key=digest_of(*(as_bytes(texts[name]) for name in ("EventId", "EventType", "EventData"))),
+        vendor_task_id=as_text(data.get("TaskId")) or "",
     )
 
 
@@ -89,12 +91,13 @@ def _digests(texts: Mapping[str, str], secrets: Sequence[str]) -> Iterator[bytes
             yield hashlib.sha256(joined).hexdigest().encode()
 
 
-def _check_shapes(texts: Mapping[str, str], app_id: str) -> None:
+def _event_data(texts: Mapping[str, str], app_id: str) -> dict[str, Any]:
+    """What happened. Raises CallbackRejected where a field has not its documented shape."""
     if not _WORD.fullmatch(texts["EventType"]):
         raise _malformed("EventType must be one word of at most 128 characters", app_id)
     if rfc3339_ms(texts["EventTime"]) is None:
         raise _malformed("EventTime must be an RFC 3339 time with an offset", app_id)
     try:
-        json_object(texts["EventData"])
+        return json_object(texts["EventData"])
     except NotAnObjectError as error:
         raise _malformed(f"EventData must be text that holds a JSON object: {error}", app_id) from None
