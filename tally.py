@@ -312,8 +312,7 @@ def _post_replays(ledger: Ledger, chosen: Sequence[int], at_once: int = 500) -> 
     for start in range(0, len(chosen), at_once):
         now = now_ms()
         with ledger.write() as connection:
-            for callback in chosen[start : start + at_once]:
-                inbox.post(connection, inbox.REPLAY, (str(callback), str(now)), {"callback_id": callback}, now)
+            inbox.post_replays(connection, chosen[start : start + at_once], now)
 
 
 def simulate(options: argparse.Namespace, settings: Settings) -> int:

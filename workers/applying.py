@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from adapters.accounts import Accounts
 from adapters.ledger import (
+    ConflictError,
     Connection,
     Ledger,
     LedgerUnavailableError,
@@ -98,7 +99,7 @@ class Applier:
             self._apply_together([row])
         except LedgerUnavailableError:
             raise
-        except lineages.ConflictError:  # others save this key faster than we decide: later, and alone
+        except ConflictError:  # others save this key faster than we decide: later, and alone
             with self._ledger.write() as connection:
                 inbox.hold(connection, [row.id], self._clock() + _LATER_MS)
         except Exception as error:
@@ -111,7 +112,7 @@ class Applier:
             batch = self._decided(rows)
             try:
                 self._save(batch, rows)
-            except lineages.ConflictError:
+            except ConflictError:
                 if last:
                     raise
                 with self._ledger.read() as connection:
@@ -157,7 +158,7 @@ class Applier:
     def _save(self, batch: Batch, rows: Sequence[Row]) -> None:
         with self._ledger.write() as connection:
             if len(inbox.waiting_of(connection, [row.id for row in rows])) < len(rows):
-                raise lineages.ConflictError  # another worker has applied some of them
+                raise ConflictError  # another worker has applied some of them
             lineages.save_if_version(connection, batch.saves())
             timeline.append(connection, batch.lines)
             deadlines.rearm(connection, batch.rearmed())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapters.ledger.inbox import CALLBACK, REPLAY, Settled
-from adapters.ledger.lineages import Save, Stored
+from adapters.ledger.lineages import Save, Stored, shard_of_key
 from adapters.ledger.stats import Tally
 from adapters.ledger.timeline import Line
 from statemachine import tasks
@@ -183,13 +183,13 @@ class Batch:
             if item.touched
         ]
 
-    def rearmed(self) -> dict[str, dict[str, int]]:
-        """task id -> its deadlines at the end of the batch, of all tasks of which one was found due: their rows are made anew."""
-        armed: dict[str, dict[str, int]] = {}
+    def rearmed(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """task id -> kind -> (due at, shard) at the end of the batch, of all tasks of which one was found due: made anew."""
+        armed: dict[str, dict[str, tuple[int, int]]] = {}
         for task_id, key in self._found_due.items():
             standing = self._open[self._standing(key)].lineage.tasks
             task = next((task for task in standing if task.id == task_id), None)
-            armed[task_id] = {kind.value: at for kind, at in task.deadlines.items()} if task else {}
+            armed[task_id] = {kind.value: (at, shard_of_key(task.key)) for kind, at in task.deadlines.items()} if task else {}
         return armed
 
     def tally(self) -> Tally:

@@ -170,7 +170,7 @@ class Caller:
         with self._ledger.write() as connection:
             silent = [lost(effect) for effect in effects.expired(connection, now, _EXPIRED)]
             for attempt in silent:
-                inbox.post(connection, inbox.ANSWER, attempt.key, attempt.payload(), now)
+                inbox.post(connection, inbox.ANSWER, attempt.key, attempt.payload(), now, shard=attempt.effect.shard)
             effects.extend(connection, [attempt.effect.id for attempt in silent], now + LEASE_MS)
         for attempt in silent:
             tell(attempt)
@@ -219,7 +219,7 @@ class Caller:
         """The effect stays, taken, until this row was applied."""
         now, answer = self._clock(), attempt.answer
         with self._ledger.write() as connection:
-            inbox.post(connection, inbox.ANSWER, attempt.key, attempt.payload(), now)
+            inbox.post(connection, inbox.ANSWER, attempt.key, attempt.payload(), now, shard=attempt.effect.shard)
             if answer.outcome is Outcome.THROTTLED:
                 quotas.slow(connection, attempt.effect.bucket, now, answer.retry_after_s)
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from adapters.accounts import Accounts
-from adapters.ledger import Connection, effects, inbox, starts
+from adapters.ledger import ConflictError, Connection, effects, inbox, lineages, starts
 from adapters.ledger.effects import Attempt, Wanted
 from adapters.ledger.inbox import Posting
-from adapters.ledger.lineages import ConflictError
 from adapters.ledger.starts import Start
 from adapters.vendors import DIALECTS
 from statemachine.calls import Operation
@@ -69,6 +68,7 @@ class Outgoing:
             family=task.key.named_family,
             bucket=self._accounts.bucket(task.key.vendor, task.key.app_id, action),
             due_at=self._now,
+            shard=lineages.shard_of_key(task.key),
         )
 
     def _drop(self, drop: Drop) -> None:

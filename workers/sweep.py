@@ -16,9 +16,9 @@ _CHECKPOINT_MS = 60_000
 log = logger(__name__)
 
 
-def _asked(task_id: str, kind: str, due_at: int) -> inbox.Posting:
-    payload = {"task_id": task_id, "kind": kind, "due_at": due_at}
-    return inbox.Posting(key=(task_id, kind, str(due_at)), payload=payload)
+def _asked(due: deadlines.Due) -> inbox.Posting:
+    payload = {"task_id": due.task_id, "kind": due.kind, "due_at": due.due_at}
+    return inbox.Posting(key=(due.task_id, due.kind, str(due.due_at)), payload=payload, shard=due.shard)
 
 
 class Sweep:
@@ -57,7 +57,7 @@ class Sweep:
         if not due:
             return 0
         with self._ledger.write() as connection:
-            return inbox.post_all(connection, inbox.DEADLINE, [_asked(*item) for item in due], now)
+            return inbox.post_all(connection, inbox.DEADLINE, [_asked(each) for each in due], now)
 
     def _tidy(self) -> None:
         now = self._clock()

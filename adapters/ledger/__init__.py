@@ -6,6 +6,6 @@ transaction decides what is atomic.
 
 from sqlalchemy import Connection
 
-from adapters.ledger.engine import Ledger, LedgerUnavailableError
+from adapters.ledger.engine import ConflictError, Ledger, LedgerUnavailableError
 
-__all__ = ["Connection", "Ledger", "LedgerUnavailableError"]
+__all__ = ["ConflictError", "Connection", "Ledger", "LedgerUnavailableError"]

@@ -1,27 +1,17 @@
 """Sums kept as they change, so that the statistics are cheap to read."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from adapters.ledger import bulk
 from adapters.ledger.schema import counters
 
 
 def add(connection: Connection, name: str, changes: Mapping[str, int]) -> None:
     """Adds to the named sums, by label."""
-    rows = [{"name": name, "label": label, "value": value} for label, value in sorted(changes.items()) if value]
-    if not rows:
-        return
-    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = make(counters)
-    statement = statement.on_conflict_do_update(
-        index_elements=[counters.c.name, counters.c.label],
-        set_={"value": counters.c.value + statement.excluded.value},
-    )
-    connection.execute(statement, rows)
+    rows = [{"name": name, "label": label, "value": value} for label, value in changes.items() if value]
+    bulk.upsert(connection, counters, rows, key=("name", "label"), add=("value",))
 
 
 def sums(connection: Connection, name: str) -> dict[str, int]:

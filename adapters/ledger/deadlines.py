@@ -1,27 +1,33 @@
 """Deadlines: found by when they are due, whoever armed them, and however many there are."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, func, select
 
+from adapters.ledger import bulk
 from adapters.ledger.schema import deadlines
 
 #: (task id, kind)
 Armed = tuple[str, str]
 
 
-def due(connection: Connection, now: int, limit: int) -> list[tuple[str, str, int]]:
-    """(task id, kind, due at) of the deadlines that are due, the most overdue first. ms."""
-    statement = (
-        select(deadlines.c.task_id, deadlines.c.kind, deadlines.c.due_at)
-        .where(deadlines.c.due_at <= now)
-        .order_by(deadlines.c.due_at)
-        .limit(limit)
-    )
-    return [(task_id, kind, due_at) for task_id, kind, due_at in connection.execute(statement)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A deadline. due_at: ms."""
+
+    task_id: str
+    kind: str
+    due_at: int
+    shard: int
+
+
+def due(connection: Connection, now: int, limit: int, shards: Collection[int] | None = None) -> list[Due]:
+    """The deadlines that are due, the most overdue first. now: ms. shards: only of these."""
+    statement = select(deadlines).where(deadlines.c.due_at <= now).order_by(deadlines.c.due_at).limit(limit)
+    if shards is not None:
+        statement = statement.where(deadlines.c.shard.in_(shards))
+    return [Due(**row) for row in connection.execute(statement).mappings()]
 
 
 def overdue(connection: Connection, now: int) -> tuple[int, int | None]:
@@ -31,28 +37,25 @@ def overdue(connection: Connection, now: int) -> tuple[int, int | None]:
     return count, oldest
 
 
-def rearm(connection: Connection, armed: Mapping[str, Mapping[str, int]]) -> None:
-    """Makes the rows of these tasks what their deadlines are: task id -> kind -> due at, ms. Mends rows that were left behind."""
+def rearm(connection: Connection, armed: Mapping[str, Mapping[str, tuple[int, int]]]) -> None:
+    """Makes the rows of these tasks what their deadlines are: task id -> kind -> (due at, ms; shard).
+
+    Mends rows that were left behind.
+    """
     if not armed:
         return
     found = connection.execute(select(deadlines).where(deadlines.c.task_id.in_(list(armed))))
-    were = {(task_id, kind): due_at for task_id, kind, due_at in found}
-    are = {(task_id, kind): at for task_id, each in armed.items() for kind, at in each.items()}
+    were = {(row.task_id, row.kind): (row.due_at, row.shard) for row in found}
+    are = {(task_id, kind): due for task_id, each in armed.items() for kind, due in each.items()}
     drop(connection, were.keys() - are.keys())
     put(connection, dict(are.items() - were.items()))
 
 
 def drop(connection: Connection, gone: Collection[Armed]) -> None:
-    if gone:
-        where = (deadlines.c.task_id == bindparam("gone_task")) & (deadlines.c.kind == bindparam("gone_kind"))
-        connection.execute(delete(deadlines).where(where), [{"gone_task": task_id, "gone_kind": kind} for task_id, kind in gone])
+    bulk.delete(connection, deadlines, [{"task_id": task_id, "kind": kind} for task_id, kind in gone])
 
 
-def put(connection: Connection, armed: Mapping[Armed, int]) -> None:
-    """Arms them, or moves them to another time. ms."""
-    if armed:
-        make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-        statement = make(deadlines)
-        on = [deadlines.c.task_id, deadlines.c.kind]
-        rows = [{"task_id": task_id, "kind": kind, "due_at": at} for (task_id, kind), at in armed.items()]
-        connection.execute(statement.on_conflict_do_update(index_elements=on, set_={"due_at": statement.excluded.due_at}), rows)
+def put(connection: Connection, armed: Mapping[Armed, tuple[int, int]]) -> None:
+    """Arms them, or moves them to another time: (due at, ms; shard)."""
+    rows = [{"task_id": task_id, "kind": kind, "due_at": at, "shard": shard} for (task_id, kind), (at, shard) in armed.items()]
+    bulk.upsert(connection, deadlines, rows, key=("task_id", "kind"), put=("due_at", "shard"))

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, and_, bindparam, delete, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, func, select, tuple_, update
 
-from adapters.ledger import quotas
+from adapters.ledger import bulk, quotas
 from adapters.ledger.documents import json_text
 from adapters.ledger.schema import effects, tasks
 
@@ -42,6 +40,7 @@ class Wanted:
     #: Which quota it is under.
     bucket: str
     due_at: int
+    shard: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +57,12 @@ class Effect:
     family: str
     bucket: str
     lease_until: int
+    shard: int
 
 
 def add(connection: Connection, wanted: Sequence[Wanted]) -> None:
     """Adds calls, but none a second time."""
-    if not wanted:
-        return
-    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    ordered = sorted(wanted, key=lambda each: (each.task_id, each.serial)) if connection.dialect.name != "sqlite" else wanted
-    statement = make(effects).on_conflict_do_nothing(index_elements=list(_ATTEMPT))
-    connection.execute(statement, [_row(each) for each in ordered])
+    bulk.insert_new(connection, effects, [_row(each) for each in wanted], key=("task_id", "serial"), returning=())
 
 
 def _row(wanted: Wanted) -> dict[str, Any]:
@@ -81,6 +76,7 @@ def _row(wanted: Wanted) -> dict[str, Any]:
         "family": wanted.family,
         "bucket": wanted.bucket,
         "due_at": wanted.due_at,
+        "shard": wanted.shard,
     }
 
 
@@ -95,9 +91,7 @@ def drop(connection: Connection, gone: Sequence[Attempt]) -> set[Attempt]:
 
 def forget(connection: Connection, answered: Sequence[Attempt]) -> None:
     """Deletes these calls, taken or not."""
-    if answered:
-        where = and_(effects.c.task_id == bindparam("of_task"), effects.c.serial == bindparam("of_serial"))
-        connection.execute(delete(effects).where(where), [{"of_task": task, "of_serial": serial} for task, serial in answered])
+    bulk.delete(connection, effects, [{"task_id": task_id, "serial": serial} for task_id, serial in answered])
 
 
 def taken(connection: Connection, task_ids: Sequence[str]) -> set[Attempt]:
@@ -223,4 +217,5 @@ def _effect(row: RowMapping) -> Effect:
         family=row["family"],
         bucket=row["bucket"],
         lease_until=row["lease_until"],
+        shard=row["shard"],
     )

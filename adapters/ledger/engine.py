@@ -2,36 +2,68 @@
 
 SQLite: WAL with `synchronous=FULL`, so that a commit survives a power cut; readers never wait for the one writer. A write
 transaction takes the write lock at its beginning, because one that takes it halfway can fail in a way no waiting mends.
+
+PostgreSQL: readers see one snapshot, writers what is committed when each statement begins. A connection that was lost is replaced
+by the next transaction; nothing waits for a server for longer than the settings allow.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 #: How long a SQLite writer waits for another process's transaction, ms.
 _BUSY_TIMEOUT_MS = 10_000
+#: How long a transaction waits for a free connection of the pool, s.
+_POOL_TIMEOUT_S = 10
+#: PostgreSQL: how long a new connection may take, s.
+_CONNECT_TIMEOUT_S = 3
+#: PostgreSQL: when a silent connection is probed, how often, and when it is given up: a server that vanished is noticed in 15 s.
+_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+#: PostgreSQL ends a session that holds a transaction open and says nothing for so long: its process hangs, its locks must not, ms.
+_IDLE_IN_TRANSACTION_MS = 60_000
+
+#: Two transactions stood in each other's way: the one that was ended can be tried again (SQLSTATE class 40).
+_CONTENTION = "40"
+#: It is not the statement's fault: connection, resources, an operator, the system, an internal error (SQLSTATE classes).
+_UNWELL = ("08", "53", "55", "57", "58", "XX")
+#: A standby that took over an address, and takes no writes (yet).
+_READ_ONLY = "25006"
+#: The tables are not there: not this ledger, or not yet.
+_NO_TABLE = "42P01"
 
 
 class LedgerUnavailableError(Exception):
     """The ledger cannot be opened or reached."""
 
 
-class Ledger:
-    """One process's connections to the ledger. Thread-safe; opening one touches no file until it is used."""
+class ConflictError(Exception):
+    """Somebody else has saved what was read meanwhile: read it again and decide again."""
 
-    def __init__(self, url: str) -> None:
+
+class Ledger:
+    """One process's connections to the ledger. Thread-safe; opening one touches no file until it is used.
+
+    pool_size: connections kept for reading, and as many for writing. statement_timeout_s: PostgreSQL ends what takes longer.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, statement_timeout_s: float = 10.0) -> None:
         self.url = url
         self.path = sqlite_path(url)
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._reader = _engine(url, begin="BEGIN")
-        self._writer = _engine(url, begin="BEGIN IMMEDIATE")
+            self._reader = _sqlite(url, pool_size, begin="BEGIN")
+            self._writer = _sqlite(url, pool_size, begin="BEGIN IMMEDIATE")
+        else:
+            self._reader = _postgresql(url, pool_size, statement_timeout_s, isolation_level="REPEATABLE READ")
+            self._writer = _postgresql(url, pool_size, statement_timeout_s, isolation_level="READ COMMITTED")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -41,22 +73,24 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is durable once the block has ended. Raises LedgerUnavailableError."""
+        """A transaction that is durable once the block has ended. Raises LedgerUnavailableError, ConflictError."""
         with self._connected(self._writer) as connection:
+            yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """A connection on which every statement is a transaction of its own, for locks that are held as long as it lives.
+
+        Raises LedgerUnavailableError.
+        """
+        with _told(self._writer), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
     @staticmethod
     @contextmanager
     def _connected(engine: Engine) -> Iterator[Connection]:
-        try:
-            with engine.begin() as connection:
-                yield connection
-        except PoolTimeoutError as error:
-            raise LedgerUnavailableError("all connections to the ledger are busy") from error
-        except DBAPIError as error:
-            if not isinstance(error, OperationalError | InterfaceError) and type(error) is not DatabaseError:
-                raise  # what one row did wrong; the ledger is well
-            raise LedgerUnavailableError(f"{error.orig} ({without_password(str(engine.url))})") from error
+        with _told(engine), engine.begin() as connection:
+            yield connection
 
     def checkpoint(self) -> None:
         """SQLite: empties the write-ahead log, where what was overwritten lies on; not if others are busy with it."""
@@ -74,6 +108,35 @@ class Ledger:
         self._writer.dispose()
 
 
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """What goes wrong inside, by whose fault it is."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise LedgerUnavailableError("all connections to the ledger are busy") from error
+    except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if _is_contention(cause):
+            raise ConflictError from error
+        if not _is_unwell(cause):
+            raise  # what one row did wrong; the ledger is well
+        raise LedgerUnavailableError(f"{cause} ({without_password(str(engine.url))})") from error
+
+
+def _is_contention(error: BaseException | None) -> bool:
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_CONTENTION)
+
+
+def _is_unwell(error: BaseException | None) -> bool:
+    """Whether the ledger is, and not what was asked of it."""
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate
+        lost = state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return lost or (state is not None and (state.startswith(_UNWELL) or state in (_READ_ONLY, _NO_TABLE)))
+    return isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError) or type(error) is sqlite3.DatabaseError
+
+
 def sqlite_path(url: str) -> Path | None:
     """The file of a SQLite ledger; None for any other."""
     parsed = make_url(url)
@@ -87,12 +150,17 @@ def without_password(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def _engine(url: str, *, begin: str) -> Engine:
+def driver_url(url: str) -> URL:
+    """The url with the driver that is used."""
+    parsed = make_url(url)
+    return parsed if parsed.get_backend_name() == "sqlite" else parsed.set(drivername="postgresql+psycopg")
+
+
+def _sqlite(url: str, pool_size: int, *, begin: str) -> Engine:
     # What is bound to a statement may be a secret, and the text of an error comes into the log.
-    engine = create_engine(url, pool_size=8, max_overflow=8, pool_timeout=10, hide_parameters=True)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    engine = create_engine(url, pool_size=pool_size, max_overflow=8, pool_timeout=_POOL_TIMEOUT_S, hide_parameters=True)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
@@ -109,3 +177,31 @@ def _prepare(connection: Any, _record: object) -> None:
         "wal_autocheckpoint=4000",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _postgresql(url: str, pool_size: int, statement_timeout_s: float, *, isolation_level: Any) -> Engine:
+    timeout_ms = round(statement_timeout_s * 1000)
+    options = {
+        "statement_timeout": timeout_ms,
+        "lock_timeout": timeout_ms,
+        "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
+        "synchronous_commit": "on",  # what is answered is on disk, whatever the server's default
+        "timezone": "UTC",
+        # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept.
+        "plan_cache_mode": "force_custom_plan",
+    }
+    return create_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        pool_pre_ping=True,  # after the server was restarted, the first transaction finds it, not a dead connection
+        hide_parameters=True,
+        isolation_level=isolation_level,
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": "tally",
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+            **_KEEPALIVES,
+        },
+    )

@@ -7,12 +7,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from adapters.ledger import bulk
 from adapters.ledger.schema import facets
 from statemachine.tasks import Task
 
@@ -62,19 +60,12 @@ def slashed(anomaly: str) -> str:
 
 def count(connection: Connection, changes: Mapping[Facet, int]) -> None:
     """Adds to how many tasks the facets have."""
-    columns = [(facet.number, facet, change) for facet, change in changes.items() if change]
-    if not columns:
-        return
-    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = make(facets)
-    statement = statement.on_conflict_do_update(
-        index_elements=[facets.c.facet], set_={"tasks": facets.c.tasks + statement.excluded.tasks}
-    )
     rows = [
-        {"facet": number, **{name: getattr(facet, name) for name in Facet.__slots__}, "tasks": change}
-        for number, facet, change in sorted(columns, key=lambda item: item[0])
+        {"facet": facet.number, **{name: getattr(facet, name) for name in Facet.__slots__}, "tasks": change}
+        for facet, change in changes.items()
+        if change
     ]
-    connection.execute(statement, rows)
+    bulk.upsert(connection, facets, rows, key=("facet",), add=("tasks",))
 
 
 def by_state(connection: Connection) -> dict[tuple[str, str, str], int]:

@@ -2,20 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, delete, func, or_, select, update
 
+from adapters.ledger import bulk, postgresql
 from adapters.ledger.counters import add
 from adapters.ledger.schema import inbox
 
 CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
 START, STOP, UPDATE, RETRY = "start", "stop", "update", "retry"
 ANSWER, SUCCESSION = "answer", "succession"
+
+#: Into how many parts the work can be shared out.
+SHARDS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,13 @@ def _callback_row(arrival: Arrival) -> dict[str, Any]:
         "received_at": arrival.received_at,
         "headers": json.dumps(dict(arrival.headers)),
         "body": arrival.body,
+        "shard": shard_of(arrival.app_id, arrival.vendor_task_id),
     }
+
+
+def shard_of(app_id: str, vendor_task_id: str) -> int:
+    """What rows of one task have in common, for whoever shares out the work: 0 to 255."""
+    return zlib.crc32(f"{app_id} {vendor_task_id}".encode("utf-8", "surrogatepass")) % SHARDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +111,13 @@ class Posting:
     vendor: str | None = None
     app_id: str | None = None
     task_id: str | None = None
+    #: That of the task it is about.
+    shard: int = 0
 
 
-def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int) -> bool:
+def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int, *, shard: int = 0) -> bool:
     """Puts something that is no callback into the inbox, unless it waits there already; whether it was new."""
-    return post_all(connection, kind, [Posting(key=key, payload=payload)], now) == 1
+    return post_all(connection, kind, [Posting(key=key, payload=payload, shard=shard)], now) == 1
 
 
 def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now: int) -> int:
@@ -120,25 +131,36 @@ def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now
             "vendor": posting.vendor,
             "app_id": posting.app_id,
             "task_id": posting.task_id,
+            "shard": posting.shard,
         }
         for posting in postings
     ]
     return len(_insert_new(connection, rows))
 
 
+def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
+    """Asks for these callbacks to be read again; for how many nobody had asked at this moment (ms)."""
+    found = connection.execute(select(inbox.c.id, inbox.c.shard).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK))
+    shards = {row.id: row.shard for row in found}
+    postings = [
+        Posting(key=(str(each), str(now)), payload={"callback_id": each}, shard=shards[each]) for each in ids if each in shards
+    ]
+    return post_all(connection, REPLAY, postings, now)
+
+
 def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[bytes]:
     if not rows:
         return set()
-    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = make(inbox).on_conflict_do_nothing(index_elements=[inbox.c.dedupe_key]).returning(inbox.c.dedupe_key)
-    if connection.dialect.name != "sqlite":  # two batches that share keys in different orders would lock each other
-        rows = sorted(rows, key=lambda row: row["dedupe_key"])
-    return set(connection.scalars(statement, [dict(row) for row in rows]))
+    if postgresql.is_postgresql(connection):
+        return postgresql.insert_new_rows(connection, list({row["dedupe_key"]: row for row in rows}.values()))
+    return {key for (key,) in bulk.insert_new(connection, inbox, rows, key=("dedupe_key",), returning=("dedupe_key",))}
 
 
-def unapplied(connection: Connection, limit: int, now: int | None = None) -> list[Row]:
-    """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer."""
+def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[Row]:
+    """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer. shards: only of these."""
     statement = select(inbox).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
+    if shards is not None:
+        statement = statement.where(inbox.c.shard.in_(shards))
     if now is not None:
         statement = statement.where(or_(inbox.c.held_until.is_(None), inbox.c.held_until <= now))
     return [_row(found) for found in connection.execute(statement).mappings()]
@@ -173,10 +195,19 @@ def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     """Marks rows as applied, or as set aside where there is an error."""
     if not settled:
         return
-    values = ("applied_at", "event_at", "verdict", "reason", "task_id", "error")
-    statement = update(inbox).where(inbox.c.id == bindparam("row_id")).values({v: bindparam(v) for v in values})
-    rows = [{"row_id": s.id, **{v: getattr(s, v) for v in values}, "verdict": s.verdict or ""} for s in settled]
-    connection.execute(statement, rows)
+    rows = [
+        {
+            "id": each.id,
+            "applied_at": each.applied_at,
+            "event_at": each.event_at,
+            "verdict": each.verdict or "",
+            "reason": each.reason,
+            "task_id": each.task_id,
+            "error": each.error,
+        }
+        for each in settled
+    ]
+    bulk.update(connection, inbox, rows, key=("id",))
 
 
 def waiting(connection: Connection) -> tuple[int, int | None]:
@@ -189,6 +220,23 @@ def waiting(connection: Connection) -> tuple[int, int | None]:
 def forget(connection: Connection, ids: Sequence[int]) -> None:
     """Drops rows that were applied and are no callbacks: what they did stands in the timeline."""
     if ids:
+        _delete(connection, ids)
+
+
+def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> None:
+    """Drops the row of this key if no worker will come back to it, so that it does not stand in the way for ever."""
+    dedupe_key = unique_key(kind, *key)
+    if postgresql.is_postgresql(connection):
+        same = inbox.c.id == postgresql.id_of_key(connection, dedupe_key)
+    else:
+        same = inbox.c.dedupe_key == dedupe_key
+    _delete(connection, list(connection.scalars(select(inbox.c.id).where(same, inbox.c.applied_at.is_not(None)))))
+
+
+def _delete(connection: Connection, ids: Sequence[int]) -> None:
+    if postgresql.is_postgresql(connection):
+        postgresql.delete_rows(connection, ids)
+    else:
         connection.execute(delete(inbox).where(inbox.c.id.in_(ids), inbox.c.kind != CALLBACK))
 
 

@@ -6,20 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, delete, select
 
-from adapters.ledger import deadlines, facets
+from adapters.ledger import bulk, deadlines, facets
 from adapters.ledger.documents import facts_of, facts_text, task_of, task_text
+from adapters.ledger.engine import ConflictError
 from adapters.ledger.facets import Facet, facet_of
+from adapters.ledger.inbox import shard_of
 from adapters.ledger.schema import lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.tasks import Lineage, Sealed, Task
-
-
-class ConflictError(Exception):
-    """Somebody else has saved this lineage since it was read: read it again and decide again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +31,11 @@ def key_hash(key: TaskKey) -> bytes:
     parts = (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
     joined = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def shard_of_key(key: TaskKey) -> int:
+    """As `inbox.shard_of`."""
+    return shard_of(key.app_id, key.vendor_task_id)
 
 
 def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Stored]:
@@ -102,11 +103,8 @@ def _guard(connection: Connection, stored: Sequence[Stored]) -> None:
 
 
 def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
-    if not saves:
-        return
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("facts", "sealed_runs", "sealed_until")}
-    statement = update(lineages).where(lineages.c.id == bindparam("row_id")).values(values | {"version": lineages.c.version + 1})
-    connection.execute(statement, [{"row_id": save.stored.id, **_prefixed(_course_of(save.lineage))} for save in saves])
+    rows = [{"id": save.stored.id, "version": save.stored.version + 1, **_course_of(save.lineage)} for save in saves]
+    bulk.update(connection, lineages, rows, key=("id",))
 
 
 def _drop_emptied(connection: Connection, saves: Sequence[Save]) -> None:
@@ -122,23 +120,12 @@ def _course_of(lineage: Lineage) -> dict[str, Any]:
     return {"facts": facts_text(lineage.facts), "sealed_runs": sealed.runs, "sealed_until": sealed.until}
 
 
-def _prefixed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A bound parameter may not have the name of a column that it sets."""
-    return {f"new_{name}": value for name, value in row.items()}
-
-
 def _new_lineages(connection: Connection, saves: Sequence[Save]) -> dict[TaskKey, int]:
     """Their ids. Raises ConflictError where somebody else has made one of them meanwhile."""
-    if not saves:
-        return {}
-    make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    rows = {key_hash(save.lineage.key): save for save in saves}
-    statement = make(lineages).on_conflict_do_nothing(index_elements=[lineages.c.key_hash])
-    made = connection.execute(
-        statement.returning(lineages.c.id, lineages.c.key_hash),
-        [_lineage_row(hashed, rows[hashed].lineage) for hashed in sorted(rows)],
-    )
-    ids = {rows[row.key_hash].lineage.key: row.id for row in made}
+    keys = {key_hash(save.lineage.key): save.lineage for save in saves}
+    rows = [_lineage_row(hashed, lineage) for hashed, lineage in keys.items()]
+    made = bulk.insert_new(connection, lineages, rows, key=("key_hash",), returning=("id", "key_hash"))
+    ids = {keys[hashed].key: lineage_id for lineage_id, hashed in made}
     if len(ids) != len(saves):
         raise ConflictError
     return ids
@@ -159,12 +146,9 @@ def _lineage_row(hashed: bytes, lineage: Lineage) -> dict[str, Any]:
 
 
 def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]]) -> None:
-    new = [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is None]
-    if new:
-        connection.execute(insert(tasks), new)
-    for names, rows in _differing(changed).items():
-        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-        connection.execute(update(tasks).where(tasks.c.id == bindparam("task_id")).values(values), rows)
+    bulk.insert(connection, tasks, [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is None])
+    for rows in _differing(changed).values():
+        bulk.update(connection, tasks, rows, key=("id",))
 
 
 def _differing(changed: Sequence[tuple[Task | None, Task, int]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
@@ -180,7 +164,7 @@ def _differing(changed: Sequence[tuple[Task | None, Task, int]]) -> dict[tuple[s
         differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": task_text(after)}
         if before.key != after.key:
             differing["lineage_id"] = lineage_id
-        found.setdefault(tuple(differing), []).append({"task_id": after.id, **_prefixed(differing)})
+        found.setdefault(tuple(differing), []).append({"id": after.id, **differing})
     return found
 
 
@@ -210,11 +194,12 @@ def _columns_of(task: Task) -> dict[str, Any]:
 
 def _save_deadlines(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
     gone: list[deadlines.Armed] = []
-    armed: dict[deadlines.Armed, int] = {}
+    armed: dict[deadlines.Armed, tuple[int, int]] = {}
     for before, after in changed:
         was: Mapping[Any, int] = before.deadlines if before else {}
         gone += [(after.id, kind.value) for kind in was if kind not in after.deadlines]
-        armed |= {(after.id, kind.value): at for kind, at in after.deadlines.items() if was.get(kind) != at}
+        shard = shard_of_key(after.key)
+        armed |= {(after.id, kind.value): (at, shard) for kind, at in after.deadlines.items() if was.get(kind) != at}
     deadlines.drop(connection, gone)
     deadlines.put(connection, armed)
 

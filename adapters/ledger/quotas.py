@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from adapters.ledger import bulk
 from adapters.ledger.schema import quotas
 
 #: A clock that is further behind than this was set back, ms.
@@ -95,9 +94,8 @@ def lock(connection: Connection, buckets: Sequence[str], limits: Callable[[str],
     statement = select(quotas.c.bucket).where(quotas.c.bucket.in_(buckets)).order_by(quotas.c.bucket).with_for_update()
     missing = set(buckets) - set(connection.scalars(statement))
     if missing:
-        make: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-        rows = [_new_row(bucket, rate_of(limits(bucket)), now) for bucket in sorted(missing)]
-        connection.execute(make(quotas).on_conflict_do_nothing(index_elements=[quotas.c.bucket]), rows)
+        rows = [_new_row(bucket, rate_of(limits(bucket)), now) for bucket in missing]
+        bulk.insert_new(connection, quotas, rows, key=("bucket",), returning=())
         connection.execute(statement)
 
 

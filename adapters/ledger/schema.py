@@ -1,10 +1,29 @@
 """The tables. Times are whole milliseconds since the Unix epoch, UTC; JSON is text.
 
 `inbox` holds whatever is to be applied; of it, rows of kind `callback` are what vendors sent, kept as they came. `lineages` and
-`tasks` hold what follows from it. `timeline` says what happened to a task, one row per applied inbox row.
+`tasks` hold what follows from it. `timeline` says what happened to a task, one row per applied inbox row, and `events` what others
+are told of it, one row per version.
+
+`shard` is a number made from a task's id at the vendor: rows of one task have the same, so that one worker gets them all.
+
+On PostgreSQL `inbox`, `timeline` and `events` are partitioned by time (`postgresql`).
 """
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData()
 
@@ -37,13 +56,14 @@ inbox = Table(
     Column("error", Text),
     #: It waits until then for an answer that may say whose it is.
     Column("held_until", BigInteger),
+    Column("shard", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 #: `sqlite_where` and `postgresql_where` want the same words as the statements that are to use the index.
 _CALLBACKS = text("kind = 'callback'")
 _UNAPPLIED = text("applied_at IS NULL")
 # All that is asked of rows that wait, so that their bodies need not be read.
-_WAITING = (inbox.c.kind, inbox.c.received_at, inbox.c.applied_at)
+_WAITING = (inbox.c.shard, inbox.c.kind, inbox.c.received_at, inbox.c.applied_at)
 _WITH_TASK = text("task_id IS NOT NULL")
 Index("inbox_unapplied", inbox.c.id, *_WAITING, sqlite_where=_UNAPPLIED, postgresql_where=_UNAPPLIED)
 _HELD = text("held_until IS NOT NULL AND applied_at IS NULL")
@@ -138,12 +158,29 @@ timeline = Table(
 )
 Index("timeline_task", timeline.c.task_id, timeline.c.id)
 
+#: What others are told: a row for each version of a task, written with it.
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("task_id", String(26), nullable=False),
+    Column("version", Integer, nullable=False),
+    #: tally.task.running, tally.task.files, ...
+    Column("type", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: The task as it was then, its state before, and the cause; as JSON.
+    Column("doc", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_task", events.c.task_id, events.c.version)
+
 deadlines = Table(
     "deadlines",
     metadata,
     Column("task_id", String(26), primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("due_at", BigInteger, nullable=False, index=True),
+    Column("shard", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
 )
 
@@ -169,6 +206,7 @@ effects = Table(
     Column("due_at", BigInteger, nullable=False),
     #: Until when an answer is waited for; null: it was not taken yet.
     Column("lease_until", BigInteger),
+    Column("shard", SmallInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 Index("effects_attempt", effects.c.task_id, effects.c.serial, unique=True)

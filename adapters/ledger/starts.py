@@ -5,16 +5,16 @@ enters a room, there may be one in a room. Who posts a start inserts it first an
 first is seen, on any ledger. A clash is to be rolled back by whoever opened the transaction.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from adapters.ledger.inbox import START, Posting, post_all, unique_key
+from adapters.ledger import postgresql
+from adapters.ledger.inbox import START, Posting, drop_set_aside, post_all, shard_of, unique_key
 from adapters.ledger.lineages import key_hash
 from adapters.ledger.schema import inbox, lineages, tasks
 from statemachine.facts import TaskKey
@@ -80,10 +80,18 @@ def post(connection: Connection, start: Start, now: int) -> tuple[Clash, str] | 
 
 def begin(connection: Connection, start: Start, now: int) -> None:
     """Puts the start of a successor into the inbox: what it takes over from may still be live. now: ms."""
-    posting = Posting(
-        key=(start.task_id,), payload=_payload_of(start), vendor=start.vendor, app_id=start.app_id, task_id=start.task_id
+    post_all(connection, START, [_posting(start, (start.task_id,))], now)
+
+
+def _posting(start: Start, key: tuple[str, ...]) -> Posting:
+    return Posting(
+        key=key,
+        payload=_payload_of(start),
+        vendor=start.vendor,
+        app_id=start.app_id,
+        task_id=start.task_id,
+        shard=shard_of(start.app_id, start.key.vendor_task_id),
     )
-    post_all(connection, START, [posting], now)
 
 
 def requested(connection: Connection, start: Start, at: int) -> Task:
@@ -129,14 +137,13 @@ def _insert(connection: Connection, start: Start, now: int) -> str | None:
     """The task of the start that waits under the same key; None: this one waits there now."""
     key = start.key
     parts = (start.task_id,) if key.pending else (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
-    posting = Posting(key=parts, payload=_payload_of(start), vendor=start.vendor, app_id=start.app_id, task_id=start.task_id)
+    posting = _posting(start, parts)
     same = inbox.c.dedupe_key == unique_key(START, *parts)
     while post_all(connection, START, [posting], now) == 0:
         other = connection.scalar(select(inbox.c.task_id).where(same, *_waits()))
         if other is not None:
             return str(other)
-        # It was applied meanwhile, or is set aside: no worker will come back to it, and it may not stand in the way for ever.
-        connection.execute(delete(inbox).where(same, inbox.c.applied_at.is_not(None)))
+        drop_set_aside(connection, START, parts)  # or it was applied meanwhile
     return None
 
 
@@ -163,9 +170,8 @@ def _with_robot(connection: Connection, start: Start, robot: str) -> str | None:
 
 def _one_at_a_time(connection: Connection, start: Start, robot: str) -> None:
     """Two starts that cannot see each other yet would both pass. On SQLite there is one writer anyway."""
-    if connection.dialect.name != "sqlite":
-        digest = hashlib.sha256(unique_key(start.vendor, start.app_id, start.room_id or "", robot)).digest()
-        connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], signed=True))))
+    if postgresql.is_postgresql(connection):
+        postgresql.lock(connection, unique_key(start.vendor, start.app_id, start.room_id or "", robot).hex())
 
 
 def _waiting_with_robot(connection: Connection, start: Start, robot: str) -> str | None:

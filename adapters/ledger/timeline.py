@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from adapters.ledger import bulk
 from adapters.ledger.documents import json_text
 from adapters.ledger.schema import timeline
 
@@ -27,8 +28,7 @@ def append(connection: Connection, lines: Sequence[Line]) -> None:
         for line in lines
         if line.entries
     ]
-    if rows:
-        connection.execute(insert(timeline), rows)
+    bulk.insert(connection, timeline, rows)
 
 
 def page(connection: Connection, task_id: str, *, after: int, limit: int) -> list[tuple[int, Line]]:

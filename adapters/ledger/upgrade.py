@@ -9,11 +9,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from adapters.ledger.engine import Ledger, sqlite_path
+from adapters.clock import now_ms
+from adapters.ledger import postgresql
+from adapters.ledger.engine import Ledger
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_OLDEST_POSTGRESQL = 15
 
 
 class SchemaError(Exception):
@@ -22,14 +25,24 @@ class SchemaError(Exception):
 
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
     """Runs the migrations that are missing, under a lock. (revision before, revision after)"""
-    with _only_one(ledger.url):
+    with _only_one(ledger):
         _make_private(ledger.path)
         with ledger.read() as connection:
             before = _revision(connection)
         config = _config()
         config.attributes["url"] = ledger.url
         command.upgrade(config, "head")
+        if ledger.path is None:
+            _prepare_postgresql(ledger)
         return before, newest()
+
+
+def _prepare_postgresql(ledger: Ledger) -> None:
+    """Partitions for the months to come, and statistics: without any, plans are bad until the server finds time to make some."""
+    with ledger.write() as connection:
+        postgresql.make_partitions(connection, now_ms())
+    with ledger.session() as connection:
+        connection.execute(text("ANALYZE"))
 
 
 def _make_private(path: Path | None) -> None:
@@ -65,12 +78,23 @@ def _config() -> Config:
 
 
 @contextmanager
-def _only_one(url: str) -> Iterator[None]:
+def _only_one(ledger: Ledger) -> Iterator[None]:
     """Two processes that start at once must not both migrate."""
-    path = sqlite_path(url)
-    if path is None:
-        yield
+    if ledger.path is None:
+        with ledger.session() as connection:
+            _require_version(connection)
+            connection.execute(text("SET statement_timeout = 0"))  # a migration may take its time, and so may the one before us
+            connection.execute(text("SET lock_timeout = 0"))
+            postgresql.lock_session(connection, "upgrade")
+            yield
+            postgresql.unlock_session(connection, "upgrade")
         return
-    with Path(f"{path}.upgrade.lock").open("w") as lock:
+    with Path(f"{ledger.path}.upgrade.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _require_version(connection: Connection) -> None:
+    found = str(connection.scalar(text("SHOW server_version_num")))
+    if int(found) < _OLDEST_POSTGRESQL * 10_000:
+        raise SchemaError(f"the ledger's PostgreSQL must be version {_OLDEST_POSTGRESQL} or newer; it is {int(found) // 10_000}")

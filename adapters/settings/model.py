@@ -58,9 +58,26 @@ class Database:
         default="sqlite:///var/tally.db",
         repr=False,
         metadata=_says(
-            "The ledger: `sqlite:///PATH`; a relative path counts from the working directory.",
-            right="sqlite:///PATH of a file (this version has no other ledger)",
+            "The ledger: `sqlite:///PATH`, where a relative path counts from the working directory, or "
+            "`postgresql://USER:PASSWORD@HOST/NAME` (15 or newer) for more than one process of a kind.",
+            right="sqlite:///PATH of a file, or postgresql://USER:PASSWORD@HOST:PORT/NAME",
             ok=is_database,
+        ),
+    )
+    pool_size: int = field(
+        default=8,
+        metadata=_says(
+            "PostgreSQL connections that a process keeps for reading, and as many again for writing.",
+            right="a whole number from 2 to 100",
+            ok=lambda size: 2 <= size <= 100,
+        ),
+    )
+    statement_timeout_s: int = field(
+        default=10,
+        metadata=_says(
+            "PostgreSQL ends a statement that takes longer, s.",
+            right="a whole number of seconds from 1 to 600",
+            ok=lambda seconds: 1 <= seconds <= 600,
         ),
     )
 

@@ -77,8 +77,14 @@ def is_loopback(host: str) -> bool:
 
 
 def is_database(url: str) -> bool:
-    path = url.removeprefix("sqlite:///").split("?")[0]
-    return url.startswith("sqlite:///") and path not in ("", ":memory:")
+    if url.startswith("sqlite:///"):
+        return url.removeprefix("sqlite:///").split("?")[0] not in ("", ":memory:")
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname or "host=" in parts.query) and len(parts.path) > 1 and parts.port != 0
+    except ValueError:
+        return False
+    return parts.scheme == "postgresql" and named
 
 
 def is_queue(url: str) -> bool:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.ledger import inbox
+from adapters.ledger.lineages import shard_of_key
 from callbacks.desk import bodies, parameters, rendering
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import answer
@@ -19,6 +20,7 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.problems import FieldError, Invalid
 from callbacks.desk.tasks import find, moved, path_of
 from statemachine.states import Anomaly, State
+from statemachine.tasks import Task
 
 #: Ends that an operator may tell.
 STATES = (State.STOPPED, State.FAILED, State.LOST)
@@ -32,13 +34,13 @@ async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
     word = _word(bodies.document(await bodies.read(request), _EXAMPLE))
     if task.merged_into is not None:
         return moved(task.merged_into, "/mark")
-    await run_in_threadpool(_post, desk, {**word, "task_id": task.id, "by": caller.name})
+    await run_in_threadpool(_post, desk, task, {**word, "task_id": task.id, "by": caller.name})
     return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
-def _post(desk: Desk, payload: Mapping[str, Any]) -> None:
+def _post(desk: Desk, task: Task, payload: Mapping[str, Any]) -> None:
     with desk.ledger.write() as connection:
-        inbox.post(connection, inbox.MARK, (str(uuid4()),), payload, desk.clock())
+        inbox.post(connection, inbox.MARK, (str(uuid4()),), payload, desk.clock(), shard=shard_of_key(task.key))
     desk.ring()
 
 

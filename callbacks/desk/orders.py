@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.ledger import inbox
+from adapters.ledger.lineages import shard_of_key
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Call
 from adapters.vendors.refs import ref_of
@@ -114,11 +115,11 @@ def _update_call(task: Task, params: Mapping[str, Any]) -> Call:
 
 
 async def _ordered(desk: Desk, caller: Caller, task: Task, kind: str, what: Mapping[str, Any]) -> Response:
-    await run_in_threadpool(_post, desk, kind, {"task_id": task.id, "by": caller.name, **what})
+    await run_in_threadpool(_post, desk, task, kind, {"task_id": task.id, "by": caller.name, **what})
     return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
-def _post(desk: Desk, kind: str, payload: Mapping[str, Any]) -> None:
+def _post(desk: Desk, task: Task, kind: str, payload: Mapping[str, Any]) -> None:
     with desk.ledger.write() as connection:
-        inbox.post(connection, kind, (str(uuid4()),), payload, desk.clock())
+        inbox.post(connection, kind, (str(uuid4()),), payload, desk.clock(), shard=shard_of_key(task.key))
     desk.ring()

@@ -73,8 +73,7 @@ def _queue(desk: Desk, ids: Sequence[int]) -> int:
     queued = 0
     for begin in range(0, len(ids), _BATCH):
         with desk.ledger.write() as connection:
-            for each in ids[begin : begin + _BATCH]:
-                queued += inbox.post(connection, inbox.REPLAY, (str(each), str(now)), {"callback_id": each}, now)
+            queued += inbox.post_replays(connection, ids[begin : begin + _BATCH], now)
         desk.ring()
     return queued
 

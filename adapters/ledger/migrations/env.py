@@ -3,9 +3,10 @@
 from alembic import context
 from sqlalchemy import create_engine
 
+from adapters.ledger.engine import driver_url
 from adapters.ledger.schema import metadata
 
-engine = create_engine(context.config.attributes["url"])
+engine = create_engine(driver_url(context.config.attributes["url"]))
 with engine.begin() as connection:
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
     with context.begin_transaction():

@@ -1,4 +1,4 @@
-"""A new ledger for each test."""
+"""A new ledger for each test, of each kind: what holds for one holds for the other."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,22 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import Ledger
-from adapters.ledger.upgrade import upgrade
+from tests.ledgers import BOTH, open_ledger
+
+
+@pytest.fixture(params=BOTH)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(request.param, tmp_path) as ledger:
+        yield ledger
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'tally.db'}")
-    upgrade(ledger)
-    yield ledger
-    ledger.close()
+def sqlite_ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger("sqlite", tmp_path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def postgresql_ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger("postgresql", tmp_path) as ledger:
+        yield ledger

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from adapters.ledger import Ledger, deadlines, lineages, search
-from adapters.ledger.lineages import ConflictError, Save, Stored
+from adapters.ledger.engine import ConflictError
+from adapters.ledger.lineages import Save, Stored
 from statemachine.states import Deadline, State
 from statemachine.tasks import Lineage
 from tests.adapters.ledger.making import DONE, T0, fact, key, new, save, statements, task

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from adapters.ledger.postgresql import MAKE_ID
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -14,6 +16,34 @@ _UNAPPLIED = sa.text("applied_at IS NULL")
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        for statement in MAKE_ID:
+            op.execute(statement)
+        op.create_table(
+            "inbox_keys",
+            sa.Column("dedupe_key", sa.LargeBinary(length=32), nullable=False),
+            sa.Column("inbox_id", sa.BigInteger(), nullable=False),
+            sa.PrimaryKeyConstraint("dedupe_key"),
+        )
+    _tables()
+    if op.get_bind().dialect.name == "postgresql":
+        for table in ("inbox", "timeline"):
+            op.execute(f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT")
+
+
+def _time_ordered_id() -> sa.Column[int]:
+    """On PostgreSQL ids tell the time, and tables are partitioned by them; on SQLite they count."""
+    if op.get_bind().dialect.name == "postgresql":
+        return sa.Column("id", sa.BigInteger(), server_default=sa.text("tally_id()"), autoincrement=False, nullable=False)
+    return sa.Column("id", sa.Integer(), autoincrement=True, nullable=False)
+
+
+def _unique_dedupe_key() -> list[sa.UniqueConstraint]:
+    """On PostgreSQL no key spans partitions: `inbox_keys` is unique instead."""
+    return [] if op.get_bind().dialect.name == "postgresql" else [sa.UniqueConstraint("dedupe_key")]
+
+
+def _tables() -> None:
     op.create_table(
         "counters",
         sa.Column("name", sa.String(length=16), nullable=False),
@@ -46,7 +76,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "inbox",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        _time_ordered_id(),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("dedupe_key", sa.LargeBinary(length=32), nullable=False),
         sa.Column("vendor", sa.String(length=32), nullable=True),
@@ -63,8 +93,9 @@ def upgrade() -> None:
         sa.Column("applied_at", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("dedupe_key"),
+        *_unique_dedupe_key(),
         sqlite_autoincrement=True,
+        postgresql_partition_by="RANGE (id)",
     )
     op.create_index(
         "inbox_course",
@@ -126,13 +157,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "timeline",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        _time_ordered_id(),
         sa.Column("task_id", sa.String(length=26), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("inbox_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("entries", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
+        postgresql_partition_by="RANGE (id)",
     )
     op.create_index("timeline_task", "timeline", ["task_id", "id"], unique=False)
     op.create_table(

@@ -1,0 +1,144 @@
+"""Many rows by one statement, on either database. SQL text stands here where SQLAlchemy's own would cost more than the work.
+
+SQLite runs one prepared statement once for each row. PostgreSQL gets one array for each column and unnests them, so that a batch
+is one round trip and one plan (measured with 200 rows of four columns: 4 us a row, 1 of them ours; row by row: 13 and 12).
+
+Rows are mappings with the same keys, which are columns of the table.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, Table
+from sqlalchemy.types import TypeEngine
+
+Row = Mapping[str, Any]
+#: The columns of a table that are written.
+_Names = tuple[str, ...]
+
+
+def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    if rows:
+        _run(connection, table, rows, _insert(table, tuple(rows[0])))
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, returning: _Names) -> list[tuple[Any, ...]]:
+    """Inserts rows whose key is not there yet; of each of those, in any order, the values that the ledger now has."""
+    if not rows:
+        return []
+    ordered = _ordered(connection, rows, key)
+    names = tuple(rows[0])
+    ending = f" ON CONFLICT ({_list(key)}) DO NOTHING"
+    if not returning:
+        _run(connection, table, ordered, _insert(table, names, ending))
+        return []
+    return _run_returning(connection, table, ordered, _insert(table, names, f"{ending} RETURNING {_list(returning)}"))
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, *, put: _Names = (), add: _Names = ()) -> None:
+    """Inserts rows; of those whose key is there, columns are overwritten (`put`) or added to (`add`)."""
+    if not rows:
+        return
+    ordered = _ordered(connection, rows, key)
+    changes = [f"{name} = excluded.{name}" for name in put]
+    changes += [f"{name} = {table.name}.{name} + excluded.{name}" for name in add]
+    ending = f" ON CONFLICT ({_list(key)}) DO UPDATE SET {', '.join(changes)}"
+    _run(connection, table, ordered, _insert(table, tuple(rows[0]), ending))
+
+
+def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Names) -> None:
+    """Overwrites the other columns of the rows with these keys."""
+    if rows:
+        _run(connection, table, rows, _update(table, tuple(rows[0]), key))
+
+
+def delete(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Deletes the rows that have these values."""
+    if rows:
+        _run(connection, table, rows, _delete(table, tuple(rows[0])))
+
+
+def _ordered(connection: Connection, rows: Sequence[Row], key: _Names) -> Sequence[Row]:
+    """PostgreSQL: in the order of their keys, or two transactions that share keys would wait for each other."""
+    if connection.dialect.name == "sqlite":
+        return rows
+    return sorted(rows, key=lambda row: tuple(row[name] for name in key))
+
+
+@lru_cache(maxsize=256)
+def _insert(table: Table, names: _Names, ending: str = "") -> Mapping[str, str]:
+    into = f"INSERT INTO {table.name} ({_list(names)})"
+    marks = ", ".join("?" for _ in names)
+    return {
+        "sqlite": f"{into} VALUES ({marks}){ending}",
+        "postgresql": f"{into} SELECT {_list(names)} FROM {given(table, names)}{ending}",
+    }
+
+
+@lru_cache(maxsize=256)
+def _update(table: Table, names: _Names, key: _Names) -> Mapping[str, str]:
+    changed = [name for name in names if name not in key]
+    return {
+        # The parameters are named by their place: the order of the keys differs from that of the marks.
+        "sqlite": f"UPDATE {table.name} SET "
+        + ", ".join(f"{name} = ?{names.index(name) + 1}" for name in changed)
+        + " WHERE "
+        + " AND ".join(f"{name} = ?{names.index(name) + 1}" for name in key),
+        "postgresql": f"UPDATE {table.name} SET "
+        + ", ".join(f"{name} = given.{name}" for name in changed)
+        + f" FROM {given(table, names)} WHERE "
+        + _same(table, key),
+    }
+
+
+@lru_cache(maxsize=256)
+def _delete(table: Table, names: _Names) -> Mapping[str, str]:
+    return {
+        "sqlite": f"DELETE FROM {table.name} WHERE " + " AND ".join(f"{name} = ?" for name in names),
+        "postgresql": f"DELETE FROM {table.name} USING {given(table, names)} WHERE " + _same(table, names),
+    }
+
+
+def given(table: Table, names: _Names) -> str:
+    """PostgreSQL: the rows that are given as arrays, one for each of these columns, under the name `given`."""
+    arrays = ", ".join(f"%b::{_postgresql_type(table.c[name].type)}[]" for name in names)
+    return f"unnest({arrays}) AS given ({_list(names)})"
+
+
+def arrays_of(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+    """The parameters of `given`."""
+    return tuple([row[name] for row in rows] for name in rows[0])
+
+
+def _postgresql_type(type_: TypeEngine[Any]) -> str:
+    for kind, name in ((BigInteger, "bigint"), (Integer, "integer"), (Float, "float8"), (LargeBinary, "bytea")):
+        if isinstance(type_, kind):
+            return name
+    return "text"
+
+
+def _same(table: Table, names: _Names) -> str:
+    return " AND ".join(f"{table.name}.{name} = given.{name}" for name in names)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _run(connection: Connection, table: Table, rows: Sequence[Row], statement: Mapping[str, str]) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(statement["sqlite"], [tuple(row.values()) for row in rows])
+    else:
+        connection.exec_driver_sql(statement["postgresql"], arrays_of(rows))
+
+
+def _run_returning(
+    connection: Connection, table: Table, rows: Sequence[Row], statement: Mapping[str, str]
+) -> list[tuple[Any, ...]]:
+    if connection.dialect.name != "sqlite":
+        return [tuple(row) for row in connection.exec_driver_sql(statement["postgresql"], arrays_of(rows))]
+    raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # SQLAlchemy says Any or None
+    found = (raw.execute(statement["sqlite"], tuple(row.values())).fetchone() for row in rows)
+    return [row for row in found if row is not None]

@@ -1,0 +1,150 @@
+"""What only PostgreSQL needs: ids that tell the time, partitions by time, dedupe keys in a table of their own, locks by name.
+
+Ids of `inbox`, `timeline` and `events` are made of the server's clock (ms) and a number, so that a range of ids is a range of time:
+the tables are partitioned by it, and whoever knows an id knows the partition. A unique key cannot span partitions unless it holds
+what they are cut by; so what must be unique over all time, the dedupe keys of the inbox, stands in `inbox_keys`, which is written
+in the statement that writes the row.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, func, select, text
+
+from adapters.ledger.bulk import Row, arrays_of, given
+from adapters.ledger.schema import inbox
+
+#: Tables that SQLite has not.
+metadata = MetaData()
+#: The dedupe keys of all inbox rows, and which row has each.
+inbox_keys = Table(
+    "inbox_keys",
+    metadata,
+    Column("dedupe_key", LargeBinary(32), primary_key=True),
+    Column("inbox_id", BigInteger, nullable=False),
+)
+
+#: Tables that grow with time, and are cut by it.
+PARTITIONED = ("inbox", "timeline", "events")
+#: Bits of an id below the milliseconds.
+_NUMBER_BITS = 20
+#: Months of which there is a partition ahead of time.
+_AHEAD = 3
+#: For a lock that nobody waits for long, ms: who makes a partition must not stand in the door's way.
+_PATIENCE_MS = 2_000
+
+
+def is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+# Ids and the inbox.
+
+#: An id of now. Numbers wrap within a millisecond only after a million of them.
+MAKE_ID = (
+    "CREATE SEQUENCE tally_ids",
+    f"""
+    CREATE FUNCTION tally_id() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT (floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint << {_NUMBER_BITS})
+        | (nextval('tally_ids') & {(1 << _NUMBER_BITS) - 1})
+    $$
+    """,
+)
+
+
+def first_id(ms: int) -> int:
+    """The least id of a moment, ms since the epoch."""
+    return ms << _NUMBER_BITS
+
+
+def insert_new_rows(connection: Connection, rows: Sequence[Row]) -> set[bytes]:
+    """Puts rows into the inbox whose dedupe key is new; which keys were. No two of the rows have the same key."""
+    names = tuple(rows[0])
+    listed = ", ".join(names)
+    statement = f"""
+        WITH given AS MATERIALIZED (SELECT tally_id() AS id, {listed} FROM {given(inbox, names)}),
+        fresh AS (
+            INSERT INTO inbox_keys (dedupe_key, inbox_id) SELECT dedupe_key, id FROM given ORDER BY dedupe_key
+            ON CONFLICT DO NOTHING RETURNING inbox_id
+        )
+        INSERT INTO inbox (id, {listed}) SELECT id, {listed} FROM given WHERE id IN (SELECT inbox_id FROM fresh)
+        RETURNING dedupe_key
+    """
+    return {key for (key,) in connection.exec_driver_sql(statement, arrays_of(rows))}
+
+
+def delete_rows(connection: Connection, ids: Sequence[int]) -> None:
+    """Takes rows that are no callbacks out of the inbox, and their keys: the same may come again."""
+    statement = """
+        WITH gone AS (DELETE FROM inbox WHERE id = ANY(%b::bigint[]) AND kind <> 'callback' RETURNING dedupe_key)
+        DELETE FROM inbox_keys USING gone WHERE inbox_keys.dedupe_key = gone.dedupe_key
+    """
+    if ids:
+        connection.exec_driver_sql(statement, (list(ids),))
+
+
+def id_of_key(connection: Connection, dedupe_key: bytes) -> int | None:
+    """The inbox row that has this key."""
+    return connection.scalar(select(inbox_keys.c.inbox_id).where(inbox_keys.c.dedupe_key == dedupe_key))
+
+
+# Partitions.
+
+
+def make_partitions(connection: Connection, now: int) -> list[str]:
+    """Makes the partitions of this month (by `now`, ms) and the next ones where they are missing; which ones those were."""
+    wanted = [(f"{table}_{first:%Y%m}", table, first, until) for table in PARTITIONED for first, until in _months(now)]
+    there = set(connection.scalars(text("SELECT relname FROM pg_class WHERE relispartition")))
+    missing = [each for each in wanted if each[0] not in there]
+    if missing:
+        connection.execute(text(f"SET LOCAL lock_timeout = {_PATIENCE_MS}"))
+        lock(connection, "partitions")
+    for name, table, first, until in missing:
+        _make_partition(connection, name, table, first_id(_ms(first)), first_id(_ms(until)))
+    return [name for name, *_ in missing]
+
+
+def _make_partition(connection: Connection, name: str, table: str, first: int, until: int) -> None:
+    """What came before its partition was there lies in the table for the rest; it is moved, or it could not be attached."""
+    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE)"))
+    if connection.scalar(text("SELECT relispartition FROM pg_class WHERE oid = to_regclass(:name)"), {"name": name}):
+        return  # somebody else has made it meanwhile
+    strays = f"DELETE FROM {table}_rest WHERE id >= {first} AND id < {until} RETURNING *"
+    connection.execute(text(f"WITH moved AS ({strays}) INSERT INTO {name} SELECT * FROM moved"))
+    connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({until})"))
+
+
+def _months(now: int) -> Iterator[tuple[datetime, datetime]]:
+    """(first moment, first moment of the next one) of this month and those ahead."""
+    today = datetime.fromtimestamp(now / 1000, UTC)
+    months = [today.year * 12 + today.month - 1 + ahead for ahead in range(_AHEAD + 2)]
+    firsts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months]
+    return pairwise(firsts)
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+# Locks.
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Waits for a lock that ends with the transaction."""
+    connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
+
+
+def lock_session(connection: Connection, name: str) -> None:
+    """Waits for a lock that ends with `unlock_session`, or with the connection."""
+    connection.execute(select(func.pg_advisory_lock(lock_number(name))))
+
+
+def unlock_session(connection: Connection, name: str) -> None:
+    connection.execute(select(func.pg_advisory_unlock(lock_number(name))))
+
+
+def lock_number(name: str) -> int:
+    """64 bits, signed."""
+    return int.from_bytes(hashlib.sha256(f"tally:{name}".encode()).digest()[:8], signed=True)
