@@ -128,7 +128,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def up(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = Ledger(settings.database.url)
+    ledger = _open(settings)
     _upgrade(ledger)
     return _serve(ledger, settings, roles=("web", "work"))
 
@@ -225,15 +225,20 @@ class _Server(uvicorn.Server):
 
 
 def db_upgrade(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = Ledger(settings.database.url)
+    ledger = _open(settings)
     _upgrade(ledger)
     ledger.close()
     return 0
 
 
+def _open(settings: Settings) -> Ledger:
+    about = settings.database
+    return Ledger(about.url, pool_size=about.pool_size, statement_timeout_s=about.statement_timeout_s)
+
+
 def _existing(settings: Settings) -> Ledger:
     """The ledger, which must be there and up to date: a mistyped path is not a new ledger."""
-    ledger = Ledger(settings.database.url)
+    ledger = _open(settings)
     if ledger.path is not None and not ledger.path.exists():
         raise SchemaError(f"there is no ledger at {ledger.path}: run `tally db upgrade` to make one")
     require_current(ledger)

@@ -29,6 +29,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.families: list[Family] = []
         self._callbacks()
+        self._spool()
         self._inbox()
 
     def _callbacks(self) -> None:
@@ -39,6 +40,16 @@ class Metrics:
             "tally_ack_seconds", "Time from a callback's arrival to its answer.", _ACK_SECONDS, "vendor"
         )
         self.callbacks = self._counter("tally_callbacks_total", "Callbacks decided.", "vendor", "verdict")
+
+    def _spool(self) -> None:
+        self.ledger_away = self._gauge(
+            "tally_breaker_open", "1 while the ledger does not take callbacks and this process writes them to the spool; else 0."
+        )
+        self.spooled = self._counter("tally_spooled_callbacks_total", "Callbacks that this process wrote to the spool.")
+        self.spool_rows = self._gauge("tally_spool_rows", "Callbacks that wait in the spool of this machine.")
+        self.spool_set_aside = self._gauge(
+            "tally_spool_set_aside_files", "Files beside the spool with what could not be recorded or read; for a person."
+        )
 
     def _inbox(self) -> None:
         self.unapplied = self._gauge("tally_unapplied_callbacks", "Callbacks recorded and not decided yet.")

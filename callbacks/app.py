@@ -1,21 +1,25 @@
 """Puts door and desk together into one ASGI application."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.ledger import Ledger
 from adapters.metrics import Metrics
 from adapters.settings import Settings
+from adapters.spool import Spool, folder_of
 from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.door import Door, WrongDoor
 from callbacks.recorder import Recorder
 from callbacks.refusals import Refusals
+
+_DOORS = "/callbacks/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,36 +31,64 @@ class Ears:
     metrics: Metrics
     clock: Callable[[], int]
     ring: Callable[[], None]
+    #: How long the ledger may take for a callback before the spool gets it, s.
+    patience_s: float = 1.0
 
 
-def make_app(ears: Ears) -> Starlette:
+class Application:
+    """The door for what comes under its path, past all that a framework does for others; the desk for the rest."""
+
+    def __init__(self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp) -> None:
+        self._doors = doors
+        self._wrong_door = wrong_door
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_DOORS):
+            door = self._doors.get(scope["path"], self._wrong_door)
+            await door(scope, receive, send)
+        else:
+            await self._desk(scope, receive, send)
+
+
+def make_app(ears: Ears) -> Application:
     """The application. Its lifespan starts and stops what writes callbacks down."""
-    recorder = Recorder(ears.ledger, on_recorded=ears.ring)
-    refusals = Refusals(ears.ledger)
+    spool = Spool(
+        folder_of(Path(ears.settings.spool.folder), ears.ledger.url), ears.settings.spool.max_mb * 1024 * 1024, ears.clock
+    )
+    recorder = Recorder(ears.ledger, spool, ears.metrics, on_recorded=ears.ring, patience_s=ears.patience_s)
+    return app_with(ears, spool, recorder)
+
+
+def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
+    """The application with a recorder of one's own."""
+    refusals = Refusals(ears.ledger, ears.metrics)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        spool.open()
         recorder.start()
         refusals.start()
         yield
         recorder.stop()
         refusals.stop()
+        spool.close()
 
-    routes = [*_doors(ears, recorder, refusals), *desk_routes(_desk(ears))]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers())
-    app.router.redirect_slashes = False  # a vendor does not follow, and behind TLS the redirect would name the wrong scheme
-    return app
+    desk = Starlette(routes=desk_routes(_desk(ears, spool)), lifespan=lifespan, exception_handlers=exception_handlers())
+    desk.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
+    return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk)
 
 
-def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> list[Route]:
-    routes = []
+def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGIApp]:
+    """By path. A vendor follows no redirect, so a slash too many is forgiven."""
+    doors: dict[str, ASGIApp] = {}
     for name, dialect in DIALECTS.items():
         door = Door(dialect, ears.settings.secrets_of(name), recorder, refusals, ears.metrics, ears.clock)
-        routes += [Route(f"/callbacks/{name}", door), Route(f"/callbacks/{name}/", door)]
-    return [*routes, Route("/callbacks/{path:path}", WrongDoor(sorted(DIALECTS), refusals, ears.metrics, ears.clock))]
+        doors[f"{_DOORS}{name}"] = doors[f"{_DOORS}{name}/"] = door
+    return doors
 
 
-def _desk(ears: Ears) -> Desk:
+def _desk(ears: Ears, spool: Spool) -> Desk:
     return Desk(
         ledger=ears.ledger,
         settings=ears.settings,
@@ -64,5 +96,5 @@ def _desk(ears: Ears) -> Desk:
         metrics=ears.metrics,
         clock=ears.clock,
         ring=ears.ring,
-        spool_rows=lambda: 0,
+        spool_rows=spool.rows,
     )

@@ -1,102 +1,376 @@
-"""Makes callbacks durable: one thread writes, and callbacks that arrive while it commits share the next commit.
+"""Makes callbacks durable: in the ledger, or in the spool while the ledger cannot take them.
 
-Each `record` returns after the commit that holds its row; when idle there is nothing to wait for. A row that the ledger cannot
-take fails alone.
+Callbacks that arrive while one batch commits share the next commit; when idle there is nothing to wait for. Each is answered after
+the commit, or the sync, that holds it. A row that the ledger refuses for what it is fails nobody else and is kept aside.
+
+Two threads: the *writer* writes to the ledger and may hang there; the *guard* never touches the ledger. It sees callbacks that
+have waited for a second, opens the *breaker* and writes them into the spool; while the breaker is open everything goes there at
+once. The writer then tries every half second whether the ledger takes what is spooled, and closes the breaker when it does. What a
+hanging writer commits after all is recognised when it comes out of the spool again. A writer that hangs on is replaced by another
+one, for it may hang forever on a connection whose other end is gone.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
-from adapters.ledger import Ledger, LedgerUnavailableError
+from adapters.clock import monotonic_s
+from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival, record, recorded_key
+from adapters.logs import logger
+from adapters.metrics import Metrics
+from adapters.spool import Lot, SpoolUnavailableError
 
-#: Callbacks per commit at the most: a bound on how long one waits for the others.
+#: In one commit at the most: a bound on how long one callback waits for the others. Rows; bytes.
 _BATCH = 500
+_BATCH_BYTES = 8 * 1024 * 1024
+#: Of callbacks that wait for the ledger, bytes; what comes on top goes to the spool. As much again may wait for the spool.
+_QUEUE_BYTES = 32 * 1024 * 1024
+#: What a callback takes in memory besides its body, about.
+_OVERHEAD = 2_048
+#: How often the guard looks, s.
+_LOOK_S = 0.1
+#: How often the writer tries whether the ledger is back, s.
+_PROBE_S = 0.5
+#: How often the writer looks for spool files of processes that died, s.
+_ADOPT_S = 5.0
+#: A writer that hangs for so long is replaced, s; the next one after twice as long, and so on, so that they cannot become many.
+_REPLACE_S = 5.0
+_MOST_WRITERS = 8
+#: Where the spool cannot take it either, the ledger has so long after its arrival, s: vendors give up after 5.
+_LAST_S = 4.0
+
+log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+class NotTakenError(Exception):
+    """Neither the ledger nor the spool can take it now."""
+
+
+class Keeper(Protocol):
+    """What the recorder needs of a spool; see `adapters.spool.Spool`."""
+
+    @property
+    def has_rows(self) -> bool: ...
+    def append(self, arrivals: Sequence[Arrival]) -> None: ...
+    def set_aside(self, arrivals: Sequence[Arrival]) -> None: ...
+    def adopt(self) -> None: ...
+    def next_lot(self) -> Lot | None: ...
+    def done(self, lot: Lot) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
 class _Waiting:
     arrival: Arrival
     done: "asyncio.Future[bool]"
+    #: When it came, s.
+    since: float
+    #: What it takes in memory, bytes; 0 once it is answered.
+    weight: int
+
+
+#: Whether it was new, as far as is known; or why it was not taken.
+_Answer = tuple[_Waiting, bool | Exception]
+
+
+@dataclass(slots=True, eq=False)
+class _Writer:
+    """What one writer thread does, for the guard to see."""
+
+    thread: threading.Thread | None = None
+    #: What it tries to write for others who wait; empty once the guard took it over.
+    batch: Sequence[_Waiting] = ()
+    #: Since when it has been with the ledger, s; None: it is not.
+    since: float | None = None
 
 
 class Recorder:
-    """Start it in the event loop that will await it."""
+    """Start it in the event loop that will await it. patience_s: how long the ledger may take for a callback."""
 
-    def __init__(self, ledger: Ledger, *, on_recorded: Callable[[], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, spool: Keeper, metrics: Metrics, *, on_recorded: Callable[[], None], patience_s: float = 1.0
+    ) -> None:
         self._ledger = ledger
+        self._spool = spool
+        self._metrics = metrics
         self._on_recorded = on_recorded
-        self._queue: deque[_Waiting] = deque()
-        self._wake = threading.Event()
-        self._stopping = False
+        self._patience_s = patience_s
+        self._for_ledger: deque[_Waiting] = deque()
+        self._for_spool: deque[_Waiting] = deque()
+        #: Bytes of what waits for an answer. Only the event loop touches it.
+        self._weight = 0
+        #: Of the breaker, of `_Writer.batch` and of the count of writers.
+        self._lock = threading.Lock()
+        self._open = False
+        self._writer = _Writer()
+        self._writers = 0
+        #: When the writer may try to drain, and when it looks for files of the dead, s.
+        self._drain_at = self._adopt_at = 0.0
+        self._work = threading.Event()
+        self._alarm = threading.Event()
+        self._waking = self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._guard = threading.Thread(target=self._watch, name="recorder-guard", daemon=True)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._start_writer()
+        self._guard.start()
 
     def stop(self) -> None:
-        """Writes what waits, then ends."""
+        """Writes what waits, then ends; what the ledger does not take in time goes to the spool."""
         self._stopping = True
-        self._wake.set()
-        self._thread.join(timeout=10)
+        self._work.set()
+        self._guard.join(timeout=10)
+        if self._writer.thread is not None and self._writer.since is None:
+            self._writer.thread.join(timeout=5)
 
-    async def record(self, arrival: Arrival) -> bool:
-        """Whether it was new. Durable when this returns. Raises LedgerUnavailableError."""
+    def record(self, arrival: Arrival) -> "asyncio.Future[bool]":
+        """Whether it was new, as far as is known. Durable when this is done. Raises NotTakenError."""
         assert self._loop is not None, "start() first"
-        done: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.append(_Waiting(arrival, done))
-        self._wake.set()
-        return await done
+        waiting = _Waiting(arrival, self._loop.create_future(), monotonic_s(), len(arrival.body) + _OVERHEAD)
+        weight = self._weight + waiting.weight
+        if weight > 2 * _QUEUE_BYTES:
+            waiting.done.set_exception(NotTakenError("too many wait already"))
+            return waiting.done
+        self._weight = weight
+        if self._open or weight > _QUEUE_BYTES:
+            self._to_spool([waiting])
+        else:
+            self._for_ledger.append(waiting)
+            if not self._waking:
+                self._waking = True  # once, and after all that this turn of the loop brings: so they share a commit
+                self._loop.call_soon(self._wake)
+        return waiting.done
 
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while batch := self._take():
-                self._write(batch)
+    def _wake(self) -> None:
+        self._waking = False
+        self._work.set()
+
+    # The writer's thread.
+
+    def _start_writer(self) -> None:
+        with self._lock:
+            self._writers += 1
+            self._writer = writer = _Writer()
+        writer.thread = threading.Thread(target=self._write_on, args=(writer,), name="recorder-writer", daemon=True)
+        writer.thread.start()
+
+    def _write_on(self, writer: _Writer) -> None:
+        while writer is self._writer:
+            batch = [] if self._open else _taken(self._for_ledger)
+            if batch:
+                self._write(writer, batch)
+            drained = not self._stopping and self._drain(writer)
+            if batch or drained:
+                continue
             if self._stopping:
-                return
+                break
+            self._work.wait(_PROBE_S)
+            self._work.clear()
+        with self._lock:
+            self._writers -= 1
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        while self._queue and len(batch) < _BATCH:
-            batch.append(self._queue.popleft())
-        return batch
+    def _write(self, writer: _Writer, batch: Sequence[_Waiting]) -> None:
+        writer.batch, writer.since = batch, monotonic_s()
+        try:
+            new, refused = self._recorded([waiting.arrival for waiting in batch])
+        except (LedgerUnavailableError, ConflictError) as error:
+            if writer is self._writer:
+                self._shut(error)
+            self._to_spool(self._taken_over(writer))
+        else:
+            failed = self._set_aside(refused)
+            self._answer(_answers(batch, new, failed))
+            self._on_recorded()
+        finally:
+            writer.batch, writer.since = (), None
 
-    def _write(self, batch: Sequence[_Waiting]) -> None:
+    def _recorded(self, arrivals: Sequence[Arrival]) -> tuple[set[bytes], list[Arrival]]:
+        """The keys of those that were new, and those that the ledger refuses for what they are."""
         try:
             with self._ledger.write() as connection:
-                new = record(connection, [waiting.arrival for waiting in batch])
-        except LedgerUnavailableError as error:
-            self._answer([(waiting, error) for waiting in batch])
+                return record(connection, arrivals), []
+        except (LedgerUnavailableError, ConflictError):
+            raise
         except Exception as error:  # noqa: BLE001 - whatever one row does must not fail the others
-            self._write_alone(batch, error)
-        else:
-            self._answer([(waiting, recorded_key(waiting.arrival) in new) for waiting in batch])
-            self._on_recorded()
+            if len(arrivals) == 1:
+                log.error("callback.refused_by_ledger", vendor=arrivals[0].vendor, app_id=arrivals[0].app_id, error=str(error))
+                return set(), list(arrivals)
+        half = len(arrivals) // 2
+        new, refused = self._recorded(arrivals[:half])
+        more, others = self._recorded(arrivals[half:])
+        return new | more, refused + others
 
-    def _write_alone(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        if len(batch) > 1:
-            for waiting in batch:
-                self._write([waiting])
-        else:
-            self._answer([(batch[0], error)])
+    def _set_aside(self, refused: Sequence[Arrival]) -> dict[int, Exception]:
+        """Keeps them beside the spool; which could not be kept, by `id`, and why."""
+        if not refused:
+            return {}
+        try:
+            self._spool.set_aside(refused)
+        except SpoolUnavailableError as error:
+            return {id(arrival): NotTakenError(str(error)) for arrival in refused}
+        return {}
 
-    def _answer(self, answers: Sequence[tuple[_Waiting, bool | Exception]]) -> None:
+    def _drain(self, writer: _Writer) -> bool:
+        """Records one lot of what is spooled, if there is one and it is time to try; whether it did."""
+        now = monotonic_s()
+        if now < self._drain_at:
+            return False
+        writer.since = now
+        try:
+            return self._drain_lot(now)
+        except (LedgerUnavailableError, ConflictError) as error:
+            self._drain_at = monotonic_s() + _PROBE_S
+            if writer is self._writer:
+                self._shut(error)
+        except Exception as error:
+            self._drain_at = monotonic_s() + _PROBE_S
+            log.exception("spool.failed", error=str(error))
+        finally:
+            writer.since = None
+        return False
+
+    def _drain_lot(self, now: float) -> bool:
+        if now >= self._adopt_at:
+            self._adopt_at = now + _ADOPT_S
+            self._spool.adopt()
+        if not self._spool.has_rows:
+            if self._open:
+                self._ask_ledger()
+            return False
+        if (lot := self._spool.next_lot()) is None:
+            return False
+        _, refused = self._recorded(lot.arrivals)
+        if refused:
+            self._spool.set_aside(refused)
+        self._spool.done(lot)
+        self._reopen()
+        self._on_recorded()
+        if not self._spool.has_rows:
+            log.info("spool.drained")
+        return True
+
+    def _ask_ledger(self) -> None:
+        """There is nothing to try it with but a transaction of nothing."""
+        with self._ledger.write():
+            pass
+        self._reopen()
+
+    # The guard's thread.
+
+    def _watch(self) -> None:
+        while not (self._stopping and self._is_idle()):
+            self._alarm.wait(_LOOK_S)
+            self._alarm.clear()
+            try:
+                self._look(monotonic_s())
+            except Exception as error:
+                log.exception("spool.failed", error=str(error))
+
+    def _is_idle(self) -> bool:
+        return not (self._for_ledger or self._for_spool or self._writer.batch)
+
+    def _look(self, now: float) -> None:
+        writer, late = self._writer, now - self._patience_s
+        hung: Sequence[_Waiting] = ()
+        if writer.batch and writer.batch[0].since < late:
+            hung = self._taken_over(writer)
+        if hung or any(waiting.since < late for waiting in tuple(self._for_ledger)[:1]):
+            self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._patience_s:g} s"))
+        if hung:
+            self._spool_up(hung, self._last_chance)
+        while self._open and (batch := _taken(self._for_ledger)):
+            self._for_spool.extend(batch)
+        while batch := _taken(self._for_spool):
+            self._spool_up(batch, self._answer)
+        hangs_s = now - writer.since if writer.since is not None else 0.0
+        if hangs_s > _REPLACE_S * 2 ** (self._writers - 1) and self._writers < _MOST_WRITERS:
+            self._start_writer()
+
+    def _taken_over(self, writer: _Writer) -> Sequence[_Waiting]:
+        """What this writer tries to write, once: for its failure and the guard may come at the same time."""
+        with self._lock:
+            batch, writer.batch = writer.batch, ()
+        return batch
+
+    def _to_spool(self, batch: Sequence[_Waiting]) -> None:
+        self._for_spool.extend(batch)
+        self._alarm.set()
+
+    def _spool_up(self, batch: Sequence[_Waiting], refuse: Callable[[Sequence[_Answer]], None]) -> None:
+        try:
+            self._spool.append([waiting.arrival for waiting in batch])
+        except SpoolUnavailableError as error:
+            refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
+        else:
+            self._metrics.spooled.inc(len(batch))
+            self._answer([(waiting, True) for waiting in batch])
+
+    def _last_chance(self, refusals: Sequence[_Answer]) -> None:
+        """The ledger still has them in hand: who waits is not refused as long as the ledger may yet answer."""
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(_settle, answers)
+        wait_s = min(waiting.since for waiting, _ in refusals) + _LAST_S - monotonic_s()
+        self._to_loop(lambda: self._later(wait_s, refusals))
+
+    # The breaker.
+
+    def _shut(self, error: Exception) -> None:
+        with self._lock:
+            was_open, self._open = self._open, True
+        if not was_open:
+            self._metrics.ledger_away.set(1)
+            log.warning("breaker.opened", error=str(error))
+
+    def _reopen(self) -> None:
+        with self._lock:
+            was_open, self._open = self._open, False
+        if was_open:
+            self._metrics.ledger_away.set(0)
+            log.info("breaker.closed")
+
+    # Answers: given by any thread, brought by the event loop.
+
+    def _answer(self, answers: Sequence[_Answer]) -> None:
+        self._to_loop(lambda: self._settle(answers))
+
+    def _later(self, wait_s: float, answers: Sequence[_Answer]) -> None:
+        assert self._loop is not None
+        self._loop.call_later(wait_s, self._settle, answers)
+
+    def _to_loop(self, what: Callable[[], None]) -> None:
+        assert self._loop is not None
+        with suppress(RuntimeError):  # the loop is closed, as when a writer comes back that hung when the process was told to end
+            self._loop.call_soon_threadsafe(what)
+
+    def _settle(self, answers: Sequence[_Answer]) -> None:
+        for waiting, answer in answers:
+            self._weight -= waiting.weight
+            waiting.weight = 0
+            if waiting.done.done():  # the spool and the ledger both have it, or the sender hung up: it is kept all the same
+                continue
+            if isinstance(answer, Exception):
+                waiting.done.set_exception(answer)
+            else:
+                waiting.done.set_result(answer)
 
 
-def _settle(answers: Sequence[tuple[_Waiting, bool | Exception]]) -> None:
-    for waiting, answer in answers:
-        if waiting.done.done():  # the sender hung up; what it sent is recorded all the same
-            continue
-        if isinstance(answer, Exception):
-            waiting.done.set_exception(answer)
-        else:
-            waiting.done.set_result(answer)
+def _taken(queue: deque[_Waiting]) -> list[_Waiting]:
+    """A batch from its front; several threads may take at the same time."""
+    batch: list[_Waiting] = []
+    size = 0
+    with suppress(IndexError):
+        while len(batch) < _BATCH and size < _BATCH_BYTES:
+            batch.append(queue.popleft())
+            size += len(batch[-1].arrival.body)
+    return batch
+
+
+def _answers(batch: Sequence[_Waiting], new: Set[bytes], failed: Mapping[int, Exception]) -> list[_Answer]:
+    if len(new) == len(batch):
+        return [(waiting, True) for waiting in batch]
+    return [(waiting, failed.get(id(waiting.arrival)) or recorded_key(waiting.arrival) in new) for waiting in batch]

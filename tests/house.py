@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from adapters.accounts import Accounts
 from adapters.ledger import Ledger
+from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Account, App, Database, Secret, Settings
@@ -49,8 +50,9 @@ class House:
         self.rung = 0
         ears = Ears(ledger=self.ledger, settings=self.settings, metrics=Metrics(), clock=self.clock, ring=self._ring)
         self.app = make_app(ears)
-        self.applier = Applier(self.ledger, self.clock, Accounts(self.settings))
-        self.sweep = Sweep(self.ledger, self.applier, self.clock)
+        self.shards = Shards(self.ledger)
+        self.applier = Applier(self.ledger, self.clock, Accounts(self.settings), self.shards)
+        self.sweep = Sweep(self.ledger, self.applier, self.clock, self.shards)
 
     def clock(self) -> int:
         return self.now
@@ -63,6 +65,7 @@ class House:
         with TestClient(self.app, base_url="http://127.0.0.1:8080") as client:
             self.client = client
             yield self
+        self.shards.close()
         self.ledger.close()
 
     def post(self, vendor: str, body: bytes, headers: dict[str, str]) -> int:

@@ -211,8 +211,8 @@ class Story(Clockwork):
         house.settings = settings
         ears = Ears(ledger=house.ledger, settings=settings, metrics=Metrics(), clock=house.clock, ring=lambda: None)
         house.client = self._open.enter_context(TestClient(make_app(ears), base_url="http://127.0.0.1:8080"))
-        house.applier = Applier(house.ledger, house.clock, Accounts(settings))
-        house.sweep = Sweep(house.ledger, house.applier, house.clock)
+        house.applier = Applier(house.ledger, house.clock, Accounts(settings), house.shards)
+        house.sweep = Sweep(house.ledger, house.applier, house.clock, house.shards)
         self.caller = self.new_caller()
 
     def until(self, so: Callable[[], bool], longest_ms: int = 60_000) -> None:

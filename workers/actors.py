@@ -5,13 +5,14 @@ from dramatiq import Broker, Worker
 
 from adapters.ledger import LedgerUnavailableError
 from adapters.logs import logger
-from adapters.queue import APPLY, QUEUE, Hints
+from adapters.queue import Hints, queue_of
+from adapters.queue.bell import APPLY
 from workers.applying import Applier
 
-#: How long an idle worker waits in one poll, ms.
-_POLL_MS = 50
-#: One applies, one takes the hints that come meanwhile.
-_THREADS = 2
+#: How long an idle thread waits at a time, ms. It sleeps meanwhile, and wakes when there is something; so long may an end take.
+_WAIT_MS = 250
+#: One: while it applies, one hint waits, and stands for all that comes.
+_THREADS = 1
 
 log = logger(__name__)
 
@@ -19,14 +20,16 @@ log = logger(__name__)
 def declare_actors(broker: Broker, applier: Applier, hints: Hints) -> None:
     """Makes the actor known to the broker."""
 
-    @dramatiq.actor(broker=broker, actor_name=APPLY, queue_name=QUEUE)
+    @dramatiq.actor(broker=broker, actor_name=APPLY, queue_name=queue_of(broker))
     def apply_inbox() -> None:
         hints.taken()
         try:
             applier.apply_waiting()
-        except LedgerUnavailableError as error:
-            log.error("sweep.failed", error=str(error))  # the sweep tries again; a retry by the queue would only pile up
+        except LedgerUnavailableError:
+            return  # the sweep says so, and tries again
+        except Exception as error:
+            log.error("sweep.failed", exc_info=error)
 
 
 def open_worker(broker: Broker) -> Worker:
-    return Worker(broker, queues={QUEUE}, worker_timeout=_POLL_MS, worker_threads=_THREADS)
+    return Worker(broker, queues={queue_of(broker)}, worker_timeout=_WAIT_MS, worker_threads=_THREADS)

@@ -17,12 +17,14 @@ from adapters.ledger import (
     callbacks,
     deadlines,
     effects,
+    events,
     inbox,
     lineages,
     stats,
     timeline,
 )
 from adapters.ledger.inbox import ANSWER, CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
+from adapters.ledger.shards import Shards
 from adapters.ledger.starts import start_of
 from adapters.logs import logger
 from statemachine.states import State
@@ -45,15 +47,22 @@ log = logger(__name__)
 class Applier:
     """Safe to call from any number of threads: one of them applies, and what the others were called for is not missed.
 
-    accounts: who calls the vendors. on_calls: told when there are calls to be made; must not wait.
+    accounts: who calls the vendors. shards: which part of the work is this process's. on_calls: told when there are calls to be
+    made; must not wait.
     """
 
     def __init__(
-        self, ledger: Ledger, clock: Callable[[], int], accounts: Accounts, on_calls: Callable[[], None] = lambda: None
+        self,
+        ledger: Ledger,
+        clock: Callable[[], int],
+        accounts: Accounts,
+        shards: Shards,
+        on_calls: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._accounts = accounts
+        self._shards = shards
         self._rulebook = Rulebook(accounts)
         self._on_calls = on_calls
         self._applying = threading.Lock()
@@ -79,10 +88,11 @@ class Applier:
         return applied
 
     def _waiting(self) -> list[Row]:
+        shards = self._shards.mine()
         with self._ledger.read() as connection:
             now = self._clock()
             self._rulebook.recount(connection, now)
-            return inbox.unapplied(connection, _BATCH, now)
+            return inbox.unapplied(connection, _BATCH, now, shards)
 
     def _apply(self, rows: Sequence[Row]) -> None:
         try:
@@ -111,7 +121,7 @@ class Applier:
         for last in (False,) * (_TRIES - 1) + (True,):
             batch = self._decided(rows)
             try:
-                self._save(batch, rows)
+                self._save(batch)
             except ConflictError:
                 if last:
                     raise
@@ -155,19 +165,19 @@ class Applier:
             taken=frozenset(effects.taken(connection, called)),
         )
 
-    def _save(self, batch: Batch, rows: Sequence[Row]) -> None:
+    def _save(self, batch: Batch) -> None:
         with self._ledger.write() as connection:
-            if len(inbox.waiting_of(connection, [row.id for row in rows])) < len(rows):
-                raise ConflictError  # another worker has applied some of them
-            lineages.save_if_version(connection, batch.saves())
-            timeline.append(connection, batch.lines)
-            deadlines.rearm(connection, batch.rearmed())
-            stats.count(connection, batch.tally())
+            inbox.apply(connection, batch.settled, batch.done)  # fails if another worker has applied some of them
+            inbox.settle(connection, batch.settled_again)
             for row_id, until in batch.held.items():
                 inbox.hold(connection, [row_id], until)
+            timeline.append(connection, batch.lines)
+            events.append(connection, batch.events)
             batch.outgoing.save(connection)
-            inbox.settle(connection, batch.settled)
-            inbox.forget(connection, batch.done)
+            # Sums come last: all workers add to the same few rows, and wait for each other from here to the end.
+            lineages.save_if_version(connection, batch.saves())
+            deadlines.rearm(connection, batch.rearmed())
+            stats.count(connection, batch.tally())
 
     def _tell(self, batch: Batch, rows: Sequence[Row]) -> None:
         for change in batch.changes:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from adapters.ledger.events import Told
 from adapters.ledger.inbox import CALLBACK, REPLAY, Settled
 from adapters.ledger.lineages import Save, Stored, shard_of_key
 from adapters.ledger.stats import Tally
@@ -18,6 +19,7 @@ from statemachine.tasks import Lineage, Task
 from workers.outgoing import Outgoing
 from workers.reading import Asked, Question, kind_of_key
 from workers.rulebook import Rulebook
+from workers.telling import events_of
 from workers.wiping import wiped
 
 
@@ -60,13 +62,16 @@ class Batch:
         self._open = {key: _Open(item, item.lineage) for key, item in stored.items()}
         #: Keys of which everything stands under another one since.
         self._moved: dict[TaskKey, TaskKey] = {}
+        #: What became of callbacks that waited, and of such as were read again.
         self.settled: list[Settled] = []
+        self.settled_again: list[Settled] = []
         #: Rows that are not decided yet -> until when, ms.
         self.held: Mapping[int, int] = {}
         #: Rows that are no callbacks: once applied they have said all they had to say.
         self.done: list[int] = []
         self.lines: list[Line] = []
         self.changes: list[Change] = []
+        self.events: list[Told] = []
         #: What is to be called, and told to other tasks.
         self.outgoing = outgoing
         #: Tasks of which a deadline was found due, and where they stand.
@@ -138,6 +143,7 @@ class Batch:
 
     def _note(self, asked: Asked, key: TaskKey, event: Event, decision: Decision) -> None:
         self.changes += decision.changes
+        self.events += events_of(decision.changes, asked.row, self._now)
         self.outgoing.take(decision.effects, {change.after.id: change.after for change in decision.changes})
         if isinstance(event, Answered):
             self.outgoing.answered(event, key)
@@ -165,7 +171,8 @@ class Batch:
         assert verdict is not None, "a reading without a fact says why"
         if row.kind == CALLBACK:
             self._verdicts[f"{row.vendor}/{verdict.value}"] += 1
-        self.settled.append(
+        settled = self.settled if row.kind == CALLBACK else self.settled_again
+        settled.append(
             Settled(
                 id=asked.callback_id,
                 applied_at=self._now,

@@ -6,6 +6,7 @@ from dramatiq import Broker
 
 from adapters.accounts import Accounts
 from adapters.ledger import Ledger
+from adapters.ledger.shards import Shards
 from adapters.queue import Hints
 from workers.actors import declare_actors, open_worker
 from workers.applying import Applier
@@ -27,8 +28,9 @@ class Hands:
         ring: Callable[[], None],
     ) -> None:
         self.caller = Caller(ledger, accounts, client, clock, ring)
-        self.applier = Applier(ledger, clock, accounts, self.caller.wake)
-        self.sweep = Sweep(ledger, self.applier, clock)
+        self.shards = Shards(ledger)
+        self.applier = Applier(ledger, clock, accounts, self.shards, self.caller.wake)
+        self.sweep = Sweep(ledger, self.applier, clock, self.shards)
         declare_actors(broker, self.applier, hints)
         self._worker = open_worker(broker)
 
@@ -43,3 +45,4 @@ class Hands:
         self.applier.stop()
         self.sweep.stop()
         self._worker.stop()
+        self.shards.close()

@@ -5,11 +5,15 @@ from collections.abc import Callable
 
 from adapters.clock import monotonic_s
 from adapters.ledger import Ledger, LedgerUnavailableError, deadlines, inbox, stats
+from adapters.ledger.shards import Shards
+from adapters.ledger.upgrade import make_room
 from adapters.logs import logger
 from workers.applying import Applier
 
 #: Deadlines taken at once.
 _DUE = 500
+#: The longest pause while the ledger is away, s.
+_LAST_PAUSE_S = 5.0
 #: What was wiped may lie on in the write-ahead log for so long, ms.
 _CHECKPOINT_MS = 60_000
 
@@ -22,12 +26,18 @@ def _asked(due: deadlines.Due) -> inbox.Posting:
 
 
 class Sweep:
-    """`interval_s`: from the beginning of a sweep to that of the next, which begins at once if the first took longer."""
+    """`interval_s`: from the beginning of a sweep to that of the next, which begins at once if the first took longer.
 
-    def __init__(self, ledger: Ledger, applier: Applier, clock: Callable[[], int], *, interval_s: float = 0.5) -> None:
+    `shards`: which part of the work is this process's.
+    """
+
+    def __init__(
+        self, ledger: Ledger, applier: Applier, clock: Callable[[], int], shards: Shards, *, interval_s: float = 0.5
+    ) -> None:
         self._ledger = ledger
         self._applier = applier
         self._clock = clock
+        self._shards = shards
         self._interval_s = interval_s
         self._checkpointed_at = 0
         self._stop = threading.Event()
@@ -53,7 +63,7 @@ class Sweep:
         """Puts due deadlines into the inbox, where each waits once; how many are there now that were not."""
         now = self._clock()
         with self._ledger.read() as connection:
-            due = deadlines.due(connection, now, _DUE)
+            due = deadlines.due(connection, now, _DUE, self._shards.mine())
         if not due:
             return 0
         with self._ledger.write() as connection:
@@ -69,14 +79,18 @@ class Sweep:
         if not 0 <= now - self._checkpointed_at < _CHECKPOINT_MS:
             self._checkpointed_at = now
             self._ledger.checkpoint()
+            make_room(self._ledger, now)
 
     def _run(self) -> None:
         begun = monotonic_s()
-        while not self._stop.wait(max(0.0, begun + self._interval_s - monotonic_s())):
+        pause_s = self._interval_s
+        while not self._stop.wait(max(0.0, begun + pause_s - monotonic_s())):
             begun = monotonic_s()
             try:
                 self.once()
+                pause_s = self._interval_s
             except LedgerUnavailableError as error:
                 log.error("sweep.failed", error=str(error))
+                pause_s = min(_LAST_PAUSE_S, pause_s * 2)
             except Exception as error:
                 log.error("sweep.failed", exc_info=error)

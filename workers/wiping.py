@@ -15,11 +15,18 @@ def wiped(task: Task) -> Task:
     ended = task.view.state in FINAL and not task.calls and Deadline.RESTART not in task.deadlines
     if task.action is None or task.wiped or not (ended or task.merged_into is not None):
         return task
+    return replace(without_secrets(task), wiped=True)
+
+
+def without_secrets(task: Task) -> Task:
+    """The task as anybody may know it, stream keys apart."""
+    if task.action is None:
+        return task
     policy = task.policy
     if "renew" in policy:
         renew = {**policy["renew"], "params": _without_secrets(task, policy["renew"]["params"])}
         policy = {**policy, "renew": renew}
-    return replace(task, params=_without_secrets(task, task.params), policy=policy, wiped=True)
+    return replace(task, params=_without_secrets(task, task.params), policy=policy)
 
 
 def _without_secrets(task: Task, params: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ _Names = tuple[str, ...]
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     if rows:
-        _run(connection, table, rows, _insert(table, tuple(rows[0])))
+        _run(connection, rows, _insert(table, tuple(rows[0])))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, returning: _Names) -> list[tuple[Any, ...]]:
@@ -32,9 +32,9 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _
     names = tuple(rows[0])
     ending = f" ON CONFLICT ({_list(key)}) DO NOTHING"
     if not returning:
-        _run(connection, table, ordered, _insert(table, names, ending))
+        _run(connection, ordered, _insert(table, names, ending))
         return []
-    return _run_returning(connection, table, ordered, _insert(table, names, f"{ending} RETURNING {_list(returning)}"))
+    return _run_returning(connection, ordered, _insert(table, names, f"{ending} RETURNING {_list(returning)}"))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, *, put: _Names = (), add: _Names = ()) -> None:
@@ -45,19 +45,23 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: _Name
     changes = [f"{name} = excluded.{name}" for name in put]
     changes += [f"{name} = {table.name}.{name} + excluded.{name}" for name in add]
     ending = f" ON CONFLICT ({_list(key)}) DO UPDATE SET {', '.join(changes)}"
-    _run(connection, table, ordered, _insert(table, tuple(rows[0]), ending))
+    _run(connection, ordered, _insert(table, tuple(rows[0]), ending))
 
 
-def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Names) -> None:
-    """Overwrites the other columns of the rows with these keys."""
-    if rows:
-        _run(connection, table, rows, _update(table, tuple(rows[0]), key))
+def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, *, counts: str = "", empty: str = "") -> int:
+    """Overwrites the other columns of the rows with these keys; of how many.
+
+    counts: a column of which the new value is one more than what is there, or the row is left alone. empty: one that must be null.
+    """
+    if not rows:
+        return 0
+    return _run(connection, _ordered(connection, rows, key), _update(table, tuple(rows[0]), key, counts, empty))
 
 
 def delete(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Deletes the rows that have these values."""
     if rows:
-        _run(connection, table, rows, _delete(table, tuple(rows[0])))
+        _run(connection, rows, _delete(table, tuple(rows[0])))
 
 
 def _ordered(connection: Connection, rows: Sequence[Row], key: _Names) -> Sequence[Row]:
@@ -78,19 +82,29 @@ def _insert(table: Table, names: _Names, ending: str = "") -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _update(table: Table, names: _Names, key: _Names) -> Mapping[str, str]:
-    changed = [name for name in names if name not in key]
+def _update(table: Table, names: _Names, key: _Names, counts: str, empty: str) -> Mapping[str, str]:
+    by_place = {name: f"?{place}" for place, name in enumerate(names, start=1)}
+    by_name = {name: f"given.{name}" for name in names}
+    head = f"UPDATE {table.name} SET "
     return {
-        # The parameters are named by their place: the order of the keys differs from that of the marks.
-        "sqlite": f"UPDATE {table.name} SET "
-        + ", ".join(f"{name} = ?{names.index(name) + 1}" for name in changed)
-        + " WHERE "
-        + " AND ".join(f"{name} = ?{names.index(name) + 1}" for name in key),
-        "postgresql": f"UPDATE {table.name} SET "
-        + ", ".join(f"{name} = given.{name}" for name in changed)
+        "sqlite": head + _changes(names, key, by_place) + " WHERE " + _guard(table, key, by_place, counts, empty),
+        "postgresql": head
+        + _changes(names, key, by_name)
         + f" FROM {given(table, names)} WHERE "
-        + _same(table, key),
+        + _guard(table, key, by_name, counts, empty),
     }
+
+
+def _changes(names: _Names, key: _Names, values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {values[name]}" for name in names if name not in key)
+
+
+def _guard(table: Table, key: _Names, values: Mapping[str, str], counts: str, empty: str) -> str:
+    conditions = [f"{table.name}.{name} = {values[name]}" for name in key]
+    conditions += [f"{table.name}.{counts} = {values[counts]} - 1"] if counts else []
+    # In these words no planner takes it for rare, and walks along all rows that are so instead of those that are given.
+    conditions += [f"NOT coalesce({table.name}.{empty} > 0, FALSE)"] if empty else []
+    return " AND ".join(conditions)
 
 
 @lru_cache(maxsize=256)
@@ -127,16 +141,14 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _run(connection: Connection, table: Table, rows: Sequence[Row], statement: Mapping[str, str]) -> None:
+def _run(connection: Connection, rows: Sequence[Row], statement: Mapping[str, str]) -> int:
+    """How many rows it was done to."""
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(statement["sqlite"], [tuple(row.values()) for row in rows])
-    else:
-        connection.exec_driver_sql(statement["postgresql"], arrays_of(rows))
+        return connection.exec_driver_sql(statement["sqlite"], [tuple(row.values()) for row in rows]).rowcount
+    return connection.exec_driver_sql(statement["postgresql"], arrays_of(rows)).rowcount
 
 
-def _run_returning(
-    connection: Connection, table: Table, rows: Sequence[Row], statement: Mapping[str, str]
-) -> list[tuple[Any, ...]]:
+def _run_returning(connection: Connection, rows: Sequence[Row], statement: Mapping[str, str]) -> list[tuple[Any, ...]]:
     if connection.dialect.name != "sqlite":
         return [tuple(row) for row in connection.exec_driver_sql(statement["postgresql"], arrays_of(rows))]
     raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # SQLAlchemy says Any or None

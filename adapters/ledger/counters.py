@@ -27,6 +27,6 @@ def total(connection: Connection, name: str) -> int:
 def fold_older(connection: Connection, name: str, label: str, into: str) -> None:
     """Adds up all sums whose label sorts before `label` into the one labelled `into`, and drops them."""
     older = (counters.c.name == name) & (counters.c.label < label) & (counters.c.label != into)
-    moved = connection.execute(select(func.coalesce(func.sum(counters.c.value), 0)).where(older)).scalar_one()
-    connection.execute(delete(counters).where(older))
+    # By one statement: what somebody else adds or folds meanwhile is neither lost nor counted twice.
+    moved = sum(connection.scalars(delete(counters).where(older).returning(counters.c.value)))
     add(connection, name, {into: moved})

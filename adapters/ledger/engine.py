@@ -34,10 +34,9 @@ _IDLE_IN_TRANSACTION_MS = 60_000
 _CONTENTION = "40"
 #: It is not the statement's fault: connection, resources, an operator, the system, an internal error (SQLSTATE classes).
 _UNWELL = ("08", "53", "55", "57", "58", "XX")
-#: A standby that took over an address, and takes no writes (yet).
-_READ_ONLY = "25006"
-#: The tables are not there: not this ledger, or not yet.
-_NO_TABLE = "42P01"
+#: The same, of classes that say something else too: a standby that took over an address and takes no writes (yet); a session that
+#: the server ended because a transaction said nothing, or took too long; tables that are not there, or not yet.
+_UNWELL_STATES = ("25006", "25P03", "25P04", "42P01")
 
 
 class LedgerUnavailableError(Exception):
@@ -81,10 +80,17 @@ class Ledger:
     def session(self) -> Iterator[Connection]:
         """A connection on which every statement is a transaction of its own, for locks that are held as long as it lives.
 
-        Raises LedgerUnavailableError.
+        It is closed at the end, however that comes: nobody else gets it with its locks and settings. Raises LedgerUnavailableError.
         """
         with _told(self._writer), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.detach()
             yield connection
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """What goes wrong inside is told by whose fault it is. Raises LedgerUnavailableError, ConflictError."""
+        with _told(self._writer):
+            yield
 
     @staticmethod
     @contextmanager
@@ -120,8 +126,17 @@ def _told(engine: Engine) -> Iterator[None]:
         if _is_contention(cause):
             raise ConflictError from error
         if not _is_unwell(cause):
+            _hide_row(error, cause)
             raise  # what one row did wrong; the ledger is well
         raise LedgerUnavailableError(f"{cause} ({without_password(str(engine.url))})") from error
+
+
+def _hide_row(error: BaseException, cause: BaseException | None) -> None:
+    """PostgreSQL tells what the row held; that may be a secret, and the text of an error comes into the log."""
+    detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else None
+    for each in (error, cause):
+        if detail and each is not None:
+            each.args = tuple(str(text).replace(detail, "(hidden)") for text in each.args)
 
 
 def _is_contention(error: BaseException | None) -> bool:
@@ -133,7 +148,7 @@ def _is_unwell(error: BaseException | None) -> bool:
     if isinstance(error, psycopg.Error):
         state = error.sqlstate
         lost = state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        return lost or (state is not None and (state.startswith(_UNWELL) or state in (_READ_ONLY, _NO_TABLE)))
+        return lost or (state is not None and (state.startswith(_UNWELL) or state in _UNWELL_STATES))
     return isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError) or type(error) is sqlite3.DatabaseError
 
 
@@ -146,8 +161,10 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def without_password(url: str) -> str:
-    """The url as it may be shown."""
-    return make_url(url).render_as_string(hide_password=True)
+    """The url as it may be shown. Drivers take passwords among the options, too."""
+    parsed = make_url(url)
+    options = {name: "hidden" for name in parsed.query if "password" in name}
+    return parsed.update_query_dict(options).render_as_string(hide_password=True)
 
 
 def driver_url(url: str) -> URL:
@@ -187,8 +204,11 @@ def _postgresql(url: str, pool_size: int, statement_timeout_s: float, *, isolati
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
         "synchronous_commit": "on",  # what is answered is on disk, whatever the server's default
         "timezone": "UTC",
-        # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept.
+        # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept, and what the statements
+        # are made for, a walk along an index, is not given up for what looks cheaper in a table that looks empty.
         "plan_cache_mode": "force_custom_plan",
+        **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")},
+        "jit": "off",
     }
     return create_engine(
         driver_url(url),

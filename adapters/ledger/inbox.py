@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 
 from adapters.ledger import bulk, postgresql
 from adapters.ledger.counters import add
+from adapters.ledger.engine import ConflictError
 from adapters.ledger.schema import inbox
 
 CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
@@ -152,7 +153,10 @@ def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> se
     if not rows:
         return set()
     if postgresql.is_postgresql(connection):
-        return postgresql.insert_new_rows(connection, list({row["dedupe_key"]: row for row in rows}.values()))
+        first: dict[bytes, Mapping[str, Any]] = {}
+        for row in rows:
+            first.setdefault(row["dedupe_key"], row)
+        return postgresql.insert_new_rows(connection, list(first.values()))
     return {key for (key,) in bulk.insert_new(connection, inbox, rows, key=("dedupe_key",), returning=("dedupe_key",))}
 
 
@@ -167,9 +171,8 @@ def unapplied(connection: Connection, limit: int, now: int | None = None, shards
 
 
 def waiting_of(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Those of these rows that nobody has applied; nobody else does, as long as this transaction writes."""
-    statement = select(inbox.c.id).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None)).order_by(inbox.c.id)
-    return set(connection.scalars(statement.with_for_update()))
+    """Those of these rows that nobody has applied."""
+    return set(connection.scalars(select(inbox.c.id).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None))))
 
 
 def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
@@ -193,9 +196,22 @@ def _row(found: Any) -> Row:
 
 def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     """Marks rows as applied, or as set aside where there is an error."""
-    if not settled:
-        return
-    rows = [
+    bulk.update(connection, inbox, _settled_rows(settled), key=("id",))
+
+
+def apply(connection: Connection, settled: Sequence[Settled], done: Sequence[int]) -> None:
+    """Marks callbacks as applied, and drops rows that are no callbacks: what they did stands in the timeline.
+
+    Raises ConflictError where somebody else has applied one of them.
+    """
+    applied = bulk.update(connection, inbox, _settled_rows(settled), key=("id",), empty="applied_at")
+    dropped = _delete(connection, done) if done else 0
+    if applied + dropped != len(settled) + len(done):
+        raise ConflictError
+
+
+def _settled_rows(settled: Sequence[Settled]) -> list[dict[str, Any]]:
+    return [
         {
             "id": each.id,
             "applied_at": each.applied_at,
@@ -207,7 +223,6 @@ def settle(connection: Connection, settled: Sequence[Settled]) -> None:
         }
         for each in settled
     ]
-    bulk.update(connection, inbox, rows, key=("id",))
 
 
 def waiting(connection: Connection) -> tuple[int, int | None]:
@@ -215,12 +230,6 @@ def waiting(connection: Connection) -> tuple[int, int | None]:
     statement = select(func.count(), func.min(inbox.c.received_at)).where(inbox.c.applied_at.is_(None), inbox.c.kind == CALLBACK)
     count, oldest = connection.execute(statement).one()
     return count, oldest
-
-
-def forget(connection: Connection, ids: Sequence[int]) -> None:
-    """Drops rows that were applied and are no callbacks: what they did stands in the timeline."""
-    if ids:
-        _delete(connection, ids)
 
 
 def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> None:
@@ -233,11 +242,11 @@ def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> Non
     _delete(connection, list(connection.scalars(select(inbox.c.id).where(same, inbox.c.applied_at.is_not(None)))))
 
 
-def _delete(connection: Connection, ids: Sequence[int]) -> None:
+def _delete(connection: Connection, ids: Sequence[int]) -> int:
+    """Drops rows that are no callbacks; how many."""
     if postgresql.is_postgresql(connection):
-        postgresql.delete_rows(connection, ids)
-    else:
-        connection.execute(delete(inbox).where(inbox.c.id.in_(ids), inbox.c.kind != CALLBACK))
+        return postgresql.delete_rows(connection, ids)
+    return connection.execute(delete(inbox).where(inbox.c.id.in_(ids), inbox.c.kind != CALLBACK)).rowcount
 
 
 def any_waiting(connection: Connection) -> bool:

@@ -84,7 +84,6 @@ class Save:
 
 def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
     """Saves each lineage if it still is what was read, all or none. Raises ConflictError."""
-    _guard(connection, [save.stored for save in saves])
     _save_facts(connection, [save for save in saves if save.stored.id is not None])
     ids = _new_lineages(connection, [save for save in saves if save.stored.id is None])
     changed = [(before, after, save.stored.id or ids[save.lineage.key]) for save in saves for before, after in save.changed]
@@ -94,17 +93,11 @@ def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
     facets.count(connection, _recount([(before, after) for before, after, _ in changed]))
 
 
-def _guard(connection: Connection, stored: Sequence[Stored]) -> None:
-    """All rows still have the version that was read, and nobody changes them before we have. Raises ConflictError."""
-    read = {item.id: item.version for item in stored if item.id is not None}
-    statement = select(lineages.c.id, lineages.c.version).where(lineages.c.id.in_(list(read))).order_by(lineages.c.id)
-    if {row.id: row.version for row in connection.execute(statement.with_for_update())} != read:
-        raise ConflictError
-
-
 def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
+    """Only of lineages that still have the version that was read. Raises ConflictError."""
     rows = [{"id": save.stored.id, "version": save.stored.version + 1, **_course_of(save.lineage)} for save in saves]
-    bulk.update(connection, lineages, rows, key=("id",))
+    if bulk.update(connection, lineages, rows, key=("id",), counts="version") != len(rows):
+        raise ConflictError
 
 
 def _drop_emptied(connection: Connection, saves: Sequence[Save]) -> None:

@@ -75,14 +75,13 @@ def insert_new_rows(connection: Connection, rows: Sequence[Row]) -> set[bytes]:
     return {key for (key,) in connection.exec_driver_sql(statement, arrays_of(rows))}
 
 
-def delete_rows(connection: Connection, ids: Sequence[int]) -> None:
-    """Takes rows that are no callbacks out of the inbox, and their keys: the same may come again."""
+def delete_rows(connection: Connection, ids: Sequence[int]) -> int:
+    """Takes rows that are no callbacks out of the inbox, and their keys: the same may come again. How many."""
     statement = """
         WITH gone AS (DELETE FROM inbox WHERE id = ANY(%b::bigint[]) AND kind <> 'callback' RETURNING dedupe_key)
         DELETE FROM inbox_keys USING gone WHERE inbox_keys.dedupe_key = gone.dedupe_key
     """
-    if ids:
-        connection.exec_driver_sql(statement, (list(ids),))
+    return connection.exec_driver_sql(statement, (list(ids),)).rowcount if ids else 0
 
 
 def id_of_key(connection: Connection, dedupe_key: bytes) -> int | None:
@@ -137,12 +136,8 @@ def lock(connection: Connection, name: str) -> None:
 
 
 def lock_session(connection: Connection, name: str) -> None:
-    """Waits for a lock that ends with `unlock_session`, or with the connection."""
+    """Waits for a lock that ends with the connection."""
     connection.execute(select(func.pg_advisory_lock(lock_number(name))))
-
-
-def unlock_session(connection: Connection, name: str) -> None:
-    connection.execute(select(func.pg_advisory_unlock(lock_number(name))))
 
 
 def lock_number(name: str) -> int:

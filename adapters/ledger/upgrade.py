@@ -14,6 +14,9 @@ from sqlalchemy import Connection, text
 from adapters.clock import now_ms
 from adapters.ledger import postgresql
 from adapters.ledger.engine import Ledger
+from adapters.logs import logger
+
+log = logger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _OLDEST_POSTGRESQL = 15
@@ -37,11 +40,21 @@ def upgrade(ledger: Ledger) -> tuple[str | None, str]:
         return before, newest()
 
 
+def make_room(ledger: Ledger, now: int) -> None:
+    """Makes sure that there are partitions for the months to come. now: ms."""
+    if ledger.path is not None:
+        return
+    with ledger.write() as connection:
+        made = postgresql.make_partitions(connection, now)
+    if made:
+        log.info("db.partitions_made", names=made)
+
+
 def _prepare_postgresql(ledger: Ledger) -> None:
     """Partitions for the months to come, and statistics: without any, plans are bad until the server finds time to make some."""
-    with ledger.write() as connection:
-        postgresql.make_partitions(connection, now_ms())
+    make_room(ledger, now_ms())
     with ledger.session() as connection:
+        _take_time(connection)
         connection.execute(text("ANALYZE"))
 
 
@@ -83,15 +96,19 @@ def _only_one(ledger: Ledger) -> Iterator[None]:
     if ledger.path is None:
         with ledger.session() as connection:
             _require_version(connection)
-            connection.execute(text("SET statement_timeout = 0"))  # a migration may take its time, and so may the one before us
-            connection.execute(text("SET lock_timeout = 0"))
+            _take_time(connection)
             postgresql.lock_session(connection, "upgrade")
             yield
-            postgresql.unlock_session(connection, "upgrade")
         return
     with Path(f"{ledger.path}.upgrade.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _take_time(connection: Connection) -> None:
+    """What stands on a large ledger's whole tables may take its time, and so may whoever was there before us."""
+    for limit in ("statement_timeout", "lock_timeout"):
+        connection.execute(text(f"SET {limit} = 0"))
 
 
 def _require_version(connection: Connection) -> None:

@@ -9,7 +9,7 @@ wants, `checks` compares them with each other, `table` prints the model for the 
 """
 
 from adapters.settings.loading import load
-from adapters.settings.model import Account, App, Database, Outbound, Queue, Server, Settings, Token
+from adapters.settings.model import Account, App, Database, Outbound, Queue, Server, Settings, Spool, Token
 from adapters.settings.problems import Problem, SettingsError
 from adapters.settings.table import settings_table
 from adapters.settings.values import Role, Secret
@@ -26,6 +26,7 @@ __all__ = [
     "Server",
     "Settings",
     "SettingsError",
+    "Spool",
     "Token",
     "load",
     "settings_table",

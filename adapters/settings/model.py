@@ -98,6 +98,28 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """Where callbacks wait while the ledger cannot take them."""
+
+    folder: str = field(
+        default="var/spool",
+        metadata=_says(
+            "Where callbacks wait while the ledger cannot take them: on a disk of this machine that survives a restart. "
+            "Each ledger has a folder of its own in it.",
+            right="the path of a folder, in quotes",
+        ),
+    )
+    max_mb: int = field(
+        default=1024,
+        metadata=_says(
+            "How much may lie there, MiB; with 0 nothing does, and callbacks are answered 503 while the ledger is away.",
+            right="a whole number of MiB, 0 or more",
+            ok=lambda size: size >= 0,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
     """Whom webhooks may reach."""
 
@@ -188,6 +210,7 @@ class Settings:
     server: Server = Server()
     database: Database = Database()
     queue: Queue = Queue()
+    spool: Spool = Spool()
     outbound: Outbound = Outbound()
     accounts: tuple[Account, ...] = ()
     apps: tuple[App, ...] = ()

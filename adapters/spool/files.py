@@ -27,10 +27,12 @@ class SpoolFile:
         self.rows = 0
         #: After a failed write nobody knows what the disk has behind `end`.
         self.takes_more = True
+        #: The name under which it stays when it is drained; None: it is deleted then.
+        self.kept_as: Path | None = None
 
     @classmethod
     def create(cls, path: Path) -> "SpoolFile":
-        """An empty one. Raises OSError; FileExistsError also if somebody took it for that of a dead process before it was locked."""
+        """An empty one. Raises OSError; FileExistsError also if it was taken for that of a dead process."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         if not _locked(fd, path):
             os.close(fd)
@@ -66,7 +68,7 @@ class SpoolFile:
         return self.at >= self.end
 
     def append(self, payloads: Iterable[bytes]) -> None:
-        """They are durable when this returns, but the file's name may not be: sync its folder too. Raises OSError: then none is in it."""
+        """They are durable when this returns; for the file's name, sync its folder. Raises OSError: then none of them is in it."""
         packed = [record(self._mark, payload) for payload in payloads]
         begin = self.end or HEADER_SIZE
         try:
@@ -81,8 +83,10 @@ class SpoolFile:
         self.rows += len(packed)
 
     def _undo(self) -> None:
-        """What came half onto the disk must not stand before what comes next. The file is not written to again: after a failed sync
-        the kernel may take pages for clean that never reached the disk."""
+        """Takes away what came half onto the disk.
+
+        The file is not written to again: after a failed sync the kernel may take pages for clean that never reached the disk.
+        """
         self.takes_more = False
         with suppress(OSError):
             os.ftruncate(self._fd, self.end)
@@ -99,7 +103,11 @@ class SpoolFile:
         self.rows -= rows
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if self.kept_as is None:
+                self.path.unlink()
+            else:
+                self.path.rename(self.kept_as)
         self.close()
 
     def close(self) -> None:

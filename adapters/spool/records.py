@@ -3,10 +3,10 @@
     header   magic (16 bytes), mark (8), crc32 of both
     record   mark (8), length of the payload (4), crc32 of mark, length and payload (4), payload
 
-The mark is drawn anew for each file, so nothing that a callback's sender can write looks like a record, nor do the remains of another
-file in recycled blocks. It also lets a reader find the next record behind a damaged one. The crc is against power cuts and failing
-disks, not against forgery, for which the folder's mode stands: so 32 bits are enough, and they cost next to nothing. It covers the
-length too, since a block of zeros would else read as empty records.
+The mark is drawn anew for each file, so nothing that a callback's sender can write looks like a record, nor do the remains of
+another file in recycled blocks. It also lets a reader find the next record behind a damaged one. The crc is against power cuts and
+failing disks, not against forgery, for which the folder's mode stands: so 32 bits are enough, and they cost next to nothing. It
+covers the length too, which may be what was damaged.
 """
 
 import os
@@ -24,6 +24,8 @@ _MAX_PAYLOAD = 4 * 1024 * 1024
 _WINDOW = 1024 * 1024
 
 HEADER_SIZE = _HEADER.size
+#: Of a record, without its payload.
+RECORD_SIZE = _RECORD.size
 
 #: (offset, size) -> the bytes there; fewer at the end of the file.
 Read = Callable[[int, int], bytes]
@@ -57,7 +59,7 @@ def header(mark: bytes) -> bytes:
 
 
 def mark_of(begin: bytes) -> bytes | None:
-    """The mark of a file that begins so. None: it was cut off before the header was whole, so nothing in it was promised to anybody.
+    """The mark of a file that begins so. None: it ends within the header, so nothing in it was promised to anybody.
 
     Raises NotASpoolError.
     """

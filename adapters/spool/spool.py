@@ -22,7 +22,7 @@ from adapters.ledger.inbox import Arrival
 from adapters.logs import logger
 from adapters.spool.files import SpoolFile, count_more, make_folder, sync_folder
 from adapters.spool.payloads import UnreadablePayloadError, arrival, payload
-from adapters.spool.records import Damage, NotASpoolError, Record
+from adapters.spool.records import RECORD_SIZE, Damage, NotASpoolError, Record
 
 _SPOOL, _REFUSED, _TORN = ".spool", ".refused", ".torn"
 #: What is drained in one transaction, at the most.
@@ -118,7 +118,7 @@ class Spool:
 
     def _append(self, arrivals: Sequence[Arrival], current: SpoolFile | None, suffix: str) -> SpoolFile:
         payloads = [payload(each) for each in arrivals]
-        if self._size() + sum(map(len, payloads)) > self._max_bytes:
+        if self._size() + sum(len(each) + RECORD_SIZE for each in payloads) > self._max_bytes:
             raise SpoolUnavailableError(f"the spool has {self._max_bytes} bytes, which is all it may have")
         try:
             file = current or self._create(suffix)
@@ -168,21 +168,11 @@ class Spool:
             if file.at != lot.begin or file not in self._files:
                 return  # another thread, which was given up, has done it meanwhile
             for damage in lot.damages:
-                self._keep_torn(file, damage)
+                _keep_torn(file, damage)
             file.drained_to(lot.end, lot.rows)
             if file.is_drained:
                 self._files.remove(file)
                 file.remove()
-
-    def _keep_torn(self, file: SpoolFile, damage: Damage) -> None:
-        """Raises OSError: then the stretch stays where it is, and is met again."""
-        kept = file.path.with_name(f"{file.path.stem}-{damage.at}{_TORN}")
-        fd = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as torn:
-            torn.write(file.read(damage.at, damage.end - damage.at))
-            torn.flush()
-            os.fsync(fd)
-        log.warning("spool.torn", file=str(file.path), at=damage.at, bytes=damage.end - damage.at, kept=str(kept))
 
     @property
     def has_rows(self) -> bool:
@@ -210,17 +200,17 @@ class Spool:
         return len(self._paths(_REFUSED)) + len(self._paths(_TORN))
 
     def _size(self) -> int:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             return sum(_size_of(path) for path in self._folder.iterdir())
         return 0
 
     def _paths(self, suffix: str) -> list[Path]:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             return sorted(path for path in self._folder.iterdir() if path.suffix == suffix)
         return []
 
     def _strangers(self) -> Iterator[Path]:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             for folder in self._folder.parent.iterdir():
                 if folder != self._folder and folder.is_dir() and any(folder.glob(f"*{_SPOOL}")):
                     yield folder
@@ -244,6 +234,20 @@ def _lot(file: SpoolFile) -> Lot:
         if rows >= _LOT_ROWS or end - begin >= _LOT_BYTES:
             break
     return Lot(arrivals=arrivals, damages=damages, rows=rows, begin=begin, end=end, file=file)
+
+
+def _keep_torn(file: SpoolFile, damage: Damage) -> None:
+    """Copies the stretch into a file of its own; where there is no room for that, the whole file will be kept."""
+    kept = file.path.with_name(f"{file.path.stem}-{damage.at}{_TORN}")
+    try:
+        fd = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as torn:
+            torn.write(file.read(damage.at, damage.end - damage.at))
+            torn.flush()
+            os.fsync(fd)
+    except OSError:
+        kept = file.kept_as = file.path.with_suffix(_TORN)
+    log.warning("spool.torn", file=str(file.path), at=damage.at, bytes=damage.end - damage.at, kept=str(kept))
 
 
 def _adopted(path: Path) -> SpoolFile | None:

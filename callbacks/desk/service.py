@@ -40,11 +40,13 @@ async def list_rejections(desk: Desk, request: Request, caller: Caller) -> Respo
 async def show_stats(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
 
-    def read() -> Stats:
+    def read() -> tuple[Stats, int]:
         with desk.ledger.read() as connection:
-            return stats.read(connection, desk.clock())
+            read_stats = stats.read(connection, desk.clock())
+        return read_stats, desk.spool_rows()
 
-    return answer(rendering.stats(await run_in_threadpool(read), spool_rows=desk.spool_rows()))
+    found, spool_rows = await run_in_threadpool(read)
+    return answer(rendering.stats(found, spool_rows=spool_rows))
 
 
 async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response:
@@ -56,6 +58,7 @@ async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response
                 desk.sums.update(desk.metrics, connection, desk.clock())
         except LedgerUnavailableError:
             sums.unknown(desk.metrics)
+        desk.metrics.spool_rows.set(desk.spool_rows())
         return desk.metrics.render()
 
     body, content_type = await run_in_threadpool(render)

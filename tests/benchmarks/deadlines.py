@@ -32,6 +32,7 @@ from adapters import clock, logs  # noqa: E402
 from adapters.accounts import Accounts  # noqa: E402
 from adapters.ledger import Connection, Ledger, stats  # noqa: E402
 from adapters.ledger.schema import timeline  # noqa: E402
+from adapters.ledger.shards import Shards  # noqa: E402
 from tests.benchmarks.arming import NOW, Sort, Templates, Wanted, fill, scattered, settings, templates_in  # noqa: E402
 from workers.applying import Applier  # noqa: E402
 from workers.sweep import Sweep  # noqa: E402
@@ -115,10 +116,10 @@ class House:
         self.clock = Clock()
         self.ledger = WatchedLedger(url, self.clock)
         fill(self.ledger, templates, scattered(due, armed, rng), rng)
-        self.applier = Applier(self.ledger, self.clock, Accounts(settings(url)))
+        self.applier = Applier(self.ledger, self.clock, Accounts(settings(url)), Shards(self.ledger))
 
     def _sweep(self) -> Sweep:
-        return Sweep(self.ledger, self.applier, self.clock)
+        return Sweep(self.ledger, self.applier, self.clock, Shards(self.ledger))
 
     def _passed(self) -> int:
         with self.ledger.read() as connection:

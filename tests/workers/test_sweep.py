@@ -81,7 +81,7 @@ def test_a_deadline_row_left_behind_is_mended(house: House):
     house.hear(*relay(4, Reason=3))
     task = house.tasks()[0]["id"]
     with house.ledger.write() as connection:
-        deadlines.rearm(connection, {task: {"expiry": T0}})
+        deadlines.rearm(connection, {task: {"expiry": (T0, 0)}})
     house.sweep.once()
     with house.ledger.read() as connection:
         assert deadlines.due(connection, house.now, 10) == []
@@ -149,5 +149,5 @@ def test_what_a_callback_arms_behind_a_passed_deadline_in_one_batch_stays_armed(
     house.applier.apply_waiting()
     (task,) = house.tasks()
     with house.ledger.read() as connection:
-        armed = {(kind, due_at) for _, kind, due_at in deadlines.due(connection, 10**15, 100)}
+        armed = {(each.kind, each.due_at) for each in deadlines.due(connection, 10**15, 100)}
     assert {kind for kind, _ in armed} == {deadline["kind"] for deadline in task["deadlines"]} >= {"idle"}

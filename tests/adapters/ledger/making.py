@@ -43,8 +43,8 @@ def fact(name: str = "k1", at: int = T0) -> Fact:
 
 def save(ledger: Ledger, *tasks: Task) -> None:
     """Saves new tasks or new versions, each beside what its lineage has."""
-    for one in tasks:
-        with ledger.write() as connection:
+    with ledger.write() as connection:
+        for one in tasks:
             stored = lineages.load(connection, [one.key])[one.key]
             before = next((known for known in stored.lineage.tasks if known.id == one.id), None)
             others = [known for known in stored.lineage.tasks if known.id != one.id]

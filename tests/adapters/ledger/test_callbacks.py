@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.ledger import Ledger, callbacks, inbox
 from adapters.ledger.callbacks import Callback, CallbackFilter
 from adapters.ledger.inbox import MARK, Arrival, Settled
-from tests.adapters.ledger.making import T0, arrival, settle, with_tables
+from tests.adapters.ledger.making import T0, arrival, settle, waiting_ids, with_tables
 
 VENDORS, TYPES, TASKS = ("volcengine", "tencent"), ("", "401", "RecordStarted"), (None, "t1", "t2")
 VERDICTS = (None, "applied", "stale", "unknown")
@@ -128,10 +128,11 @@ def test_a_callback_is_found_as_it_was_sent(ledger: Ledger) -> None:
     sent: Arrival = arrival(1, headers={"Sign": "é"}, body=b"\x00\xff{")
     with ledger.write() as connection:
         inbox.record(connection, [sent])
-    settle(ledger, Settled(id=1, applied_at=T0 + 3, event_at=T0 - 5, verdict="ignored", reason="no_task", error="E()"))
+    (id_,) = waiting_ids(ledger)
+    settle(ledger, Settled(id=id_, applied_at=T0 + 3, event_at=T0 - 5, verdict="ignored", reason="no_task", error="E()"))
     with ledger.read() as connection:
-        assert callbacks.find(connection, 1) == Callback(
-            id=1,
+        assert callbacks.find(connection, id_) == Callback(
+            id=id_,
             vendor=sent.vendor,
             app_id=sent.app_id,
             event_type=sent.event_type,
@@ -150,7 +151,8 @@ def test_a_callback_is_found_as_it_was_sent(ledger: Ledger) -> None:
 def test_rows_that_no_vendor_sent_are_no_callbacks(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.post(connection, MARK, ("a",), {}, T0)
-        assert callbacks.find(connection, 1) is None
+        (posted,) = inbox.unapplied(connection, 9)
+        assert callbacks.find(connection, posted.id) is None
         assert callbacks.page(connection, CallbackFilter(), before=None, limit=9) == []
 
 
@@ -164,6 +166,7 @@ def test_a_callback_that_waits_has_no_verdict(ledger: Ledger) -> None:
 def test_callbacks_name_the_tasks_that_they_concerned(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1), arrival(2)])
-    settle(ledger, Settled(id=1, applied_at=T0, task_id="t1"), Settled(id=2, applied_at=T0))
+    first, second = waiting_ids(ledger)
+    settle(ledger, Settled(id=first, applied_at=T0, task_id="t1"), Settled(id=second, applied_at=T0))
     with ledger.read() as connection:
-        assert callbacks.tasks_of(connection, [1, 2, 3]) == {1: "t1"}
+        assert callbacks.tasks_of(connection, [first, second, second + 1]) == {first: "t1"}

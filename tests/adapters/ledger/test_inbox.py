@@ -1,14 +1,28 @@
 """The inbox takes each callback once, and gives rows back in the order in which they came."""
 
+import re
+from typing import Any
+
 from adapters.ledger import Ledger, inbox, stats
 from adapters.ledger.inbox import DEADLINE, MARK, START, Posting, Row, Settled
 from tests.adapters.ledger.making import T0, arrival, settle, statements, waiting_ids
 
 
-def test_callbacks_are_recorded_by_one_insert(ledger: Ledger) -> None:
-    with ledger.write() as connection, statements(connection) as said:
+def test_callbacks_are_recorded_by_one_insert_each_without_any_question(sqlite_ledger: Ledger) -> None:
+    said: list[str] = []
+    with sqlite_ledger.write() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(said.append)
         inbox.record(connection, [arrival(1), arrival(2), arrival(1)])
-    assert [statement.split()[:3] for statement in said] == [["INSERT", "INTO", "inbox"], ["INSERT", "INTO", "counters"]]
+        driver.set_trace_callback(None)
+    into = [" ".join(statement.split()[:3]) for statement in said]
+    assert into == ["INSERT INTO inbox", "INSERT INTO inbox", "INSERT INTO counters"]
+
+
+def test_callbacks_are_recorded_by_one_statement_for_all(postgresql_ledger: Ledger) -> None:
+    with postgresql_ledger.write() as connection, statements(connection) as said:
+        inbox.record(connection, [arrival(1), arrival(2), arrival(1)])
+    assert [re.findall(r"INSERT INTO (\w+)", statement) for statement in said] == [["inbox_keys", "inbox"], ["counters"]]
 
 
 def test_recording_tells_which_were_new_within_a_batch_and_across(ledger: Ledger) -> None:
@@ -47,9 +61,9 @@ def test_a_row_is_what_was_recorded(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(7, body=b"\x00\xff")])
         (row,) = inbox.unapplied(connection, 1)
-        assert inbox.callback_rows(connection, [row.id, 99]) == {row.id: row}
+        assert inbox.callback_rows(connection, [row.id, row.id + 1]) == {row.id: row}
     assert row == Row(
-        id=1,
+        id=row.id,
         kind="callback",
         vendor="volcengine",
         app_id="app",
@@ -86,16 +100,17 @@ def test_what_is_posted_may_say_what_it_can_be_found_by(ledger: Ledger) -> None:
 def test_what_is_settled_waits_no_longer(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1), arrival(2)])
-    settle(ledger, Settled(id=1, applied_at=T0 + 5, verdict="applied"))
-    assert waiting_ids(ledger) == [2]
+    first, second = waiting_ids(ledger)
+    settle(ledger, Settled(id=first, applied_at=T0 + 5, verdict="applied"))
+    assert waiting_ids(ledger) == [second]
     settle(ledger)
-    assert waiting_ids(ledger) == [2]
+    assert waiting_ids(ledger) == [second]
 
 
 def test_what_is_set_aside_neither_waits_nor_counts_as_waiting(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1, received_at=T0 - 9), arrival(2)])
-    settle(ledger, Settled(id=1, applied_at=T0, error="ValueError()"))
+    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
     with ledger.read() as connection:
         assert inbox.waiting(connection) == (1, T0)
         assert inbox.any_waiting(connection)
@@ -116,9 +131,9 @@ def test_received_callbacks_are_counted_without_their_duplicates(ledger: Ledger)
         assert stats.read(connection, T0).received == 2
 
 
-def test_asking_what_waits_reads_nothing_but_an_index_of_what_waits(ledger: Ledger) -> None:
+def test_asking_what_waits_reads_nothing_but_an_index_of_what_waits(sqlite_ledger: Ledger) -> None:
     questions = (inbox.waiting, inbox.any_waiting, lambda connection: inbox.unapplied(connection, 10))
-    with ledger.read() as connection:
+    with sqlite_ledger.read() as connection:
         for question in questions:
             with statements(connection) as said:
                 question(connection)

@@ -1,18 +1,21 @@
 """One start waits for each key, and one robot is in each room."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from adapters.ledger import Ledger, inbox, starts
 from adapters.ledger.inbox import START, Settled
+from adapters.ledger.schema import inbox as inbox_table
 from adapters.ledger.starts import Clash, Start
 from statemachine.states import LIVE, Kind, Origin, Reason, State
 from statemachine.tasks import Task
-from tests.adapters.ledger.making import DONE, T0, key, save, settle, statements, task
+from tests.adapters.ledger.making import DONE, T0, key, save, settle, statements, task, waiting_ids
 
 
 def start(number: int = 1, **more: Any) -> Start:
@@ -160,7 +163,7 @@ def test_a_robot_of_a_start_that_waits_is_in_use(ledger: Ledger) -> None:
 
 def test_what_is_set_aside_does_not_stand_in_the_way_for_ever(ledger: Ledger) -> None:
     post(ledger, start(1, robot="bot"))
-    settle(ledger, Settled(id=1, applied_at=T0, error="ValueError()"))
+    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
     assert post(ledger, start(2, vendor_task_id="t1", robot="bot")) is None
     assert waiting(ledger) == [start(2).task_id]
 
@@ -181,7 +184,7 @@ def test_the_task_of_a_start_that_waits_is_as_it_will_be(ledger: Ledger) -> None
 
 def test_a_start_that_was_applied_waits_no_longer(ledger: Ledger) -> None:
     post(ledger, start())
-    settle(ledger, Settled(id=1, applied_at=T0, task_id=start().task_id))
+    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, task_id=start().task_id))
     with ledger.read() as connection:
         assert starts.find(connection, start().task_id) is None
 
@@ -189,7 +192,8 @@ def test_a_start_that_was_applied_waits_no_longer(ledger: Ledger) -> None:
 def test_members_that_this_version_does_not_know_do_no_harm(ledger: Ledger) -> None:
     post(ledger, start())
     with ledger.write() as connection:
-        connection.exec_driver_sql("UPDATE inbox SET payload = json_set(payload, '$.more', 1)")
+        payload = json.loads(connection.scalars(select(inbox_table.c.payload)).one())
+        connection.execute(update(inbox_table).values(payload=json.dumps(payload | {"more": 1})))
         assert starts.find(connection, start().task_id) is not None
 
 
@@ -214,12 +218,12 @@ def test_of_two_at_once_one_waits(ledger: Ledger) -> None:
     assert [clash[1] for clash in clashes if clash] == waiting(ledger)
 
 
-def test_what_is_looked_for_is_found_by_indexes(ledger: Ledger) -> None:
+def test_what_is_looked_for_is_found_by_indexes(sqlite_ledger: Ledger) -> None:
     wish = start(robot="bot")
-    with ledger.write() as connection, statements(connection) as said:
+    with sqlite_ledger.write() as connection, statements(connection) as said:
         starts.post(connection, wish, T0)
         starts.find(connection, wish.task_id)
-    with ledger.read() as connection:
+    with sqlite_ledger.read() as connection:
         for statement in said:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", ("1",) * statement.count("?")).all()
             assert all("SCAN" not in row[3] or "inbox_unapplied" in row[3] for row in plan), (statement, plan)

@@ -4,7 +4,7 @@ from adapters.ledger import Ledger, deadlines, inbox, stats
 from adapters.ledger.inbox import Settled
 from adapters.ledger.stats import Stats, Tally
 from statemachine.states import Anomaly, Deadline
-from tests.adapters.ledger.making import DONE, T0, arrival, key, save, settle, task
+from tests.adapters.ledger.making import DONE, T0, arrival, key, save, settle, task, waiting_ids
 
 
 def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:
@@ -31,7 +31,7 @@ def test_everything_is_counted(ledger: Ledger) -> None:
         inbox.record(connection, [arrival(2, received_at=T0 - 1_500), arrival(3)])
         stats.count_rejected(connection, {"bad_signature": 2, "unknown_app": 1})
         stats.count(connection, Tally(verdicts={"tencent/stale": 1, "volcengine/stale": 2}, moves={"a/b/c": 1}, passed={"idle": 1}))
-    settle(ledger, Settled(id=1, applied_at=T0, verdict="stale"))
+    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, verdict="stale"))
     with ledger.read() as connection:
         assert stats.read(connection, T0) == Stats(
             tasks={("volcengine", "push", "completed"): 1, ("volcengine", "push", "running"): 2},
@@ -66,5 +66,5 @@ def test_tidying_changes_no_number(ledger: Ledger) -> None:
 def test_a_clock_that_went_back_makes_no_negative_age(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
-        deadlines.rearm(connection, {"t": {"silence": T0}})
+        deadlines.rearm(connection, {"t": {"silence": (T0, 0)}})
         assert stats.read(connection, T0 - 5).oldest_unapplied_s == 0

@@ -1,0 +1,94 @@
+"""Which part of the work is this process's.
+
+Rows of one task have one shard, a number made from its id. Worker processes share the shards out evenly, so that they seldom meet
+at a task; who is wrong about its part for a while is slower, not wrong, because what is saved is saved only over what was read.
+
+On PostgreSQL each worker holds a numbered seat: a lock of a session of its own, which ends with the process however that ends. Who
+holds a seat and has lately said something on that session is counted in; a process that hangs is left out until it moves again. On
+SQLite there is one worker, and everything is its.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+from sqlalchemy import Connection, text
+
+from adapters.clock import monotonic_s
+from adapters.ledger.engine import ConflictError, Ledger, LedgerUnavailableError
+from adapters.ledger.inbox import SHARDS
+
+#: How old the answer to "who else is there" may be, s.
+_FRESH_S = 1.0
+#: A worker that has said nothing for so long does not count, s.
+_SILENT_S = 10
+#: Names our locks among those of the database: "tall".
+_CLASS = 0x74616C6C
+
+_TAKE = text("SELECT pg_try_advisory_lock(:class, :seat)")
+_SEATS = text("""
+    SELECT locks.objid FROM pg_locks AS locks JOIN pg_stat_activity AS sessions ON sessions.pid = locks.pid
+    WHERE locks.locktype = 'advisory' AND locks.classid = :class AND locks.objsubid = 2 AND locks.granted
+    AND locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (sessions.pid = pg_backend_pid() OR sessions.state_change > clock_timestamp() - make_interval(secs => :silent))
+    ORDER BY locks.objid
+""")
+
+
+class Shards:
+    """Thread-safe. `clock`: s, one that nobody can set."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = monotonic_s) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held = ExitStack()
+        self._session: Connection | None = None
+        self._seat = -1
+        self._mine: frozenset[int] | None = None
+        self._asked_at: float | None = None
+
+    def mine(self) -> frozenset[int] | None:
+        """The shards of this process; None: all. Raises LedgerUnavailableError."""
+        if self._ledger.path is not None:
+            return None
+        with self._lock:
+            if self._asked_at is None or self._clock() - self._asked_at >= _FRESH_S:
+                self._mine = self._share()
+                self._asked_at = self._clock()
+            return self._mine
+
+    def close(self) -> None:
+        """Gives the seat back: from now on the others do this part too."""
+        with self._lock:
+            self._leave()
+
+    def _share(self) -> frozenset[int] | None:
+        try:
+            with self._ledger.told():
+                session = self._session or self._sit_down()
+                seats = list(session.scalars(_SEATS, {"class": _CLASS, "silent": _SILENT_S}))
+        except Exception:
+            self._leave()
+            raise
+        if self._seat not in seats:
+            self._leave()
+            raise LedgerUnavailableError("this worker lost its seat; it takes another one")
+        if len(seats) == 1:
+            return None
+        return frozenset(range(seats.index(self._seat), SHARDS, len(seats)))
+
+    def _sit_down(self) -> Connection:
+        session = self._held.enter_context(self._ledger.session())
+        taken = (seat for seat in range(SHARDS) if session.scalar(_TAKE, {"class": _CLASS, "seat": seat}))
+        seat = next(taken, None)
+        if seat is None:
+            raise ConflictError  # as many workers as shards
+        self._session, self._seat = session, seat
+        return session
+
+    def _leave(self) -> None:
+        held, self._held = self._held, ExitStack()
+        self._session, self._seat, self._asked_at = None, -1, None
+        with suppress(LedgerUnavailableError):  # a connection that is lost cannot be closed politely
+            held.close()
