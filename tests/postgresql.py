@@ -40,7 +40,9 @@ class PostgresServer:
         folder.chmod(0o755)
         if os.geteuid() == 0:  # the server refuses to run as root
             shutil.chown(folder, "postgres", "postgres")
-        self._run("initdb", "-D", f"{folder}/data", "-U", "tally", "--auth=trust", "--no-locale", "-E", "UTF8", "--no-sync")
+        # Most databases compare texts by a language; what needs them compared otherwise must say so.
+        language = ("--no-locale", "--locale-provider=icu", "--icu-locale=en-US")
+        self._run("initdb", "-D", f"{folder}/data", "-U", "tally", "--auth=trust", *language, "-E", "UTF8", "--no-sync")
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://tally@127.0.0.1:{self.port}/{database}"

@@ -6,7 +6,7 @@ applied is set aside and holds up nobody.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from adapters.accounts import Accounts
 from adapters.ledger import (
@@ -23,15 +23,19 @@ from adapters.ledger import (
     stats,
     timeline,
 )
+from adapters.ledger.documents import Texts
 from adapters.ledger.inbox import ANSWER, CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
+from adapters.ledger.lineages import Stored
 from adapters.ledger.shards import Shards
 from adapters.ledger.starts import start_of
 from adapters.logs import logger
+from statemachine.facts import TaskKey
 from statemachine.states import State
 from workers.adoption import adopting, held
 from workers.batch import Batch, keys_of
 from workers.outgoing import Outgoing
 from workers.reading import OF_A_TASK, Known, ask
+from workers.recent import Recent
 from workers.rulebook import Rulebook
 
 #: Rows per transaction: measured to move most rows a second without long transactions.
@@ -64,6 +68,7 @@ class Applier:
         self._accounts = accounts
         self._shards = shards
         self._rulebook = Rulebook(accounts)
+        self._recent = Recent()
         self._on_calls = on_calls
         self._applying = threading.Lock()
         self._again = threading.Event()
@@ -123,6 +128,7 @@ class Applier:
             try:
                 self._save(batch)
             except ConflictError:
+                self._recent.forget(batch.keys)
                 if last:
                     raise
                 with self._ledger.read() as connection:
@@ -139,16 +145,21 @@ class Applier:
         with self._ledger.read() as connection:
             known = self._known(connection, rows)
             asked = [ask(row, known) for row in rows]
-            stored = lineages.load(connection, keys_of(asked))
+            stored = self._load(connection, keys_of(asked))
             waiting = held(connection, asked, stored, self._rulebook, now)
             asked = adopting(connection, [item for item in asked if item.row.id not in waiting], stored, self._rulebook, now)
             more = keys_of(asked) - stored.keys()
-            stored |= lineages.load(connection, more) if more else {}
+            stored |= self._load(connection, more)
         batch = Batch(stored, now, self._rulebook, Outgoing(self._accounts, now))
         batch.held = waiting
         for item in asked:
             batch.decide(item)
         return batch
+
+    def _load(self, connection: Connection, keys: Set[TaskKey]) -> dict[TaskKey, Stored]:
+        known = self._recent.among(keys)
+        unknown = keys - known.keys()
+        return known | (lineages.load(connection, unknown) if unknown else {})
 
     @staticmethod
     def _known(connection: Connection, rows: Sequence[Row]) -> Known:
@@ -172,12 +183,16 @@ class Applier:
             for row_id, until in batch.held.items():
                 inbox.hold(connection, [row_id], until)
             timeline.append(connection, batch.lines)
-            events.append(connection, batch.events)
+            texts = Texts()
+            events.append(connection, batch.events, texts)
             batch.outgoing.save(connection)
             # Sums come last: all workers add to the same few rows, and wait for each other from here to the end.
-            lineages.save_if_version(connection, batch.saves())
+            lineages.require_unchanged(connection, batch.only_read())
+            saved = lineages.save_if_version(connection, batch.saves(), texts)
             deadlines.rearm(connection, batch.rearmed())
             stats.count(connection, batch.tally())
+        self._recent.forget(batch.keys)  # some stand under other keys now
+        self._recent.remember(saved)
 
     def _tell(self, batch: Batch, rows: Sequence[Row]) -> None:
         for change in batch.changes:

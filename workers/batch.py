@@ -1,7 +1,7 @@
 """Decides a batch of inbox rows in memory: what to save is known before the first byte is written."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from adapters.ledger.events import Told
@@ -189,6 +189,15 @@ class Batch:
             for item in self._open.values()
             if item.touched
         ]
+
+    @property
+    def keys(self) -> Set[TaskKey]:
+        """Those of all lineages that were decided upon."""
+        return self._open.keys()
+
+    def only_read(self) -> list[Stored]:
+        """What was decided upon and stays as it is."""
+        return [item.stored for item in self._open.values() if not item.touched]
 
     def rearmed(self) -> dict[str, dict[str, tuple[int, int]]]:
         """task id -> kind -> (due at, shard) at the end of the batch, of all tasks of which one was found due: made anew."""

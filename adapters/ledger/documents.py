@@ -40,6 +40,19 @@ def task_text(task: Task) -> str:
     return _DUMP(doc)
 
 
+class Texts:
+    """The texts of tasks that are saved and told of at once: each is made once. For as long as the tasks live."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[Task, str]] = {}
+
+    def of(self, task: Task) -> str:
+        made = self._made.get(id(task))
+        if made is None:
+            made = self._made[id(task)] = (task, task_text(task))
+        return made[1]
+
+
 def task_of(key: TaskKey, text: str) -> Task:
     doc = json.loads(text)
     doc["kind"] = Kind(doc["kind"])

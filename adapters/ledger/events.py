@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from adapters.ledger import bulk
-from adapters.ledger.documents import json_text, task_text
+from adapters.ledger.documents import Texts, json_text
 from adapters.ledger.schema import events
 from statemachine.tasks import Task
 
@@ -26,21 +26,22 @@ class Told:
     cause: Mapping[str, Any]
 
 
-def append(connection: Connection, told: Sequence[Told]) -> None:
-    bulk.insert(connection, events, [_row(event) for event in told])
+def append(connection: Connection, told: Sequence[Told], texts: Texts) -> None:
+    """texts: the documents of tasks, for whoever needs them next."""
+    bulk.insert(connection, events, [_row(event, texts) for event in told])
 
 
-def _row(event: Told) -> dict[str, Any]:
+def _row(event: Told, texts: Texts) -> dict[str, Any]:
     return {
         "task_id": event.task.id,
         "version": event.task.version,
         "type": event.type,
         "at": event.at,
-        "doc": _text(event),
+        "doc": _text(event, texts),
     }
 
 
-def _text(event: Told) -> str:
+def _text(event: Told, texts: Texts) -> str:
     """The document of a task leaves out its key, which stands in columns of other tables."""
     key = event.task.key
     told = {
@@ -48,4 +49,4 @@ def _text(event: Told) -> str:
         "previous_state": event.previous_state,
         "cause": event.cause,
     }
-    return f'{json_text(told)[:-1]},"task":{task_text(event.task)}}}'
+    return f'{json_text(told)[:-1]},"task":{texts.of(event.task)}}}'

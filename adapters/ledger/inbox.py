@@ -51,6 +51,9 @@ class Row:
     payload: Mapping[str, Any]
 
 
+_ROW = tuple(inbox.c[each] for each in ("id", "kind", "vendor", "app_id", "dedupe_key", "received_at", "body", "payload"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What became of an inbox row."""
@@ -162,12 +165,12 @@ def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> se
 
 def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[Row]:
     """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer. shards: only of these."""
-    statement = select(inbox).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
+    statement = select(*_ROW).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
     if shards is not None:
         statement = statement.where(inbox.c.shard.in_(shards))
     if now is not None:
         statement = statement.where(or_(inbox.c.held_until.is_(None), inbox.c.held_until <= now))
-    return [_row(found) for found in connection.execute(statement).mappings()]
+    return [_row(*found) for found in connection.execute(statement)]
 
 
 def waiting_of(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -177,20 +180,22 @@ def waiting_of(connection: Connection, ids: Sequence[int]) -> set[int]:
 
 def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
     """Callbacks by id, applied or not."""
-    statement = select(inbox).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK)
-    return {found["id"]: _row(found) for found in connection.execute(statement).mappings()}
+    statement = select(*_ROW).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK)
+    return {row.id: row for row in (_row(*found) for found in connection.execute(statement))}
 
 
-def _row(found: Any) -> Row:
+def _row(
+    id_: int, kind: str, vendor: str | None, app_id: str | None, key: bytes, at: int, body: bytes | None, payload: str | None
+) -> Row:
     return Row(
-        id=found["id"],
-        kind=found["kind"],
-        vendor=found["vendor"] or "",
-        app_id=found["app_id"] or "",
-        dedupe_key=found["dedupe_key"].hex(),
-        received_at=found["received_at"],
-        body=found["body"] or b"",
-        payload=json.loads(found["payload"]) if found["payload"] else {},
+        id=id_,
+        kind=kind,
+        vendor=vendor or "",
+        app_id=app_id or "",
+        dedupe_key=key.hex(),
+        received_at=at,
+        body=body or b"",
+        payload=json.loads(payload) if payload else {},
     )
 
 

@@ -3,13 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from adapters.ledger import bulk, deadlines, facets
-from adapters.ledger.documents import facts_of, facts_text, task_of, task_text
+from adapters.ledger.documents import Texts, facts_of, facts_text, task_of
 from adapters.ledger.engine import ConflictError
 from adapters.ledger.facets import Facet, facet_of
 from adapters.ledger.inbox import shard_of
@@ -82,15 +82,42 @@ class Save:
     changed: Sequence[tuple[Task | None, Task]]
 
 
-def save_if_version(connection: Connection, saves: Sequence[Save]) -> None:
-    """Saves each lineage if it still is what was read, all or none. Raises ConflictError."""
+def require_unchanged(connection: Connection, read: Sequence[Stored]) -> None:
+    """These are still what was read, and stay so until this transaction ends. Raises ConflictError."""
+    versions = {stored.id: stored.version for stored in read if stored.id is not None}
+    if not versions:
+        return
+    statement = select(lineages.c.id, lineages.c.version).where(lineages.c.id.in_(list(versions))).order_by(lineages.c.id)
+    if {row.id: row.version for row in connection.execute(statement.with_for_update(read=True))} != versions:
+        raise ConflictError
+
+
+def save_if_version(connection: Connection, saves: Sequence[Save], texts: Texts | None = None) -> dict[TaskKey, Stored]:
+    """Saves each lineage if it still is what was read, all or none; what `load` would give once that is committed.
+
+    texts: documents of tasks that somebody has made already. Raises ConflictError.
+    """
+    texts = texts or Texts()
     _save_facts(connection, [save for save in saves if save.stored.id is not None])
     ids = _new_lineages(connection, [save for save in saves if save.stored.id is None])
     changed = [(before, after, save.stored.id or ids[save.lineage.key]) for save in saves for before, after in save.changed]
-    _save_tasks(connection, changed)
+    _save_tasks(connection, changed, texts)
     _drop_emptied(connection, saves)
     _save_deadlines(connection, [(before, after) for before, after, _ in changed])
     facets.count(connection, _recount([(before, after) for before, after, _ in changed]))
+    return {save.lineage.key: _as_saved(save, save.stored.id or ids[save.lineage.key]) for save in saves if not _is_emptied(save)}
+
+
+def _as_saved(save: Save, lineage_id: int) -> Stored:
+    lineage = save.lineage
+    read = (task for task in lineage.tasks if task.run > lineage.sealed.runs and task.merged_into is None)
+    tasks_ = tuple(sorted(read, key=lambda task: task.run))
+    return Stored(id=lineage_id, version=save.stored.version + 1, lineage=replace(lineage, tasks=tasks_))
+
+
+def _is_emptied(save: Save) -> bool:
+    """A key under which a task waited for the vendor's id, and does no more."""
+    return save.lineage.key.pending and not save.lineage.facts and not save.lineage.tasks
 
 
 def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
@@ -101,8 +128,7 @@ def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
 
 
 def _drop_emptied(connection: Connection, saves: Sequence[Save]) -> None:
-    """Keys under which tasks waited for the vendor's id, and do no more."""
-    emptied = [save.stored.id for save in saves if save.lineage.key.pending and not save.lineage.facts and not save.lineage.tasks]
+    emptied = [save.stored.id for save in saves if _is_emptied(save)]
     if emptied:
         connection.execute(delete(lineages).where(lineages.c.id.in_([each for each in emptied if each is not None])))
 
@@ -138,13 +164,14 @@ def _lineage_row(hashed: bytes, lineage: Lineage) -> dict[str, Any]:
     }
 
 
-def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]]) -> None:
-    bulk.insert(connection, tasks, [_task_row(after, lineage_id) for before, after, lineage_id in changed if before is None])
-    for rows in _differing(changed).values():
+def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]], texts: Texts) -> None:
+    new = [_task_row(after, lineage_id, texts) for before, after, lineage_id in changed if before is None]
+    bulk.insert(connection, tasks, new)
+    for rows in _differing(changed, texts).values():
         bulk.update(connection, tasks, rows, key=("id",))
 
 
-def _differing(changed: Sequence[tuple[Task | None, Task, int]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+def _differing(changed: Sequence[tuple[Task | None, Task, int]], texts: Texts) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """What is to be written of tasks that are there, by the columns that differ.
 
     SQLite writes the indexes of all columns that are named, and those are pages all over the file.
@@ -154,15 +181,15 @@ def _differing(changed: Sequence[tuple[Task | None, Task, int]]) -> dict[tuple[s
         if before is None or before == after:
             continue
         was, row = _columns_of(before), _columns_of(after)
-        differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": task_text(after)}
+        differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": texts.of(after)}
         if before.key != after.key:
             differing["lineage_id"] = lineage_id
         found.setdefault(tuple(differing), []).append({"id": after.id, **differing})
     return found
 
 
-def _task_row(task: Task, lineage_id: int) -> dict[str, Any]:
-    new = {"id": task.id, "lineage_id": lineage_id, "created_at": task.created_at, "doc": task_text(task)}
+def _task_row(task: Task, lineage_id: int, texts: Texts) -> dict[str, Any]:
+    new = {"id": task.id, "lineage_id": lineage_id, "created_at": task.created_at, "doc": texts.of(task)}
     return new | _columns_of(task)
 
 

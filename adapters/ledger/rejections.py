@@ -1,5 +1,6 @@
 """The newest refused callbacks, and why: so that a wrong secret is found in a minute."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,12 +28,17 @@ class Refused:
 
 def keep(connection: Connection, refused: Sequence[Refused]) -> None:
     """Keeps these and the newest of those before, at most `KEPT`."""
-    rows = [{name: getattr(item, name) for name in Refused.__slots__} for item in refused[-KEPT:]]
+    rows = [{name: _storable(getattr(item, name)) for name in Refused.__slots__} for item in refused[-KEPT:]]
     if not rows:
         return
     connection.execute(insert(rejections), rows)
     newest = connection.execute(select(func.max(rejections.c.id))).scalar_one()
     connection.execute(delete(rejections).where(rejections.c.id <= newest - KEPT))
+
+
+def _storable(value: object) -> object:
+    """Anybody can send anything: neither a NUL nor half of a surrogate pair goes into every ledger."""
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else value
 
 
 def newest(connection: Connection, *, before: int | None, limit: int) -> list[tuple[int, Refused]]:

@@ -14,7 +14,7 @@ APPLY = "apply_inbox"
 LOCAL_QUEUE = "tally"
 
 #: After a hint, the next one is sent so much later: no one waits for it, and a busy door is not kept busy by its bell, s.
-_PAUSE_S = 0.01
+_PAUSE_S = 0.02
 
 
 class Hints(Protocol):

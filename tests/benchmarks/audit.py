@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import func, select
 
 from adapters.ledger import Connection, Ledger
 from adapters.ledger.schema import events, inbox, tasks, timeline

@@ -5,16 +5,14 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import tally  # noqa: E402
-from adapters import logs  # noqa: E402
-from adapters.clock import now_ms  # noqa: E402
-from adapters.ledger import Ledger  # noqa: E402
-from adapters.metrics import Metrics  # noqa: E402
-from adapters.settings import load  # noqa: E402
-from callbacks.app import Ears  # noqa: E402
-from tests.benchmarks.storeless import make_storeless_app  # noqa: E402
+import tally
+from adapters import logs
+from adapters.clock import now_ms
+from adapters.ledger import Ledger
+from adapters.metrics import Metrics
+from adapters.settings import load
+from callbacks.app import Ears
+from tests.benchmarks.storeless import make_storeless_app
 
 
 def main(config: str) -> None:

@@ -15,6 +15,13 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
+@pytest.fixture(params=BOTH, scope="module")
+def kept_ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """One for all examples of a module's tests: each begins by emptying it."""
+    with open_ledger(request.param, tmp_path_factory.mktemp("kept")) as ledger:
+        yield ledger
+
+
 @pytest.fixture
 def sqlite_ledger(tmp_path: Path) -> Iterator[Ledger]:
     with open_ledger("sqlite", tmp_path) as ledger:

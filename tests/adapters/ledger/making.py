@@ -9,19 +9,12 @@ from sqlalchemy import Connection, event
 from adapters.ledger import Ledger, inbox, lineages
 from adapters.ledger.inbox import Arrival, Settled
 from adapters.ledger.lineages import Save, Stored
-from adapters.ledger.schema import metadata
 from statemachine.facts import Fact, FactKind, TaskKey
 from statemachine.fold import View
 from statemachine.states import Kind, Origin, Reason, State
 from statemachine.tasks import Lineage, Task, task_id
 
 T0 = 1_700_000_000_000
-
-
-def with_tables(ledger: Ledger) -> None:
-    """Quicker than the migrations, for tests that need many ledgers."""
-    with ledger.write() as connection:
-        metadata.create_all(connection)
 
 
 def key(name: str = "t1", **more: str) -> TaskKey:

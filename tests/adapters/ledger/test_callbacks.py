@@ -1,17 +1,16 @@
 """Callbacks are found as looking at each would find them."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, callbacks, inbox
 from adapters.ledger.callbacks import Callback, CallbackFilter
 from adapters.ledger.inbox import MARK, Arrival, Settled
-from tests.adapters.ledger.making import T0, arrival, settle, waiting_ids, with_tables
+from tests.adapters.ledger.making import T0, arrival, settle, waiting_ids
+from tests.ledgers import empty, examples
 
 VENDORS, TYPES, TASKS = ("volcengine", "tencent"), ("", "401", "RecordStarted"), (None, "t1", "t2")
 VERDICTS = (None, "applied", "stale", "unknown")
@@ -89,39 +88,42 @@ def _newest_first(found: Sequence[Callback]) -> list[Callback]:
     return sorted(found, key=lambda one: (one.received_at, one.id), reverse=True)
 
 
-@settings(deadline=None, max_examples=40)
-@given(heard=st.lists(HEARD, max_size=25), wanted=st.lists(FILTERS, min_size=6, max_size=6), limit=st.integers(1, 5))
-def test_pages_counts_and_ids_are_those_of_what_passes(heard: list[Heard], wanted: list[CallbackFilter], limit: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"sqlite:///{Path(folder) / 'tally.db'}")
-        with_tables(ledger)
-        known = _hear(ledger, heard)
+def test_pages_counts_and_ids_are_those_of_what_passes(kept_ledger: Ledger) -> None:
+    @examples(kept_ledger, 40)
+    @given(heard=st.lists(HEARD, max_size=25), wanted=st.lists(FILTERS, min_size=6, max_size=6), limit=st.integers(1, 5))
+    def holds(heard: list[Heard], wanted: list[CallbackFilter], limit: int) -> None:
+        empty(kept_ledger)
+        known = _hear(kept_ledger, heard)
         for each in wanted:
-            passing = [one for one in known if _passes(each, one)]
-            assert _pages(ledger, each, limit) == _newest_first(passing), each
-            with ledger.read() as connection:
-                assert callbacks.count(connection, each) == len(passing)
-                ids = [one.id for one in passing]
-                assert callbacks.ids_after(connection, each, after=0, limit=100) == ids
-                assert callbacks.ids_after(connection, each, after=0, limit=limit) == ids[:limit]
-                assert callbacks.ids_after(connection, each, after=9, limit=100) == [id_ for id_ in ids if id_ > 9]
-        ledger.close()
+            _is_right(kept_ledger, each, known, limit)
+
+    holds()
 
 
-@settings(deadline=None, max_examples=25)
-@given(heard=st.lists(HEARD, max_size=15), arriving=st.lists(HEARD, max_size=8), wanted=FILTERS, limit=st.integers(1, 4))
-def test_none_is_shown_twice_or_missed_while_others_arrive(
-    heard: list[Heard], arriving: list[Heard], wanted: CallbackFilter, limit: int
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"sqlite:///{Path(folder) / 'tally.db'}")
-        with_tables(ledger)
-        known = _hear(ledger, heard)
-        found = _pages(ledger, wanted, limit, arriving)
-        ledger.close()
-    assert found == _newest_first(found)
-    assert len({one.id for one in found}) == len(found)
-    assert {one.id for one in known if _passes(wanted, one)} <= {one.id for one in found}
+def _is_right(ledger: Ledger, wanted: CallbackFilter, known: Sequence[Callback], limit: int) -> None:
+    passing = [one for one in known if _passes(wanted, one)]
+    assert _pages(ledger, wanted, limit) == _newest_first(passing), wanted
+    middle = known[len(known) // 2].id if known else 0
+    ids = [one.id for one in passing]
+    with ledger.read() as connection:
+        assert callbacks.count(connection, wanted) == len(passing)
+        assert callbacks.ids_after(connection, wanted, after=0, limit=100) == ids
+        assert callbacks.ids_after(connection, wanted, after=0, limit=limit) == ids[:limit]
+        assert callbacks.ids_after(connection, wanted, after=middle, limit=100) == [id_ for id_ in ids if id_ > middle]
+
+
+def test_none_is_shown_twice_or_missed_while_others_arrive(kept_ledger: Ledger) -> None:
+    @examples(kept_ledger, 25)
+    @given(heard=st.lists(HEARD, max_size=15), arriving=st.lists(HEARD, max_size=8), wanted=FILTERS, limit=st.integers(1, 4))
+    def holds(heard: list[Heard], arriving: list[Heard], wanted: CallbackFilter, limit: int) -> None:
+        empty(kept_ledger)
+        known = _hear(kept_ledger, heard)
+        found = _pages(kept_ledger, wanted, limit, arriving)
+        assert found == _newest_first(found)
+        assert len({one.id for one in found}) == len(found)
+        assert {one.id for one in known if _passes(wanted, one)} <= {one.id for one in found}
+
+    holds()
 
 
 def test_a_callback_is_found_as_it_was_sent(ledger: Ledger) -> None:

@@ -1,5 +1,7 @@
 """Of refusals the newest are kept."""
 
+from dataclasses import replace
+
 from adapters.ledger import Ledger, rejections
 from adapters.ledger.rejections import KEPT, Refused
 from tests.adapters.ledger.making import T0
@@ -18,6 +20,15 @@ def test_the_newest_come_first_page_after_page(ledger: Ledger) -> None:
         page = rejections.newest(connection, before=None, limit=2)
         assert [item for _, item in page] == [_refused(2), _refused(1)]
         assert [item for _, item in rejections.newest(connection, before=page[-1][0], limit=2)] == [_refused(0)]
+
+
+def test_what_no_ledger_can_hold_is_marked_where_it_stood(ledger: Ledger) -> None:
+    """Anybody can send it, and one such refusal must not cost the others."""
+    odd = replace(_refused(1), app_id="a\ud800", detail="/\x00/\udfff", remote="\x00")
+    with ledger.write() as connection:
+        rejections.keep(connection, [_refused(0), odd])
+        found = [item for _, item in rejections.newest(connection, before=None, limit=9)]
+    assert found == [replace(odd, app_id="a\ufffd", detail="/\ufffd/\ufffd", remote="\ufffd"), _refused(0)]
 
 
 def test_at_most_a_thousand_are_kept(ledger: Ledger) -> None:

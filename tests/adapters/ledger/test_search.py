@@ -1,14 +1,11 @@
 """A search finds what looking at each task would find, however it goes about it."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, search
@@ -16,7 +13,8 @@ from adapters.ledger.search import Effort, TaskFilter
 from statemachine.fold import View
 from statemachine.states import LIVE, Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
-from tests.adapters.ledger.making import DONE, T0, key, save, task, with_tables
+from tests.adapters.ledger.making import DONE, T0, key, save, task
+from tests.ledgers import empty, examples
 
 VENDORS, APPS, ROOMS = ("volcengine", "tencent"), ("a1", "a2", "b"), ("", "r", "r1", "r1%", "R1", "é")
 NAMES, REASONS = ("1", "10", "a", "01HF7Y"), (None, Reason.UNSTATED, Reason.SILENT)
@@ -100,16 +98,6 @@ def _passes(wanted: TaskFilter, one: Task) -> bool:
     )
 
 
-@contextmanager
-def _ledger_of(made: Sequence[Task]) -> Iterator[Ledger]:
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"sqlite:///{Path(folder) / 'tally.db'}")
-        with_tables(ledger)
-        save(ledger, *made)
-        yield ledger
-        ledger.close()
-
-
 def _pages(
     ledger: Ledger, wanted: TaskFilter, limit: int, arriving: Sequence[Task] = (), effort: Effort | None = None
 ) -> list[Task]:
@@ -132,26 +120,38 @@ def _pages(
     "effort",
     [Effort(), Effort(few=0, window=4), Effort(few=0, window=1), Effort(few=2, window=5)],
 )
-@settings(deadline=None, max_examples=25)
-@given(made=st.lists(tasks(), max_size=25, unique_by=lambda one: one.id), wanted=st.lists(SPARSE | FILTERS, min_size=6, max_size=6))
-def test_all_pages_together_are_what_passes(effort: Effort, made: list[Task], wanted: list[TaskFilter]) -> None:
+def test_all_pages_together_are_what_passes(kept_ledger: Ledger, effort: Effort) -> None:
     """Whichever way is taken: the limits that decide it are set so that each is."""
-    with _ledger_of(made) as ledger:
+
+    @examples(kept_ledger, 25)
+    @given(
+        made=st.lists(tasks(), max_size=25, unique_by=lambda one: one.id),
+        wanted=st.lists(SPARSE | FILTERS, min_size=6, max_size=6),
+    )
+    def holds(made: list[Task], wanted: list[TaskFilter]) -> None:
+        empty(kept_ledger)
+        save(kept_ledger, *made)
         for each in wanted:
             passing = sorted((one for one in made if _passes(each, one)), key=lambda one: one.id, reverse=True)
-            assert _pages(ledger, each, 3, effort=effort) == passing, each
-            assert _pages(ledger, each, 50, effort=effort) == passing, each
+            assert _pages(kept_ledger, each, 3, effort=effort) == passing, each
+            assert _pages(kept_ledger, each, 50, effort=effort) == passing, each
+
+    holds()
 
 
-@settings(deadline=None, max_examples=25)
-@given(made=st.lists(tasks(), min_size=4, max_size=25, unique_by=lambda one: one.id), wanted=SPARSE, limit=st.integers(1, 4))
-def test_no_task_is_shown_twice_or_missed_while_others_arrive(made: list[Task], wanted: TaskFilter, limit: int) -> None:
-    there, arriving = made[: len(made) // 2], made[len(made) // 2 :]
-    with _ledger_of(there) as ledger:
-        found = [one.id for one in _pages(ledger, wanted, limit, arriving)]
-    assert found == sorted(set(found), reverse=True)
-    assert {one.id for one in there if _passes(wanted, one)} <= set(found)
-    assert set(found) <= {one.id for one in made if _passes(wanted, one)}
+def test_no_task_is_shown_twice_or_missed_while_others_arrive(kept_ledger: Ledger) -> None:
+    @examples(kept_ledger, 25)
+    @given(made=st.lists(tasks(), min_size=4, max_size=25, unique_by=lambda one: one.id), wanted=SPARSE, limit=st.integers(1, 4))
+    def holds(made: list[Task], wanted: TaskFilter, limit: int) -> None:
+        there, arriving = made[: len(made) // 2], made[len(made) // 2 :]
+        empty(kept_ledger)
+        save(kept_ledger, *there)
+        found = [one.id for one in _pages(kept_ledger, wanted, limit, arriving)]
+        assert found == sorted(set(found), reverse=True)
+        assert {one.id for one in there if _passes(wanted, one)} <= set(found)
+        assert set(found) <= {one.id for one in made if _passes(wanted, one)}
+
+    holds()
 
 
 def test_a_task_is_listed_as_it_is_now(ledger: Ledger) -> None:

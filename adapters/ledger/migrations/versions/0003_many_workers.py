@@ -10,6 +10,26 @@ depends_on = None
 
 _UNAPPLIED = sa.text("applied_at IS NULL")
 
+#: Texts are compared by their bytes, as Python and SQLite do, whatever the language of the database is: by that of most, a search
+#: for `r` would find `R1`, and miss what comes after it.
+_COMPARE_BYTES = """
+    DO $$
+    DECLARE changes text;
+    BEGIN
+        FOR changes IN
+            SELECT format('ALTER TABLE %s ', tables.oid::regclass) || string_agg(
+                format('ALTER COLUMN %I TYPE %s COLLATE "C"', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum
+            )
+            FROM pg_class AS tables JOIN pg_attribute ON attrelid = tables.oid
+            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+                AND relname <> 'alembic_version' AND attnum > 0 AND NOT attisdropped AND attcollation <> 0
+            GROUP BY tables.oid
+        LOOP
+            EXECUTE changes;
+        END LOOP;
+    END $$
+"""
+
 
 def upgrade() -> None:
     for table in ("inbox", "deadlines", "effects"):
@@ -46,6 +66,7 @@ def _events(postgresql: bool) -> None:
 
 
 def _for_postgresql() -> None:
+    op.execute(sa.text(_COMPARE_BYTES))
     op.execute("CREATE TABLE events_rest PARTITION OF events DEFAULT")
     # What is overwritten often keeps room on its page, so that its indexes need not be written.
     op.execute("ALTER TABLE lineages SET (fillfactor = 70)")
