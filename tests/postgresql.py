@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import make_url
@@ -74,6 +77,20 @@ class PostgresServer:
         if done.returncode:
             log = self._folder / "log"
             raise AssertionError(f"{program}: {done.stderr or done.stdout}\n{log.read_text() if log.exists() else ''}")
+
+
+@contextmanager
+def own_server(**more: Any) -> Iterator[PostgresServer]:
+    """A server for tests that stop it."""
+    folder = Path(tempfile.mkdtemp(prefix="tally-pg-"))
+    folder.chmod(0o755)
+    server = PostgresServer(folder / "server", **more)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def programs() -> Path:

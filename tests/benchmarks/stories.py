@@ -57,12 +57,12 @@ def recording(tell: Teller, rng: random.Random, length: int, ended: bool) -> lis
     whole += [tell.minted(3, 305, {"Status": 0}) for _ in range(length - 1 - last)]
     if ended:
         whole.append(tell.minted(3, 302, {"LeaveCode": rng.choices((0, 1, 2, 99, 100), (12, 2, 3, 2, 1))[0]}))
-        whole.append(tell.minted(3, 310, {"Status": 0, "FileList": ["main.mp4"], "FileMessage": [_file()]}))
+        whole.append(tell.minted(3, 310, {"Status": 0, "FileList": ["main.mp4"], "FileMessage": [_file("main.mp4")]}))
     return whole
 
 
-def _file() -> Mapping[str, Any]:
-    return {"FileName": "main.mp4", "UserId": "u", "TrackType": "audio_video", "MediaId": "main", "StartTimeStamp": 0}
+def _file(name: str) -> Mapping[str, Any]:
+    return {"FileName": name, "UserId": "u", "TrackType": "audio_video", "MediaId": "main", "StartTimeStamp": 0}
 
 
 def relay(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[Heard]:
@@ -79,8 +79,14 @@ def ingest(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[H
 
 
 def page(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[Heard]:
-    says = [tell.minted(8, 801, {"Status": 3 if step % 2 else 1, "EventMessage": ""}) for step in range(length - 1)]
-    return [*says, tell.minted(8, 802 if ended else 801, {"Status": 1, "EventMessage": "Success"})]
+    last = 2 if ended else 0
+    whole = [tell.minted(8, 801, {"Status": 3 if step % 2 else 1, "EventMessage": ""}) for step in range(length - 1 - last)]
+    if ended:
+        whole.append(tell.minted(8, 802, {"Status": 1, "EventMessage": "Success"}))
+        whole.append(tell.minted(3, 310, {"Status": 0, "FileList": ["page.mp4"], "FileMessage": [_file("page.mp4")]}))
+    else:
+        whole.append(tell.minted(8, 803, {"Status": 3, "EventMessage": ""}))
+    return whole
 
 
 def push(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[Heard]:
@@ -96,7 +102,7 @@ def push(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[Hea
 def capture(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[Heard]:
     whole = [tell.named("RecordStarted", Code=0, ErrorMessage="")]
     last = 2 if ended else 0
-    whole += [tell.named("RecordUploading", Code=0, ErrorMessage="") for _ in range(length - 1 - last)]
+    whole += [tell.named("RecordVideoStreamStateChanged", UserId="u", State=1) for _ in range(length - 1 - last)]
     if ended:
         whole.append(tell.named("RecordStopped", Code=0, ErrorMessage="", Reason=rng.choice(("userStop", "idleTimeout"))))
         whole.append(tell.named("RecordUploadDone", Code=0, ErrorMessage="", RecordFileList=[]))

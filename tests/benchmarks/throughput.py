@@ -1,8 +1,8 @@
 """(b, c) How many callbacks a second go the whole way: from the POST until the task's move, its timeline and its domain event are
 committed. Web, workers, PostgreSQL and Redis together; and the same on a ledger that is full.
 
-A round sends for some seconds over 64 connections, as fast as they are answered, and ends when nothing waits any more. What counts is
-the number of acknowledged callbacks by the time from the first request to that end. An empty and a full ledger take turns.
+A round sends for some seconds over 64 connections, as fast as they are answered, and ends when nothing waits any more. The rate is
+that of acknowledged callbacks over the time from the first request to that end. An empty and a full ledger take turns.
 """
 
 from collections.abc import Sequence
