@@ -37,6 +37,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "callback.lines_left_out": "More was refused than is worth a line each; `lines` lines of the event `of` were left out.",
         "breaker.opened": "The ledger did not take callbacks in time; until it does they are written to the spool.",
         "breaker.closed": "The ledger takes callbacks again.",
+        "recorder.failed": "Writing callbacks down ran into a bug; what was spooled stays, and the next look tries again.",
         "spool.adopted": "A spool file of a process that is gone was taken over; `rows` callbacks wait in it.",
         "spool.drained": "All that was spooled is in the ledger.",
         "spool.failed": "The spool could not be written or read; `error` says why.",

@@ -16,7 +16,7 @@ from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.door import Door, WrongDoor
-from callbacks.recorder import Recorder
+from callbacks.recorder import Limits, Recorder
 from callbacks.refusals import Refusals
 
 _DOORS = "/callbacks/"
@@ -31,8 +31,7 @@ class Ears:
     metrics: Metrics
     clock: Callable[[], int]
     ring: Callable[[], None]
-    #: How long the ledger may take for a callback before the spool gets it, s.
-    patience_s: float = 1.0
+    limits: Limits = Limits()
 
 
 class Application:
@@ -56,7 +55,7 @@ def make_app(ears: Ears) -> Application:
     spool = Spool(
         folder_of(Path(ears.settings.spool.folder), ears.ledger.url), ears.settings.spool.max_mb * 1024 * 1024, ears.clock
     )
-    recorder = Recorder(ears.ledger, spool, ears.metrics, on_recorded=ears.ring, patience_s=ears.patience_s)
+    recorder = Recorder(ears.ledger, spool, ears.metrics, on_recorded=ears.ring, limits=ears.limits)
     return app_with(ears, spool, recorder)
 
 

@@ -16,20 +16,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival, record, recorded_key
 from adapters.logs import logger
 from adapters.metrics import Metrics
-from adapters.spool import Lot, SpoolUnavailableError
+from adapters.spool import Spool, SpoolUnavailableError
 
 #: In one commit at the most: a bound on how long one callback waits for the others. Rows; bytes.
 _BATCH = 500
 _BATCH_BYTES = 8 * 1024 * 1024
-#: Of callbacks that wait for the ledger, bytes; what comes on top goes to the spool. As much again may wait for the spool.
-_QUEUE_BYTES = 32 * 1024 * 1024
 #: What a callback takes in memory besides its body, about.
 _OVERHEAD = 2_048
 #: How often the guard looks, s.
@@ -38,29 +35,28 @@ _LOOK_S = 0.1
 _PROBE_S = 0.5
 #: How often the writer looks for spool files of processes that died, s.
 _ADOPT_S = 5.0
-#: A writer that hangs for so long is replaced, s; the next one after twice as long, and so on, so that they cannot become many.
-_REPLACE_S = 5.0
-_MOST_WRITERS = 8
 #: Where the spool cannot take it either, the ledger has so long after its arrival, s: vendors give up after 5.
 _LAST_S = 4.0
 
 log = logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long and for how much is waited."""
+
+    #: The ledger may take so long for a callback, s.
+    patience_s: float = 1.0
+    #: Of callbacks that wait for the ledger; what comes on top goes to the spool. As much again may wait for that.
+    queue_bytes: int = 32 * 1024 * 1024
+    #: A writer that hangs for so long is replaced, s; the next one after twice as long, and so on.
+    replace_s: float = 5.0
+    #: So many may hang.
+    writers: int = 8
+
+
 class NotTakenError(Exception):
     """Neither the ledger nor the spool can take it now."""
-
-
-class Keeper(Protocol):
-    """What the recorder needs of a spool; see `adapters.spool.Spool`."""
-
-    @property
-    def has_rows(self) -> bool: ...
-    def append(self, arrivals: Sequence[Arrival]) -> None: ...
-    def set_aside(self, arrivals: Sequence[Arrival]) -> None: ...
-    def adopt(self) -> None: ...
-    def next_lot(self) -> Lot | None: ...
-    def done(self, lot: Lot) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -89,16 +85,14 @@ class _Writer:
 
 
 class Recorder:
-    """Start it in the event loop that will await it. patience_s: how long the ledger may take for a callback."""
+    """Start it in the event loop that will await it."""
 
-    def __init__(
-        self, ledger: Ledger, spool: Keeper, metrics: Metrics, *, on_recorded: Callable[[], None], patience_s: float = 1.0
-    ) -> None:
+    def __init__(self, ledger: Ledger, spool: Spool, metrics: Metrics, *, on_recorded: Callable[[], None], limits: Limits) -> None:
         self._ledger = ledger
         self._spool = spool
         self._metrics = metrics
         self._on_recorded = on_recorded
-        self._patience_s = patience_s
+        self._limits = limits
         self._for_ledger: deque[_Waiting] = deque()
         self._for_spool: deque[_Waiting] = deque()
         #: Bytes of what waits for an answer. Only the event loop touches it.
@@ -134,11 +128,11 @@ class Recorder:
         assert self._loop is not None, "start() first"
         waiting = _Waiting(arrival, self._loop.create_future(), monotonic_s(), len(arrival.body) + _OVERHEAD)
         weight = self._weight + waiting.weight
-        if weight > 2 * _QUEUE_BYTES:
+        if weight > 2 * self._limits.queue_bytes:
             waiting.done.set_exception(NotTakenError("too many wait already"))
             return waiting.done
         self._weight = weight
-        if self._open or weight > _QUEUE_BYTES:
+        if self._open or weight > self._limits.queue_bytes:
             self._to_spool([waiting])
         else:
             self._for_ledger.append(waiting)
@@ -179,14 +173,17 @@ class Recorder:
         writer.batch, writer.since = batch, monotonic_s()
         try:
             new, refused = self._recorded([waiting.arrival for waiting in batch])
+            failed = self._set_aside(refused)
+            self._on_recorded()
         except (LedgerUnavailableError, ConflictError) as error:
             if writer is self._writer:
                 self._shut(error)
             self._to_spool(self._taken_over(writer))
+        except Exception as error:
+            log.exception("recorder.failed", error=str(error))
+            self._to_spool(self._taken_over(writer))
         else:
-            failed = self._set_aside(refused)
             self._answer(_answers(batch, new, failed))
-            self._on_recorded()
         finally:
             writer.batch, writer.since = (), None
 
@@ -230,7 +227,7 @@ class Recorder:
                 self._shut(error)
         except Exception as error:
             self._drain_at = monotonic_s() + _PROBE_S
-            log.exception("spool.failed", error=str(error))
+            log.exception("recorder.failed", error=str(error))
         finally:
             writer.since = None
         return False
@@ -239,6 +236,7 @@ class Recorder:
         if now >= self._adopt_at:
             self._adopt_at = now + _ADOPT_S
             self._spool.adopt()
+            self._metrics.spool_set_aside.set(self._spool.set_aside_files())
         if not self._spool.has_rows:
             if self._open:
                 self._ask_ledger()
@@ -246,9 +244,7 @@ class Recorder:
         if (lot := self._spool.next_lot()) is None:
             return False
         _, refused = self._recorded(lot.arrivals)
-        if refused:
-            self._spool.set_aside(refused)
-        self._spool.done(lot)
+        self._spool.done(lot, refused)
         self._reopen()
         self._on_recorded()
         if not self._spool.has_rows:
@@ -270,18 +266,18 @@ class Recorder:
             try:
                 self._look(monotonic_s())
             except Exception as error:
-                log.exception("spool.failed", error=str(error))
+                log.exception("recorder.failed", error=str(error))
 
     def _is_idle(self) -> bool:
         return not (self._for_ledger or self._for_spool or self._writer.batch)
 
     def _look(self, now: float) -> None:
-        writer, late = self._writer, now - self._patience_s
+        writer, late = self._writer, now - self._limits.patience_s
         hung: Sequence[_Waiting] = ()
         if writer.batch and writer.batch[0].since < late:
             hung = self._taken_over(writer)
         if hung or any(waiting.since < late for waiting in tuple(self._for_ledger)[:1]):
-            self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._patience_s:g} s"))
+            self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._limits.patience_s:g} s"))
         if hung:
             self._spool_up(hung, self._last_chance)
         while self._open and (batch := _taken(self._for_ledger)):
@@ -289,7 +285,7 @@ class Recorder:
         while batch := _taken(self._for_spool):
             self._spool_up(batch, self._answer)
         hangs_s = now - writer.since if writer.since is not None else 0.0
-        if hangs_s > _REPLACE_S * 2 ** (self._writers - 1) and self._writers < _MOST_WRITERS:
+        if hangs_s > self._limits.replace_s * 2 ** (self._writers - 1) and self._writers < self._limits.writers:
             self._start_writer()
 
     def _taken_over(self, writer: _Writer) -> Sequence[_Waiting]:
@@ -306,6 +302,9 @@ class Recorder:
         try:
             self._spool.append([waiting.arrival for waiting in batch])
         except SpoolUnavailableError as error:
+            refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
+        except Exception as error:
+            log.exception("recorder.failed", error=str(error))
             refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
         else:
             self._metrics.spooled.inc(len(batch))

@@ -62,7 +62,7 @@ class PostgresServer:
     def make_database(self, name: str, *, template: str = "template1") -> str:
         """Its url."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy".encode())
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

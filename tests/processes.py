@@ -22,10 +22,13 @@ from tests.house import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KE
 READY_S = 30
 
 
-def write_config(folder: Path, *, queue: str = "", more: str = "") -> Path:
-    """A configuration with the samples' apps, and a ledger in this folder."""
+def write_config(folder: Path, *, database: str = "", queue: str = "", more: str = "") -> Path:
+    """A configuration with the samples' apps, a ledger in this folder unless another one is named, and its spool."""
+    database = database or f"sqlite:///{folder}/tally.db"
     apps = [("volcengine", app, VOLCENGINE_KEY) for app in VOLCENGINE_APPS] + [("tencent", TENCENT_APP, TENCENT_KEY)]
-    lines = [f'[database]\nurl = "sqlite:///{folder}/tally.db"\n[queue]\nurl = "{queue}"\n[server]\nport = 0\n{more}']
+    lines = [
+        f'[database]\nurl = "{database}"\n[queue]\nurl = "{queue}"\n[spool]\nfolder = "{folder}/spool"\n[server]\nport = 0\n{more}'
+    ]
     lines += [f'[[apps]]\nvendor = "{vendor}"\napp_id = "{app}"\ncallback_secrets = ["{key}"]' for vendor, app, key in apps]
     path = folder / "tally.toml"
     path.write_text("\n".join(lines) + "\n")
@@ -70,6 +73,13 @@ class Process:
     def kill(self) -> None:
         """As `kill -9`."""
         self._end(signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """It hangs until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """As a service manager stops it; its exit status."""

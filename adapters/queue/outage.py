@@ -30,5 +30,9 @@ class Outage:
         self._failures += 1
         return rest_s * random.uniform(0.5, 1)  # noqa: S311 - so that not all workers come back at the same moment
 
+    @property
+    def lasts(self) -> bool:
+        return self._failures > 0
+
     def over(self) -> None:
         self._failures = 0

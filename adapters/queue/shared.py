@@ -138,12 +138,14 @@ class HintConsumer(Consumer):
         self._done.set()
 
     def close(self) -> None:
-        """Signs off."""
+        """Signs off, unless nobody would hear it; then it is forgotten soon."""
+        if self._outage.lasts:
+            return
         try:
             self._client.zrem(f"{NAMESPACE}:workers", self._queue)
             self._do.do_purge(self._queue)
-        except (redis.RedisError, OSError):
-            return  # it is forgotten soon
+        except (redis.RedisError, OSError) as error:
+            self._outage.begun(error)
 
     def _announce(self) -> None:
         now = monotonic_s()

@@ -82,13 +82,11 @@ class Spool:
         self._counted: dict[str, tuple[int, int]] = {}
 
     def open(self) -> None:
-        """Takes over what dead processes left, and tries once more what the ledger refused to them."""
+        """Before the first use: what the ledger refused to processes that are gone is tried once more."""
         for path in self._paths(_REFUSED):
-            with suppress(OSError):
-                if (file := _adopted(path)) is not None:
-                    file.path.rename(path.with_suffix(_SPOOL))
-                    file.close()
-        self.adopt()
+            if (file := _adopted(path)) is not None:
+                file.kept_as = path.with_suffix(_SPOOL)
+                file.remove()
         for other in self._strangers():
             log.warning("spool.stranded", folder=str(other), hint="move its files into the folder of this ledger")
 
@@ -103,36 +101,44 @@ class Spool:
         """They survive a power cut when this returns. Raises SpoolUnavailableError: then none of them does."""
         with self._lock:
             current = next((file for file in self._files if file.takes_more and file.is_ours), None)
-            appended = self._append(arrivals, current, _SPOOL)
+            appended = self._append(self._bounded(arrivals), current, _SPOOL)
             if appended is not current:
                 self._files.append(appended)
 
     def set_aside(self, arrivals: Sequence[Arrival]) -> None:
         """Keeps what the ledger refuses for what it is, away from the rest. Raises SpoolUnavailableError."""
         with self._lock:
-            current = self._refused if self._refused and self._refused.takes_more and self._refused.is_ours else None
-            self._refused = self._append(arrivals, current, _REFUSED)
-            path = str(self._refused.path)
-        for each in arrivals:
-            log.error("spool.set_aside", file=path, vendor=each.vendor, app_id=each.app_id, dedupe_key=each.dedupe_key)
+            self._set_aside(self._bounded(arrivals))
 
-    def _append(self, arrivals: Sequence[Arrival], current: SpoolFile | None, suffix: str) -> SpoolFile:
+    def _set_aside(self, payloads: Sequence[bytes]) -> None:
+        current = self._refused if self._refused and self._refused.takes_more and self._refused.is_ours else None
+        self._refused = self._append(payloads, current, _REFUSED)
+        log.error("spool.set_aside", file=str(self._refused.path), rows=len(payloads))
+
+    def _bounded(self, arrivals: Sequence[Arrival]) -> list[bytes]:
         payloads = [payload(each) for each in arrivals]
         if self._size() + sum(len(each) + RECORD_SIZE for each in payloads) > self._max_bytes:
             raise SpoolUnavailableError(f"the spool has {self._max_bytes} bytes, which is all it may have")
+        return payloads
+
+    def _append(self, payloads: Sequence[bytes], current: SpoolFile | None, suffix: str) -> SpoolFile:
         try:
-            file = current or self._create(suffix)
-            try:
-                file.append(payloads)
-                if current is None:
-                    sync_folder(self._folder)
-            except OSError:
-                if current is None:
-                    file.remove()
-                raise
+            if current is not None:
+                current.append(payloads)
+                return current
+            return self._begin(payloads, suffix)
         except OSError as error:
             log.error("spool.failed", error=str(error))
             raise SpoolUnavailableError(f"the spool cannot be written: {error.strerror}") from error
+
+    def _begin(self, payloads: Sequence[bytes], suffix: str) -> SpoolFile:
+        file = self._create(suffix)
+        try:
+            file.append(payloads)
+            sync_folder(self._folder)
+        except OSError:
+            file.remove()
+            raise
         return file
 
     def _create(self, suffix: str) -> SpoolFile:
@@ -145,30 +151,35 @@ class Spool:
 
     def adopt(self) -> None:
         """Takes over the files of processes that are gone."""
-        with self._lock:
-            held = {file.path for file in self._files}
-            for path in self._paths(_SPOOL):
-                if path not in held and (file := _adopted(path)) is not None:
-                    log.info("spool.adopted", file=str(path), rows=file.rows)
-                    self._files.append(file)
-            self._files.sort(key=lambda file: file.path.name)
+        held = {file.path for file in tuple(self._files)}
+        for path in self._paths(_SPOOL):
+            if path in held or (file := _adopted(path)) is None:  # it may be long in reading: nobody must wait for that
+                continue
+            if file.is_drained:
+                file.remove()
+                continue
+            log.info("spool.adopted", file=str(path), rows=file.rows)
+            with self._lock:
+                self._files = sorted([*self._files, file], key=lambda file: file.path.name)
 
     def next_lot(self) -> Lot | None:
         """The oldest callbacks that wait here; None if there are none. Raises OSError."""
-        with self._lock:
-            while self._files and self._files[0].is_drained and not self._files[0].takes_more:
-                self._files.pop(0).remove()
-            file = next((file for file in self._files if not file.is_drained), None)
+        file = next((file for file in tuple(self._files) if not file.is_drained), None)
         return None if file is None else _lot(file)
 
-    def done(self, lot: Lot) -> None:
-        """The ledger has committed it. A file of which nothing is left is removed."""
+    def done(self, lot: Lot, refused: Sequence[Arrival] = ()) -> None:
+        """The ledger has committed it, but for what it refuses. A file of which nothing is left is removed."""
         with self._lock:
             file = lot.file
             if file.at != lot.begin or file not in self._files:
                 return  # another thread, which was given up, has done it meanwhile
             for damage in lot.damages:
                 _keep_torn(file, damage)
+            if refused:
+                try:
+                    self._set_aside([payload(each) for each in refused])
+                except SpoolUnavailableError:
+                    file.kept_as = file.path.with_suffix(_REFUSED)  # all of it: that takes no room
             file.drained_to(lot.end, lot.rows)
             if file.is_drained:
                 self._files.remove(file)
@@ -246,7 +257,8 @@ def _keep_torn(file: SpoolFile, damage: Damage) -> None:
             torn.flush()
             os.fsync(fd)
     except OSError:
-        kept = file.kept_as = file.path.with_suffix(_TORN)
+        kept = file.path.with_suffix(_TORN)
+        file.kept_as = file.kept_as or kept
     log.warning("spool.torn", file=str(file.path), at=damage.at, bytes=damage.end - damage.at, kept=str(kept))
 
 

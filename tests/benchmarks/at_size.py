@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -54,14 +55,25 @@ def fill(ledger: Ledger, folder: Path, *, tasks_wanted: int, callbacks_wanted: i
             postgresql.make_partitions(connection, at)
     url = ledger.url
     with psycopg.connect(url) as connection:
-        for chunk in copier.chunks():
-            _copy_in(connection, copier, chunk)
-            _count(ledger, chunk)
+        _copy_all(connection, ledger, copier)
         connection.execute("SELECT setval(pg_get_serial_sequence('lineages', 'id'), (SELECT max(id) FROM lineages))")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
     return _size(ledger, time.monotonic() - began)
+
+
+def _copy_all(connection: "psycopg.Connection[tuple[object, ...]]", ledger: Ledger, copier: Copier) -> None:
+    """One chunk is made while the server takes in the one before."""
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        written = None
+        for chunk in copier.chunks():
+            if written is not None:
+                written.result()
+            written = writer.submit(_copy_in, connection, copier, chunk)
+            _count(ledger, chunk)
+        if written is not None:
+            written.result()
 
 
 def _copy_in(connection: "psycopg.Connection[tuple[object, ...]]", copier: Copier, chunk: Chunk) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
 from sqlalchemy import select
 
 from adapters.ledger import Ledger
@@ -93,6 +95,12 @@ class Stores:
         self._taken.append("")
         return f"{self.redis.url.rpartition('/')[0]}/{len(self._taken) - 1}"
 
+    def pids(self) -> dict[str, int]:
+        with Redis.from_url(self.redis.url) as redis:
+            found = int(redis.info("server")["process_id"])
+        postmaster = self.folder / "postgresql" / "data" / "postmaster.pid"
+        return {"PostgreSQL": int(postmaster.read_text().split()[0]), "Redis": found}
+
 
 @contextmanager
 def stores(folder: Path) -> Iterator[Stores]:
@@ -117,8 +125,7 @@ class Stack:
 
     def __init__(self, folder: Path, name: str, *, database: str, queue: str = "") -> None:
         self.name = name
-        self.folder = folder / name
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.config = self.folder / "tally.toml"
         self.config.write_text(_config(database, queue, self.folder / "spool"))
         self.ledger = Ledger(database, statement_timeout_s=_PATIENCE_S)
@@ -129,10 +136,10 @@ class Stack:
 
     def start(self, *roles: str) -> None:
         """up, web or work; a role that is named more than once is played by as many processes."""
-        for number, role in enumerate(roles):
+        for number, role in enumerate(roles, 1):
             ready = "worker.started" if role == "work" else "server.started"
             command = (sys.executable, "-m", "tally", role, "--config", str(self.config))
-            self._add(f"{role}-{number}", *command, ready=ready)
+            self._add(f"{role} {number}" if role in self.programs else role, *command, ready=ready)
 
     def start_storeless(self) -> None:
         """The same door with nothing behind it."""

@@ -79,8 +79,8 @@ def ingest(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[H
 
 
 def page(tell: Teller, rng: random.Random, length: int, ended: bool) -> list[Heard]:
-    last = 2 if ended else 0
-    whole = [tell.minted(8, 801, {"Status": 3 if step % 2 else 1, "EventMessage": ""}) for step in range(length - 1 - last)]
+    last = 2 if ended else 1
+    whole = [tell.minted(8, 801, {"Status": 3 if step % 2 else 1, "EventMessage": ""}) for step in range(length - last)]
     if ended:
         whole.append(tell.minted(8, 802, {"Status": 1, "EventMessage": "Success"}))
         whole.append(tell.minted(3, 310, {"Status": 0, "FileList": ["page.mp4"], "FileMessage": [_file("page.mp4")]}))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import Ledger
-from tests.ledgers import BOTH, open_ledger
+from tests.ledgers import BOTH, new_ledger, open_ledger
 
 
 @pytest.fixture(params=BOTH)
@@ -30,5 +30,6 @@ def sqlite_ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def postgresql_ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger("postgresql", tmp_path) as ledger:
+    """A new one: its schema may be changed."""
+    with new_ledger("postgresql", tmp_path) as ledger:
         yield ledger

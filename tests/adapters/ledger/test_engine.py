@@ -1,5 +1,6 @@
 """A transaction is durable or did not happen; a ledger that is away is said to be so."""
 
+import re
 import threading
 import traceback
 from collections.abc import Iterator
@@ -123,8 +124,8 @@ def _rows(ledger: Ledger) -> int:
 def test_what_a_statement_holds_is_not_in_its_error(ledger: Ledger) -> None:
     with pytest.raises(DBAPIError) as raised, ledger.write() as connection:
         connection.execute(text("INSERT INTO inbox (payload) VALUES (:payload)"), {"payload": "sesame"})
-    assert "sesame" not in "".join(traceback.format_exception(raised.value))
-    assert "NOT NULL" in str(raised.value).upper().replace("NOT-NULL", "NOT NULL")
+    assert "sesame" not in f"{raised.value!r} {raised.value} {raised.value.orig!r} {raised.value.orig}"
+    assert re.search("not.null", str(raised.value), re.IGNORECASE)
 
 
 def test_what_was_overwritten_does_not_lie_on_beside_the_ledger(tmp_path: Path) -> None:
@@ -200,14 +201,22 @@ def test_of_two_that_wait_for_each_other_one_is_in_conflict_and_the_other_done(p
 
 
 def test_writing_over_what_a_snapshot_does_not_show_is_a_conflict(postgresql_ledger: Ledger) -> None:
-    def add(label: str) -> None:
-        with postgresql_ledger.write() as connection:
-            counters.add(connection, "n", {label: 1})
+    with pytest.raises(ConflictError):
+        _add_in_a_snapshot(postgresql_ledger)
+    with postgresql_ledger.read() as connection:
+        assert counters.sums(connection, "n") == {"a": 2}
 
-    add("a")
-    with pytest.raises(ConflictError), postgresql_ledger.read() as connection:
+
+def _add_in_a_snapshot(ledger: Ledger) -> None:
+    _add(ledger)
+    with ledger.read() as connection:
         assert counters.total(connection, "n") == 1
-        add("a")
+        _add(ledger)
+        counters.add(connection, "n", {"a": 1})
+
+
+def _add(ledger: Ledger) -> None:
+    with ledger.write() as connection:
         counters.add(connection, "n", {"a": 1})
 
 
@@ -240,23 +249,33 @@ def test_connections_that_were_ended_while_idle_are_replaced_unnoticed(postgresq
 
 @pytest.mark.parametrize("way", ["read", "write", "session"])
 def test_a_transaction_whose_connection_is_ended_is_lost_and_the_next_one_works(postgresql_ledger: Ledger, way: str) -> None:
-    with pytest.raises(LedgerUnavailableError), getattr(postgresql_ledger, way)() as connection:
-        connection.execute(text("SELECT 1"))
-        _end_all_sessions(postgresql_ledger.url)
-        connection.execute(text("SELECT 1"))
+    with pytest.raises(LedgerUnavailableError):
+        _be_ended_within(postgresql_ledger, way)
     _record(postgresql_ledger, 1)
     assert _rows(postgresql_ledger) == 1
+
+
+def _be_ended_within(ledger: Ledger, way: str) -> None:
+    with getattr(ledger, way)() as connection:
+        connection.execute(text("SELECT 1"))
+        _end_all_sessions(ledger.url)
+        connection.execute(text("SELECT 1"))
 
 
 def test_a_transaction_that_says_nothing_is_ended_and_the_next_one_works(postgresql_ledger: Ledger) -> None:
-    with pytest.raises(LedgerUnavailableError, match="idle-in-transaction"), postgresql_ledger.write() as connection:
+    with pytest.raises(LedgerUnavailableError, match="idle-in-transaction"):
+        _say_nothing(postgresql_ledger)
+    _record(postgresql_ledger, 1)
+    assert _rows(postgresql_ledger) == 1
+
+
+def _say_nothing(ledger: Ledger) -> None:
+    with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 20"))
-        _wait_until_ended(postgresql_ledger.url, pid)
+        _wait_until_ended(ledger.url, pid)
         connection.execute(text("SELECT 1"))
-    _record(postgresql_ledger, 1)
-    assert _rows(postgresql_ledger) == 1
 
 
 def _wait_until_ended(url: str, pid: int) -> None:
@@ -351,13 +370,18 @@ def test_a_url_is_shown_without_passwords_wherever_they_stand() -> None:
 
 
 def test_a_sessions_settings_and_locks_end_with_it_however_it_ends(postgresql_ledger: Ledger) -> None:
-    with pytest.raises(ZeroDivisionError), postgresql_ledger.session() as connection:
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_lock(7)"))
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _lock_and_fail(postgresql_ledger)
     other = Ledger(postgresql_ledger.url)
     with other.session() as connection:
         assert connection.scalar(text("SELECT pg_try_advisory_lock(7)"))
     with postgresql_ledger.write() as connection:
         assert connection.scalar(text("SHOW statement_timeout")) == "10s"
     other.close()
+
+
+def _lock_and_fail(ledger: Ledger) -> None:
+    with ledger.session() as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_lock(7)"))
+        raise ZeroDivisionError

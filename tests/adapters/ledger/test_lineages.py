@@ -32,7 +32,9 @@ def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
     lineage = Lineage(key=key(), facts=(fact(), fact("k2", T0 + 9)), tasks=(task(), second))
     with ledger.write() as connection:
         lineages.save_if_version(connection, [new(lineage)])
-    assert _stored(ledger) == Stored(id=1, version=1, lineage=lineage)
+    stored = _stored(ledger)
+    assert stored == Stored(id=stored.id, version=1, lineage=lineage)
+    assert stored.id is not None
 
 
 def test_a_second_save_of_the_same_read_is_a_conflict_and_changes_nothing(ledger: Ledger) -> None:
@@ -126,10 +128,11 @@ def test_a_task_whose_id_the_vendor_has_not_told_has_none(ledger: Ledger) -> Non
     waits = task(key("").awaiting("ours"))
     waits = replace(waits, view=replace(waits.view, room_id="red", robot="bot"))
     save(ledger, waits)
-    assert _columns(ledger, waits.id) == {"lineage_id": 1, "vendor_task_id": "", "room_id": "red", "robot": "bot"}
     with ledger.read() as connection:
         assert search.find(connection, waits.id) == waits
-        assert lineages.load(connection, [waits.key])[waits.key].lineage.tasks == (waits,)
+        stored = lineages.load(connection, [waits.key])[waits.key]
+    assert stored.lineage.tasks == (waits,)
+    assert _columns(ledger, waits.id) == {"lineage_id": stored.id, "vendor_task_id": "", "room_id": "red", "robot": "bot"}
 
 
 def test_a_task_can_move_to_another_lineage(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """The schema is brought up to date once, whoever else is at it."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,18 +8,27 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import text
 
-from adapters.ledger import Connection, Ledger
+from adapters.ledger import Connection, Ledger, LedgerUnavailableError
+from adapters.ledger import postgresql as ours
 from adapters.ledger.schema import metadata
 from adapters.ledger.upgrade import SchemaError, newest, require_current, upgrade
+from tests import postgresql
+from tests.ledgers import BOTH
+from tests.processes import free_port
 
 
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Ledger]:
+@pytest.fixture(params=BOTH)
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """Without any schema."""
-    ledger = Ledger(f"sqlite:///{tmp_path / 'a%b' / 'tally.db'}")
+    is_file = request.param == "sqlite"
+    ledger = Ledger(f"sqlite:///{tmp_path / 'a%b' / 'tally.db'}" if is_file else postgresql.new_database(migrated=False))
     yield ledger
     ledger.close()
+    if not is_file:
+        postgresql.drop(ledger.url)
 
 
 def test_upgrading_tells_what_it_did_and_doing_it_again_does_nothing(bare: Ledger) -> None:
@@ -47,19 +57,104 @@ def test_another_schema_is_refused_with_its_name(bare: Ledger) -> None:
         require_current(bare)
 
 
-def test_the_migrations_make_what_the_tables_say(ledger: Ledger) -> None:
-    with ledger.read() as connection:
+def test_an_upgrade_leaves_no_lock_and_no_setting_behind_even_where_it_fails(bare: Ledger) -> None:
+    upgrade(bare)
+    with bare.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    with pytest.raises(CommandError):
+        upgrade(bare)
+    with bare.write() as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{newest()}'")
+    other = Ledger(bare.url)
+    assert upgrade(other) == (newest(), newest())
+    other.close()
+    if bare.path is None:
+        with bare.write() as connection:
+            assert connection.scalar(text("SHOW statement_timeout")) == "10s"
+            assert connection.scalar(text("SHOW lock_timeout")) == "10s"
+
+
+def test_a_ledger_that_is_away_cannot_be_upgraded() -> None:
+    away = Ledger(f"postgresql://tally@127.0.0.1:{free_port()}/tally")
+    with pytest.raises(LedgerUnavailableError):
+        upgrade(away)
+    away.close()
+
+
+def test_the_migrations_make_what_the_tables_say(sqlite_ledger: Ledger) -> None:
+    with sqlite_ledger.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_the_migrations_make_the_very_tables_and_indexes(ledger: Ledger, tmp_path: Path) -> None:
+def test_on_postgresql_they_make_the_same_but_for_a_key_that_no_partition_can_hold(postgresql_ledger: Ledger) -> None:
+    options = {"compare_type": True, "compare_server_default": True, "include_object": _is_no_partition}
+    with postgresql_ledger.read() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        differing = [(what, constraint.table.name) for what, constraint in compare_metadata(context, [metadata, ours.metadata])]
+    assert differing == [("add_constraint", "inbox")]
+
+
+def _is_no_partition(_object: object, name: str | None, kind: str, _reflected: bool, _compare_to: object) -> bool:
+    return kind != "table" or re.fullmatch("(inbox|timeline|events)_(rest|[0-9]{6})", str(name)) is None
+
+
+def test_the_migrations_make_the_very_tables_and_indexes(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     """What a comparison of names leaves out: conditions, autoincrement, tables without row ids, defaults."""
     fresh = Ledger(f"sqlite:///{tmp_path / 'fresh.db'}")
     with fresh.write() as connection:
         metadata.create_all(connection)
-    assert _said(fresh) == {name: said for name, said in _said(ledger).items() if "alembic" not in name}
+    assert _said(fresh) == {name: said for name, said in _said(sqlite_ledger).items() if "alembic" not in name}
     fresh.close()
+
+
+def test_on_postgresql_too_but_for_what_is_partitioned(postgresql_ledger: Ledger) -> None:
+    fresh = Ledger(postgresql.new_database(migrated=False))
+    with fresh.write() as connection:
+        metadata.create_all(connection)
+        ours.metadata.create_all(connection)
+    made, said = _said_by_postgresql(postgresql_ledger), _said_by_postgresql(fresh)
+    fresh.close()
+    postgresql.drop(fresh.url)
+    assert {name: (said.get(name), made.get(name)) for name in said.keys() | made.keys() if said.get(name) != made.get(name)} == {
+        **{f"{table}.id": (("bigint", True, f"nextval('{table}_id_seq'::regclass)"), _TALLY_ID) for table in ours.PARTITIONED},
+        "inbox_dedupe_key_key": ("CREATE UNIQUE INDEX inbox_dedupe_key_key ON public.inbox USING btree (dedupe_key)", None),
+    }
+
+
+_TALLY_ID = ("bigint", True, "tally_id()")
+
+
+def _said_by_postgresql(ledger: Ledger) -> dict[str, object]:
+    """Each column's type, whether it must be there, its default; each index."""
+    columns = """
+        SELECT relname || '.' || attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+            AND attnum > 0 AND NOT attisdropped AND relname <> 'alembic_version'
+    """
+    indexes = """
+        SELECT relname, pg_get_indexdef(oid) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('i', 'I') AND NOT relispartition
+            AND relname NOT LIKE 'alembic%'
+    """
+    with ledger.read() as connection:
+        said: dict[str, object] = {name: tuple(more) for name, *more in connection.exec_driver_sql(columns)}
+        made = {name: told.replace(" ON ONLY ", " ON ") for name, told in connection.exec_driver_sql(indexes.replace("%", "%%"))}
+        return said | made
+
+
+def test_on_postgresql_texts_are_compared_by_their_bytes_in_every_column_and_index(postgresql_ledger: Ledger) -> None:
+    """The database of these tests compares them by a language, as most do."""
+    statement = """
+        SELECT relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'public'::regnamespace AND attcollation NOT IN (0, '"C"'::regcollation)
+            AND attnum > 0 AND relname NOT LIKE 'alembic%'
+    """
+    with postgresql_ledger.read() as connection:
+        assert connection.scalar(text("SELECT 'a' < 'B'")), "the database's own way"
+        assert connection.execute(text(statement)).all() == []
 
 
 def _said(ledger: Ledger) -> dict[str, object]:
