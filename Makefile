@@ -39,9 +39,9 @@ check: $(VENV)/.dev ## lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## benchmarks; prints tables
-	@$(BIN)/python tests/benchmarks/pages.py
-	@$(BIN)/python tests/benchmarks/deadlines.py
+bench: $(VENV)/.dev ## benchmarks and their audit, at most 25 minutes; prints one table (BENCH=quick: a few minutes)
+	@sh tests/benchmarks/provision.sh
+	@$(BIN)/python -m tests.benchmarks.run
 
 lock: ## pin the newest versions of the dependencies (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --upgrade -q pyproject.toml --group build -o requirements.txt

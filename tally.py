@@ -134,7 +134,13 @@ def up(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def web(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = _existing(settings)
+    ledger = _open(settings)
+    try:
+        _require(ledger)
+    except LedgerUnavailableError as error:
+        if ledger.path is not None:
+            raise
+        log.warning("ledger.away", error=str(error))  # a server that will be back: until then the door spools
     return _serve(ledger, settings, roles=("web",))
 
 
@@ -237,12 +243,19 @@ def _open(settings: Settings) -> Ledger:
 
 
 def _existing(settings: Settings) -> Ledger:
-    """The ledger, which must be there and up to date: a mistyped path is not a new ledger."""
     ledger = _open(settings)
+    _require(ledger)
+    return ledger
+
+
+def _require(ledger: Ledger) -> None:
+    """The ledger must be there and up to date: a mistyped path is not a new ledger.
+
+    Raises SchemaError, LedgerUnavailableError.
+    """
     if ledger.path is not None and not ledger.path.exists():
         raise SchemaError(f"there is no ledger at {ledger.path}: run `tally db upgrade` to make one")
     require_current(ledger)
-    return ledger
 
 
 def _upgrade(ledger: Ledger) -> None:

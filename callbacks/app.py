@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -31,7 +31,7 @@ class Ears:
     metrics: Metrics
     clock: Callable[[], int]
     ring: Callable[[], None]
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 class Application:

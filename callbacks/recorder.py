@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
@@ -156,13 +157,14 @@ class Recorder:
 
     def _write_on(self, writer: _Writer) -> None:
         while writer is self._writer:
+            stopping = self._stopping  # before it looks, for something may have come in between
             batch = [] if self._open else _taken(self._for_ledger)
             if batch:
                 self._write(writer, batch)
-            drained = not self._stopping and self._drain(writer)
+            drained = not stopping and self._drain(writer)
             if batch or drained:
                 continue
-            if self._stopping:
+            if stopping:
                 break
             self._work.wait(_PROBE_S)
             self._work.clear()
@@ -272,11 +274,10 @@ class Recorder:
         return not (self._for_ledger or self._for_spool or self._writer.batch)
 
     def _look(self, now: float) -> None:
+        """now: s."""
         writer, late = self._writer, now - self._limits.patience_s
-        hung: Sequence[_Waiting] = ()
-        if writer.batch and writer.batch[0].since < late:
-            hung = self._taken_over(writer)
-        if hung or any(waiting.since < late for waiting in tuple(self._for_ledger)[:1]):
+        hung = self._taken_over(writer) if _oldest(writer.batch) < late else ()
+        if hung or _oldest(self._for_ledger) < late:
             self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._limits.patience_s:g} s"))
         if hung:
             self._spool_up(hung, self._last_chance)
@@ -284,6 +285,10 @@ class Recorder:
             self._for_spool.extend(batch)
         while batch := _taken(self._for_spool):
             self._spool_up(batch, self._answer)
+        self._replace(writer, now)
+
+    def _replace(self, writer: _Writer, now: float) -> None:
+        """Starts another writer where this one has hung for too long."""
         hangs_s = now - writer.since if writer.since is not None else 0.0
         if hangs_s > self._limits.replace_s * 2 ** (self._writers - 1) and self._writers < self._limits.writers:
             self._start_writer()
@@ -367,6 +372,14 @@ def _taken(queue: deque[_Waiting]) -> list[_Waiting]:
             batch.append(queue.popleft())
             size += len(batch[-1].arrival.body)
     return batch
+
+
+def _oldest(queue: Sequence[_Waiting]) -> float:
+    """Since when its first waits, s."""
+    try:
+        return queue[0].since
+    except IndexError:  # the other thread took it
+        return inf
 
 
 def _answers(batch: Sequence[_Waiting], new: Set[bytes], failed: Mapping[int, Exception]) -> list[_Answer]:

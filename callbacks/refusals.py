@@ -82,6 +82,10 @@ class Refusals:
                 self._counts.update(counts)
 
     def _run(self) -> None:
-        while not self._stop.wait(_EVERY_S):
-            self.flush()
-        self.flush()
+        stopping = False
+        while not stopping:
+            stopping = self._stop.wait(_EVERY_S)
+            try:
+                self.flush()
+            except Exception as error:
+                log.exception("recorder.failed", error=str(error))

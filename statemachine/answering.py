@@ -10,7 +10,6 @@ from typing import Any
 
 from statemachine.calls import Operation, Outcome, Pursuit
 from statemachine.conclusions import START_UNKNOWN, stopped, unasked
-from statemachine.course import GIVE_UP
 from statemachine.deadlines import can_be_asked
 from statemachine.events import Answered
 from statemachine.facts import FactKind, Rules
@@ -20,6 +19,7 @@ from statemachine.policy import read
 from statemachine.pursuits import asking, later, wanting, without
 from statemachine.saying import NEVER_SENT, Said, concluded, inferred, never, ours
 from statemachine.states import FINAL, Anomaly, Deadline, Reason, State
+from statemachine.survey import GIVE_UP
 from statemachine.tasks import Task
 
 #: Stops that fail for so long are told to operators, ms.

@@ -1,42 +1,24 @@
-"""What one pass over the facts of a run gathers: how it lives, its outputs and files, and when."""
+"""What the facts of a run, taken one by one, come to: how it lives, its outputs and files, and when."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, File, Output, Rules
 from statemachine.runs import Run
 from statemachine.states import FileState, OutputState, Reason, State
-
-#: The code of a STOP_ASKED that only makes sure that a start that may have happened runs no more.
-GIVE_UP = "give_up"
+from statemachine.survey import Survey
 
 #: Our clock may be ahead of the vendor's by this much, ms, where "did we ask before it ended?" is decided.
 _SKEW_MS = 5_000
 
-T = TypeVar("T")
 
-
-class Course:
-    """What one pass over the facts of a run gathers."""
+class Course(Survey):
+    """What the facts of a run come to; they stand in order."""
 
     def __init__(self, run: Run, rules: Rules) -> None:
+        super().__init__(run)
         self.run = run
         self.rules = rules
-        facts = run.facts
-        captures = [fact for fact in facts if fact.kind is FactKind.CAPTURE_END]
-        #: The capture's end that speaks, by rank, then the earliest.
-        self.capture = min(captures, key=by_rank, default=None)
-        self.captured_at = min((fact.at for fact in captures), default=None)
-        self.stop_asked = next((fact for fact in facts if fact.kind is FactKind.STOP_ASKED), None)
-        self.gave_up = self.stop_asked is not None and self.stop_asked.code == GIVE_UP
-        self.stops_accepted = [fact.at for fact in facts if fact.kind is FactKind.STOP_ACCEPTED]
-        self.stop_accepted_at = min(self.stops_accepted, default=None)
-        self.stop_failed_at = max((f.at for f in facts if f.kind is FactKind.STOP_FAILED), default=None)
-        self.upload_heard = any(fact.kind is FactKind.UPLOAD for fact in facts)
-        self.scheduled_at = first_of(fact.scheduled_at for fact in facts)
-        self.told_at = min((fact.at for fact in facts if _tells_an_end(fact)), default=None)
-        self._accepted = [fact for fact in facts if fact.kind is FactKind.ACCEPTED]
         self.live: State | None = None
         self.running_at: int | None = None
         self.idle_since: int | None = None
@@ -51,18 +33,18 @@ class Course:
         self._from_failed: set[str] = set()
         self._outputs_ended_at = 0
         self._only_output: Output | None = None
-        for fact in facts:
+        for fact in run.facts:
             self._take(fact)
-        self.accepted_at = min((fact.at for fact in facts if _accepts(fact)), default=None)
-        self.files = _files(facts)
+        self.files = _files(run.facts) if self.tells_files else ()
 
     def _take(self, fact: Fact) -> None:
-        if (fact.shows_life or fact.kind is FactKind.OUTPUT) and self._told_before(fact):
+        shows_life = fact.shows_life
+        if (shows_life or fact.kind is FactKind.OUTPUT) and self._told_before(fact):
             self._note_zombie(fact)
             return
         if fact.kind is FactKind.INFERRED:
             self._take_conclusion(fact)
-        elif fact.shows_life:
+        elif shows_life:
             self._take_life(fact)
         if fact.output is not None:
             self._take_output(fact, fact.output)
@@ -73,7 +55,7 @@ class Course:
         A capture's end that was not known then takes it back; so does the vendor's answer that it started, if that is news.
         """
         taken_back = self.capture is not None and self.capture.key != fact.knew
-        taken_back |= any(yes.received_at > fact.received_at and yes.at >= fact.at for yes in self._accepted)
+        taken_back |= any(yes.received_at > fact.received_at and yes.at >= fact.at for yes in self.accepted)
         if not taken_back and (self.inferred is None or fact.received_at >= self.inferred.received_at):
             self.inferred = fact
 
@@ -160,7 +142,7 @@ class Course:
         if self.live is not None:
             return self.live
         facts = self.run.facts
-        if any(fact.kind is FactKind.ACCEPTED for fact in facts):
+        if self.accepted:
             return State.RUNNING if any(fact.recording for fact in facts) else State.ACCEPTED
         if all(fact.kind is FactKind.INTENT for fact in facts):
             return State.REQUESTED
@@ -202,23 +184,20 @@ class Course:
         return tuple(o if o.state in kept else replace(o, state=OutputState.ENDED) for o in self.outputs())
 
     def started_at(self) -> int | None:
-        accepted = next((fact.at for fact in self.run.facts if fact.kind is FactKind.ACCEPTED), None)
-        if accepted is not None:
-            return max(accepted, self.scheduled_at or 0)
+        if self.accepted:
+            return max(self.accepted[0].at, self.scheduled_at or 0)
         if self.scheduled_at is not None:
             return self.scheduled_at
-        signs = [fact.at for fact in self.run.facts if fact.shows_life]
-        if self.run.created_at is not None:
-            signs.append(self.run.created_at)
-        return min(signs, default=None)
+        signs = (self.first_sign_at, self.run.created_at)
+        return min((at for at in signs if at is not None), default=None)
 
     def newest_telling(self) -> Fact | None:
         """The newest sign that moved the state, where it carries a code or a text."""
-        moving = [f for f in self.run.facts if f.shows_life or f.kind in (FactKind.CAPTURE_END, FactKind.STOP_FAILED)]
-        newest = self.capture or (moving[-1] if moving else None)
-        if newest is None:
-            return next((f for f in reversed(self.run.facts) if f.code is not None or f.message is not None), None)
-        return newest
+        if self.capture is not None:
+            return self.capture
+        newest_first = self.run.facts[::-1]
+        moving = next((f for f in newest_first if f.shows_life or f.kind is FactKind.STOP_FAILED), None)
+        return moving or next((f for f in newest_first if f.code is not None or f.message is not None), None)
 
     # Ends.
 
@@ -233,10 +212,9 @@ class Course:
 
     def delivered_by(self) -> Fact | None:
         """The first fact with which delivery was over."""
-        over = [fact for fact in self.run.facts if self._is_over(fact)]
-        if not over:
+        first = next((fact for fact in self.deliveries if self._is_over(fact)), None)
+        if first is None:
             return None
-        first = over[0]
         capture_known_later = first.delivery is Delivery.WITH_CAPTURE and self.capture and self.capture.at > first.at
         return self.capture if capture_known_later else first
 
@@ -268,18 +246,6 @@ class Course:
         return State.COMPLETED, Reason.FILES_UNKNOWN
 
 
-def _tells_an_end(fact: Fact) -> bool:
-    return fact.kind in (FactKind.END, FactKind.CAPTURE_END) or fact.delivery is Delivery.OVER
-
-
-def _accepts(fact: Fact) -> bool:
-    return fact.shows_life or fact.kind is FactKind.ACCEPTED
-
-
-def first_of(values: Iterable[T | None]) -> T | None:
-    return next((value for value in values if value is not None), None)
-
-
 def _files(facts: Sequence[Fact]) -> tuple[File, ...]:
     """All files of a run, in the order in which they were first told; what is told later overwrites.
 
@@ -308,7 +274,3 @@ def _merged(known: File, news: File) -> File:
 
 def _restated(file: File, state: FileState) -> File:
     return file if file.state is FileState.FAILED else replace(file, state=state)
-
-
-def by_rank(fact: Fact) -> tuple[int, tuple[int, int, str]]:
-    return (fact.outcome.rank if fact.outcome else 9, fact.order)

@@ -1,6 +1,7 @@
 """What differs between a task before and after, in words for its timeline."""
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from statemachine.events import Touch
@@ -14,6 +15,8 @@ def anomalies_of(
     task: Task, view: View, touch: Touch | None
 ) -> tuple[tuple[Anomaly, ...], Mapping[Anomaly, int], list[Mapping[str, Any]]]:
     """The open anomalies, what raised each last, and lines for the timeline."""
+    if touch is None and view.zombie_at is None and view.stop_failed_at is None and view.revoked is not Deadline.EXPIRY:
+        return task.anomalies, task.raised, []
     signs = {Anomaly.ZOMBIE: view.zombie_at, Anomaly.STOP_FAILED: view.stop_failed_at}
     if view.revoked is Deadline.EXPIRY:
         signs[Anomaly.OVERDUE] = view.revoked_at
@@ -30,7 +33,9 @@ def anomalies_of(
 
 
 def deadline_entries(before: Task | None, after: Task) -> tuple[Mapping[str, Any], ...]:
-    old = before.deadlines if before else {}
+    old: Mapping[Deadline, int] = before.deadlines if before else {}
+    if old == after.deadlines:
+        return ()
     return tuple(
         {"kind": "deadline_armed", "deadline": kind.value, "due_at": at}
         for kind, at in after.deadlines.items()
@@ -51,7 +56,7 @@ def move_entries(moved: Move | None, after: Task) -> tuple[Mapping[str, Any], ..
     return (line,)
 
 
-_SHOWN = [
+_shown_of_view = attrgetter(
     "state",
     "reason",
     "inferred",
@@ -63,15 +68,12 @@ _SHOWN = [
     "accepted_at",
     "running_at",
     "ended_at",
-]
-
-
-_SHOWN_OF_TASK = (
+)
+_shown = attrgetter(
     "key",
     "run",
     "kind",
     "anomalies",
-    "deadlines",
     "merged_into",
     "attempts",
     "params",
@@ -83,8 +85,8 @@ _SHOWN_OF_TASK = (
 )
 
 
-def visible(before: Task, after: Task) -> bool:
-    """Whether the task's users see a difference."""
-    if any(getattr(before, name) != getattr(after, name) for name in _SHOWN_OF_TASK):
+def visible(before: Task, after: Task, deadlines: Mapping[Deadline, int]) -> bool:
+    """Whether the task's users see a difference. deadlines: of the task after."""
+    if before.deadlines != deadlines or _shown(before) != _shown(after):
         return True
-    return any(getattr(before.view, name) != getattr(after.view, name) for name in _SHOWN)
+    return bool(_shown_of_view(before.view) != _shown_of_view(after.view))

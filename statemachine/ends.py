@@ -6,9 +6,10 @@ all ended; then what we concluded; last, that a newer run took its place.
 
 from dataclasses import dataclass
 
-from statemachine.course import Course, by_rank
+from statemachine.course import Course
 from statemachine.facts import Fact, FactKind
 from statemachine.states import FileState, Reason, State
+from statemachine.survey import by_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,7 @@ def _delivered(course: Course) -> End | None:
 
 
 def _told(course: Course) -> End | None:
-    ends = [fact for fact in course.run.facts if fact.kind is FactKind.END]
-    if not course.run.shown:
-        ends += _refusals(course)
+    ends = course.told_ends if course.run.shown else [*course.told_ends, *_refusals(course)]
     if not ends:
         return None
     fact = min(ends, key=by_rank)

@@ -4,12 +4,13 @@ Times are whole milliseconds since the Unix epoch, UTC. A fact is a frozen value
 `key`, with one total order (`order`), so that whatever is folded over them does not depend on the order of arrival.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from statemachine.states import Deadline, FileState, Kind, OutputState, Reason, State
+from statemachine.values import quickly_made, sparse
 
 
 class FactKind(StrEnum):
@@ -160,6 +161,7 @@ class File:
         return f"n:{self.name}" if self.name else f"i:{self.file_id}"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     kind: FactKind
@@ -245,43 +247,47 @@ class Fact:
         return self.kind in LIFE
 
 
-_ENUMS: Mapping[str, type[StrEnum]] = {"kind": FactKind, "deadline": Deadline, "delivery": Delivery, "kind_hint": Kind}
+def in_order(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple(sorted(facts, key=lambda fact: fact.order))
 
 
-#: class -> (name, default) of its fields; MISSING where there is none. `fields` itself is slow.
-_DEFAULTS = {kind: tuple((f.name, f.default) for f in fields(kind)) for kind in (Fact, Outcome, Output, File)}
+#: field -> word -> member: to look a word up takes a fifth of what it takes to call the enum with it.
+_WORDS: Mapping[str, Mapping[str, StrEnum]] = {
+    "kind": {word.value: word for word in FactKind},
+    "deadline": {word.value: word for word in Deadline},
+    "delivery": {word.value: word for word in Delivery},
+    "file_state": {word.value: word for word in FileState},
+    "kind_hint": {word.value: word for word in Kind},
+}
 
-
-def _plain(value: Fact | Outcome | Output | File) -> dict[str, Any]:
-    """The fields that differ from their defaults; enums are their words."""
-    return {name: item for name, default in _DEFAULTS[type(value)] if (item := getattr(value, name)) != default}
+_fact_to_doc, _output_to_doc = sparse(Fact), sparse(Output)
+file_to_doc, outcome_to_doc = sparse(File), sparse(Outcome)
 
 
 def to_doc(fact: Fact) -> dict[str, Any]:
     """The fact as JSON-able data, defaults left out."""
-    doc = _plain(fact)
-    for name in ("outcome", "output"):
-        if name in doc:
-            doc[name] = _plain(doc[name])
-    if "files" in doc:
-        doc["files"] = [_plain(file) for file in fact.files]
+    doc = _fact_to_doc(fact)
+    if fact.outcome is not None:
+        doc["outcome"] = outcome_to_doc(fact.outcome)
+    if fact.output is not None:
+        doc["output"] = _output_to_doc(fact.output)
+    if fact.files:
+        doc["files"] = [file_to_doc(file) for file in fact.files]
     return doc
 
 
 def from_doc(doc: Mapping[str, Any]) -> Fact:
     """The fact that `to_doc` wrote."""
     values = dict(doc)
-    for name, enum in _ENUMS.items():
+    for name, words in _WORDS.items():
         if name in values:
-            values[name] = enum(values[name])
+            values[name] = words[values[name]]
     if "outcome" in values:
         values["outcome"] = outcome_from_doc(values["outcome"])
     if "output" in values:
         values["output"] = Output(url=values["output"]["url"], state=OutputState(values["output"]["state"]))
     if "files" in values:
         values["files"] = tuple(file_from_doc(file) for file in values["files"])
-    if "file_state" in values:
-        values["file_state"] = FileState(values["file_state"])
     return Fact(**values)
 
 
@@ -291,10 +297,6 @@ def file_from_doc(doc: Mapping[str, Any]) -> File:
 
 def outcome_from_doc(doc: Mapping[str, Any]) -> Outcome:
     return Outcome(**{**doc, "state": State(doc["state"]), "reason": Reason(doc["reason"])})
-
-
-file_to_doc = _plain
-outcome_to_doc = _plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

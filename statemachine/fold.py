@@ -8,13 +8,15 @@ Delivered files count before everything. A view is a function of the run's facts
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from statemachine.course import Course, first_of
+from statemachine.course import Course
 from statemachine.ends import end_of
 from statemachine.facts import Fact, File, Output, Rules
 from statemachine.runs import Run
 from statemachine.states import Deadline, Kind, Reason, State
+from statemachine.values import quickly_made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """How one run stands. Times in ms since the epoch."""
@@ -94,8 +96,8 @@ def fold(run: Run, rules: Rules) -> View:
         vendor_message=telling.message if telling else None,
         outputs=course.final_outputs() if end and rules.single_output else course.outputs(),
         files=course.files,
-        room_id=first_of(fact.room_id for fact in run.facts),
-        robot=first_of(fact.robot for fact in run.facts),
+        room_id=course.room_id,
+        robot=course.robot,
         accepted_at=course.accepted_at,
         running_at=course.running_at,
         ended_at=end.at if end else None,
@@ -113,8 +115,8 @@ def fold(run: Run, rules: Rules) -> View:
         begins_at=run.begins_at,
         shown=run.shown,
         followed=run.has_successor,
-        evidence_at=max(fact.at for fact in run.facts),
-        heard_at=max((fact.received_at for fact in run.facts if fact.from_vendor), default=run.facts[0].received_at),
+        evidence_at=run.facts[-1].at,
+        heard_at=run.facts[0].received_at if course.heard_at is None else course.heard_at,
         zombie_since=course.zombie_since,
         zombie_at=course.zombie_at,
         stop_failed_at=course.stop_failed_at,

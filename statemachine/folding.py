@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from statemachine.calls import Operation
-from statemachine.compaction import compacted
+from statemachine.compaction import THRESHOLD, compacted
 from statemachine.deadlines import Due, armed, can_be_asked, due
 from statemachine.differences import anomalies_of, deadline_entries, move_entries, visible
 from statemachine.events import Change, Decision, Drop, Effect, Passed, Post, Succeeded, Touch
-from statemachine.facts import Fact, FactKind, Rules
+from statemachine.facts import Fact, FactKind, Rules, in_order
 from statemachine.fold import View, fold, kind_of
 from statemachine.moves import Move, known, move
 from statemachine.pursuits import asking, settled, wanting
-from statemachine.runs import Run, cut
+from statemachine.runs import Run, cut, cut_ordered
 from statemachine.sealing import seal
-from statemachine.states import FINAL, Anomaly, Kind, Origin, Reason, State, Verdict
+from statemachine.states import FINAL, Anomaly, Deadline, Kind, Origin, Reason, State, Verdict
 from statemachine.tasks import Lineage, Task, task_id
+from statemachine.values import changed
 
+#: How a new task stands until its run is folded.
+_UNSEEN = View(state=State.REQUESTED, evidence_at=0, heard_at=0)
 #: The rules for tasks of a kind, started with these parameters.
 RulesOf = Callable[[Kind, Mapping[str, Any]], Rules]
 
@@ -50,9 +54,9 @@ class Folding:
         return None
 
     def over(self, facts: Iterable[Fact], *, newest: Fact | None = None, touch: Touch | None = None) -> "Folded":
-        kept = tuple(sorted(facts, key=lambda fact: fact.order))
+        kept = in_order(facts)
         kind = kind_of(kept, self._kind)
-        runs = cut(kept, self.rules(kind, {}))
+        runs = cut_ordered(kept, self.rules(kind, {}))
         owners, merged = match(runs, self.lineage.tasks)
         changes = []
         for number, run in enumerate(runs, self.lineage.sealed.runs + 1):
@@ -61,8 +65,7 @@ class Folding:
                 before = _with_updates(before, [task for task, into in merged if into is run])
             changes.append(self._change(run, number, kind, before, newest, touch))
         changes += [self._merge(task, into, changes, runs) for task, into in merged]
-        anchors = {change.after.anchor for change in changes} | {fact.about for fact in kept if fact.about is not None}
-        return Folded(self, compacted(kept, runs, anchors), runs, changes)
+        return Folded(self, _compacted(kept, runs, changes), runs, changes)
 
     def _change(self, run: Run, number: int, kind: Kind, found: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
         task = found or self._new(run, number, kind, newest)
@@ -71,7 +74,7 @@ class Folding:
         view = fold(run, rules)
         mine = touch if touch is not None and touch.task_id == task.id else None
         anomalies, raised, marks = anomalies_of(task, view, mine)
-        now_known = replace(
+        now_known = changed(
             task,
             run=number,
             kind=kind,
@@ -84,11 +87,11 @@ class Folding:
         )
         questioned = self._questioned(before, now_known, rules, newest)
         pursuing, effects = settled(before, questioned, rules)
-        after = replace(pursuing, deadlines=armed(pursuing, task.deadlines, rules, self.now))
+        after = self._versioned(before, pursuing, armed(pursuing, task.deadlines, rules, self.now))
         moved = self._moved(before, after, run)
         entries = (*(mine.entries if mine else ()), *marks, *deadline_entries(before, after), *move_entries(moved, after))
         news = _news_for_predecessor(before, after)
-        return Change(before=before, after=self._versioned(before, after), move=moved, entries=entries, effects=(*effects, *news))
+        return Change(before=before, after=after, move=moved, entries=entries, effects=(*effects, *news))
 
     def _questioned(self, before: Task | None, task: Task, rules: Rules, newest: Fact | None) -> Task:
         """A callback that shows a zombie, or an end of which the vendor did not say why: the vendor is asked once."""
@@ -111,7 +114,7 @@ class Folding:
             kind=kind,
             origin=Origin.MANAGED if managed else Origin.OBSERVED,
             anchor=anchor,
-            view=View(state=State.REQUESTED, evidence_at=0, heard_at=0),
+            view=_UNSEEN,
             created_at=self.now,
             updated_at=self.now,
         )
@@ -132,10 +135,10 @@ class Folding:
         held = next((old for old in then if any(fact.key == before.anchor for fact in old.facts)), None)
         return held is None or not set(held.facts) <= set(run.facts)
 
-    def _versioned(self, before: Task | None, after: Task) -> Task:
-        if before is None or not visible(before, after):
-            return after
-        return replace(after, version=before.version + 1, updated_at=self.now)
+    def _versioned(self, before: Task | None, after: Task, deadlines: Mapping[Deadline, int]) -> Task:
+        if before is None or not visible(before, after, deadlines):
+            return changed(after, deadlines=deadlines)
+        return changed(after, deadlines=deadlines, version=before.version + 1, updated_at=self.now)
 
     def _merge(self, task: Task, into: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
         winner = changes[next(i for i, run in enumerate(runs) if run is into)].after
@@ -144,6 +147,13 @@ class Folding:
         dropped = [Drop(task_id=task.id, serial=p.serial) for p in task.calls.values() if p.serial is not None]
         entries = ({"kind": "merged", "into": winner.id},)
         return Change(before=before, after=after, entries=entries, effects=(*dropped, *_failed_to_renew(task, winner)))
+
+
+def _compacted(facts: tuple[Fact, ...], runs: Sequence[Run], changes: Sequence[Change]) -> tuple[Fact, ...]:
+    if len(facts) <= THRESHOLD:
+        return facts
+    anchors = {change.after.anchor for change in changes} | {fact.about for fact in facts if fact.about is not None}
+    return compacted(facts, runs, anchors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,8 @@ class Folded:
     changes: Sequence[Change]
 
     def _of(self, fact: Fact) -> tuple[Run, Change]:
+        if len(self.runs) == 1:
+            return self.runs[0], self.changes[0]
         index = next(i for i, run in enumerate(self.runs) if any(f.key == fact.key for f in run.facts))
         return self.runs[index], self.changes[index]
 
@@ -196,7 +208,7 @@ class Folded:
         sealed, count = seal(self.folding.lineage.sealed, self.runs, self.changes, self.folding.now)
         gone = {fact.key for run in self.runs[:count] for fact in run.facts}
         kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
-        return replace(self.folding.lineage, facts=kept, tasks=tasks[count:], sealed=sealed)
+        return Lineage(key=self.folding.lineage.key, facts=kept, tasks=tasks[count:], sealed=sealed)
 
 
 def _failed_to_renew(task: Task, winner: Task) -> tuple[Effect, ...]:
@@ -240,11 +252,11 @@ def _news_for_predecessor(before: Task | None, after: Task) -> tuple[Effect, ...
 
 
 #: All fields of a view but those that only count receipts and evidence.
-_TOLD = tuple(field.name for field in fields(View) if field.name not in ("evidence_at", "heard_at"))
+_told = attrgetter(*(field.name for field in fields(View) if field.name not in ("evidence_at", "heard_at")))
 
 
 def _tells_else(before: View, view: View) -> bool:
-    return any(getattr(before, name) != getattr(view, name) for name in _TOLD)
+    return bool(_told(before) != _told(view))
 
 
 def match(runs: Sequence[Run], tasks: Sequence[Task]) -> tuple[dict[int, Task], list[tuple[Task, Run]]]:

@@ -7,6 +7,7 @@ elsewhere: they are marked, so that downstream can tell "it ended" from "it had 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from transitions import Machine, MachineError
 
@@ -103,8 +104,9 @@ def known(before: State | None, after: State) -> bool:
     return (before.value if before else NEW) in MACHINE.events[_ORDINARY_TO[after]].transitions
 
 
+@cache
 def move(before: State | None, after: State, *, corrects: bool = False) -> Move:
-    """The move between two folded states, checked against the table.
+    """The move between two folded states, checked against the table; each is checked once (20 us), for there are few.
 
     corrects: a final state is left, or runs were found to be cut elsewhere. Raises UnknownMoveError.
     """

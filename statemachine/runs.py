@@ -13,7 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
-from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, Rules
+from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, Rules, in_order
+
+#: What a run notes as its end, or as that of its capture.
+_ENDS = frozenset({FactKind.END, FactKind.CAPTURE_END, FactKind.REFUSED, FactKind.INFERRED})
 
 
 @dataclass(slots=True)
@@ -81,7 +84,8 @@ class Run:
         if fact.kind is FactKind.ACCEPTED:
             self._refused = self._refused and not fact.again  # else that was of the attempt before
             self.accepted_by = max(fact.at, fact.received_at, self.accepted_by or 0)
-        self._note_end(fact)
+        if fact.kind in _ENDS:
+            self._note_end(fact)
 
     def _note_end(self, fact: Fact) -> None:
         match fact.kind:
@@ -98,13 +102,17 @@ class Run:
 
 def cut(facts: Iterable[Fact], rules: Rules) -> list[Run]:
     """The runs of a lineage, oldest first; every fact is in exactly one. Empty for no facts."""
-    ordered = sorted(facts, key=lambda fact: fact.order)
-    files = [fact for fact in ordered if fact.kind in DELIVERIES]
-    about_files = {fact.key for fact in files}
-    course = [fact for fact in ordered if fact.kind not in DELIVERIES and fact.about not in about_files]
-    runs = [_whole(course)] if rules.single_run and course else _Cutter(rules).cut(course)
-    _assign_files(runs, files, rules)
-    _assign_conclusions(runs, [fact for fact in ordered if fact.about in about_files])
+    return cut_ordered(in_order(facts), rules)
+
+
+def cut_ordered(ordered: Sequence[Fact], rules: Rules) -> list[Run]:
+    """The same of facts that stand in order."""
+    if rules.single_run:
+        return [_whole(ordered)] if ordered else []
+    files, course, conclusions = _parted(ordered)
+    runs = _Cutter(rules).cut(course)
+    _assign_files(runs, files)
+    _assign_conclusions(runs, conclusions)
     for run in runs:
         run.facts.sort(key=lambda fact: fact.order)
     for run, newer in pairwise(runs):
@@ -112,10 +120,23 @@ def cut(facts: Iterable[Fact], rules: Rules) -> list[Run]:
     return runs
 
 
-def _whole(course: Sequence[Fact]) -> Run:
-    run = Run(course[0].at)
-    for fact in course:
+def _parted(ordered: Sequence[Fact]) -> tuple[Sequence[Fact], Sequence[Fact], Sequence[Fact]]:
+    """Facts about files; the course of the lineage; and what was concluded of tasks that facts about files had made."""
+    files = [fact for fact in ordered if fact.kind in DELIVERIES]
+    if not files:
+        return files, ordered, ()
+    keys = {fact.key for fact in files}
+    course = [fact for fact in ordered if fact.kind not in DELIVERIES and fact.about not in keys]
+    return files, course, [fact for fact in ordered if fact.about in keys]
+
+
+def _whole(ordered: Sequence[Fact]) -> Run:
+    """All facts in one run."""
+    files, course, conclusions = _parted(ordered)
+    run = Run((course or files)[0].at)
+    for fact in (*course, *conclusions):
         run.add(fact)
+    run.facts = list(ordered)
     return run
 
 
@@ -239,13 +260,13 @@ def _by_time(course: Sequence[Fact], marks: Collection[int]) -> Iterator[tuple[i
         yield at, groups.get(at, [])
 
 
-def _assign_files(runs: list[Run], files: Sequence[Fact], rules: Rules) -> None:
+def _assign_files(runs: list[Run], files: Sequence[Fact]) -> None:
     """An upload or file belongs to the newest run whose capture ended no later and whose upload is open, else to where it falls."""
     closed = {id(run) for run in runs for fact in run.facts if fact.delivery is Delivery.OVER}
     for fact in files:
         index = _newest_open(runs, fact, closed)
         if index is None:
-            index = _falls_into(runs, fact, rules)
+            index = _falls_into(runs, fact)
         runs[index].facts.append(fact)
         if fact.delivery in (Delivery.OVER, Delivery.WITH_CAPTURE):
             closed.add(id(runs[index]))
@@ -259,12 +280,12 @@ def _newest_open(runs: Sequence[Run], fact: Fact, closed: set[int]) -> int | Non
     return None
 
 
-def _falls_into(runs: list[Run], fact: Fact, rules: Rules) -> int:
+def _falls_into(runs: list[Run], fact: Fact) -> int:
     for index in range(len(runs) - 1, -1, -1):
         run = runs[index]
         if run.begins_at < fact.at or (run.begins_at == fact.at and not (index and runs[index - 1].has_one_off_start)):
             return index
-    if runs and (rules.single_run or not runs[0].starts_within):
+    if runs and not runs[0].starts_within:
         return 0
     # Files come after a capture, so files older than the first start belong to a run of which nothing else was heard.
     runs.insert(0, Run(fact.at))

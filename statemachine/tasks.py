@@ -9,6 +9,7 @@ from statemachine.calls import Operation, Pursuit
 from statemachine.facts import Fact, TaskKey
 from statemachine.fold import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin
+from statemachine.values import quickly_made
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -24,6 +25,7 @@ class Pass:
     times: int = 1
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One run of a stream task, as it is known. Times in ms since the epoch."""

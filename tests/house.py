@@ -17,14 +17,17 @@ from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Account, App, Database, Secret, Settings
+from adapters.settings import Account, App, Database, Secret, Settings, Spool
 from callbacks.app import Ears, make_app
+from callbacks.recorder import Limits
 from workers.applying import Applier
 from workers.sweep import Sweep
 
 SAMPLES = Path(__file__).parent / "samples"
 TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
 VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
+#: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
+PATIENT = Limits(patience_s=60)
 
 
 def settings(url: str, *, accounts: bool = False) -> Settings:
@@ -44,12 +47,21 @@ class House:
 
     def __init__(self, folder: Path, now: int, *, accounts: bool = False, made: Settings | None = None) -> None:
         self.now = now
-        self.settings = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
+        made = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
+        self.settings = replace(made, spool=Spool(folder=f"{folder}/spool"))
         self.ledger = Ledger(self.settings.database.url)
         upgrade(self.ledger)
         self.rung = 0
-        ears = Ears(ledger=self.ledger, settings=self.settings, metrics=Metrics(), clock=self.clock, ring=self._ring)
-        self.app = make_app(ears)
+        self.app = make_app(
+            Ears(
+                ledger=self.ledger,
+                settings=self.settings,
+                metrics=Metrics(),
+                clock=self.clock,
+                ring=self._ring,
+                limits=PATIENT,
+            )
+        )
         self.shards = Shards(self.ledger)
         self.applier = Applier(self.ledger, self.clock, Accounts(self.settings), self.shards)
         self.sweep = Sweep(self.ledger, self.applier, self.clock, self.shards)

@@ -32,7 +32,7 @@ def new_url(kind: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def open_ledger(kind: str, folder: Path) -> Iterator[Ledger]:
-    """A ledger with the newest schema and nothing in it. On PostgreSQL one that was emptied: whoever changes more wants a new one."""
+    """A ledger with the newest schema and nothing in it. On PostgreSQL it was used and emptied: its schema must stay as it is."""
     if kind == "sqlite":
         with new_ledger(kind, folder) as ledger:
             yield ledger

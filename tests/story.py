@@ -23,7 +23,7 @@ from adapters.vendors.calls import HttpRequest, WireError
 from callbacks.app import Ears, make_app
 from statemachine.tasks import Task
 from tests.clockwork import T0, Clockwork, LateCaller, Wire
-from tests.house import House
+from tests.house import PATIENT, House
 from workers.applying import Applier
 from workers.attempts import Attempt
 from workers.sweep import Sweep
@@ -209,7 +209,7 @@ class Story(Clockwork):
         """The process ends, and begins again with these settings; what its calls were to be answered is lost."""
         house = self.house
         house.settings = settings
-        ears = Ears(ledger=house.ledger, settings=settings, metrics=Metrics(), clock=house.clock, ring=lambda: None)
+        ears = Ears(ledger=house.ledger, settings=settings, metrics=Metrics(), clock=house.clock, ring=lambda: None, limits=PATIENT)
         house.client = self._open.enter_context(TestClient(make_app(ears), base_url="http://127.0.0.1:8080"))
         house.applier = Applier(house.ledger, house.clock, Accounts(settings), house.shards)
         house.sweep = Sweep(house.ledger, house.applier, house.clock, house.shards)

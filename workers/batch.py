@@ -22,6 +22,9 @@ from workers.rulebook import Rulebook
 from workers.telling import events_of
 from workers.wiping import wiped
 
+#: What is decided beside what a row asks: it says nothing of what became of the row.
+_ASIDE = (Withdrawn, Adopted, Surplus)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -85,10 +88,11 @@ class Batch:
         saying: Decision | None = None
         for question in asked.questions:
             for key, event in self._events(question):
-                decision = decide(self._open[key].lineage, event, self._now, self._rulebook.of(key), kind=kind_of_key(key))
-                self._open[key].take(decision)
+                opened = self._open[key]
+                decision = decide(opened.lineage, event, self._now, self._rulebook.of(key), kind=kind_of_key(key))
+                opened.take(decision)
                 self._note(asked, key, event, decision)
-                if not isinstance(event, Withdrawn | Adopted | Surplus):
+                if not isinstance(event, _ASIDE):
                     saying = decision
         self._settle(asked, saying)
 
@@ -144,7 +148,8 @@ class Batch:
     def _note(self, asked: Asked, key: TaskKey, event: Event, decision: Decision) -> None:
         self.changes += decision.changes
         self.events += events_of(decision.changes, asked.row, self._now)
-        self.outgoing.take(decision.effects, {change.after.id: change.after for change in decision.changes})
+        if decision.effects:
+            self.outgoing.take(decision.effects, {change.after.id: change.after for change in decision.changes})
         if isinstance(event, Answered):
             self.outgoing.answered(event, key)
             if event.action:
@@ -170,7 +175,7 @@ class Batch:
         verdict = decision.verdict if decision else asked.reading.verdict
         assert verdict is not None, "a reading without a fact says why"
         if row.kind == CALLBACK:
-            self._verdicts[f"{row.vendor}/{verdict.value}"] += 1
+            self._verdicts[f"{row.vendor}/{verdict}"] += 1
         settled = self.settled if row.kind == CALLBACK else self.settled_again
         settled.append(
             Settled(
@@ -210,7 +215,7 @@ class Batch:
 
     def tally(self) -> Tally:
         moved = Counter(
-            f"{change.after.key.vendor}/{change.after.kind.value}/{change.after.view.state.value}"
+            f"{change.after.key.vendor}/{change.after.kind}/{change.after.view.state}"
             for change in self.changes
             if change.move is not None
         )

@@ -75,10 +75,14 @@ class Known:
     taken: frozenset[tuple[str, int]] = frozenset()
 
 
-@cache
 def kind_of_key(key: TaskKey) -> Kind | None:
     """The kind that a key's family stands for; None where only the events tell it."""
-    kinds = [kind for kind in Kind if DIALECTS[key.vendor].family_of(kind) == key.named_family]
+    return _kind_of(key.vendor, key.named_family)
+
+
+@cache
+def _kind_of(vendor: str, family: str) -> Kind | None:
+    kinds = [kind for kind in Kind if DIALECTS[vendor].family_of(kind) == family]
     return kinds[0] if len(kinds) == 1 else None
 
 

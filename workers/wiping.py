@@ -1,21 +1,21 @@
 """Takes secrets out of tasks that need them no more: that have ended, and will be neither called, renewed nor started again."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapters import masking
 from adapters.vendors import DIALECTS
 from statemachine.states import FINAL, Deadline
 from statemachine.tasks import Task
+from statemachine.values import changed
 
 
 def wiped(task: Task) -> Task:
     """The task, without its secrets if nothing may need them."""
-    ended = task.view.state in FINAL and not task.calls and Deadline.RESTART not in task.deadlines
-    if task.action is None or task.wiped or not (ended or task.merged_into is not None):
+    if task.action is None or task.wiped:
         return task
-    return replace(without_secrets(task), wiped=True)
+    ended = task.view.state in FINAL and not task.calls and Deadline.RESTART not in task.deadlines
+    return changed(without_secrets(task), wiped=True) if ended or task.merged_into is not None else task
 
 
 def without_secrets(task: Task) -> Task:
@@ -26,7 +26,7 @@ def without_secrets(task: Task) -> Task:
     if "renew" in policy:
         renew = {**policy["renew"], "params": _without_secrets(task, policy["renew"]["params"])}
         policy = {**policy, "renew": renew}
-    return replace(task, params=_without_secrets(task, task.params), policy=policy)
+    return changed(task, params=_without_secrets(task, task.params), policy=policy)
 
 
 def _without_secrets(task: Task, params: Mapping[str, Any]) -> Any:

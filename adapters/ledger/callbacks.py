@@ -68,8 +68,9 @@ def find(connection: Connection, callback_id: int) -> Callback | None:
 
 def page(connection: Connection, wanted: CallbackFilter, *, before: tuple[int, int] | None, limit: int) -> list[Callback]:
     """Callbacks that pass, newest first, older than (received at, id)."""
-    newest = _newest(wanted, before, limit).subquery()
-    statement = select(inbox).join(newest, newest.c.id == inbox.c.id).order_by(inbox.c.received_at.desc(), inbox.c.id.desc())
+    # The ids first: planning both at once, PostgreSQL takes what it cannot estimate for a reason to read and sort all rows.
+    ids = list(connection.scalars(_newest(wanted, before, limit)))
+    statement = select(inbox).where(inbox.c.id.in_(ids)).order_by(inbox.c.received_at.desc(), inbox.c.id.desc())
     return [_callback(row) for row in connection.execute(statement).mappings()]
 
 

@@ -1,7 +1,6 @@
 """Tasks and facts as JSON text and back, for the ledger only: the API has its own form."""
 
 import json
-from dataclasses import fields
 from typing import Any
 
 from statemachine.calls import Operation, pursuit_from_doc, pursuit_to_doc
@@ -9,6 +8,7 @@ from statemachine.facts import Fact, Output, TaskKey, file_from_doc, file_to_doc
 from statemachine.fold import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, Reason, State
 from statemachine.tasks import Pass, Task
+from statemachine.values import sparse
 
 _DUMP = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
@@ -27,8 +27,8 @@ def json_text(value: Any) -> str:
 
 def task_text(task: Task) -> str:
     """Everything of a task but its key, which stands in the row's columns."""
-    doc = _without_defaults(task, skip=("key", "view"))
-    doc["view"] = _without_defaults(task.view)
+    doc = _sparse_task(task)
+    doc["view"] = _sparse_view(task.view)
     if task.view.files:
         doc["view"]["files"] = [file_to_doc(file) for file in task.view.files]
     if task.view.outputs:
@@ -57,14 +57,18 @@ def task_of(key: TaskKey, text: str) -> Task:
     doc = json.loads(text)
     doc["kind"] = Kind(doc["kind"])
     doc["origin"] = Origin(doc["origin"])
-    doc["anomalies"] = tuple(Anomaly(word) for word in doc.get("anomalies", ()))
-    doc["deadlines"] = {Deadline(kind): at for kind, at in doc.get("deadlines", {}).items()}
-    doc["raised"] = {Anomaly(word): at for word, at in doc.get("raised", {}).items()}
-    doc["passed"] = {
-        Deadline(kind): Pass(base=base, at=at, times=times) for kind, (base, at, times) in doc.get("passed", {}).items()
-    }
-    doc["calls"] = {Operation(word): pursuit_from_doc(pursuit) for word, pursuit in doc.get("calls", {}).items()}
-    return Task(**{**doc, "key": key, "view": _view_of(doc["view"])})
+    if "anomalies" in doc:
+        doc["anomalies"] = tuple(Anomaly(word) for word in doc["anomalies"])
+    if "deadlines" in doc:
+        doc["deadlines"] = {Deadline(kind): at for kind, at in doc["deadlines"].items()}
+    if "raised" in doc:
+        doc["raised"] = {Anomaly(word): at for word, at in doc["raised"].items()}
+    if "passed" in doc:
+        doc["passed"] = {Deadline(kind): Pass(base=base, at=at, times=times) for kind, (base, at, times) in doc["passed"].items()}
+    if "calls" in doc:
+        doc["calls"] = {Operation(word): pursuit_from_doc(pursuit) for word, pursuit in doc["calls"].items()}
+    doc["view"] = _view_of(doc["view"])
+    return Task(key=key, **doc)
 
 
 def _view_of(doc: dict[str, Any]) -> View:
@@ -82,10 +86,5 @@ def _view_of(doc: dict[str, Any]) -> View:
     return View(**doc)
 
 
-#: class -> (name, default) of its fields; MISSING where there is none. `fields` itself is slow.
-_DEFAULTS = {kind: tuple((field.name, field.default) for field in fields(kind)) for kind in (Task, View)}
-
-
-def _without_defaults(value: Task | View, skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    told = ((name, getattr(value, name), default) for name, default in _DEFAULTS[type(value)] if name not in skip)
-    return {name: item for name, item, default in told if item != default and item != {}}
+_sparse_task = sparse(Task, without=("key", "view"))
+_sparse_view = sparse(View)

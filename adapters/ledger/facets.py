@@ -7,12 +7,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import Connection, func, select
 
 from adapters.ledger import bulk
 from adapters.ledger.schema import facets
+from statemachine.states import Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
+
+#: Facets are few and asked for at every change of a task; to make one and its number takes 6 us.
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,28 +33,41 @@ class Facet:
     anomalies: str
 
     @property
-    def _parts(self) -> tuple[str, ...]:
+    def parts(self) -> tuple[str, ...]:
         return (self.vendor, self.kind, self.app_id, self.origin, self.state, self.reason, self.anomalies)
 
     @property
     def number(self) -> int:
         """64 bits, signed."""
-        joined = "".join(f"{len(part)}:{part}" for part in self._parts)
-        return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
+        return _number(self)
+
+
+@lru_cache(_REMEMBERED)
+def _number(facet: Facet) -> int:
+    joined = "".join(f"{len(part)}:{part}" for part in facet.parts)
+    return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
 
 
 def facet_of(task: Task) -> Facet | None:
     """None for a merged task: it is in no list and in no sum."""
     if task.merged_into is not None:
         return None
+    key, view = task.key, task.view
+    return _facet(key.vendor, task.kind, key.app_id, task.origin, view.state, view.reason, task.anomalies)
+
+
+@lru_cache(_REMEMBERED)
+def _facet(
+    vendor: str, kind: Kind, app_id: str, origin: Origin, state: State, reason: Reason | None, anomalies: tuple[Anomaly, ...]
+) -> Facet:
     return Facet(
-        vendor=task.key.vendor,
-        kind=task.kind.value,
-        app_id=task.key.app_id,
-        origin=task.origin.value,
-        state=task.view.state.value,
-        reason=task.view.reason.value if task.view.reason else "",
-        anomalies="".join(slashed(anomaly.value) for anomaly in sorted(task.anomalies)),
+        vendor=vendor,
+        kind=kind.value,
+        app_id=app_id,
+        origin=origin.value,
+        state=state.value,
+        reason=reason.value if reason else "",
+        anomalies="".join(slashed(anomaly.value) for anomaly in sorted(anomalies)),
     )
 
 

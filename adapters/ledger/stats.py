@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from adapters.ledger import facets
-from adapters.ledger.counters import add, fold_older, sums
+from adapters.ledger.counters import add, add_all, fold_older, sums
 from adapters.ledger.deadlines import overdue
 from adapters.ledger.inbox import waiting
 from adapters.ledger.schema import counters
@@ -38,7 +38,7 @@ def read(connection: Connection, now: int) -> Stats:
     unapplied, oldest = waiting(connection)
     due, most = overdue(connection, now)
     received = sums(connection, "received")
-    since = str(now // 1000 - 60)
+    since = f"{now // 1000 - 60}/~"  # labels go on with a process behind the second
     return Stats(
         tasks=facets.by_state(connection),
         anomalies=facets.by_anomaly(connection),
@@ -99,10 +99,7 @@ class Tally:
 
 
 def count(connection: Connection, tally: Tally) -> None:
-    add(connection, "verdict", tally.verdicts)
-    add(connection, "moves", tally.moves)
-    add(connection, "passed", tally.passed)
-    add(connection, "calls", tally.calls)
+    add_all(connection, {"verdict": tally.verdicts, "moves": tally.moves, "passed": tally.passed, "calls": tally.calls})
 
 
 def _by_word(connection: Connection) -> dict[str, int]:

@@ -26,6 +26,10 @@ class Hints(Protocol):
         """A hint arrived here: what comes from now on needs a new one."""
         ...
 
+    def close(self) -> None:
+        """Nobody asks any more."""
+        ...
+
 
 class LocalHints:
     """For a queue in this process."""
@@ -41,6 +45,9 @@ class LocalHints:
 
     def taken(self) -> None:
         self._under_way.clear()
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 class Bell:
@@ -64,9 +71,11 @@ class Bell:
         self._rung.set()
 
     def stop(self) -> None:
+        """Sends no more hints."""
         self._stopping.set()
         self._rung.set()
         self._thread.join(timeout=5)
+        self._hints.close()
 
     def _run(self) -> None:
         while True:

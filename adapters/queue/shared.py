@@ -8,7 +8,6 @@ Workers announce themselves in a sorted set, for a few seconds each time. Whoeve
 """
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +89,7 @@ class RedisHints:
     """For all processes that share a Redis."""
 
     def __init__(self, client: redis.Redis) -> None:
+        self._client = client
         self._wanting = client.register_script(_WANTING)
 
     def wanting(self) -> Sequence[str]:
@@ -97,6 +97,9 @@ class RedisHints:
 
     def taken(self) -> None:
         """Nothing to do: it is no longer in its queue."""
+
+    def close(self) -> None:
+        self._client.close()
 
 
 class HintConsumer(Consumer):
@@ -124,7 +127,7 @@ class HintConsumer(Consumer):
             self._settle()
             hint = self._take() if self._done.wait(self._block_s) else None
         except (redis.RedisError, OSError) as error:
-            time.sleep(self._outage.begun(error))
+            self._rest(self._outage.begun(error))
             return None
         self._outage.over()
         return hint
@@ -159,7 +162,7 @@ class HintConsumer(Consumer):
             self._unacked.pop()
 
     def _take(self) -> MessageProxy | None:
-        time.sleep(max(0.0, self._taken_at + _PAUSE_S - monotonic_s()))
+        self._rest(self._taken_at + _PAUSE_S - monotonic_s())
         if not self._there_is_one():
             return None
         bodies = self._do.do_fetch(self._queue, _AT_ONCE)
@@ -170,6 +173,10 @@ class HintConsumer(Consumer):
         self._taken_at = monotonic_s()
         self._done.clear()
         return MessageProxy(hints[0])
+
+    @staticmethod
+    def _rest(rest_s: float) -> None:
+        threading.Event().wait(max(0.0, rest_s))
 
     def _there_is_one(self) -> bool:
         """Waits for it; it stays where it is: it is moved from the head of the list to the head of the list."""

@@ -36,7 +36,7 @@ class UnreadableError(ValueError):
 def json_object(raw: str | bytes) -> dict[str, Any]:
     """The JSON object in this text. Raises NotAnObjectError (TooDeepError), and nothing else."""
     try:
-        value = json.loads(raw, parse_int=_parsed_int, parse_constant=_refused)
+        value = _DECODER.decode(raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except RecursionError:
         raise TooDeepError("nested too deep") from None
     except ValueError as error:
@@ -54,6 +54,10 @@ def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
+#: What `json.loads` would make anew for every text: a third of its time.
+_DECODER = json.JSONDecoder(parse_int=_parsed_int, parse_constant=_refused)
+
+
 def digest_of(*parts: bytes) -> str:
     """SHA-256 over these parts, each with its length before it, so that no two lists of parts look the same."""
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
@@ -65,6 +69,8 @@ def as_bytes(text: str) -> bytes:
 
 
 def storable(text: str) -> str:
+    if text.isascii() and "\x00" not in text:  # nearly all are, and to see that takes a fifth of the substitution
+        return text
     return _UNSTORABLE.sub("\ufffd", text)
 
 
@@ -93,7 +99,11 @@ class Fields:
     received_at: int
 
     def text(self, *names: str) -> str | None:
-        return next((found for name in names if (found := as_text(self.raw.get(name))) is not None), None)
+        for name in names:
+            found = as_text(self.raw.get(name))
+            if found is not None:
+                return found
+        return None
 
     def message(self, *names: str) -> str | None:
         """The vendor's words, cut to a length that a list of tasks can carry."""
@@ -106,7 +116,11 @@ class Fields:
         return None if code == "0" else code
 
     def integer(self, *names: str) -> int | None:
-        return next((found for name in names if (found := as_integer(self.raw.get(name))) is not None), None)
+        for name in names:
+            found = as_integer(self.raw.get(name))
+            if found is not None:
+                return found
+        return None
 
     def needed(self, *names: str) -> int:
         value = self.integer(*names)

@@ -16,6 +16,10 @@ NAMES = {
     "tally_waiting_calls": (),
     "tally_anomalies": ("anomaly",),
     "tally_overdue_deadlines": (),
+    "tally_breaker_open": (),
+    "tally_spooled_callbacks_total": (),
+    "tally_spool_rows": (),
+    "tally_spool_set_aside_files": (),
 }
 
 

@@ -229,6 +229,7 @@ def test_a_worker_that_died_is_not_rung_for_long(server: RedisServer, admin: red
     with street(server.url, admin) as made:
         admin.zadd(f"{NAMESPACE}:workers", {"hints.dead": time.time() * 1000 - 1})
         assert hints.wanting() == [queue_of(made.hands[0].broker)]
+    hints.close()
 
 
 def test_a_flushed_redis_costs_a_hint_and_no_more(server: RedisServer, admin: redis.Redis):
@@ -438,6 +439,8 @@ def test_the_bell_outlives_whatever_goes_wrong():
             raise MemoryError
 
         def taken(self) -> None: ...
+
+        def close(self) -> None: ...
 
     broken = Broken()
     bell = Bell(post.broker, broken, post.failures.append)

@@ -19,11 +19,13 @@ from adapters.settings import (
     Server,
     Settings,
     SettingsError,
+    Spool,
     Token,
     load,
     settings_table,
 )
 
+SECTIONS, ARRAYS = (Server, Database, Queue, Spool, Outbound), (Account, App, Token)
 ROOT = Path(__file__).parents[2]
 VENDORS = ("acme", "globex")
 
@@ -483,7 +485,7 @@ def test_the_example_loads_once_its_variables_are_set() -> None:
 def test_the_example_has_every_key() -> None:
     document = tomllib.loads((ROOT / "tally.example.toml").read_text(encoding="utf-8"))
 
-    models = {"server": Server, "database": Database, "queue": Queue, "outbound": Outbound}
+    models = {"server": Server, "database": Database, "queue": Queue, "spool": Spool, "outbound": Outbound}
     models |= {"accounts": Account, "apps": App, "tokens": Token}
     assert document.keys() == models.keys() == {field.name for field in fields(Settings)}
     for section, model in models.items():
@@ -499,4 +501,4 @@ def test_the_table_has_every_key_with_type_default_and_meaning() -> None:
     assert "| `server.port` | whole number | `8080` | The TCP port to listen on; 0 takes a free one. |" in lines
     assert "| `apps[].vendor` | `acme` or `globex` | required | The vendor. |" in lines
     assert lines[0] == "| key | type | default | meaning |"
-    assert len(lines) == 2 + 6 + 6 + 4 + 3
+    assert len(lines) == 2 + sum(len(fields(model)) for model in (*SECTIONS, *ARRAYS))

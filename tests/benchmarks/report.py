@@ -74,11 +74,8 @@ class Report:
 
 def _lines(report: Report) -> Iterator[str]:
     yield from report.notes
-    yield ""
     yield from table(("", "ratio", "median (range)", "target"), [_ratio_cells(ratio) for ratio in report.ratios])
-    yield ""
-    yield from table(("", "figure", "median (range)", "", "target"), [_figure_cells(figure) for figure in report.figures])
-    yield ""
+    yield from table(("", "figure", "median (range)", "target", ""), [_figure_cells(figure) for figure in report.figures])
     yield from table(("audit", "sent", "not acknowledged", "lost", "doubled"), [_audit_cells(each) for each in report.findings])
     yield from (f"  {example}" for findings in report.findings for example in findings.examples())
     if report.complaints:
@@ -102,7 +99,7 @@ def _figure_cells(figure: Figure) -> tuple[str, ...]:
     value = figure.value
     spread = "" if value.least == value.most else f" ({_number(value.least)} to {_number(value.most)})"
     said = figure.target.said(value.median) if figure.target else ""
-    return (figure.question, figure.name, f"{_number(value.median)}{spread} {figure.unit}", figure.more, said)
+    return (figure.question, figure.name, f"{_number(value.median)}{spread} {figure.unit}", said, figure.more)
 
 
 def _audit_cells(findings: Findings) -> tuple[str, ...]:
@@ -112,8 +109,11 @@ def _audit_cells(findings: Findings) -> tuple[str, ...]:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Markdown, with columns that stand below each other."""
+    """Markdown, with columns that stand below each other; nothing, if there are no rows."""
     every = [heads, *rows]
+    if len(every) == 1:
+        return
+    yield ""
     widths = [max(len(row[place]) for row in every) for place in range(len(heads))]
     for number, row in enumerate(every):
         yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

@@ -23,7 +23,7 @@ from tests.benchmarks import acks, at_size, memory, peers, throughput
 from tests.benchmarks.report import Report, circumstances
 from tests.benchmarks.rounds import Plan
 from tests.benchmarks.stack import Stack, Stores, stores
-from tests.benchmarks.stream import Stream
+from tests.benchmarks.stream import STEPS, Stream
 
 QUESTIONS = ("acks", "throughput", "size", "memory", "pages", "deadlines")
 #: Hardly a ledger takes more callbacks a second, nor half of what goes the whole way: so long is the stream.
@@ -78,10 +78,9 @@ def _stream(folder: Path, wanted: Wanted) -> Stream:
     return _made(folder / "stream", wanted.seed, round(length + beside))
 
 
-def _made(path: Path, seed: int, length: int, under_way: int | None = None) -> Stream:
+def _made(path: Path, seed: int, length: int, steps: Sequence[int] = STEPS) -> Stream:
     """None of its callbacks lies in the future."""
-    start_ms = time.time_ns() // 1_000_000 - length
-    return Stream(path, seed=seed, start_ms=start_ms, length=length, **({"under_way": under_way} if under_way else {}))
+    return Stream(path, seed=seed, start_ms=time.time_ns() // 1_000_000 - length, length=length, steps=steps)
 
 
 @contextmanager
@@ -104,7 +103,7 @@ def _measure_throughput(folder: Path, servers: Stores, stream: Stream, wanted: W
     with _stack(folder, "PostgreSQL", servers.database("empty"), servers.queue(), *roles) as empty:
         if "size" not in wanted.questions:
             _say("b: the whole way")
-            _report_throughput(throughput.measure([empty], stream, wanted.plan), stream, report)
+            _report_throughput(throughput.measure([empty], stream, wanted.plan), stream, wanted, report)
             return
         _say(f"c: filling with {wanted.tasks:,} tasks and {wanted.callbacks:,} callbacks")
         full = Stack(folder, "PostgreSQL, full", database=servers.database("filled"), queue=servers.queue())
@@ -119,18 +118,19 @@ def _measure_throughput(folder: Path, servers: Stores, stream: Stream, wanted: W
             _say("d: pages and timelines")
             half = sorted(courses[0].rates)[len(courses[0].rates) // 2] / 2
             asked = at_size.ask(full, stream, rate=half, seconds=wanted.asking_s)
-            _report_throughput(courses, stream, report)
+            _report_throughput(courses, stream, wanted, report)
             at_size.report(asked, size, report)
         finally:
             full.close()
 
 
-def _report_throughput(courses: Sequence[throughput.Course], stream: Stream, report: Report) -> None:
+def _report_throughput(courses: Sequence[throughput.Course], stream: Stream, wanted: Wanted, report: Report) -> None:
     first, *others = courses
     throughput.report(first, report, question="b")
     for course in others:
         throughput.report(course, report, question="c", against=first)
-    peers.report_quoted(first.rates, report)
+    if wanted.peers is None:
+        peers.report_quoted(first.rates, report)
     for course, question in zip(courses, ("b", "c"), strict=False):
         report.findings.append(throughput.audited(course, stream, question))
         report.complaints += course.stack.complaints()
@@ -147,7 +147,7 @@ def _measure_memory(wanted: Wanted, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as name, stores(Path(name)) as servers:
         folder = Path(name)
         warm_up = _made(folder / "warm-up", wanted.seed + 1, _WARM_UP)
-        starts = _made(folder / "starts", wanted.seed + 2, wanted.live, under_way=50 * wanted.live)
+        starts = _made(folder / "starts", wanted.seed + 2, wanted.live, steps=STEPS[:1])
         everything = _stack(folder, "all in one, SQLite", f"sqlite:///{folder}/memory.db", "", "up")
         split = _stack(folder, "web and work, PostgreSQL", servers.database("memory"), servers.queue(), *_roles(wanted))
         for stacked, others in ((everything, {}), (split, servers.pids())):

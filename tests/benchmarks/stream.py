@@ -35,8 +35,8 @@ class Callback:
     sign: str
 
 
-def callbacks(seed: int, start_ms: int, under_way: int = UNDER_WAY) -> Iterator[Callback]:
-    """Endless. The first one happened at `start_ms`, each further one a millisecond later."""
+def callbacks(seed: int, start_ms: int, *, under_way: int = UNDER_WAY, steps: Sequence[int] = STEPS) -> Iterator[Callback]:
+    """Endless. The first one happened at `start_ms`, each further one a millisecond later. steps: what each task tells."""
     rng = random.Random(seed)
     #: (when its next callback is due, on a clock of its own; number; task id; steps done)
     tasks = [(rng.expovariate(1), number, _new_id(rng), 0) for number in range(under_way)]
@@ -44,9 +44,9 @@ def callbacks(seed: int, start_ms: int, under_way: int = UNDER_WAY) -> Iterator[
     number, at = under_way, start_ms
     while True:
         due, each, task_id, done = tasks[0]
-        yield _callback(each, task_id, STEPS[done], at)
+        yield _callback(each, task_id, steps[done], at)
         at += 1
-        if done + 1 < len(STEPS):
+        if done + 1 < len(steps):
             heapq.heapreplace(tasks, (due + rng.expovariate(1), each, task_id, done + 1))
         else:
             heapq.heapreplace(tasks, (due + rng.expovariate(1), number, _new_id(rng), 0))
@@ -77,9 +77,9 @@ def _payload(number: int, event_type: int, at: int) -> Mapping[str, Any]:
         return {"LeaveCode": 0}
     if event_type != 310:
         return {"Status": 0}
-    name = f"{number}.mp4"
+    name = f"{number % 1_000}.mp4"
     times = {"StartTimeStamp": at - 90_000, "EndTimeStamp": at}
-    file = {"FileName": name, "UserId": f"u{number}", "TrackType": "audio_video", "MediaId": "main", **times}
+    file = {"FileName": name, "TrackType": "audio_video", "MediaId": "main", **times}
     return {"Status": 0, "FileList": [name], "FileMessage": [file]}
 
 
@@ -89,12 +89,12 @@ class Stream:
     Each ledger is sent the same file; how far it has come in it, it knows itself.
     """
 
-    def __init__(self, path: Path, *, seed: int, start_ms: int, length: int, under_way: int = UNDER_WAY) -> None:
+    def __init__(self, path: Path, *, seed: int, start_ms: int, length: int, steps: Sequence[int] = STEPS) -> None:
         self.path = path
         #: Of each line, where it begins; and at last the end of the file.
         self._begins = array("Q", [0])
         with path.open("wb") as file:
-            made = callbacks(seed, start_ms, under_way)
+            made = callbacks(seed, start_ms, steps=steps)
             for _ in range(length):
                 callback = next(made)
                 self._begins.append(self._begins[-1] + file.write(b"%b\t%b\n" % (callback.sign.encode(), callback.body)))
@@ -118,8 +118,3 @@ def told_by(body: bytes) -> tuple[str, int]:
     """(task id, event type) of a callback of the stream."""
     whole = json.loads(body)
     return whole["EventInfo"]["TaskId"], whole["EventType"]
-
-
-def sizes(some: Sequence[Callback]) -> tuple[int, int]:
-    """The shortest and the longest body, bytes."""
-    return min(len(each.body) for each in some), max(len(each.body) for each in some)

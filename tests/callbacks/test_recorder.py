@@ -71,7 +71,9 @@ class Desk:
 
     @asynccontextmanager
     async def at_work(self, **limits: Any) -> AsyncIterator[Recorder]:
-        recorder = Recorder(self.ledger, self.spool, self.metrics, on_recorded=self.ring, limits=Limits(**limits))
+        recorder = Recorder(
+            self.ledger, self.spool, self.metrics, on_recorded=self.ring, limits=Limits(**{"patience_s": 60, **limits})
+        )
         recorder.start()
         try:
             yield recorder
@@ -173,7 +175,7 @@ async def test_one_bad_row_fails_nobody_and_is_kept_aside(desk: Desk):
 
 @in_a_loop
 async def test_a_ledger_that_hangs_opens_the_breaker_within_a_second_and_nobody_notices(desk: Desk):
-    async with desk.at_work() as recorder:
+    async with desk.at_work(patience_s=1.0) as recorder:
         desk.ledger.may_go_on.clear()
         began = monotonic_s()
         first = [recorder.record(arrival(n)) for n in range(3)]
@@ -301,7 +303,7 @@ async def test_a_full_spool_leaves_the_ledger_its_time(tmp_path: Path):
 @in_a_loop
 async def test_in_the_end_it_is_refused_before_the_vendor_gives_up(tmp_path: Path):
     desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
-    async with desk.at_work() as recorder:
+    async with desk.at_work(patience_s=1.0) as recorder:
         desk.ledger.may_go_on.clear()
         began = monotonic_s()
         with pytest.raises(NotTakenError):

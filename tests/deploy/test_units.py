@@ -15,13 +15,13 @@ def values(unit: Path, key: str) -> list[str]:
 
 
 def subcommand(command: str) -> str:
-    match = re.fullmatch(r"/opt/tallylight/bin/tally ([a-z ]+) --config /etc/tallylight/tally\.toml", command)
+    match = re.fullmatch(r"-?/opt/tallylight/bin/tally ([a-z ]+) --config /etc/tallylight/tally\.toml", command)
     assert match, command
     return match[1]
 
 
 def test_there_are_three_units() -> None:
-    assert [unit.name for unit in UNITS] == ["tally-web.service", "tally-work.service", "tally.service"]
+    assert [unit.name for unit in UNITS] == ["tally-web.service", "tally-work@.service", "tally.service"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
@@ -31,7 +31,7 @@ def test_a_unit_runs_subcommands_that_exist(unit: Path) -> None:
     assert {subcommand(command) for command in commands} <= SUBCOMMANDS
 
 
-@pytest.mark.parametrize(("name", "command"), [("tally", "up"), ("tally-web", "web"), ("tally-work", "work")])
+@pytest.mark.parametrize(("name", "command"), [("tally", "up"), ("tally-web", "web"), ("tally-work@", "work")])
 def test_a_unit_runs_its_own_part(name: str, command: str) -> None:
     (start,) = values(DEPLOY / "systemd" / f"{name}.service", "ExecStart")
 

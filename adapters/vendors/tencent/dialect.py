@@ -1,7 +1,7 @@
 """The dialect: what the door and the workers ask of this vendor."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.vendors.answers import Reply
@@ -48,10 +48,10 @@ class Tencent(Calling):
     def read(self, app_id: str, body: bytes, *, received_at: int, source: str, dedupe_key: str) -> Reading:
         """See Dialect."""
         try:
-            callback = Fields(json_object(body), received_at)
+            callback = _callback(Fields(json_object(body), received_at))
         except NotAnObjectError:
             return unknown(received_at, "unreadable")
-        at = _event_at(callback.child("EventInfo"))
+        at = _event_at(callback.info)
         aside = _set_aside(callback, at)
         if aside is not None:
             return aside
@@ -61,10 +61,9 @@ class Tencent(Calling):
         except UnreadableError:
             return unknown(at, "unreadable")
 
-    def _key(self, app_id: str, callback: Fields) -> TaskKey:
+    def _key(self, app_id: str, callback: "_Callback") -> TaskKey:
         """The vendor mints ids, so they need no room beside them."""
-        task_id = callback.child("EventInfo").text("TaskId") or ""
-        family = FAMILIES[_event(callback).group]
+        task_id, family = callback.task_id or "", FAMILIES[callback.event.group]
         if family == FAMILIES[RECORDING]:
             task_id = bare_task_id(task_id)
         return TaskKey(vendor=self.name, app_id=app_id, room_id="", vendor_task_id=task_id, family=family)
@@ -121,14 +120,39 @@ class Tencent(Calling):
         return answers.read(call, reply, received_at)
 
 
-def _group(callback: Fields) -> int:
-    """EventGroupId, 0 where there is none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Callback:
+    """What is asked more than once of one callback."""
 
-    The tables of groups 7 and 9 say "fixed as 4", copied from the relay's page: of a 4 the type decides.
-    """
-    group, event_type = callback.integer("EventGroupId") or 0, callback.integer("EventType") or 0
+    #: EventGroupId and EventType, 0 where there is none.
+    group: int
+    type: int
+    #: EventInfo; without fields where it is no object.
+    info: Fields
+    has_info: bool
+    task_id: str | None
+
+    @property
+    def event(self) -> TaskEvent:
+        return TASK_EVENTS[self.type]
+
+
+def _callback(fields: Fields) -> _Callback:
+    group, event_type = fields.integer("EventGroupId") or 0, fields.integer("EventType") or 0
+    info = fields.child("EventInfo")
+    return _Callback(
+        group=_group(group, event_type),
+        type=event_type,
+        info=info,
+        has_info=isinstance(fields.raw.get("EventInfo"), dict),
+        task_id=info.text("TaskId"),
+    )
+
+
+def _group(told: int, event_type: int) -> int:
+    """The tables of groups 7 and 9 say "fixed as 4", copied from the relay's page: of a 4 the type decides."""
     meant = event_type // 100
-    return meant if group == RELAY and meant in (INGEST, _AI) else group
+    return meant if told == RELAY and meant in (INGEST, _AI) else told
 
 
 def _event_at(info: Fields) -> int:
@@ -140,39 +164,34 @@ def _event_at(info: Fields) -> int:
     return info.received_at if at is None else at
 
 
-def _set_aside(callback: Fields, at: int) -> Reading | None:
+def _set_aside(callback: _Callback, at: int) -> Reading | None:
     """The reading of an event that concerns no task that we could name; None for all others."""
-    group, event_type = _group(callback), callback.integer("EventType") or 0
-    if group in NO_TASK:
-        return ignored(at, NO_TASK[group])
-    if event_type not in TASK_EVENTS or TASK_EVENTS[event_type].group != group:
+    if callback.group in NO_TASK:
+        return ignored(at, NO_TASK[callback.group])
+    if callback.type not in TASK_EVENTS or callback.event.group != callback.group:
         return unknown(at, "unknown_event_type")
-    if not isinstance(callback.raw.get("EventInfo"), dict):
+    if not callback.has_info:
         return unknown(at, "unreadable")
-    if callback.child("EventInfo").text("TaskId") is None:
+    if callback.task_id is None:
         return ignored(at, "no_task_id")
     return None
 
 
-def _event(callback: Fields) -> TaskEvent:
-    return TASK_EVENTS[callback.needed("EventType")]
-
-
-def _says(callback: Fields) -> Says:
-    info, event = callback.child("EventInfo"), _event(callback)
+def _says(callback: _Callback) -> Says:
+    info, event = callback.info, callback.event
     about: Says = {
         "room_id": info.text("RoomId"),
         "robot": info.text("UserId") if event.group in (RECORDING, RELAY) else None,
-        "kind_hint": _kind_hint(callback.needed("EventType"), event.group, info),
+        "kind_hint": _kind_hint(callback),
     }
     return {**about, **event.says(info)}
 
 
-def _kind_hint(event_type: int, group: int, info: Fields) -> Kind | None:
+def _kind_hint(callback: _Callback) -> Kind | None:
     """Recordings and pages share their events: what tells which of them this is."""
-    task_id = info.text("TaskId") or ""
+    group, task_id = callback.event.group, callback.task_id or ""
     if group == PAGE or (group == RECORDING and bare_task_id(task_id) != task_id):
         return Kind.PAGE
-    if group == RECORDING and (event_type in _ONLY_OF_RECORDS or info.text("RoomId") is not None):
+    if group == RECORDING and (callback.type in _ONLY_OF_RECORDS or callback.info.text("RoomId") is not None):
         return Kind.RECORD
     return None

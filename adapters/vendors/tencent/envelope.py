@@ -15,7 +15,8 @@ from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, Sec
 from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, as_text, digest_of, json_object
 
 _APP_ID = re.compile(r"[0-9]{1,20}")
-_SUFFIX = re.compile(r"(?<=.)_StartTimeMs_[0-9]{13}\Z", re.DOTALL)
+_START_TIME = "_StartTimeMs_"
+_SUFFIX = re.compile(rf"(?<=.){_START_TIME}[0-9]{{13}}\Z", re.DOTALL)
 # A byte order mark and JSON's white space.
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
@@ -43,7 +44,7 @@ def verified(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> 
 
 def bare_task_id(task_id: str) -> str:
     """Of a page's mp4 files the TaskId has the start time behind it (document 72325)."""
-    return _SUFFIX.sub("", task_id)
+    return _SUFFIX.sub("", task_id) if _START_TIME in task_id else task_id
 
 
 def _task_id(callback: Mapping[str, Any]) -> str:

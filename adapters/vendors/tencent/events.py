@@ -98,8 +98,11 @@ def _page_words(payload: Fields) -> Says:
     return {"message": None if message == "Success" else message}
 
 
+_STARTED: Mapping[int, Says] = {0: STARTED_WITH_MEDIA, 1: {**REFUSED, "code": "1"}}
+
+
 def _record_started(info: Fields) -> Says:
-    return row({0: STARTED_WITH_MEDIA, 1: {**REFUSED, "code": "1"}}, info.child("Payload").needed("Status"))
+    return row(_STARTED, info.child("Payload").needed("Status"))
 
 
 _LEFT: Mapping[int | None, Says] = {

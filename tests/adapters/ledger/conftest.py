@@ -30,6 +30,12 @@ def sqlite_ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def postgresql_ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """A new one: its schema may be changed."""
+    with open_ledger("postgresql", tmp_path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def new_postgresql_ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Its schema may be changed."""
     with new_ledger("postgresql", tmp_path) as ledger:
         yield ledger

@@ -1,6 +1,6 @@
 """Ways to put things into a ledger, with values that a test need not name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,13 +77,20 @@ def waiting_ids(ledger: Ledger) -> Sequence[int]:
 def statements(connection: Connection) -> Iterator[list[str]]:
     """The statements that are executed meanwhile."""
     said: list[str] = []
+    with asked(connection, lambda statement, _parameters: said.append(statement)):
+        yield said
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        said.append(statement)
 
-    event.listen(connection, "before_cursor_execute", note)
-    yield said
-    event.remove(connection, "before_cursor_execute", note)
+@contextmanager
+def asked(connection: Connection, note: Callable[[str, Any], object]) -> Iterator[None]:
+    """Notes each statement and its parameters before it is executed."""
+
+    def heard(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        note(statement, parameters)
+
+    event.listen(connection, "before_cursor_execute", heard)
+    yield
+    event.remove(connection, "before_cursor_execute", heard)
 
 
 #: A final state for tests that need one.

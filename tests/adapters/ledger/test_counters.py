@@ -1,5 +1,8 @@
 """Sums grow and shrink by what is added."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 from adapters.ledger import Ledger, counters
 
 
@@ -22,3 +25,29 @@ def test_older_sums_are_folded_into_one_and_none_is_lost(ledger: Ledger) -> None
         counters.fold_older(connection, "n", "5", "all")
         assert counters.sums(connection, "n") == {"5": 7, "all": 5}
         assert counters.sums(connection, "other") == {"1": 1}
+
+
+def test_nothing_that_is_added_or_folded_at_once_is_lost_or_counted_twice(ledger: Ledger) -> None:
+    labels = [str(number) for number in range(10, 30)]
+    ready = Barrier(4)
+
+    def work(number: int) -> None:
+        ready.wait()
+        for _ in range(10):
+            with ledger.write() as connection:
+                if number < 2:
+                    counters.add(connection, "n", dict.fromkeys(labels[:: 1 - 2 * number], 1))
+                else:
+                    counters.fold_older(connection, "n", "20", "all")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    with ledger.read() as connection:
+        assert counters.total(connection, "n") == 2 * 10 * len(labels)
+
+
+def test_sums_may_be_as_large_as_can_be(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        counters.add(connection, "n", {"1": 2**62, "2": 2**62 - 1})
+        counters.fold_older(connection, "n", "9", "all")
+        assert counters.sums(connection, "n") == {"all": 2**63 - 1}

@@ -83,6 +83,19 @@ def test_two_processes_never_take_the_same(ledger: Ledger) -> None:
     other.close()
 
 
+def test_those_that_add_the_same_calls_in_opposite_orders_add_each_once(ledger: Ledger) -> None:
+    calls = [wanted(f"task{number}") for number in range(100)]
+    with ThreadPoolExecutor(4) as pool:
+        for adding in [pool.submit(add, ledger, *calls[::order]) for order in (1, -1, 1, -1)]:
+            adding.result()
+    assert len(claim(ledger)) == 100
+
+
+def test_text_that_no_column_can_hold_comes_back_from_a_step(ledger: Ledger) -> None:
+    add(ledger, wanted(step={"\x00": "\ud800"}))
+    assert [effect.step for effect in claim(ledger)] == [{"\x00": "\ud800"}]
+
+
 # Quotas and fairness.
 
 

@@ -301,17 +301,17 @@ def test_nobody_waits_for_a_lock_for_ever(postgresql_ledger: Ledger) -> None:
     hasty.close()
 
 
-def test_a_server_that_takes_no_writes_is_unavailable_for_them_and_can_be_read(postgresql_ledger: Ledger) -> None:
-    name = make_url(postgresql_ledger.url).database
-    with psycopg.connect(postgresql_ledger.url, autocommit=True) as connection:
+def test_a_server_that_takes_no_writes_is_unavailable_for_them_and_can_be_read(new_postgresql_ledger: Ledger) -> None:
+    name = make_url(new_postgresql_ledger.url).database
+    with psycopg.connect(new_postgresql_ledger.url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
-    standby = Ledger(postgresql_ledger.url)
+    standby = Ledger(new_postgresql_ledger.url)
     with pytest.raises(LedgerUnavailableError, match="read-only"):
         _record(standby, 1)
     assert _rows(standby) == 0
-    with psycopg.connect(postgresql_ledger.url, options="-c default_transaction_read_only=off", autocommit=True) as connection:
+    with psycopg.connect(new_postgresql_ledger.url, options="-c default_transaction_read_only=off", autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
-    _end_all_sessions(postgresql_ledger.url)  # as when an address moves to another server
+    _end_all_sessions(new_postgresql_ledger.url)  # as when an address moves to another server
     _record(standby, 1)
     assert _rows(standby) == 1
     standby.close()

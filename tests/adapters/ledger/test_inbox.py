@@ -1,9 +1,14 @@
 """The inbox takes each callback once, and gives rows back in the order in which they came."""
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
-from adapters.ledger import Ledger, inbox, stats
+import pytest
+
+from adapters.ledger import ConflictError, Ledger, callbacks, inbox, stats
 from adapters.ledger.inbox import DEADLINE, MARK, START, Posting, Row, Settled
 from tests.adapters.ledger.making import T0, arrival, settle, statements, waiting_ids
 
@@ -139,3 +144,130 @@ def test_asking_what_waits_reads_nothing_but_an_index_of_what_waits(sqlite_ledge
                 question(connection)
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said[0].replace('?', '1')}").all()
             assert all("inbox_unapplied" in row[3] for row in plan), (said, plan)
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_a_batch_of_any_size_is_recorded_and_settled(ledger: Ledger, size: int) -> None:
+    with ledger.write() as connection:
+        assert len(inbox.record(connection, [arrival(number) for number in range(size)])) == size
+    ids = waiting_ids(ledger)
+    assert len(ids) == size
+    settle(ledger, *(Settled(id=id_, applied_at=T0) for id_ in ids))
+    assert waiting_ids(ledger) == []
+
+
+def test_an_id_as_large_as_can_be_is_asked_for_in_vain(ledger: Ledger) -> None:
+    most = 2**63 - 1
+    with ledger.write() as connection:
+        assert inbox.waiting_of(connection, [most]) == set()
+        assert inbox.callback_rows(connection, [1, most]) == {}
+        inbox.hold(connection, [most], most)
+        inbox.settle(connection, [Settled(id=most, applied_at=most)])
+
+
+def test_of_a_key_that_is_posted_twice_at_once_the_first_counts(ledger: Ledger) -> None:
+    postings = [Posting(key=key, payload={"number": number}) for number, key in enumerate([("a",), ("b",), ("a",)])]
+    with ledger.write() as connection:
+        assert inbox.post_all(connection, MARK, postings, T0) == 2
+        assert [row.payload for row in inbox.unapplied(connection, 9)] == [{"number": 0}, {"number": 1}]
+
+
+def test_what_was_applied_and_dropped_can_be_posted_again(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        inbox.post(connection, MARK, ("a",), {}, T0)
+        assert not inbox.post(connection, MARK, ("a",), {}, T0)
+    with ledger.write() as connection:
+        inbox.apply(connection, [], [row.id for row in inbox.unapplied(connection, 9)])
+        assert not inbox.any_waiting(connection)
+        assert inbox.post(connection, MARK, ("a",), {}, T0)
+        assert not inbox.post(connection, MARK, ("a",), {}, T0)
+    assert len(waiting_ids(ledger)) == 1
+
+
+def test_a_callback_that_was_applied_is_never_new_again(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(1)])
+        (row,) = inbox.unapplied(connection, 9)
+        inbox.apply(connection, [Settled(id=row.id, applied_at=T0)], [])
+        assert inbox.record(connection, [arrival(1)]) == set()
+    assert waiting_ids(ledger) == []
+
+
+def test_what_is_posted_while_the_like_of_it_is_being_dropped_waits(ledger: Ledger) -> None:
+    def post() -> bool:
+        with ledger.write() as connection:
+            return inbox.post(connection, MARK, ("a",), {}, T0)
+
+    assert post()
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.write() as connection:
+            inbox.apply(connection, [], [row.id for row in inbox.unapplied(connection, 9)])
+            posting = pool.submit(post)
+        assert posting.result()
+    assert len(waiting_ids(ledger)) == 1
+
+
+def _at_once(*calls: Any) -> list[Any]:
+    ready = Barrier(len(calls))
+
+    def run(call: Any) -> Any:
+        ready.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [each.result() for each in [pool.submit(run, call) for call in calls]]
+
+
+def test_recorders_of_the_same_callbacks_in_opposite_orders_take_each_once(ledger: Ledger) -> None:
+    numbers = [*range(400)]
+
+    def record(some: Sequence[int]) -> list[bytes]:
+        new: list[bytes] = []
+        for batch in (some[:200], some[200:]):
+            with ledger.write() as connection:
+                new += inbox.record(connection, [arrival(number) for number in batch])
+        return new
+
+    found = _at_once(*(lambda some=some: record(some) for some in (numbers, numbers[::-1], numbers, numbers[::-1])))
+    assert sorted(key for new in found for key in new) == sorted(inbox.recorded_key(arrival(number)) for number in numbers)
+    assert len(waiting_ids(ledger)) == len(numbers)
+    with ledger.read() as connection:
+        assert stats.read(connection, T0).received == len(numbers)
+
+
+def test_of_two_that_apply_the_same_rows_one_is_told_so(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(number) for number in range(50)])
+        inbox.post(connection, MARK, ("a",), {}, T0)
+        *recorded, posted = inbox.unapplied(connection, 100)
+
+    def apply(order: int, verdict: str) -> str:
+        settled = [Settled(id=row.id, applied_at=T0, verdict=verdict) for row in recorded[::order]]
+        try:
+            with ledger.write() as connection:
+                inbox.apply(connection, settled, [posted.id])
+        except ConflictError:
+            return ""
+        return verdict
+
+    (won,) = [verdict for verdict in _at_once(lambda: apply(1, "applied"), lambda: apply(-1, "stale")) if verdict]
+    with ledger.read() as connection:
+        page = callbacks.page(connection, callbacks.CallbackFilter(), before=None, limit=100)
+    assert [one.verdict for one in page] == [won] * 50
+    assert waiting_ids(ledger) == []
+
+
+ODD = "\x00 \ud800 \udfff é"
+
+
+def test_text_that_no_column_can_hold_comes_back_from_headers_payloads_bodies_and_keys(ledger: Ledger) -> None:
+    sent = arrival(1, headers={ODD: ODD}, body=ODD.encode("utf-8", "surrogatepass"), vendor_task_id=ODD)
+    with ledger.write() as connection:
+        assert inbox.record(connection, [sent, arrival(2)]) == {inbox.recorded_key(sent), inbox.recorded_key(arrival(2))}
+        assert inbox.post(connection, MARK, (ODD, "\x00"), {ODD: [ODD]}, T0)
+        assert not inbox.post(connection, MARK, (ODD, "\x00"), {}, T0)
+        first, _, posted = inbox.unapplied(connection, 9)
+        found = callbacks.find(connection, first.id)
+    assert found is not None
+    assert (found.headers, found.body) == (sent.headers, sent.body)
+    assert posted.payload == {ODD: [ODD]}

@@ -1,12 +1,15 @@
 """Lineages are saved whole, and only over what was read."""
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from sqlalchemy import select
 
-from adapters.ledger import Ledger, deadlines, lineages, search
+from adapters.ledger import Ledger, deadlines, facets, lineages, search
 from adapters.ledger.deadlines import Due
 from adapters.ledger.engine import ConflictError
 from adapters.ledger.lineages import Save, Stored
@@ -150,3 +153,75 @@ def test_a_task_can_move_to_another_lineage(ledger: Ledger) -> None:
         found = lineages.load(connection, [waits.key, key()])
         assert lineages.keys_of_tasks(connection, [told.id]) == {told.id: key()}
     assert (found[waits.key].lineage.tasks, found[key()].lineage.tasks) == ((), (told,))
+
+
+# Many at once.
+
+
+def _save_at_once(ledger: Ledger, *each: Sequence[Save]) -> list[str]:
+    ready = Barrier(len(each))
+
+    def save_all(saves: Sequence[Save]) -> str:
+        ready.wait()
+        try:
+            with ledger.write() as connection:
+                lineages.save_if_version(connection, saves)
+        except ConflictError:
+            return "conflict"
+        return "saved"
+
+    with ThreadPoolExecutor(len(each)) as pool:
+        return sorted(pool.map(save_all, each))
+
+
+def _saves(ledger: Ledger, *names: str, at: int) -> list[Save]:
+    saves = []
+    for name in names:
+        read = _stored(ledger, name)
+        (before,) = read.lineage.tasks
+        after = replace(before, updated_at=at, version=before.version + 1)
+        saves.append(Save(stored=read, lineage=replace(read.lineage, tasks=(after,)), changed=[(before, after)]))
+    return saves
+
+
+def test_of_two_that_save_the_same_reads_one_does_it_whatever_their_order(ledger: Ledger) -> None:
+    names = [f"t{number}" for number in range(20)]
+    save(ledger, *(task(key(name)) for name in names))
+    first, second = _saves(ledger, *names, at=T0 + 1), _saves(ledger, *names[::-1], at=T0 + 2)
+    assert _save_at_once(ledger, first, second) == ["conflict", "saved"]
+    found = [_stored(ledger, name) for name in names]
+    assert {stored.version for stored in found} == {2}
+    assert len({stored.lineage.tasks[0].updated_at for stored in found}) == 1
+
+
+def test_of_two_that_make_the_same_lineages_one_does_it_whatever_their_order(ledger: Ledger) -> None:
+    made = [new(Lineage(key=key(f"t{number}"), tasks=(task(key(f"t{number}")),))) for number in range(20)]
+    assert _save_at_once(ledger, made, made[::-1]) == ["conflict", "saved"]
+    with ledger.read() as connection:
+        assert len(search.page(connection, search.TaskFilter(), before=None, limit=99)) == 20
+        assert sum(facets.by_state(connection).values()) == 20
+
+
+def test_those_that_save_different_lineages_of_one_facet_do_not_conflict(ledger: Ledger) -> None:
+    save(ledger, *(task(key(f"t{number}")) for number in range(4)))
+    saves = [_saves(ledger, f"t{number}", at=T0 + 1) for number in range(4)]
+    assert _save_at_once(ledger, *saves) == ["saved"] * 4
+
+
+def test_text_that_no_column_can_hold_comes_back_from_facts_and_documents(ledger: Ledger) -> None:
+    odd = "\x00 \ud800 \udfff é"
+    one = task(params={odd: [odd]}, policy={"note": odd})
+    lineage = Lineage(key=key(), facts=(fact(odd),), tasks=(one,))
+    with ledger.write() as connection:
+        lineages.save_if_version(connection, [new(lineage)])
+    assert _stored(ledger).lineage == lineage
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_a_batch_of_any_size_is_saved_and_loaded(ledger: Ledger, size: int) -> None:
+    keys = [key(f"t{number}") for number in range(size)]
+    with ledger.write() as connection:
+        lineages.save_if_version(connection, [new(Lineage(key=each, tasks=(task(each),))) for each in keys])
+    with ledger.read() as connection:
+        found = lineages.load(connection, keys)
+    assert [found[each].lineage.tasks for each in keys] == [(task(each),) for each in keys]

@@ -24,3 +24,10 @@ def test_a_row_that_did_nothing_gets_no_line(ledger: Ledger) -> None:
     with ledger.write() as connection:
         timeline.append(connection, [Line(task_id="a", at=T0, inbox_id=1, entries=[])])
         assert timeline.page(connection, "a", after=0, limit=9) == []
+
+
+def test_text_that_no_column_can_hold_comes_back(ledger: Ledger) -> None:
+    line = Line(task_id="a", at=T0, inbox_id=2**63 - 1, entries=[{"\x00": "\ud800"}])
+    with ledger.write() as connection:
+        timeline.append(connection, [line])
+        assert [found for _, found in timeline.page(connection, "a", after=0, limit=9)] == [line]
