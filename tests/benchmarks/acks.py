@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.audit import Findings, audit, marks
+from tests.benchmarks.audit import Findings, Marks, audit, marks
 from tests.benchmarks.load import Load
 from tests.benchmarks.report import Figure, Ratio, Report, Target
 from tests.benchmarks.rounds import Plan, Spread, send_to
@@ -61,7 +61,7 @@ def _measure(stacks: list[Stack], stream: Stream, plan: Plan) -> Measured:
     return Measured(loads=loads, findings=[_audited(stack, stream, before[stack.name]) for stack in others])
 
 
-def _audited(stack: Stack, stream: Stream, before: object) -> Findings:
+def _audited(stack: Stack, stream: Stream, before: Marks) -> Findings:
     name = f"a, {stack.name}: acknowledged"
     bodies = stream.bodies(0, stack.sent)
     return audit(stack.ledger, bodies, before, name=name, unacknowledged=stack.unacknowledged, applied=False)
