@@ -4,6 +4,7 @@ Each subcommand reads the settings, opens what it needs, and closes it again; no
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -155,6 +156,7 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     _on_stop(stopped.set)
     bell.start()
     hands.start()
+    _calm_collector()
     log.info("worker.started")
     stopped.wait()
     hands.stop()
@@ -177,6 +179,7 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     bell.start()
     if hands is not None:
         hands.start()
+    _calm_collector()
     server.run()
     if hands is not None:
         hands.stop()
@@ -184,6 +187,15 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     broker.close()
     ledger.close()
     return 0 if server.started else 1
+
+
+def _calm_collector() -> None:
+    """What a process starts with stays to its end, and what a callback makes has no cycles: looking through it all took 15% of the
+    time of applying.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _bell(broker: Broker, hints: Hints) -> Bell:

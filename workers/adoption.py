@@ -55,14 +55,22 @@ def adopting(
     connection: Connection, asked: Sequence[Asked], stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int
 ) -> list[Asked]:
     """The same, where it is found out whose an unknown id is."""
-    by_robot = _by_robot(connection, asked, stored)
+    by_robot = _by_robot(connection, [item for item in asked if _may_be_anothers(item, stored)], stored)
     found = []
     for item in asked:
+        if not _may_be_anothers(item, stored):
+            found.append(item)
+            continue
         by_name = [_told_by_robot(question, by_robot, stored) for question in item.questions]
         known = [_known_by_now(connection, question, stored, rulebook, now) for question in by_name]
         questions = tuple(question for each in known for question in each)
         found.append(replace(item, questions=questions) if questions != item.questions else item)
     return found
+
+
+def _may_be_anothers(item: Asked, stored: Mapping[TaskKey, Stored]) -> bool:
+    """Whether it is about an id that nobody knows, or about a task that waits for its id. Of a busy batch few are."""
+    return any(stored[question.key].id is None or question.key.pending for question in item.questions)
 
 
 def _by_robot(connection: Connection, asked: Sequence[Asked], stored: Mapping[TaskKey, Stored]) -> Mapping[Robot, TaskKey]:

@@ -110,9 +110,10 @@ def save_if_version(connection: Connection, saves: Sequence[Save], texts: Texts 
 
 def _as_saved(save: Save, lineage_id: int) -> Stored:
     lineage = save.lineage
-    read = (task for task in lineage.tasks if task.run > lineage.sealed.runs and task.merged_into is None)
+    read = [task for task in lineage.tasks if task.run > lineage.sealed.runs and task.merged_into is None]
     tasks_ = tuple(sorted(read, key=lambda task: task.run))
-    return Stored(id=lineage_id, version=save.stored.version + 1, lineage=replace(lineage, tasks=tasks_))
+    lineage = lineage if tasks_ == lineage.tasks else replace(lineage, tasks=tasks_)
+    return Stored(id=lineage_id, version=save.stored.version + 1, lineage=lineage)
 
 
 def _is_emptied(save: Save) -> bool:
