@@ -192,7 +192,7 @@ class Recorder:
     def _recorded(self, arrivals: Sequence[Arrival]) -> tuple[set[bytes], list[Arrival]]:
         """The keys of those that were new, and those that the ledger refuses for what they are."""
         try:
-            with self._ledger.write() as connection:
+            with self._ledger.write_once() as connection:
                 return record(connection, arrivals), []
         except (LedgerUnavailableError, ConflictError):
             raise

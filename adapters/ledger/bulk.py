@@ -15,26 +15,33 @@ from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, Tabl
 from sqlalchemy.types import TypeEngine
 
 Row = Mapping[str, Any]
+#: SQLite: rows of one statement at the most; a power of two, so that few different statements are kept prepared.
+_MOST = 128
 #: The columns of a table that are written.
 _Names = tuple[str, ...]
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     if rows:
-        _run(connection, rows, _insert(table, tuple(rows[0])))
+        _run_insert(connection, rows, table)
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, returning: _Names) -> list[tuple[Any, ...]]:
-    """Inserts rows whose key is not there yet; of each of those, in any order, the values that the ledger now has."""
+def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Names) -> int:
+    """Inserts rows whose key is not there yet; how many."""
+    if not rows:
+        return 0
+    ending = f" ON CONFLICT ({_list(key)}) DO NOTHING"
+    return _run_insert(connection, _ordered(connection, rows, key), table, ending)
+
+
+def insert_returning(
+    connection: Connection, table: Table, rows: Sequence[Row], key: _Names, returning: _Names
+) -> list[tuple[Any, ...]]:
+    """The same; of each that was inserted, in any order, the values that the ledger now has."""
     if not rows:
         return []
-    ordered = _ordered(connection, rows, key)
-    names = tuple(rows[0])
-    ending = f" ON CONFLICT ({_list(key)}) DO NOTHING"
-    if not returning:
-        _run(connection, ordered, _insert(table, names, ending))
-        return []
-    return _run_returning(connection, ordered, _insert(table, names, f"{ending} RETURNING {_list(returning)}"))
+    ending = f" ON CONFLICT ({_list(key)}) DO NOTHING RETURNING {_list(returning)}"
+    return _run_returning(connection, _ordered(connection, rows, key), _insert(table, tuple(rows[0]), ending))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, *, put: _Names = (), add: _Names = ()) -> None:
@@ -74,11 +81,20 @@ def _ordered(connection: Connection, rows: Sequence[Row], key: _Names) -> Sequen
 @lru_cache(maxsize=256)
 def _insert(table: Table, names: _Names, ending: str = "") -> Mapping[str, str]:
     into = f"INSERT INTO {table.name} ({_list(names)})"
-    marks = ", ".join("?" for _ in names)
     return {
-        "sqlite": f"{into} VALUES ({marks}){ending}",
+        "sqlite": f"{into} VALUES {_marks(names)}{ending}",
         "postgresql": f"{into} SELECT {_list(names)} FROM {given(table, names)}{ending}",
     }
+
+
+@lru_cache(maxsize=256)
+def _insert_many(table: Table, names: _Names, number: int, ending: str) -> str:
+    """SQLite: of so many rows at once."""
+    return f"INSERT INTO {table.name} ({_list(names)}) VALUES {', '.join([_marks(names)] * number)}{ending}"
+
+
+def _marks(names: _Names) -> str:
+    return f"({', '.join('?' for _ in names)})"
 
 
 @lru_cache(maxsize=256)
@@ -139,6 +155,24 @@ def _same(table: Table, names: _Names) -> str:
 
 def _list(names: Sequence[str]) -> str:
     return ", ".join(names)
+
+
+def _run_insert(connection: Connection, rows: Sequence[Row], table: Table, ending: str = "") -> int:
+    """How many were inserted.
+
+    SQLite: by statements of 128, 64, 32 ... rows. Each is one step, and at each step the interpreter is given to other threads,
+    which keep it for 5 ms if they are busy: row by row a door that is busy would hardly ever come to its commit.
+    """
+    names = tuple(rows[0])
+    if connection.dialect.name != "sqlite":
+        return _run(connection, rows, _insert(table, names, ending))
+    inserted, begin = 0, 0
+    while begin < len(rows):
+        number = min(_MOST, 1 << ((len(rows) - begin).bit_length() - 1))
+        values = tuple(value for row in rows[begin : begin + number] for value in row.values())
+        inserted += connection.exec_driver_sql(_insert_many(table, names, number, ending), values).rowcount
+        begin += number
+    return inserted
 
 
 def _run(connection: Connection, rows: Sequence[Row], statement: Mapping[str, str]) -> int:

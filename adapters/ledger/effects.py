@@ -62,7 +62,7 @@ class Effect:
 
 def add(connection: Connection, wanted: Sequence[Wanted]) -> None:
     """Adds calls, but none a second time."""
-    bulk.insert_new(connection, effects, [_row(each) for each in wanted], key=("task_id", "serial"), returning=())
+    bulk.insert_new(connection, effects, [_row(each) for each in wanted], key=("task_id", "serial"))
 
 
 def _row(wanted: Wanted) -> dict[str, Any]:

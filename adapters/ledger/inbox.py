@@ -70,18 +70,18 @@ class Settled:
 
 def unique_key(*parts: str) -> bytes:
     """A key over several texts that cannot be confused by where they are cut."""
-    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    joined = "".join([f"{len(part)}:{part}" for part in parts])
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()
 
 
 def record(connection: Connection, arrivals: Sequence[Arrival]) -> set[bytes]:
-    """Records callbacks; which of them were new, as `recorded_key` names them. One statement, whatever was there before."""
-    rows = {recorded_key(arrival): _callback_row(arrival) for arrival in reversed(arrivals)}
-    new = _insert_new(connection, list(reversed(rows.values())))
-    if new:
-        # A sum for each process: doors that added to one would wait for each other's commits.
-        add(connection, "received", {f"{arrivals[0].received_at // 1000}/{os.getpid()}": len(new)})
-    return new
+    """Records callbacks; which of them were new, as `recorded_key` names them. On PostgreSQL by one statement."""
+    rows = {row["dedupe_key"]: row for row in map(_callback_row, reversed(arrivals))}  # of equal ones the first counts
+    if not rows:
+        return set()
+    # A sum for each process: doors that added to one would wait for each other's commits.
+    counted = ("received", f"{arrivals[0].received_at // 1000}/{os.getpid()}")
+    return rows.keys() - _insert_new(connection, list(reversed(rows.values())), counted)
 
 
 def recorded_key(arrival: Arrival) -> bytes:
@@ -141,7 +141,10 @@ def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now
         }
         for posting in postings
     ]
-    return len(_insert_new(connection, rows))
+    if not rows:
+        return 0
+    by_key = {row["dedupe_key"]: row for row in reversed(rows)}  # of equal ones the first counts
+    return len(by_key) - len(_insert_new(connection, list(reversed(by_key.values()))))
 
 
 def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
@@ -154,15 +157,18 @@ def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
     return post_all(connection, REPLAY, postings, now)
 
 
-def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[bytes]:
-    if not rows:
-        return set()
+def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]], counted: tuple[str, str] = ("", "")) -> set[bytes]:
+    """Inserts rows whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new."""
     if postgresql.is_postgresql(connection):
-        first: dict[bytes, Mapping[str, Any]] = {}
-        for row in rows:
-            first.setdefault(row["dedupe_key"], row)
-        return postgresql.insert_new_rows(connection, list(first.values()))
-    return {key for (key,) in bulk.insert_new(connection, inbox, rows, key=("dedupe_key",), returning=("dedupe_key",))}
+        return postgresql.insert_new_rows(connection, rows, counted=counted)
+    newest = connection.scalar(select(func.max(inbox.c.id))) or 0
+    new = bulk.insert_new(connection, inbox, rows, key=("dedupe_key",))
+    name, label = counted
+    if name and new:
+        add(connection, name, {label: new})
+    if new == len(rows):
+        return set()
+    return {row["dedupe_key"] for row in rows} - set(connection.scalars(select(inbox.c.dedupe_key).where(inbox.c.id > newest)))
 
 
 def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[Row]:

@@ -144,7 +144,7 @@ def _new_lineages(connection: Connection, saves: Sequence[Save]) -> dict[TaskKey
     """Their ids. Raises ConflictError where somebody else has made one of them meanwhile."""
     keys = {key_hash(save.lineage.key): save.lineage for save in saves}
     rows = [_lineage_row(hashed, lineage) for hashed, lineage in keys.items()]
-    made = bulk.insert_new(connection, lineages, rows, key=("key_hash",), returning=("id", "key_hash"))
+    made = bulk.insert_returning(connection, lineages, rows, key=("key_hash",), returning=("id", "key_hash"))
     ids = {keys[hashed].key: lineage_id for lineage_id, hashed in made}
     if len(ids) != len(saves):
         raise ConflictError

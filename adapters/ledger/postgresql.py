@@ -9,6 +9,7 @@ in the statement that writes the row.
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, func, select, text
@@ -59,20 +60,34 @@ def first_id(ms: int) -> int:
     return ms << _NUMBER_BITS
 
 
-def insert_new_rows(connection: Connection, rows: Sequence[Row]) -> set[bytes]:
-    """Puts rows into the inbox whose dedupe key is new; which keys were. No two of the rows have the same key."""
-    names = tuple(rows[0])
+def insert_new_rows(connection: Connection, rows: Sequence[Row], *, counted: tuple[str, str] = ("", "")) -> set[bytes]:
+    """Puts rows into the inbox whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new.
+
+    One statement, so that the door needs no other in its transaction. No two of the rows have the same key.
+    """
+    old = connection.exec_driver_sql(_insert_new_rows(tuple(rows[0])), (*arrays_of(rows), *counted))
+    return {key for (key,) in old}
+
+
+@cache
+def _insert_new_rows(names: tuple[str, ...]) -> str:
     listed = ", ".join(names)
-    statement = f"""
+    # Wrapped like this, IN looks into a hash table; as a join it would compare each with each.
+    is_fresh = "(id IN (SELECT inbox_id FROM fresh)) IS"
+    return f"""
         WITH given AS MATERIALIZED (SELECT tally_id() AS id, {listed} FROM {given(inbox, names)}),
         fresh AS (
             INSERT INTO inbox_keys (dedupe_key, inbox_id) SELECT dedupe_key, id FROM given ORDER BY dedupe_key
             ON CONFLICT DO NOTHING RETURNING inbox_id
+        ),
+        stored AS (INSERT INTO inbox (id, {listed}) SELECT id, {listed} FROM given WHERE {is_fresh} TRUE),
+        sum AS (SELECT %b::text AS name, %b::text AS label, count(*) AS value FROM fresh),
+        counted AS (
+            INSERT INTO counters (name, label, value) SELECT name, label, value FROM sum WHERE name <> '' AND value > 0
+            ON CONFLICT (name, label) DO UPDATE SET value = counters.value + excluded.value
         )
-        INSERT INTO inbox (id, {listed}) SELECT id, {listed} FROM given WHERE id IN (SELECT inbox_id FROM fresh)
-        RETURNING dedupe_key
+        SELECT dedupe_key FROM given WHERE {is_fresh} NOT TRUE
     """
-    return {key for (key,) in connection.exec_driver_sql(statement, arrays_of(rows))}
 
 
 def delete_rows(connection: Connection, ids: Sequence[int]) -> int:

@@ -95,7 +95,7 @@ def lock(connection: Connection, buckets: Sequence[str], limits: Callable[[str],
     missing = set(buckets) - set(connection.scalars(statement))
     if missing:
         rows = [_new_row(bucket, rate_of(limits(bucket)), now) for bucket in missing]
-        bulk.insert_new(connection, quotas, rows, key=("bucket",), returning=())
+        bulk.insert_new(connection, quotas, rows, key=("bucket",))
         connection.execute(statement)
 
 

@@ -31,7 +31,8 @@ def _lines(ats: Sequence[int], inbox_ids: Sequence[int | None]) -> list[dict[str
 def test_no_rows_are_no_statement(ledger: Ledger) -> None:
     with ledger.write() as connection, statements(connection) as said:
         bulk.insert(connection, timeline, [])
-        assert bulk.insert_new(connection, effects, [], ("task_id",), ("id",)) == []
+        assert bulk.insert_new(connection, effects, [], ("task_id",)) == 0
+        assert bulk.insert_returning(connection, effects, [], ("task_id",), ("id",)) == []
         bulk.upsert(connection, counters, [], ("name", "label"), add=("value",))
         assert bulk.update(connection, inbox, [], ("id",)) == 0
         bulk.delete(connection, deadlines, [])
@@ -85,11 +86,21 @@ def test_no_word_means_anything_to_the_database(ledger: Ledger, word: str) -> No
 def test_of_rows_with_new_keys_it_is_told_what_they_became(ledger: Ledger, size: int) -> None:
     rows = [_effect(serial) for serial in range(size)]
     with ledger.write() as connection:
-        assert len(bulk.insert_new(connection, effects, rows, ("task_id", "serial"), ("id", "serial"))) == size
+        assert len(bulk.insert_returning(connection, effects, rows, ("task_id", "serial"), ("id", "serial"))) == size
         more = [*rows, _effect(size)]
-        ((_, serial),) = bulk.insert_new(connection, effects, more, ("task_id", "serial"), ("id", "serial"))
+        ((_, serial),) = bulk.insert_returning(connection, effects, more, ("task_id", "serial"), ("id", "serial"))
     assert serial == size
     assert len(_all(ledger, effects, "id")) == size + 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 1_000])
+def test_of_rows_of_which_some_are_there_only_the_new_ones_count(ledger: Ledger, size: int) -> None:
+    rows = [_effect(serial) for serial in range(size)]
+    with ledger.write() as connection:
+        assert bulk.insert_new(connection, effects, rows[::3], ("task_id", "serial")) == len(rows[::3])
+        assert bulk.insert_new(connection, effects, rows, ("task_id", "serial")) == size - len(rows[::3])
+        assert bulk.insert_new(connection, effects, rows, ("task_id", "serial")) == 0
+    assert sorted(_all(ledger, effects, "serial")) == [(serial,) for serial in range(size)]
 
 
 def _effect(serial: int) -> dict[str, Any]:

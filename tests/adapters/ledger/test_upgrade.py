@@ -66,12 +66,13 @@ def test_an_upgrade_leaves_no_lock_and_no_setting_behind_even_where_it_fails(bar
     with bare.write() as connection:
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{newest()}'")
     other = Ledger(bare.url)
-    assert upgrade(other) == (newest(), newest())
-    other.close()
     if bare.path is None:
-        with bare.write() as connection:
+        with bare.write() as connection, other.session() as session:
+            assert session.scalar(text(f"SELECT pg_try_advisory_lock({ours.lock_number('upgrade')})"))
             assert connection.scalar(text("SHOW statement_timeout")) == "10s"
             assert connection.scalar(text("SHOW lock_timeout")) == "10s"
+    assert upgrade(other) == (newest(), newest())
+    other.close()
 
 
 def test_a_ledger_that_is_away_cannot_be_upgraded() -> None:
