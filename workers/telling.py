@@ -7,7 +7,7 @@ from adapters.ledger.events import Told
 from adapters.ledger.inbox import CALLBACK, DEADLINE, Row
 from statemachine.events import Change
 from statemachine.tasks import Task
-from workers.wiping import without_secrets
+from workers.wiping import as_told
 
 _PREFIX = "tally.task."
 
@@ -17,7 +17,7 @@ def events_of(changes: Sequence[Change], row: Row, now: int) -> Iterator[Told]:
     for change in changes:
         if change.visible:
             yield Told(
-                task=without_secrets(change.after),
+                task=as_told(change.after),
                 type=_PREFIX + _word(change),
                 at=now,
                 previous_state=change.before.view.state.value if change.before is not None else None,

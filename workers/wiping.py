@@ -29,6 +29,12 @@ def without_secrets(task: Task) -> Task:
     return changed(task, params=_without_secrets(task, task.params), policy=policy)
 
 
+def as_told(task: Task) -> Task:
+    """The task as others are told of it: calls that are under way are the workers' business, and may carry secrets."""
+    clean = without_secrets(task)
+    return changed(clean, calls={}) if clean.calls else clean
+
+
 def _without_secrets(task: Task, params: Mapping[str, Any]) -> Any:
     clean: Any = params
     for path in DIALECTS[task.key.vendor].secret_paths(task.action or ""):
