@@ -13,6 +13,9 @@ from workers.applying import Applier
 from workers.calling import Caller, Client
 from workers.sweep import Sweep
 
+#: A busy worker waits so long for more to apply at once: a fifth of what a dashboard notices, s.
+_GATHER_S = 0.025
+
 
 class Hands:
     """`clock`: ms since the epoch. `client`: makes the calls that `accounts` sign. `ring`: wakes whoever applies the inbox."""
@@ -29,7 +32,7 @@ class Hands:
     ) -> None:
         self.caller = Caller(ledger, accounts, client, clock, ring)
         self.shards = Shards(ledger)
-        self.applier = Applier(ledger, clock, accounts, self.shards, self.caller.wake)
+        self.applier = Applier(ledger, clock, accounts, self.shards, self.caller.wake, gather_s=_GATHER_S)
         self.sweep = Sweep(ledger, self.applier, clock, self.shards)
         declare_actors(broker, self.applier, hints)
         self._worker = open_worker(broker)
