@@ -63,7 +63,7 @@ class Envelope:
     app_id: str
     #: The vendor's name or number of the event, as text; empty where the callback names none.
     event_type: str
-    #: Equal for deliveries of the same callback, different for different ones: 64 hex digits.
+    #: Equal for deliveries of the same callback, different for different ones: 64 hex digits, as `wire.dedupe_key` makes them.
     dedupe_key: str
     #: The vendor's own id of the task, as the task's key has it; empty where none is told. Says who works on it, nothing more.
     vendor_task_id: str = ""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
-from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, as_text, digest_of, json_object
+from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, as_text, dedupe_key, json_object
 
 _APP_ID = re.compile(r"[0-9]{1,20}")
 _START_TIME = "_StartTimeMs_"
@@ -75,13 +75,22 @@ def _callback(body: bytes, app_id: str) -> dict[str, Any]:
 
 def _dedupe_key(callback: Mapping[str, Any], body: bytes) -> str:
     """Deliveries carry no id, and CallbackTs may differ between deliveries of one event: what stays is what happened."""
-    if callback.get("EventInfo") is None:
-        return digest_of(body)
+    info = callback.get("EventInfo")
+    if info is None:
+        return dedupe_key(None, body)
     try:
         parts = [_canonical(callback.get(name)) for name in ("EventGroupId", "EventType", "EventInfo")]
     except RecursionError:
-        return digest_of(body)
-    return digest_of(*parts)
+        return dedupe_key(None, body)
+    return dedupe_key(_told_at(info), *parts)
+
+
+def _told_at(info: Any) -> int | None:
+    """When it happened, ms; the same in all deliveries."""
+    if not isinstance(info, dict):
+        return None
+    ms, s = as_integer(info.get("EventMsTs")), as_integer(info.get("EventTs"))
+    return ms if ms is not None or s is None else s * 1000
 
 
 def _canonical(value: Any) -> bytes:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
-from adapters.vendors.wire import NotAnObjectError, as_bytes, as_text, digest_of, json_object, storable
+from adapters.vendors.wire import NotAnObjectError, as_bytes, as_integer, as_text, dedupe_key, json_object, storable
 
 _REQUIRED = ("EventType", "EventData", "EventTime", "AppId")
 # Whether the wire says Nonce or Noce differs between the vendor's own pages: either is accepted.
@@ -40,7 +40,9 @@ def verified(body: bytes, secrets_of: SecretsOf) -> Envelope:
     return Envelope(
         app_id=app_id,
         event_type=texts["EventType"],
-        dedupe_key=digest_of(*(as_bytes(texts[name]) for name in ("EventId", "EventType", "EventData"))),
+        dedupe_key=dedupe_key(
+            as_integer(data.get("Timestamp")), *(as_bytes(texts[name]) for name in ("EventId", "EventType", "EventData"))
+        ),
         vendor_task_id=as_text(data.get("TaskId")) or "",
     )
 
