@@ -64,7 +64,7 @@ class Ledger:
         else:
             self._reader = _postgresql(url, pool_size, statement_timeout_s, isolation_level="REPEATABLE READ")
             self._writer = _postgresql(url, pool_size, statement_timeout_s, isolation_level="READ COMMITTED")
-            self._single = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+            self._single = _postgresql(url, pool_size, statement_timeout_s, isolation_level="AUTOCOMMIT", plans="auto")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -123,6 +123,8 @@ class Ledger:
     def close(self) -> None:
         self._reader.dispose()
         self._writer.dispose()
+        if self.path is None:
+            self._single.dispose()
 
 
 @contextmanager
@@ -207,7 +209,10 @@ def _prepare(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _postgresql(url: str, pool_size: int, statement_timeout_s: float, *, isolation_level: Any) -> Engine:
+def _postgresql(
+    url: str, pool_size: int, statement_timeout_s: float, *, isolation_level: Any, plans: str = "force_custom_plan"
+) -> Engine:
+    """plans: whether a statement is planned anew each time."""
     timeout_ms = round(statement_timeout_s * 1000)
     options = {
         "statement_timeout": timeout_ms,
@@ -217,7 +222,7 @@ def _postgresql(url: str, pool_size: int, statement_timeout_s: float, *, isolati
         "timezone": "UTC",
         # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept, and what the statements
         # are made for, a walk along an index, is not given up for what looks cheaper in a table that looks empty.
-        "plan_cache_mode": "force_custom_plan",
+        "plan_cache_mode": plans,
         **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")},
         # A seek costs little more than the next row: at the usual 4, the newest of a few old rows is looked for among all others.
         "random_page_cost": 1.1,

@@ -251,6 +251,7 @@ def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> Non
     """Drops the row of this key if no worker will come back to it, so that it does not stand in the way for ever."""
     dedupe_key = unique_key(kind, *key)
     if postgresql.is_postgresql(connection):
+        postgresql.drop_orphaned_key(connection, dedupe_key)
         same = inbox.c.id == postgresql.id_of_key(connection, dedupe_key)
     else:
         same = inbox.c.dedupe_key == dedupe_key

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, func, select, text
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, delete, func, select, text
 
 from adapters.ledger.bulk import Row, arrays_of, given
 from adapters.ledger.schema import inbox
@@ -102,6 +102,12 @@ def delete_rows(connection: Connection, ids: Sequence[int]) -> int:
 def id_of_key(connection: Connection, dedupe_key: bytes) -> int | None:
     """The inbox row that has this key."""
     return connection.scalar(select(inbox_keys.c.inbox_id).where(inbox_keys.c.dedupe_key == dedupe_key))
+
+
+def drop_orphaned_key(connection: Connection, dedupe_key: bytes) -> None:
+    """Drops this key if its row is gone, as with a partition that was detached."""
+    row = select(inbox.c.id).where(inbox.c.id == inbox_keys.c.inbox_id).exists()
+    connection.execute(delete(inbox_keys).where(inbox_keys.c.dedupe_key == dedupe_key, ~row))
 
 
 # Partitions.

@@ -9,7 +9,6 @@ SQLite there is one worker, and everything is its.
 """
 
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from sqlalchemy import Connection, text
@@ -18,8 +17,6 @@ from adapters.clock import monotonic_s
 from adapters.ledger.engine import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import SHARDS
 
-#: How old the answer to "who else is there" may be, s.
-_FRESH_S = 1.0
 #: A worker that has said nothing for so long does not count, s.
 _SILENT_S = 10
 #: Names our locks among those of the database: "tall".
@@ -36,11 +33,11 @@ _SEATS = text("""
 
 
 class Shards:
-    """Thread-safe. `clock`: s, one that nobody can set."""
+    """Thread-safe. fresh_s: who else is there is asked again after so long."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = monotonic_s) -> None:
+    def __init__(self, ledger: Ledger, *, fresh_s: float = 1.0) -> None:
         self._ledger = ledger
-        self._clock = clock
+        self._fresh_s = fresh_s
         self._lock = threading.Lock()
         self._held = ExitStack()
         self._session: Connection | None = None
@@ -53,9 +50,9 @@ class Shards:
         if self._ledger.path is not None:
             return None
         with self._lock:
-            if self._asked_at is None or self._clock() - self._asked_at >= _FRESH_S:
+            if self._asked_at is None or monotonic_s() - self._asked_at >= self._fresh_s:
                 self._mine = self._share()
-                self._asked_at = self._clock()
+                self._asked_at = monotonic_s()
             return self._mine
 
     def close(self) -> None:

@@ -192,7 +192,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of load in each round")
     parser.add_argument("--tasks", type=int, help="that the full ledger has")
     parser.add_argument("--callbacks", type=int, help="that the full ledger has; also 10000000")
-    parser.add_argument("--workers", type=int, default=int(os.environ.get("BENCH_WORKERS", "1")), help="processes of `tally work`")
+    parser.add_argument("--workers", type=int, default=int(os.environ.get("BENCH_WORKERS", "2")), help="processes of `tally work`")
     parser.add_argument("--peers", type=Path, help="the folder with the peers and their run.py (BENCH_PEERS)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")

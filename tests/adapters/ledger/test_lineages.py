@@ -15,7 +15,7 @@ from adapters.ledger.engine import ConflictError
 from adapters.ledger.lineages import Save, Stored
 from adapters.ledger.schema import tasks
 from statemachine.states import Deadline, State
-from statemachine.tasks import Lineage
+from statemachine.tasks import Lineage, Sealed
 from tests.adapters.ledger.making import DONE, T0, fact, key, new, save, statements, task
 
 
@@ -38,6 +38,31 @@ def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
     stored = _stored(ledger)
     assert stored == Stored(id=stored.id, version=1, lineage=lineage)
     assert stored.id is not None
+
+
+def test_what_a_save_tells_is_what_is_loaded_next(ledger: Ledger) -> None:
+    """Whoever remembers it need not read it: what is sealed or merged is left out of both."""
+    runs = [replace(task(anchor=f"k{run}", at=T0 + run, **DONE), run=run) for run in (1, 2, 3)]
+    lineage = Lineage(key=key(), facts=(fact(),), tasks=(runs[0],))
+    with ledger.write() as connection:
+        first = lineages.save_if_version(connection, [new(lineage)])
+    assert first == {key(): _stored(ledger)}
+    merged = replace(runs[2], merged_into=runs[1].id)
+    grown = replace(lineage, tasks=(merged, *runs[:2]), sealed=Sealed(runs=1, until=T0 + 1))
+    with ledger.write() as connection:
+        save_ = Save(stored=first[key()], lineage=grown, changed=[(None, runs[1]), (None, merged)])
+        second = lineages.save_if_version(connection, [save_])
+    assert second == {key(): _stored(ledger)}
+    assert [each.run for each in second[key()].lineage.tasks] == [2]
+
+
+def test_a_key_that_nothing_waits_under_any_more_is_not_told(ledger: Ledger) -> None:
+    waiting = key("").awaiting("t")
+    with ledger.write() as connection:
+        told = lineages.save_if_version(connection, [new(Lineage(key=waiting, facts=(fact(),)))])
+    with ledger.write() as connection:
+        emptied = Save(stored=told[waiting], lineage=Lineage(key=waiting), changed=[])
+        assert lineages.save_if_version(connection, [emptied]) == {}
 
 
 def test_a_second_save_of_the_same_read_is_a_conflict_and_changes_nothing(ledger: Ledger) -> None:

@@ -1,0 +1,73 @@
+"""Workers share the work out evenly, whoever comes and goes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from adapters.ledger import Ledger, LedgerUnavailableError
+from adapters.ledger.inbox import SHARDS, shard_of
+from adapters.ledger.shards import Shards
+
+ALL = frozenset(range(SHARDS))
+
+
+@contextmanager
+def workers(ledger: Ledger, number: int) -> Iterator[list[Shards]]:
+    """Whose answers are never older than the question."""
+    made = [Shards(ledger, fresh_s=0.0) for _ in range(number)]
+    yield made
+    for each in made:
+        each.close()
+
+
+def shares(made: list[Shards]) -> list[frozenset[int]]:
+    """Asked twice: the first to ask did not know of the last one yet."""
+    for each in made:
+        each.mine()
+    return [share if (share := each.mine()) is not None else ALL for each in made]
+
+
+def test_a_lone_worker_does_everything(ledger: Ledger) -> None:
+    with workers(ledger, 1) as (alone,):
+        assert alone.mine() is None
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_many_do_each_part_once_and_about_as_much(postgresql_ledger: Ledger, number: int) -> None:
+    with workers(postgresql_ledger, number) as made:
+        found = shares(made)
+    assert sorted(shard for share in found for shard in share) == sorted(ALL)
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_who_leaves_leaves_its_part_to_the_others(postgresql_ledger: Ledger) -> None:
+    with workers(postgresql_ledger, 3) as made:
+        shares(made)
+        made[0].close()
+        assert frozenset.union(*shares(made[1:])) == ALL
+
+
+def test_a_worker_whose_session_ended_takes_another_seat(postgresql_ledger: Ledger) -> None:
+    with workers(postgresql_ledger, 2) as made:
+        shares(made)
+        with postgresql_ledger.write() as connection:
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            )
+        for each in made:
+            with pytest.raises(LedgerUnavailableError):
+                each.mine()
+        assert frozenset.union(*shares(made)) == ALL
+
+
+def test_workers_of_another_database_do_not_count(postgresql_ledger: Ledger, new_postgresql_ledger: Ledger) -> None:
+    with workers(postgresql_ledger, 1) as (here,), workers(new_postgresql_ledger, 1) as (there,):
+        assert (here.mine(), there.mine()) == (None, None)
+        assert (here.mine(), there.mine()) == (None, None)
+
+
+def test_rows_of_one_task_have_one_shard() -> None:
+    assert shard_of("app", "t1") == shard_of("app", "t1")
+    assert {shard_of("app", f"t{number}") for number in range(10_000)} == ALL
+    assert shard_of("app", "\ud800") in ALL
