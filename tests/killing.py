@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 
 from sqlalchemy import select
@@ -67,16 +68,16 @@ class Load:
 
 def drained(process: Process, limit_s: float = 60) -> None:
     """Waits until nothing waits any more."""
-    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
+    found: dict[str, object] = {}
     until = time.monotonic() + limit_s
-    while time.monotonic() < until:
-        connection.request("GET", "/v1/stats")
-        found = json.loads(connection.getresponse().read())
-        if found.get("unapplied_callbacks") == 0 and found.get("spool_rows") == 0:
-            connection.close()
-            return
-        time.sleep(0.05)  # another process works: only asking it tells
-    raise AssertionError(f"not drained after {limit_s} s")
+    with closing(http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)) as connection:
+        while time.monotonic() < until:
+            connection.request("GET", "/v1/stats")
+            found = json.loads(connection.getresponse().read())
+            if found.get("unapplied_callbacks") == 0 and found.get("spool_rows") == 0:
+                return
+            time.sleep(0.05)  # another process works: only asking it tells
+    raise AssertionError(f"not drained after {limit_s} s: {found}")
 
 
 def audit(ledger: Ledger, acked: set[tuple[str, int]]) -> None:

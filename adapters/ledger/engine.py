@@ -29,7 +29,7 @@ _CONNECT_TIMEOUT_S = 3
 #: PostgreSQL: when a silent connection is probed, how often, and when it is given up: a server that vanished is noticed in 15 s.
 _KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 #: PostgreSQL ends a session that holds a transaction open and says nothing for so long: its process hangs, its locks must not, ms.
-_IDLE_IN_TRANSACTION_MS = 60_000
+_IDLE_IN_TRANSACTION_MS = 10_000
 
 #: Two transactions stood in each other's way: the one that was ended can be tried again (SQLSTATE class 40).
 _CONTENTION = "40"
