@@ -254,9 +254,8 @@ class Recorder:
         return True
 
     def _ask_ledger(self) -> None:
-        """There is nothing to try it with but a transaction of nothing."""
-        with self._ledger.write():
-            pass
+        """There is nothing spooled to try it with."""
+        self._ledger.ask()
         self._reopen()
 
     # The guard's thread.

@@ -1,7 +1,8 @@
 """Many rows by one statement, on either database. SQL text stands here where SQLAlchemy's own would cost more than the work.
 
-SQLite runs one prepared statement once for each row. PostgreSQL gets one array for each column and unnests them, so that a batch
-is one round trip and one plan (measured with 200 rows of four columns: 4 us a row, 1 of them ours; row by row: 13 and 12).
+SQLite inserts many rows by one statement, and does all else by one that is prepared and run for each row. PostgreSQL gets one array
+for each column and unnests them, so that a batch is one round trip and one plan (measured with 200 rows of four columns: 4 us a
+row, 1 of them ours; row by row: 13 and 12).
 
 Rows are mappings with the same keys, which are columns of the table.
 """

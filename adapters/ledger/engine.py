@@ -36,8 +36,9 @@ _CONTENTION = "40"
 #: It is not the statement's fault: connection, resources, an operator, the system, an internal error (SQLSTATE classes).
 _UNWELL = ("08", "53", "55", "57", "58", "XX")
 #: The same, of classes that say something else too: a standby that took over an address and takes no writes (yet); a session that
-#: the server ended because a transaction said nothing, or took too long; tables that are not there, or not yet.
-_UNWELL_STATES = ("25006", "25P03", "25P04", "42P01")
+#: the server ended because a transaction said nothing, or took too long; tables, columns or functions that are not there, or not
+#: yet, as before an upgrade; a right that is missing.
+_UNWELL_STATES = ("25006", "25P03", "25P04", "42P01", "42703", "42883", "42501")
 
 
 class LedgerUnavailableError(Exception):
@@ -86,6 +87,11 @@ class Ledger:
         """
         with self.write() if self.path is not None else self._connected(self._single) as connection:
             yield connection
+
+    def ask(self) -> None:
+        """Whether it would take something now: makes a transaction that writes nothing. Raises LedgerUnavailableError."""
+        with self.write() as connection:
+            connection.exec_driver_sql("SELECT 1")  # on PostgreSQL a transaction without a statement never leaves the process
 
     @contextmanager
     def session(self) -> Iterator[Connection]:

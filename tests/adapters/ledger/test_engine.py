@@ -161,7 +161,24 @@ def _fail_with(ledger: Ledger, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", ["08006", "25006", "25P03", "42P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "58030", "XX000"]
+    "state",
+    [
+        "08006",
+        "25006",
+        "25P03",
+        "42501",
+        "42703",
+        "42883",
+        "42P01",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57014",
+        "57P01",
+        "58030",
+        "XX000",
+    ],
 )
 def test_what_ails_the_server_makes_the_ledger_unavailable(postgresql_ledger: Ledger, state: str) -> None:
     with pytest.raises(LedgerUnavailableError, match="so it is"):
@@ -385,3 +402,22 @@ def _lock_and_fail(ledger: Ledger) -> None:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(7)"))
         raise ZeroDivisionError
+
+
+def test_an_older_schema_is_an_unavailable_ledger_and_no_rows_fault(new_postgresql_ledger: Ledger) -> None:
+    """The door may have opened while the server was away, before anybody could look at its schema."""
+    with new_postgresql_ledger.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE inbox RENAME COLUMN shard TO no_shard_yet")
+    with pytest.raises(LedgerUnavailableError, match="shard"), new_postgresql_ledger.write_once() as connection:
+        inbox.record(connection, [arrival(1)])
+
+
+def test_a_ledger_that_is_asked_must_answer(own_server: PostgresServer) -> None:
+    ledger = Ledger(own_server.make_database("asked"))
+    ledger.ask()
+    own_server.stop()
+    with pytest.raises(LedgerUnavailableError):
+        ledger.ask()
+    own_server.start()
+    ledger.ask()
+    ledger.close()
