@@ -7,6 +7,7 @@ applied is set aside and holds up nobody.
 
 import threading
 from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
 
 from adapters.accounts import Accounts
 from adapters.ledger import (
@@ -126,8 +127,9 @@ class Applier:
                 inbox.hold(connection, [row.id], self._clock() + _LATER_MS)
         except Exception as error:
             log.error("callback.set_aside", inbox_id=row.id, kind=row.kind, exc_info=error)
-            with self._ledger.write() as connection:
-                inbox.settle(connection, [Settled(id=row.id, applied_at=self._clock(), error=repr(error)[:500])])
+            aside = Settled(id=row.id, applied_at=self._clock(), error=repr(error)[:500])
+            with suppress(ConflictError), self._ledger.write() as connection:  # another worker may have applied it after all
+                inbox.apply(connection, [aside], [])
 
     def _apply_together(self, rows: Sequence[Row]) -> None:
         for last in (False,) * (_TRIES - 1) + (True,):
