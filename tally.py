@@ -19,6 +19,7 @@ from dramatiq import Broker
 from adapters import tokens
 from adapters.accounts import Accounts
 from adapters.clock import now_ms, parse_rfc3339
+from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
 from adapters.ledger.engine import without_password
@@ -30,7 +31,8 @@ from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
 from adapters.simulator import command as simulator
 from adapters.vendors import DIALECTS
-from callbacks.app import Ears, make_app
+from callbacks.app import Application, Ears, make_app
+from callbacks.connection import Connection
 from callbacks.story import find, story
 from statemachine.states import Verdict
 from workers.hands import Hands
@@ -174,7 +176,7 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     bell = _bell(broker, hints)
     hands = _hands(ledger, broker, hints, settings, bell) if "work" in roles else None
     ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring)
-    server = _Server(_server_config(ears, settings), settings)
+    server = _Server(make_app(ears), settings)
     _on_stop(lambda: None)  # the server ends by itself, then raises the signal once more: what follows must still run
     bell.start()
     if hands is not None:
@@ -203,7 +205,8 @@ def _bell(broker: Broker, hints: Hints) -> Bell:
 
 
 def _hands(ledger: Ledger, broker: Broker, hints: Hints, settings: Settings, bell: Bell) -> Hands:
-    return Hands(ledger, broker, hints, now_ms, Accounts(settings), HttpClient(), bell.ring)
+    accounts, sinks = Accounts(settings), open_sinks(settings)
+    return Hands(ledger, broker, hints, now_ms, accounts, HttpClient(), bell.ring, sinks, keep_days=settings.deliveries.keep_days)
 
 
 def _on_stop(then: Callable[[], object]) -> None:
@@ -211,13 +214,14 @@ def _on_stop(then: Callable[[], object]) -> None:
         signal.signal(number, lambda *_: then())
 
 
-def _server_config(ears: Ears, settings: Settings) -> uvicorn.Config:
+def _server_config(app: Application, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(ears),
+        app,
         host=settings.server.host,
         port=settings.server.port,
         access_log=False,
         log_config=None,
+        http=Connection,
         proxy_headers=False,  # who asks must be judged by what the connection is, not by what it says
         server_header=False,
         timeout_graceful_shutdown=10,
@@ -225,10 +229,11 @@ def _server_config(ears: Ears, settings: Settings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Says where it listens once it does, and ends streams when it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
+    def __init__(self, app: Application, settings: Settings) -> None:
+        super().__init__(_server_config(app, settings))
+        self._app = app
         self._open_desk = not settings.tokens
 
     async def startup(self, sockets: object = None) -> None:
@@ -240,6 +245,10 @@ class _Server(uvicorn.Server):
                 log.info("server.started", host=address[0], port=address[1])
         if self._open_desk:
             log.warning("server.open_desk", hint="anyone on this machine may use the desk; `tally token` makes a token")
+
+    async def shutdown(self, sockets: object = None) -> None:
+        self._app.end_streams()
+        await super().shutdown(sockets)  # type: ignore[arg-type]
 
 
 def db_upgrade(options: argparse.Namespace, settings: Settings) -> int:

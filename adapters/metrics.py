@@ -31,6 +31,7 @@ class Metrics:
         self._callbacks()
         self._spool()
         self._inbox()
+        self._downstream()
 
     def _callbacks(self) -> None:
         self.received = self._counter("tally_callbacks_received_total", "Callbacks whose signature was right.", "vendor")
@@ -62,6 +63,15 @@ class Metrics:
         self.waiting_calls = self._gauge("tally_waiting_calls", "Calls to vendors that wait for their turn or their quota.")
         self.calls = self._counter("tally_calls_total", "Calls to vendors that were answered.", "vendor", "action", "outcome")
         self.overdue_deadlines = self._gauge("tally_overdue_deadlines", "Deadlines due and not dealt with yet.")
+
+    def _downstream(self) -> None:
+        self.undelivered = self._gauge("tally_undelivered_events", "Events that active subscriptions want and did not get yet.")
+        self.oldest_undelivered_seconds = self._gauge(
+            "tally_oldest_undelivered_seconds", "Age of the oldest event not delivered yet; 0 if there is none."
+        )
+        self.deliveries = self._counter("tally_deliveries_total", "Attempts to deliver an event.", "sink", "outcome")
+        self.subscriptions = self._gauge("tally_subscriptions", "Subscriptions.", "state")
+        self.event_streams = self._gauge("tally_event_streams", "Clients that listen to events of this process as they come.")
 
     def render(self) -> tuple[bytes, str]:
         """The body and the content type of an answer to `/metrics`."""

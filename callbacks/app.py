@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.downstream import Sink, open_sinks
 from adapters.ledger import Ledger
 from adapters.metrics import Metrics
 from adapters.settings import Settings
@@ -15,6 +16,8 @@ from adapters.spool import Spool, folder_of
 from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
 from callbacks.desk import Desk, desk_routes, exception_handlers
+from callbacks.desk.streams import Streams
+from callbacks.desk.tail import Tail
 from callbacks.door import Door, WrongDoor
 from callbacks.recorder import Limits, Recorder
 from callbacks.refusals import Refusals
@@ -37,10 +40,11 @@ class Ears:
 class Application:
     """The door for what comes under its path, past all that a framework does for others; the desk for the rest."""
 
-    def __init__(self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp) -> None:
+    def __init__(self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp, streams: Streams) -> None:
         self._doors = doors
         self._wrong_door = wrong_door
         self._desk = desk
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(_DOORS):
@@ -48,6 +52,10 @@ class Application:
             await door(scope, receive, send)
         else:
             await self._desk(scope, receive, send)
+
+    def end_streams(self) -> None:
+        """Of itself a stream never ends, and who stops the server waits for all answers."""
+        self._streams.end()
 
 
 def make_app(ears: Ears) -> Application:
@@ -62,6 +70,7 @@ def make_app(ears: Ears) -> Application:
 def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
     """The application with a recorder of one's own."""
     refusals = Refusals(ears.ledger, ears.metrics)
+    sinks = open_sinks(ears.settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -72,10 +81,14 @@ def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
         recorder.stop()
         refusals.stop()
         spool.close()
+        for sink in sinks.values():
+            sink.close()
 
-    desk = Starlette(routes=desk_routes(_desk(ears, spool)), lifespan=lifespan, exception_handlers=exception_handlers())
+    streams = Streams(Tail(ears.ledger))
+    routes = desk_routes(_desk(ears, spool, streams, sinks))
+    desk = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers())
     desk.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
-    return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk)
+    return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk, streams)
 
 
 def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGIApp]:
@@ -87,7 +100,7 @@ def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGI
     return doors
 
 
-def _desk(ears: Ears, spool: Spool) -> Desk:
+def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink]) -> Desk:
     return Desk(
         ledger=ears.ledger,
         settings=ears.settings,
@@ -96,4 +109,6 @@ def _desk(ears: Ears, spool: Spool) -> Desk:
         clock=ears.clock,
         ring=ears.ring,
         spool_rows=spool.rows,
+        streams=streams,
+        sinks=sinks,
     )

@@ -102,6 +102,11 @@ def task_id(key: TaskKey, anchor: str, at: int) -> str:
     return _written(at, int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:10]))
 
 
+def new_id(at: int, chance: int) -> str:
+    """A new id of the same form for what is no task. at: ms. chance: 80 random bits."""
+    return _written(at, chance)
+
+
 def earliest_id(at: int) -> str:
     """No task that was made at this time (ms) or later has an id that sorts before this one."""
     return _written(max(0, at), 0)

@@ -51,8 +51,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """All of it, running. The server's own files are on disk as they are in production."""
+def cluster(folder: Path, *, more: str = "") -> Iterator[Cluster]:
+    """All of it, running. more: of the configuration. The server's own files are on disk as they are in production."""
     home = Path(tempfile.mkdtemp(prefix="tally-cluster-"))
     home.chmod(0o755)  # the server has a user of its own
     postgres = PostgresServer(home / "postgres", durable=True)
@@ -63,7 +63,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         upgrade(ledger)
         ledger.close()
         with redis_server(folder) as redis:
-            made = Cluster(write_config(folder, database=url, queue=redis.url), postgres, redis, url)
+            made = Cluster(write_config(folder, database=url, queue=redis.url, more=more), postgres, redis, url)
             for number in range(len(ROLES)):
                 made.start(number)
             yield made

@@ -66,15 +66,16 @@ class Load:
         return threads
 
 
-def drained(process: Process, limit_s: float = 60) -> None:
-    """Waits until nothing waits any more."""
+def drained(process: Process, limit_s: float = 60, *, undelivered: bool = False) -> None:
+    """Waits until nothing waits any more. undelivered: nor any event."""
+    waiting = ("unapplied_callbacks", "spool_rows", *(("undelivered_events",) if undelivered else ()))
     found: dict[str, object] = {}
     until = time.monotonic() + limit_s
     with closing(http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)) as connection:
         while time.monotonic() < until:
             connection.request("GET", "/v1/stats")
             found = json.loads(connection.getresponse().read())
-            if found.get("unapplied_callbacks") == 0 and found.get("spool_rows") == 0:
+            if all(found.get(name) == 0 for name in waiting):
                 return
             time.sleep(0.05)  # another process works: only asking it tells
     raise AssertionError(f"not drained after {limit_s} s: {found}")
@@ -99,6 +100,6 @@ def audit(ledger: Ledger, acked: set[tuple[str, int]]) -> None:
         assert sum(numbers.tasks.values()) == len(tasks) == len({task for task, _ in told})
         done = {t.key.vendor_task_id for t in tasks if t.view.state == "completed"}
         assert done == {task for task, step in told if step == 302 and ((task, 305) in told or (task, 310) in told)}
-        versions = Counter((row.task_id, row.version) for row in connection.execute(select(events.c.task_id, events.c.version)))
+        versions = Counter((row.subject, row.version) for row in connection.execute(select(events.c.subject, events.c.version)))
         assert versions == Counter((t.id, version) for t in tasks for version in range(1, t.version + 1)), "a version not told once"
     ledger.close()

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import tally
@@ -138,6 +140,23 @@ def test_logs_of_a_service_are_json_lines(tmp_path: Path):
     assert server.stop() == 0
     assert {"db.upgraded", "server.started", "server.open_desk"} <= {e["event"] for e in server.events}
     assert json.dumps(list(server.events))
+
+
+def test_a_stream_tells_what_a_callback_did_and_does_not_hold_up_a_server_that_stops(tmp_path: Path):
+    server = up(write_config(tmp_path))
+    vendor, body, headers = recording()
+    with httpx2.stream("GET", f"{server.url}/v1/events/stream", timeout=20) as answer:
+        lines = answer.iter_lines()
+        assert [next(lines), next(lines)] == ["retry: 2000", "id: 0"]
+        assert httpx2.post(f"{server.url}/callbacks/{vendor}", content=body, headers=headers).status_code == 200
+        heard = next(json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 3
+        rest = list(lines)
+    assert (heard["type"], heard["data"]["vendor_task_id"]) == ("tally.task.running", "my-task")
+    assert [line for line in rest if line.startswith("event")] == []
+    assert [event for event in server.events if event["level"] == "error"] == []
 
 
 def test_upgrade_of_a_fresh_ledger_is_what_up_does_itself(tmp_path: Path):

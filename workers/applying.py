@@ -53,9 +53,9 @@ log = logger(__name__)
 class Applier:
     """Safe to call from any number of threads: one of them applies, and what the others were called for is not missed.
 
-    accounts: who calls the vendors. shards: which part of the work is this process's. on_calls: told when there are calls to be
-    made; must not wait. gather_s: after a small batch so long is waited for more, so that the next one is worth its transaction;
-    who was idle begins at once.
+    accounts: who calls the vendors. shards: which part of the work is this process's. on_calls, on_events: told when there are
+    calls to be made, and news to be told; must not wait. gather_s: after a small batch so long is waited for more, so that the next
+    one is worth its transaction; who was idle begins at once.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Applier:
         accounts: Accounts,
         shards: Shards,
         on_calls: Callable[[], None] = lambda: None,
+        on_events: Callable[[], None] = lambda: None,
         *,
         gather_s: float = 0.0,
     ) -> None:
@@ -75,6 +76,7 @@ class Applier:
         self._rulebook = Rulebook(accounts)
         self._recent = Recent()
         self._on_calls = on_calls
+        self._on_events = on_events
         self._gather_s = gather_s
         self._applying = threading.Lock()
         self._again = threading.Event()
@@ -147,6 +149,8 @@ class Applier:
                 self._tell(batch, rows)
                 if batch.outgoing.calls:
                     self._on_calls()
+                if batch.events:
+                    self._on_events()
                 return
 
     def _decided(self, rows: Sequence[Row]) -> Batch:
@@ -193,13 +197,13 @@ class Applier:
                 inbox.hold(connection, [row_id], until)
             timeline.append(connection, batch.lines)
             texts = Texts()
-            events.append(connection, batch.events, texts)
             batch.outgoing.save(connection)
-            # Sums come last: all workers add to the same few rows, and wait for each other from here to the end.
+            # Sums and positions come last: all workers write the same few rows, and wait for each other from here to the end.
             lineages.require_unchanged(connection, batch.only_read())
             saved = lineages.save_if_version(connection, batch.saves(), texts)
             deadlines.rearm(connection, batch.rearmed())
             stats.count(connection, batch.tally())
+            events.append(connection, batch.events, texts)
         self._recent.forget(batch.keys)  # some stand under other keys now
         self._recent.remember(saved)
 

@@ -1,16 +1,19 @@
 """All that works in one process, started and stopped together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from dramatiq import Broker
 
 from adapters.accounts import Accounts
+from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.queue import Hints
 from workers.actors import declare_actors, open_worker
 from workers.applying import Applier
 from workers.calling import Caller, Client
+from workers.courier import Courier
 from workers.sweep import Sweep
 
 #: A busy worker waits so long for more to apply at once, s: 12 to 25 ms did best, 50 ms made 10% less.
@@ -18,7 +21,10 @@ _GATHER_S = 0.015
 
 
 class Hands:
-    """`clock`: ms since the epoch. `client`: makes the calls that `accounts` sign. `ring`: wakes whoever applies the inbox."""
+    """`clock`: ms since the epoch. `client`: makes the calls that `accounts` sign. `ring`: wakes whoever applies the inbox.
+
+    `sinks`: by which events leave. `keep_days`: how long deliveries are kept that came to their end.
+    """
 
     def __init__(
         self,
@@ -29,10 +35,16 @@ class Hands:
         accounts: Accounts,
         client: Client,
         ring: Callable[[], None],
+        sinks: Mapping[str, Sink],
+        *,
+        keep_days: int = 14,
     ) -> None:
         self.caller = Caller(ledger, accounts, client, clock, ring)
         self.shards = Shards(ledger)
-        self.applier = Applier(ledger, clock, accounts, self.shards, self.caller.wake, gather_s=_GATHER_S)
+        self.courier = Courier(ledger, sinks, clock, keep_days=keep_days)
+        self.applier = Applier(
+            ledger, clock, accounts, self.shards, on_calls=self.caller.wake, on_events=self.courier.wake, gather_s=_GATHER_S
+        )
         self.sweep = Sweep(ledger, self.applier, clock, self.shards)
         declare_actors(broker, self.applier, hints)
         self._worker = open_worker(broker)
@@ -41,10 +53,13 @@ class Hands:
         self._worker.start()
         self.sweep.start()
         self.caller.start()
+        self.courier.start()
 
     def stop(self) -> None:
         """Finishes what is under way."""
-        self.caller.stop()
+        with ThreadPoolExecutor() as pool:  # each waits for what it has on the wire
+            pool.submit(self.courier.stop)
+            self.caller.stop()
         self.applier.stop()
         self.sweep.stop()
         self._worker.stop()

@@ -30,6 +30,10 @@ def sums(connection: Connection, name: str) -> dict[str, int]:
     return {row.label: row.value for row in connection.execute(statement)}
 
 
+def drop_sum(connection: Connection, name: str, label: str) -> None:
+    connection.execute(delete(counters).where(counters.c.name == name, counters.c.label == label))
+
+
 def total(connection: Connection, name: str) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(counters.c.value), 0)).where(counters.c.name == name)).scalar_one())
 

@@ -54,7 +54,11 @@ class Texts:
 
 
 def task_of(key: TaskKey, text: str) -> Task:
-    doc = json.loads(text)
+    return task_from_doc(key, json.loads(text))
+
+
+def task_from_doc(key: TaskKey, doc: dict[str, Any]) -> Task:
+    """What `task_text` wrote, read as JSON; it is used up."""
     doc["kind"] = Kind(doc["kind"])
     doc["origin"] = Origin(doc["origin"])
     if "anomalies" in doc:

@@ -9,8 +9,9 @@ by the next transaction; nothing waits for a server for longer than the settings
 
 import select
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,12 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = _sqlite(url, pool_size, begin="BEGIN")
             self._writer = _sqlite(url, pool_size, begin="BEGIN IMMEDIATE")
+            # Of the threads of a process one writes at a time; the others wait in line. SQLite itself has who waits look again and
+            # again after ever longer pauses, and whoever comes at the right moment goes first: under load the door stood outside
+            # for a second and more.
+            self._turn: AbstractContextManager[Any] = _Turn()
         else:
+            self._turn = nullcontext()
             self._reader = _postgresql(url, pool_size, statement_timeout_s, isolation_level="REPEATABLE READ")
             self._writer = _postgresql(url, pool_size, statement_timeout_s, isolation_level="READ COMMITTED")
             self._single = _postgresql(url, pool_size, statement_timeout_s, isolation_level="AUTOCOMMIT", plans="auto")
@@ -76,7 +82,7 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable once the block has ended. Raises LedgerUnavailableError, ConflictError."""
-        with self._connected(self._writer) as connection:
+        with self._turn, self._connected(self._writer) as connection:
             yield connection
 
     @contextmanager
@@ -131,6 +137,20 @@ class Ledger:
         self._writer.dispose()
         if self.path is None:
             self._single.dispose()
+
+
+class _Turn:
+    """A lock that is waited for as long as SQLite's own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=_BUSY_TIMEOUT_MS / 1_000):
+            raise LedgerUnavailableError("another transaction of this process does not end")
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
 
 
 @contextmanager

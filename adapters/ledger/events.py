@@ -1,14 +1,19 @@
-"""What others are told of tasks: one event for each version, written with it."""
+"""What others are told: an event for each version of a task, and a word on subscriptions that end; written with what they tell.
 
-from collections.abc import Mapping, Sequence
+An event's id is its position: who follows them misses none (`positions`).
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping, func, select
 
-from adapters.ledger import bulk
-from adapters.ledger.documents import Texts, json_text
+from adapters.ledger import bulk, positions
+from adapters.ledger.documents import Texts, json_text, task_from_doc
 from adapters.ledger.schema import events
+from statemachine.facts import TaskKey
 from statemachine.tasks import Task
 
 
@@ -25,28 +30,160 @@ class Told:
     #: What made it so: the kind of inbox row, and what tells which one it was.
     cause: Mapping[str, Any]
 
+    @property
+    def subject(self) -> str:
+        return self.task.id
+
+    @property
+    def version(self) -> int:
+        return self.task.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something came to pass that is no task's. `at`: when, ms."""
+
+    #: What it is about, and the how manieth word about it this is.
+    subject: str
+    version: int
+    type: str
+    at: int
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Where it stands among all events, and what it tells."""
+
+    position: int
+    told: Told | Note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What must be known of an event to choose it. Of one that is no task's, vendor, app and kind are empty."""
+
+    position: int
+    subject: str
+    type: str
+    at: int
+    vendor: str
+    app_id: str
+    kind: str
+
+
+#: An event as the ledger has it, for `event_of`.
+Unread = RowMapping
+
+#: The fields of a task's key, in the order in which a document has them.
+_KEY = ("vendor", "app_id", "room_id", "vendor_task_id", "family")
+_HEADING = (events.c.id.label("position"), *(events.c[name] for name in ("subject", "type", "at", "vendor", "app_id", "kind")))
+
 
 def append(connection: Connection, told: Sequence[Told], texts: Texts) -> None:
-    """texts: the documents of tasks, for whoever needs them next."""
-    bulk.insert(connection, events, [_row(event, texts) for event in told])
+    """texts: the documents of tasks, for whoever needs them next.
+
+    Transactions of others that append wait from here to the end of this one.
+    """
+    _append(connection, [_row_of_task(event, texts) for event in told])
 
 
-def _row(event: Told, texts: Texts) -> dict[str, Any]:
+def append_notes(connection: Connection, notes: Sequence[Note]) -> None:
+    """The same for what is no task's."""
+    _append(connection, [_row_of_note(note) for note in notes])
+
+
+def _append(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        places = positions.take(connection, len(rows), max(row["at"] for row in rows))
+        bulk.insert(connection, events, [{"id": place, **row} for place, row in zip(places, rows, strict=True)])
+
+
+def _row_of_task(event: Told, texts: Texts) -> dict[str, Any]:
     return {
-        "task_id": event.task.id,
-        "version": event.task.version,
+        "subject": event.subject,
+        "version": event.version,
         "type": event.type,
         "at": event.at,
+        "vendor": event.task.key.vendor,
+        "app_id": event.task.key.app_id,
+        "kind": event.task.kind.value,
         "doc": _text(event, texts),
     }
 
 
+def _row_of_note(note: Note) -> dict[str, Any]:
+    about = {"vendor": "", "app_id": "", "kind": "", "doc": json_text({"data": note.data})}
+    return {"subject": note.subject, "version": note.version, "type": note.type, "at": note.at, **about}
+
+
 def _text(event: Told, texts: Texts) -> str:
     """The document of a task leaves out its key, which stands in columns of other tables."""
-    key = event.task.key
     told = {
-        "key": [key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family],
+        "key": [getattr(event.task.key, name) for name in _KEY],
         "previous_state": event.previous_state,
         "cause": event.cause,
     }
     return f'{json_text(told)[:-1]},"task":{texts.of(event.task)}}}'
+
+
+def page(connection: Connection, *, after: int, limit: int) -> list[Event]:
+    """Events behind a position, in order."""
+    statement = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    return [event_of(row) for row in connection.execute(statement).mappings()]
+
+
+def unread(connection: Connection, ids: Collection[int]) -> dict[int, Unread]:
+    """position -> event."""
+    if not ids:
+        return {}
+    return {row["id"]: row for row in connection.execute(select(events).where(events.c.id.in_(ids))).mappings()}
+
+
+def versions(connection: Connection, ids: Collection[int]) -> dict[int, int]:
+    """position -> version of its subject."""
+    if not ids:
+        return {}
+    rows = connection.execute(select(events.c.id, events.c.version).where(events.c.id.in_(ids)))
+    return {row.id: row.version for row in rows}
+
+
+def headings(
+    connection: Connection, *, after: int, limit: int, last: int | None = None, subject: str | None = None
+) -> list[Heading]:
+    """Of events behind a position, in order. last: none behind this one. subject: only of this one."""
+    statement = select(*_HEADING).where(events.c.id > after).limit(limit)
+    if last is not None:
+        statement = statement.where(events.c.id <= last)
+    # The events of one subject are found by its versions, which have the same order.
+    order = events.c.id if subject is None else events.c.version
+    if subject is not None:
+        statement = statement.where(events.c.subject == subject)
+    return [Heading(**row) for row in connection.execute(statement.order_by(order)).mappings()]
+
+
+def waiting_since(connection: Connection, *, after: int, most: int) -> tuple[int, int | None]:
+    """(how many events are behind a position, when the first of them was; ms). most: more are not counted."""
+    behind = select(events.c.at).where(events.c.id > after).order_by(events.c.id).limit(most).subquery()
+    number, oldest = connection.execute(select(func.count(), func.min(behind.c.at)).select_from(behind)).one()
+    return number, oldest
+
+
+def event_of(row: Unread) -> Event:
+    """Raises whatever an event that this version cannot read makes go wrong."""
+    doc = json.loads(row["doc"])
+    return Event(position=row["id"], told=_told(row, doc) if "task" in doc else _note(row, doc))
+
+
+def _told(row: RowMapping, doc: Mapping[str, Any]) -> Told:
+    return Told(
+        task=task_from_doc(TaskKey(**dict(zip(_KEY, doc["key"], strict=True))), doc["task"]),
+        type=row["type"],
+        at=row["at"],
+        previous_state=doc["previous_state"],
+        cause=doc["cause"],
+    )
+
+
+def _note(row: RowMapping, doc: Mapping[str, Any]) -> Note:
+    return Note(subject=row["subject"], version=row["version"], type=row["type"], at=row["at"], data=doc["data"])

@@ -1,13 +1,13 @@
 """What only PostgreSQL needs: ids that tell the time, partitions by time, dedupe keys in a table of their own, locks by name.
 
-Ids of `inbox`, `timeline` and `events` are made of the server's clock (ms) and a number, so that a range of ids is a range of time:
-the tables are partitioned by it, and whoever knows an id knows the partition. A unique key cannot span partitions unless it holds
-what they are cut by; so what must be unique over all time, the dedupe keys of the inbox, stands in `inbox_keys`, which is written
-in the statement that writes the row.
+Ids of `inbox` and `timeline` are made of the server's clock (ms) and a number, those of `events` are positions (`positions`): a
+range of ids is a range of time. The tables are partitioned by it, and whoever knows an id knows the partition. A unique key cannot
+span partitions unless it holds what they are cut by; so what must be unique over all time, the dedupe keys of the inbox, stands in
+`inbox_keys`, which is written in the statement that writes the row.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
@@ -15,6 +15,7 @@ from itertools import pairwise
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, delete, func, select, text
 
 from adapters.ledger.bulk import Row, arrays_of, given
+from adapters.ledger.positions import first_position
 from adapters.ledger.schema import inbox
 
 #: Tables that SQLite has not.
@@ -27,8 +28,6 @@ inbox_keys = Table(
     Column("inbox_id", BigInteger, nullable=False),
 )
 
-#: Tables that grow with time, and are cut by it.
-PARTITIONED = ("inbox", "timeline", "events")
 #: Bits of an id below the milliseconds.
 _NUMBER_BITS = 20
 #: Months of which there is a partition ahead of time.
@@ -58,6 +57,10 @@ MAKE_ID = (
 def first_id(ms: int) -> int:
     """The least id of a moment, ms since the epoch."""
     return ms << _NUMBER_BITS
+
+
+#: Tables that grow with time, and are cut by it; of each, the least id of a moment, ms.
+PARTITIONED: Mapping[str, Callable[[int], int]] = {"inbox": first_id, "timeline": first_id, "events": first_position}
 
 
 def insert_new_rows(connection: Connection, rows: Sequence[Row], *, counted: tuple[str, str] = ("", "")) -> set[bytes]:
@@ -122,7 +125,7 @@ def make_partitions(connection: Connection, now: int) -> list[str]:
         connection.execute(text(f"SET LOCAL lock_timeout = {_PATIENCE_MS}"))
         lock(connection, "partitions")
     for name, table, first, until in missing:
-        _make_partition(connection, name, table, first_id(_ms(first)), first_id(_ms(until)))
+        _make_partition(connection, name, table, PARTITIONED[table](_ms(first)), PARTITIONED[table](_ms(until)))
     return [name for name, *_ in missing]
 
 

@@ -2,7 +2,7 @@
 
 `inbox` holds whatever is to be applied; of it, rows of kind `callback` are what vendors sent, kept as they came. `lineages` and
 `tasks` hold what follows from it. `timeline` says what happened to a task, one row per applied inbox row, and `events` what others
-are told of it, one row per version.
+are told of it, one row per version; `subscriptions` says who that is, and `deliveries` what came of it.
 
 `shard` is a number made from a task's id at the vendor: rows of one task have the same, so that one worker gets them all.
 
@@ -158,21 +158,110 @@ timeline = Table(
 )
 Index("timeline_task", timeline.c.task_id, timeline.c.id)
 
-#: What others are told: a row for each version of a task, written with it.
+#: What others are told: a row for each version of a task, written with it. Whoever reads on from an id misses nothing (`events`).
 events = Table(
     "events",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("task_id", String(26), nullable=False),
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    #: The task; or the subscription, of which there are events too.
+    Column("subject", String(26), nullable=False),
     Column("version", Integer, nullable=False),
     #: tally.task.running, tally.task.files, ...
     Column("type", String(64), nullable=False),
     Column("at", BigInteger, nullable=False),
+    #: Of the task; empty where it is none.
+    Column("vendor", String(32), nullable=False),
+    Column("app_id", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
     #: The task as it was then, its state before, and the cause; as JSON.
     Column("doc", Text, nullable=False),
+)
+Index("events_subject", events.c.subject, events.c.version)
+
+#: Who is to be told of events, and how.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    #: Where events go, in the words of that sink; JSON.
+    Column("sink", Text, nullable=False),
+    #: Which types of events, a JSON list; and of which tasks, a JSON object.
+    Column("types", Text, nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    #: active, paused, disabled, deleted; and why, where it was not asked for.
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("secret", Text, nullable=False),
+    #: The secret before, with which is signed too until then, ms.
+    Column("old_secret", Text),
+    Column("old_secret_until", BigInteger),
+    #: Events up to this one were queued for it, or are not for it.
+    Column("position", BigInteger, nullable=False),
+    #: Since when nothing could be delivered, ms (null: the newest attempt went well, or there was none); when that was last so.
+    Column("failing_since", BigInteger),
+    Column("failed_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+#: Events on their way to subscriptions, and what became of those before.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("subscription_id", String(26), nullable=False),
+    #: Empty: a test.
+    Column("event_id", _Id),
+    #: What is of one subject arrives in the order of these rows.
+    Column("subject", String(26), nullable=False),
+    Column("type", String(64), nullable=False),
+    #: event, replay, retry, test
+    Column("origin", String(8), nullable=False),
+    #: waiting, delivered, dead, requeued
+    Column("state", String(16), nullable=False),
+    Column("queued_at", BigInteger, nullable=False),
+    #: When it is to be sent, ms; null while another one of its subject waits before it.
+    Column("due_at", BigInteger),
+    #: Somebody has taken it, and says until then (ms) what became of it.
+    Column("lease_until", BigInteger),
+    #: How often it was taken, and when first, ms.
+    Column("tries", Integer, nullable=False),
+    Column("first_tried_at", BigInteger),
+    Column("done_at", BigInteger),
+    #: What was answered each time, a JSON list.
+    Column("attempts", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-Index("events_task", events.c.task_id, events.c.version)
+# Each delivery is written three times, and so are its entries here: there are no more of them than must be.
+_DUE = text("due_at IS NOT NULL")
+_OF_SUBSCRIPTION = deliveries.c.subscription_id
+_WHEN = (deliveries.c.due_at, deliveries.c.id)
+Index("deliveries_due", _OF_SUBSCRIPTION, *_WHEN, sqlite_where=_DUE, postgresql_where=_DUE)
+Index("deliveries_subject", _OF_SUBSCRIPTION, deliveries.c.subject, deliveries.c.state, deliveries.c.id)
+Index("deliveries_state", _OF_SUBSCRIPTION, deliveries.c.state, deliveries.c.id)
+
+#: Events that are to be delivered once more, little by little.
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("subscription_id", String(26), nullable=False, index=True),
+    #: Which events: their times (ms, the last one excluded), their subject, only those that could not be delivered.
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("subject", String(26)),
+    Column("dead", SmallInteger, nullable=False),
+    #: Events up to this one were looked at (of dead ones: deliveries), and up to which there is something to do.
+    Column("position", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    #: How many are queued each second, and when (ms) the next ones may be.
+    Column("rate", Float, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
 
 deadlines = Table(
     "deadlines",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
-from adapters.ledger import facets
+from adapters.ledger import facets, lag
 from adapters.ledger.counters import add, add_all, fold_older, sums
 from adapters.ledger.deadlines import overdue
 from adapters.ledger.inbox import waiting
@@ -31,12 +31,15 @@ class Stats:
     oldest_unapplied_s: float | None
     overdue_deadlines: int
     most_overdue_s: float | None
+    undelivered_events: int
+    oldest_undelivered_s: float | None
 
 
 def read(connection: Connection, now: int) -> Stats:
     """now: ms."""
     unapplied, oldest = waiting(connection)
     due, most = overdue(connection, now)
+    undelivered, oldest_undelivered = lag.read(connection)
     received = sums(connection, "received")
     since = f"{now // 1000 - 60}/~"  # labels go on with a process behind the second
     return Stats(
@@ -50,6 +53,8 @@ def read(connection: Connection, now: int) -> Stats:
         oldest_unapplied_s=_age_s(oldest, now),
         overdue_deadlines=due,
         most_overdue_s=_age_s(most, now),
+        undelivered_events=undelivered,
+        oldest_undelivered_s=_age_s(oldest_undelivered, now),
     )
 
 

@@ -9,7 +9,7 @@ wants, `checks` compares them with each other, `table` prints the model for the 
 """
 
 from adapters.settings.loading import load
-from adapters.settings.model import Account, App, Database, Outbound, Queue, Server, Settings, Spool, Token
+from adapters.settings.model import Account, App, Database, Deliveries, Outbound, Queue, Server, Settings, Spool, Streams, Token
 from adapters.settings.problems import Problem, SettingsError
 from adapters.settings.table import settings_table
 from adapters.settings.values import Role, Secret
@@ -18,6 +18,7 @@ __all__ = [
     "Account",
     "App",
     "Database",
+    "Deliveries",
     "Outbound",
     "Problem",
     "Queue",
@@ -27,6 +28,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Spool",
+    "Streams",
     "Token",
     "load",
     "settings_table",

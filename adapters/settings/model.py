@@ -142,6 +142,43 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """Where `redis` subscriptions write."""
+
+    url: str = field(
+        default="",
+        repr=False,
+        metadata=_says(
+            "The Redis with the streams of `redis` subscriptions: empty for that of `queue.url`, or `redis://`, `rediss://`, `unix://`.",
+            right="empty, or a redis://, rediss:// or unix:// url",
+            ok=is_queue,
+        ),
+    )
+    max_entries: int = field(
+        default=100_000,
+        metadata=_says(
+            "About how many entries a stream keeps; older ones go.",
+            right="a whole number from 1 to 100000000",
+            ok=lambda entries: 1 <= entries <= 100_000_000,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    """What is kept of events that were told."""
+
+    keep_days: int = field(
+        default=14,
+        metadata=_says(
+            "How long the ledger keeps what became of each delivery, days; those that failed for good stay.",
+            right="a whole number of days from 1 to 3650",
+            ok=lambda days: 1 <= days <= 3650,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Who signs API calls."""
 
@@ -212,6 +249,8 @@ class Settings:
     queue: Queue = Queue()
     spool: Spool = Spool()
     outbound: Outbound = Outbound()
+    streams: Streams = Streams()
+    deliveries: Deliveries = Deliveries()
     accounts: tuple[Account, ...] = ()
     apps: tuple[App, ...] = ()
     tokens: tuple[Token, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from callbacks.desk.problems import FieldError, Malformed, TooLarge
+from callbacks.desk.problems import FieldError, Invalid, Malformed, TooLarge
 
 #: Bytes of a body that is read.
 _MAX_BODY = 64 * 1024
@@ -24,6 +24,14 @@ async def read(request: Request, most: int = _MAX_BODY) -> bytes:
         if len(body) > most:
             raise TooLarge(f"the body has more than {most} bytes")
     return body
+
+
+async def read_none(request: Request) -> None:
+    """Of a request that says no more than its path: nothing, or {}. Raises TooLarge, Malformed or Invalid."""
+    body = await read(request)
+    errors = unknown_members(document(body, "{}"), ()) if body.strip() else []
+    if errors:
+        raise Invalid("this request takes nothing", errors)
 
 
 def document(body: bytes, example: str) -> Mapping[str, Any]:

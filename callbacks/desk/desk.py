@@ -1,13 +1,15 @@
 """What the desk needs to answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.accounts import Accounts
+from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.metrics import Metrics
 from adapters.settings import Settings
 from adapters.tokens import Tokens
+from callbacks.desk.streams import Streams
 from callbacks.desk.sums import Sums
 
 
@@ -24,6 +26,10 @@ class Desk:
     ring: Callable[[], None]
     #: How many callbacks lie in the spool.
     spool_rows: Callable[[], int]
+    #: By which ways events can leave, by their types.
+    sinks: Mapping[str, Sink]
+    #: Who listens to events as they come.
+    streams: Streams
     #: What `/metrics` has already added up from the ledger.
     sums: Sums = field(default_factory=Sums)
     #: Who signs the calls of which app.

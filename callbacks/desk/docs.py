@@ -135,6 +135,8 @@ def _type(schema: Doc) -> str:
     if "enum" in schema:
         words = " ".join(f"<code>{'null' if word is None else escape(word)}</code>" for word in schema["enum"])
         return f'<span class="words">{words}</span>'
+    if "oneOf" in schema:
+        return " or ".join(_type(each) for each in schema["oneOf"])
     if schema["type"] == "array":
         return f"list of {_type(schema['items'])}"
     return _plain_type(schema)

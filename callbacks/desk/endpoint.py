@@ -30,6 +30,8 @@ class Endpoint:
     headers: tuple[Param, ...] = ()
     #: The schema of its JSON body, by name.
     body: str | None = None
+    #: Whether that may be left out.
+    body_optional: bool = False
     #: status -> what it says, and the schema of its body by name, or its media type.
     answers: Mapping[int, tuple[str, str | None]] = field(default_factory=dict)
 

@@ -8,12 +8,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.settings import Role
-from callbacks.desk import callbacks, docs, marks, orders, replays, service, starts, status, tasks
+from callbacks.desk import (
+    callbacks,
+    docs,
+    feed,
+    marks,
+    orders,
+    replays,
+    service,
+    starts,
+    status,
+    tasks,
+)
 from callbacks.desk.answers import answer
 from callbacks.desk.desk import Desk
 from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
 from callbacks.desk.openapi import document
 from callbacks.desk.pages import page
+from callbacks.desk.subscription_endpoints import SUBSCRIPTIONS
 
 
 @cache
@@ -189,6 +201,36 @@ CALLBACKS = (
         handle=service.list_rejections,
     ),
 )
+EVENTS = (
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/events",
+        name="listEvents",
+        tag="Events",
+        summary="List what happened, oldest first",
+        meaning="One event for each version of a task. Whoever goes on with `next_after` gets each event once, in order, and misses"
+        " none. Viewers see urls without stream keys.",
+        params=feed.LIST_PARAMS,
+        answers={200: ("A page of events; an empty one is the end for now.", "EventPage")},
+        handle=feed.list_events,
+    ),
+    GuardedEndpoint(
+        method="GET",
+        path="/v1/events/stream",
+        name="streamEvents",
+        tag="Events",
+        summary="Hear of what happens as it does",
+        meaning="Server-sent events: `id` is the position, `data` a `CloudEvent` on one line. Whoever comes back with"
+        " `Last-Event-ID`, as browsers do by themselves, misses none. A client that takes nothing for 30 s is cut off.",
+        params=feed.STREAM_PARAMS,
+        headers=feed.STREAM_HEADERS,
+        answers={
+            200: ("Events until the client goes; a comment line every 15 s while there are none.", "text/event-stream"),
+            503: ("`too_many_streams`, or the ledger cannot be reached; ask again after `Retry-After` seconds.", "Problem"),
+        },
+        handle=feed.stream_events,
+    ),
+)
 SERVICE = (
     GuardedEndpoint(
         method="GET",
@@ -257,4 +299,4 @@ SERVICE = (
         handle=status.show_status,
     ),
 )
-ENDPOINTS: tuple[GuardedEndpoint | FreeEndpoint, ...] = (*TASKS, *CALLBACKS, *SERVICE)
+ENDPOINTS: tuple[GuardedEndpoint | FreeEndpoint, ...] = (*TASKS, *CALLBACKS, *EVENTS, *SUBSCRIPTIONS, *SERVICE)

@@ -11,9 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters import showing
 from adapters.ledger import inbox
 from adapters.ledger.lineages import shard_of_key
-from callbacks.desk import bodies, parameters, rendering
+from callbacks.desk import bodies, parameters
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import answer
 from callbacks.desk.desk import Desk
@@ -35,7 +36,7 @@ async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
     if task.merged_into is not None:
         return moved(task.merged_into, "/mark")
     await run_in_threadpool(_post, desk, task, {**word, "task_id": task.id, "by": caller.name})
-    return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
+    return answer(showing.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
 def _post(desk: Desk, task: Task, payload: Mapping[str, Any]) -> None:

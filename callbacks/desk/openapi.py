@@ -8,7 +8,8 @@ from typing import Any
 from adapters.settings.loading import vendor_names
 from callbacks.desk.endpoint import FreeEndpoint, GuardedEndpoint
 from callbacks.desk.parameters import Param
-from callbacks.desk.schemas import ref, schemas
+from callbacks.desk.schemas import schemas
+from callbacks.desk.shapes import ref
 
 _PROBLEMS = {
     "Malformed": "The body is not what it should be.",
@@ -24,7 +25,7 @@ _DESCRIPTION = (
     "Tallylight follows the stream tasks that RTC clouds run: it hears the vendors' callbacks and keeps one durable state machine"
     " per task.\n\n"
     "Roles are viewer, operator and admin; each may do what the ones before it may. Times are RFC 3339, UTC, with milliseconds."
-    " Every list answers `items` and `next_cursor`. Errors are `application/problem+json`."
+    " Every list answers `items` and `next_cursor`, that of events `next_after`. Errors are `application/problem+json`."
 )
 
 
@@ -66,8 +67,12 @@ def _operation(endpoint: GuardedEndpoint | FreeEndpoint) -> dict[str, Any]:
         "security": [{"bearer": []}] if guarded else [],
     }
     if endpoint.body:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref(endpoint.body)}}}
+        operation["requestBody"] = _body(endpoint.body, required=not endpoint.body_optional)
     return operation
+
+
+def _body(shape: str, *, required: bool) -> dict[str, Any]:
+    return {"required": required, "content": {"application/json": {"schema": ref(shape)}}}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:

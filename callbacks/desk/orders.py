@@ -12,12 +12,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters import showing
 from adapters.ledger import inbox
 from adapters.ledger.lineages import shard_of_key
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Call
 from adapters.vendors.refs import ref_of
-from callbacks.desk import bodies, parameters, rendering
+from callbacks.desk import bodies, parameters
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import answer
 from callbacks.desk.desk import Desk
@@ -74,10 +75,7 @@ async def update(desk: Desk, request: Request, caller: Caller) -> Response:
 async def _asked(desk: Desk, request: Request) -> Task:
     """The task of a request that says no more than its path. Raises Malformed, Invalid or NotFound."""
     parameters.from_query((), request)
-    body = await bodies.read(request)
-    errors = bodies.unknown_members(bodies.document(body, "{}"), ()) if body.strip() else []
-    if errors:
-        raise Invalid("this request takes nothing", errors)
+    await bodies.read_none(request)
     return await run_in_threadpool(find, desk, request.path_params["id"])
 
 
@@ -116,7 +114,7 @@ def _update_call(task: Task, params: Mapping[str, Any]) -> Call:
 
 async def _ordered(desk: Desk, caller: Caller, task: Task, kind: str, what: Mapping[str, Any]) -> Response:
     await run_in_threadpool(_post, desk, task, kind, {"task_id": task.id, "by": caller.name, **what})
-    return answer(rendering.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
+    return answer(showing.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
 def _post(desk: Desk, task: Task, kind: str, payload: Mapping[str, Any]) -> None:

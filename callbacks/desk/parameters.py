@@ -18,6 +18,8 @@ from callbacks.desk.problems import FieldError, Invalid
 MAX_LIMIT = 500
 _DEFAULT_LIMIT = 50
 _MAX_TEXT = 1_000
+#: A ledger can hold no larger number.
+_MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,19 @@ def flag(name: str, meaning: str) -> Param:
     return Param(name=name, meaning=meaning, schema={"type": "boolean"}, read=_flag)
 
 
+def number(name: str, meaning: str, *, default: int | None = None) -> Param:
+    """A whole number of 0 or more."""
+    schema: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": _MAX_NUMBER}
+    if default is not None:
+        schema["default"] = default
+    return Param(name=name, meaning=meaning, schema=schema, read=_number, default=default)
+
+
+def limit() -> Param:
+    schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": _DEFAULT_LIMIT}
+    return Param(name="limit", meaning="How many items at most.", schema=schema, read=_limit, default=_DEFAULT_LIMIT)
+
+
 def paging(*position: type[int] | type[str]) -> tuple[Param, Param]:
     """`limit`, and a `cursor` that holds a position of this shape."""
 
@@ -76,11 +91,7 @@ def paging(*position: type[int] | type[str]) -> tuple[Param, Param]:
         except BadCursorError:
             raise ValueError("must be the next_cursor of a page of this list") from None
 
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": _DEFAULT_LIMIT}
-    return (
-        Param(name="limit", meaning="How many items at most.", schema=limit, read=_limit, default=_DEFAULT_LIMIT),
-        Param(name="cursor", meaning="The `next_cursor` of the page before.", schema={"type": "string"}, read=read),
-    )
+    return limit(), Param(name="cursor", meaning="The `next_cursor` of the page before.", schema={"type": "string"}, read=read)
 
 
 def from_query(params: Sequence[Param], request: Request) -> dict[str, Any]:
@@ -128,10 +139,14 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def _text(value: str) -> str:
-    """No ledger can hold a NUL or half of a surrogate pair, so nothing can be found by them."""
-    if not 0 < len(value) <= _MAX_TEXT or "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if not 0 < len(value) <= _MAX_TEXT or not storable(value):
         raise ValueError(f"must be text of 1 to {_MAX_TEXT} characters, without NUL and surrogates")
     return value
+
+
+def storable(value: str) -> bool:
+    """No ledger can hold a NUL or half of a surrogate pair, so nothing can be found by them."""
+    return "\x00" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _moment(value: str) -> int:
@@ -146,6 +161,12 @@ def _flag(value: str) -> bool:
     if value not in ("true", "false"):
         raise ValueError("must be true or false")
     return value == "true"
+
+
+def _number(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= _MAX_NUMBER):
+        raise ValueError(f"must be a whole number from 0 to {_MAX_NUMBER}")
+    return int(value)
 
 
 def _limit(value: str) -> int:

@@ -119,6 +119,30 @@ class NothingPending(Problem):
     status, name = 409, "nothing_pending"
 
 
+class NotSigned(Problem):
+    """The sink is not signed."""
+
+    status, name = 409, "not_signed"
+
+
+class NotActive(Problem):
+    """The subscription is not active."""
+
+    status, name = 409, "not_active"
+
+
+class AlreadyRequeued(Problem):
+    """The delivery is on its way again already."""
+
+    status, name = 409, "already_requeued"
+
+
+class TooManyReplays(Problem):
+    """Too many replays are under way."""
+
+    status, name = 409, "too_many_replays"
+
+
 class TooLarge(Problem):
     """The body is too large."""
 
@@ -135,6 +159,13 @@ class NotReady(Problem):
     """The service cannot serve yet."""
 
     status, name = 503, "not_ready"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class TooManyStreams(Problem):
+    """Too many streams are open."""
+
+    status, name = 503, "too_many_streams"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 

@@ -1,107 +1,16 @@
 """What the ledger knows, as the JSON of the contract. `keys`: whether the reader may see stream keys and raw callbacks."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from adapters import masking
-from adapters.clock import to_rfc3339
 from adapters.ledger.callbacks import Callback
 from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
 from adapters.ledger.timeline import Line
-from adapters.vendors import DIALECTS
-from adapters.vendors.calls import SecretPath
-from statemachine.facts import File
-from statemachine.tasks import Task
-
-
-def time(ms: int | None) -> str | None:
-    """Null where it is unknown, or a vendor told one that no calendar has."""
-    try:
-        return None if ms is None else to_rfc3339(ms)
-    except OverflowError:
-        return None
-
-
-def task(task: Task, *, keys: bool) -> dict[str, Any]:
-    view = task.view
-    shown = {
-        "id": task.id,
-        "vendor": task.key.vendor,
-        "kind": task.kind.value,
-        "app_id": task.key.app_id,
-        "room_id": task.key.room_id or view.room_id or None,
-        "vendor_task_id": None if task.key.pending else task.key.vendor_task_id or None,
-        "run": task.run,
-        "origin": task.origin.value,
-        "state": view.state.value,
-        "reason": view.reason.value if view.reason else None,
-        "inferred": view.inferred,
-        "anomalies": [anomaly.value for anomaly in task.anomalies],
-        "vendor_code": view.vendor_code,
-        "vendor_message": view.vendor_message,
-        "action": task.action,
-        **asked_for(task.key.vendor, task.action, task.params, task.policy, keys=keys),
-        "attempts": task.attempts,
-        "outputs": [{"url": output.url, "state": output.state.value} for output in view.outputs],
-    }
-    return {**(shown if keys else masking.without_keys(shown)), **_files_and_times(task, keys=keys), **_others(task)}
-
-
-def asked_for(
-    vendor: str, action: str | None, params: Mapping[str, Any], policy: Mapping[str, Any], *, keys: bool
-) -> dict[str, Any]:
-    """`params` and `policy` of a task, without secrets."""
-    paths = DIALECTS[vendor].secret_paths(action) if action is not None else ()
-    return {"params": _masked(paths, params, keys=keys), "policy": _masked(paths, policy, keys=keys, below="renew.params.")}
-
-
-def _masked(paths: Sequence[SecretPath], value: Any, *, keys: bool, below: str = "") -> Any:
-    """A start call's parameters without secrets: those that the vendor's pages name, and whatever is named like one.
-
-    below: where the parameters stand in the value.
-    """
-    for secret in paths:
-        if not (secret.in_url and keys):
-            value = masking.at_path(value, below + secret.path, masking.keyed_url if secret.in_url else masking.hidden)
-    return masking.without_secrets(value)
-
-
-def _others(task: Task) -> dict[str, Any]:
-    """The tasks that it took over from, or that took over from it."""
-    return {
-        "renews": task.renews,
-        "renewed_by": task.renewed_by,
-        "restarts": task.restarts,
-        "restarted_by": task.restarted_by,
-    }
-
-
-def _files_and_times(task: Task, *, keys: bool) -> dict[str, Any]:
-    view = task.view
-    deadlines = sorted(task.deadlines.items(), key=lambda item: (item[1], item[0]))
-    return {
-        "files": [_file(file, keys=keys) for file in view.files],
-        "deadlines": [{"kind": kind.value, "due_at": time(at)} for kind, at in deadlines],
-        "created_at": time(task.created_at),
-        "accepted_at": time(view.accepted_at),
-        "running_at": time(view.running_at),
-        "ended_at": time(view.ended_at),
-        "updated_at": time(task.updated_at),
-        "version": task.version,
-    }
-
-
-def _file(file: File, *, keys: bool) -> dict[str, Any]:
-    shown = {field.name: getattr(file, field.name) for field in fields(File)}
-    shown["state"] = file.state.value
-    shown["started_at"], shown["ended_at"] = time(file.started_at), time(file.ended_at)
-    if not keys:
-        shown["url"] = masking.file_url(file.url) if file.url else None
-        shown["message"] = masking.text(file.message) if file.message else None
-    return shown
+from adapters.showing import time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +98,7 @@ def stats(stats: Stats, *, spool_rows: int) -> dict[str, Any]:
         "oldest_unapplied_s": stats.oldest_unapplied_s,
         "overdue_deadlines": stats.overdue_deadlines,
         "most_overdue_s": stats.most_overdue_s,
-        "undelivered_events": 0,
-        "oldest_undelivered_s": None,
+        "undelivered_events": stats.undelivered_events,
+        "oldest_undelivered_s": stats.oldest_undelivered_s,
         "spool_rows": spool_rows,
     }

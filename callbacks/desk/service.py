@@ -59,6 +59,7 @@ async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response
         except LedgerUnavailableError:
             sums.unknown(desk.metrics)
         desk.metrics.spool_rows.set(desk.spool_rows())
+        desk.metrics.event_streams.set(desk.streams.open)
         return desk.metrics.render()
 
     body, content_type = await run_in_threadpool(render)

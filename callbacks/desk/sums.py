@@ -5,9 +5,13 @@ from math import nan
 
 from prometheus_client import Counter
 
-from adapters.ledger import Connection, effects, stats
+from adapters.ledger import Connection, deliveries, effects, stats, subscriptions
 from adapters.metrics import Metrics
+from statemachine.delivery import SubscriptionState
 from statemachine.states import Anomaly
+
+#: Of those that are not there any more nobody is told.
+_SHOWN = (SubscriptionState.ACTIVE, SubscriptionState.PAUSED, SubscriptionState.DISABLED)
 
 
 class Sums:
@@ -26,6 +30,11 @@ class Sums:
         for anomaly in Anomaly:
             metrics.anomalies.labels(anomaly.value).set(read.anomalies.get(anomaly.value, 0))
         metrics.waiting_calls.set(effects.waiting(connection)[0])
+        metrics.undelivered.set(read.undelivered_events)
+        metrics.oldest_undelivered_seconds.set(read.oldest_undelivered_s or 0)
+        by_state = subscriptions.by_state(connection)
+        for state in _SHOWN:
+            metrics.subscriptions.labels(state.value).set(by_state.get(state.value, 0))
         for verdict, total in stats.by_verdict(connection).items():
             self._grow("verdict", metrics.callbacks, verdict, total)
         for move, total in stats.moves(connection).items():
@@ -34,6 +43,8 @@ class Sums:
             self._grow("calls", metrics.calls, call, total)
         for kind, total in stats.deadlines_passed(connection).items():
             self._grow("passed", metrics.deadlines_passed, (kind,), total)
+        for attempt, total in deliveries.attempts(connection).items():
+            self._grow("deliveries", metrics.deliveries, attempt, total)
 
     def _grow(self, name: str, counter: Counter, labels: tuple[str, ...], total: int) -> None:
         with self._lock:
@@ -45,5 +56,8 @@ class Sums:
 
 def unknown(metrics: Metrics) -> None:
     """The ledger cannot be read: a number of before would lie."""
-    for gauge in (metrics.unapplied, metrics.oldest_unapplied_seconds, metrics.overdue_deadlines, metrics.waiting_calls):
+    inbox = (metrics.unapplied, metrics.oldest_unapplied_seconds, metrics.overdue_deadlines, metrics.waiting_calls)
+    for gauge in (*inbox, metrics.undelivered, metrics.oldest_undelivered_seconds):
         gauge.set(nan)
+    for state in _SHOWN:
+        metrics.subscriptions.labels(state.value).set(nan)

@@ -6,6 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters import showing
 from adapters.ledger import search, starts, timeline
 from adapters.ledger.search import TaskFilter
 from adapters.settings.loading import vendor_names
@@ -54,7 +55,7 @@ async def list_tasks(desk: Desk, request: Request, caller: Caller) -> Response:
         page_of(
             found,
             limit,
-            shown=lambda task: rendering.task(task, keys=caller.sees_keys),
+            shown=lambda task: showing.task(task, keys=caller.sees_keys),
             cursor=lambda task: cursors.encode(task.id),
         )
     )
@@ -65,7 +66,7 @@ async def show_task(desk: Desk, request: Request, caller: Caller) -> Response:
     task = await run_in_threadpool(find, desk, request.path_params["id"])
     if task.merged_into is not None:
         return moved(task.merged_into)
-    return answer(rendering.task(task, keys=caller.sees_keys))
+    return answer(showing.task(task, keys=caller.sees_keys))
 
 
 async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Response:

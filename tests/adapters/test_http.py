@@ -3,8 +3,7 @@
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,112 +13,18 @@ from adapters.http import BODY_LIMIT, HttpClient, NoAnswer, Reply
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Account, HttpRequest, Outcome, TaskRef, WireError
 from statemachine.states import Kind
+from tests.adapters.serving import (
+    OK,
+    closed_port,
+    hangs,
+    says,
+    says_and_closes,
+    serving,
+    serving_context,
+    trusting,
+)
 from tests.adapters.simulator.driving import APPS
 from tests.adapters.simulator.running import simulator
-
-#: Does with one connection what a server does; gets what was asked.
-Script = Callable[[socket.socket, bytes], None]
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-#: A certificate for 127.0.0.1 that nobody else believes; its key guards nothing.
-CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgpBa3VbghLptbfY9x
-xu/SGzLynh0qoB00iuaJZWNtgT2hRANCAAQppgOOTYOWNZneSK+/AzC9J9ydurI7
-8d7TgYgGva65VEF5E6Itzy6iQGppsUeOfssHHr6rcv8lgfhDUcKyHPkd
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBUjCB+qADAgECAgEBMAoGCCqGSM49BAMCMBAxDjAMBgNVBAMMBXRlc3RzMCAX
-DTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAQMQ4wDAYDVQQDDAV0ZXN0
-czBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABCmmA45Ng5Y1md5Ir78DML0n3J26
-sjvx3tOBiAa9rrlUQXkToi3PLqJAammxR45+ywcevqty/yWB+ENRwrIc+R2jQzBB
-MA8GA1UdEQQIMAaHBH8AAAEwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQUYydI
-HJtquK4LO5de9Zjb1GhKuXYwCgYIKoZIzj0EAwIDRwAwRAIfPS2moqRDLLCny86c
-vW7lx1D8UDJCNQdAE+Yg5BDerQIhAPsUmkeQfs8xweywsQeEeuZCsRLuKhefTkMC
-ttESHGSB
------END CERTIFICATE-----
-"""
-
-
-class Server:
-    """Plays its scripts, one after the other, each time a request comes; a script that leaves the connection open gets the next.
-
-    Before any request a script of None closes the connection.
-    """
-
-    def __init__(self, scripts: list[Script | None], tls: ssl.SSLContext | None) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._scripts = scripts
-        self._tls = tls
-        self.port = self._listener.getsockname()[1]
-        self.asked: list[bytes] = []
-        self.connections = 0
-        self.ended = threading.Event()
-        #: A connection was closed.
-        self.closed = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while self._scripts:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with connection, suppress(OSError):
-                connection.settimeout(10)
-                if self._tls is None:
-                    self._talk(connection)
-                else:
-                    with self._tls.wrap_socket(connection, server_side=True) as safe:
-                        self._talk(safe)
-            self.closed.set()
-
-    def _talk(self, connection: socket.socket) -> None:
-        while self._scripts:
-            if self._scripts[0] is None:
-                self._scripts.pop(0)
-                return
-            request = received(connection)
-            if not request:
-                return
-            self.asked.append(request)
-            script = self._scripts.pop(0)
-            assert script is not None
-            script(connection, request)
-
-    def close(self) -> None:
-        self.ended.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(timeout=10)
-
-    def url(self, target: str = "/", scheme: str = "http") -> str:
-        return f"{scheme}://127.0.0.1:{self.port}{target}"
-
-
-def received(connection: socket.socket) -> bytes:
-    """One request, head and body; empty when the other side hung up."""
-    got = b""
-    while b"\r\n\r\n" not in got:
-        more = connection.recv(65536)
-        if not more:
-            return b""
-        got += more
-    head, _, body = got.partition(b"\r\n\r\n")
-    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    while len(body) < int((lengths or [b"0"])[0]):
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-@contextmanager
-def serving(*scripts: Script | None, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    server = Server(list(scripts), tls)
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -134,19 +39,6 @@ def hasty() -> Iterator[HttpClient]:
     client = HttpClient(connect_s=0.3, total_s=0.4)
     yield client
     client.close()
-
-
-def says(*parts: bytes) -> Script:
-    """Sends this and keeps the connection open."""
-    return lambda connection, _: connection.sendall(b"".join(parts))
-
-
-def says_and_closes(*parts: bytes) -> Script:
-    def script(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(b"".join(parts))
-        connection.shutdown(socket.SHUT_RDWR)
-
-    return script
 
 
 def request(url: str, method: str = "POST", body: bytes = b"{}", **headers: str) -> HttpRequest:
@@ -193,6 +85,12 @@ def test_any_status_is_an_answer_and_no_redirect_is_followed(client: HttpClient,
     assert len(server.asked) == 1
 
 
+def test_of_odd_headers_no_url_is_logged(client: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(says_and_closes(b"HTTP/1.1 200 OK\r\nodd\r\n\r\nok")) as server:
+        assert client.send(request(server.url("/?key=sesame"))).status == 200
+    assert "sesame" not in caplog.text
+
+
 def test_a_body_in_chunks_or_to_the_end_is_read(client: HttpClient) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     with serving(says(chunked), says_and_closes(b"HTTP/1.1 200 OK\r\n\r\n", b"to the end")) as server:
@@ -232,11 +130,6 @@ def test_proxies_of_the_environment_are_not_used(client: HttpClient, monkeypatch
 # What never arrived.
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.mark.parametrize("url", ["http://no-such-host.invalid/", "http://[::1", "http://a..b/", f"http://{'a' * 64}.example/"])
 def test_a_name_that_cannot_be_resolved_was_not_sent_to(client: HttpClient, url: str) -> None:
     assert error_of(client, url) is WireError.NOT_SENT
@@ -269,13 +162,6 @@ def test_addresses_of_a_name_are_tried_in_turn_within_the_time(client: HttpClien
         assert client.send(request("http://two.example/")).body == b"ok"
 
 
-def hangs(ended: threading.Event) -> Script:
-    def script(_: socket.socket, __: bytes) -> None:
-        ended.wait(10)
-
-    return script
-
-
 def test_over_tls_what_answers_in_the_clear_was_not_sent_to(client: HttpClient) -> None:
     """The handshake comes before the request."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -302,15 +188,7 @@ def test_over_tls_a_handshake_that_hangs_or_breaks_off_was_not_sent_on(hasty: Ht
 
 @pytest.fixture
 def tls(tmp_path: Path) -> ssl.SSLContext:
-    path = tmp_path / "certificate.pem"
-    path.write_text(CERTIFICATE)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
-
-
-def trusting() -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=CERTIFICATE[CERTIFICATE.index("-----BEGIN CERTIFICATE") :])
+    return serving_context(tmp_path)
 
 
 def test_over_tls_a_certificate_that_nobody_vouches_for_is_refused(client: HttpClient, tls: ssl.SSLContext) -> None:
@@ -342,6 +220,37 @@ def test_over_tls_an_answer_that_hangs_is_cut_off(tls: ssl.SSLContext) -> None:
     with serving(hangs(ended), tls=tls) as server:
         assert error_of(client, server.url(scheme="https")) is WireError.CUT_OFF
         ended.set()
+
+
+def at(*ports: int) -> list[tuple[object, ...]]:
+    """What a lookup gives: these ports of this machine."""
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+
+
+def test_a_name_is_looked_up_once_and_what_was_found_is_connected_to() -> None:
+    asked = []
+    with serving(says(OK)) as server:
+        client = HttpClient(resolve=lambda *asks: (asked.append(asks), at(server.port))[1])
+        assert client.send(request("http://no-such-host.invalid:81/")).body == b"ok"
+    assert asked == [("no-such-host.invalid", 81)]
+
+
+def test_what_resolving_refuses_was_not_sent_to_and_its_words_are_kept() -> None:
+    def refuse(host: str, _: int) -> list[tuple[object, ...]]:
+        raise PermissionError(f"{host} is out of bounds")
+
+    with pytest.raises(NoAnswer) as caught:
+        HttpClient(resolve=refuse).send(request("https://inside.example/"))
+    assert (caught.value.error, str(caught.value)) == (WireError.NOT_SENT, "inside.example is out of bounds")
+    assert caught.value.comes_of(PermissionError)
+    assert not caught.value.comes_of(ConnectionError)
+
+
+def test_after_a_lookup_that_took_all_the_time_nothing_is_connected_to() -> None:
+    with serving(says(OK)) as server:
+        client = HttpClient(connect_s=0.05, resolve=lambda *_: (server.ended.wait(0.1), at(server.port))[1])
+        assert error_of(client, "http://slow.example/") is WireError.NOT_SENT
+    assert server.connections == 0
 
 
 # What may have arrived.
@@ -383,6 +292,16 @@ def test_an_answer_that_does_not_come_is_cut_off(hasty: HttpClient) -> None:
     ended = threading.Event()
     with serving(hangs(ended)) as server:
         assert error_of(hasty, server.url()) is WireError.CUT_OFF
+        ended.set()
+
+
+def test_whether_the_time_was_over_is_told_apart_from_a_broken_connection(hasty: HttpClient) -> None:
+    ended = threading.Event()
+    with serving(says_and_closes(b""), hangs(ended)) as server:
+        for is_over in (False, True):
+            with pytest.raises(NoAnswer) as caught:
+                hasty.send(request(server.url()))
+            assert caught.value.timed_out is is_over
         ended.set()
 
 
@@ -435,6 +354,14 @@ def test_of_a_huge_body_the_beginning_is_read(client: HttpClient, size: int) -> 
         assert client.send(request(server.url())).body == b"a" * BODY_LIMIT
         assert client.send(request(server.url())).body == b"ok"
     assert server.connections == (1 if size == BODY_LIMIT else 2)
+
+
+def test_how_much_of_a_body_is_read_can_be_said() -> None:
+    client = HttpClient(body_limit=4)
+    four, eight = (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"abcdefgh"[:size] for size in (4, 8))
+    with serving(says(four), says(eight), says(OK)) as server:
+        assert [client.send(request(server.url())).body for _ in range(3)] == [b"abcd", b"abcd", b"ok"]
+    assert server.connections == 2
 
 
 def test_a_body_that_says_it_is_packed_is_not_unpacked(client: HttpClient) -> None:

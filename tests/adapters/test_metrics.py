@@ -20,6 +20,11 @@ NAMES = {
     "tally_spooled_callbacks_total": (),
     "tally_spool_rows": (),
     "tally_spool_set_aside_files": (),
+    "tally_undelivered_events": (),
+    "tally_oldest_undelivered_seconds": (),
+    "tally_deliveries_total": ("sink", "outcome"),
+    "tally_subscriptions": ("state",),
+    "tally_event_streams": (),
 }
 
 

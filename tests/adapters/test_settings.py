@@ -12,6 +12,7 @@ from adapters.settings import (
     Account,
     App,
     Database,
+    Deliveries,
     Outbound,
     Queue,
     Role,
@@ -20,12 +21,13 @@ from adapters.settings import (
     Settings,
     SettingsError,
     Spool,
+    Streams,
     Token,
     load,
     settings_table,
 )
 
-SECTIONS, ARRAYS = (Server, Database, Queue, Spool, Outbound), (Account, App, Token)
+SECTIONS, ARRAYS = (Server, Database, Queue, Spool, Outbound, Streams, Deliveries), (Account, App, Token)
 ROOT = Path(__file__).parents[2]
 VENDORS = ("acme", "globex")
 
@@ -61,6 +63,8 @@ def test_without_any_source_everything_has_its_default() -> None:
         database=Database(url="sqlite:///var/tally.db"),
         queue=Queue(url=""),
         outbound=Outbound(allow=(), allow_http=False),
+        streams=Streams(url="", max_entries=100_000),
+        deliveries=Deliveries(keep_days=14),
         accounts=(),
         apps=(),
         tokens=(),
@@ -79,6 +83,11 @@ def test_a_file_may_set_everything() -> None:
         [outbound]
         allow = ["10.0.0.0/8", "fd00::/8"]
         allow_http = true
+        [streams]
+        url = "unix:///run/redis.sock"
+        max_entries = 1_000
+        [deliveries]
+        keep_days = 30
         [[accounts]]
         name = "main"
         vendor = "acme"
@@ -111,6 +120,8 @@ def test_a_file_may_set_everything() -> None:
         database=Database(url="sqlite:////srv/tally.db"),
         queue=Queue(url="redis://localhost/0"),
         outbound=Outbound(allow=("10.0.0.0/8", "fd00::/8"), allow_http=True),
+        streams=Streams(url="unix:///run/redis.sock", max_entries=1000),
+        deliveries=Deliveries(keep_days=30),
         accounts=(account,),
         apps=(App(vendor="acme", app_id="1", account="main", callback_secrets=(Secret("new"), Secret("old"))),),
         tokens=(Token(name="ops", role=Role.OPERATOR, token=Secret("0123456789abcdef")),),
@@ -325,6 +336,9 @@ def test_a_file_that_is_no_text_is_told() -> None:
         ("outbound.allow", "everyone"),
         ("outbound.allow", "[1]"),
         ("outbound.allow", "[,"),
+        ("streams.url", "localhost:6379"),
+        ("streams.max_entries", "0"),
+        ("streams.max_entries", "100000001"),
         ("accounts.0.endpoint", "api.example"),
         ("accounts.0.endpoint", "ftp://api.example"),
         ("accounts.0.endpoint", "https://"),
@@ -428,7 +442,7 @@ def test_no_problem_shows_a_value() -> None:
 
 def test_settings_show_no_secret() -> None:
     text = ACCOUNT.replace("sk", "sesame") + APP.replace("one", "sesame") + TOKEN.replace("0123456789", "sesame-0123")
-    text += '[queue]\nurl = "redis://:sesame@q/0"\n'
+    text += '[queue]\nurl = "redis://:sesame@q/0"\n[streams]\nurl = "redis://:sesame@s/0"\n'
 
     settings = loaded(text)
 
@@ -486,7 +500,7 @@ def test_the_example_has_every_key() -> None:
     document = tomllib.loads((ROOT / "tally.example.toml").read_text(encoding="utf-8"))
 
     models = {"server": Server, "database": Database, "queue": Queue, "spool": Spool, "outbound": Outbound}
-    models |= {"accounts": Account, "apps": App, "tokens": Token}
+    models |= {"streams": Streams, "deliveries": Deliveries, "accounts": Account, "apps": App, "tokens": Token}
     assert document.keys() == models.keys() == {field.name for field in fields(Settings)}
     for section, model in models.items():
         assert is_dataclass(model)

@@ -56,6 +56,8 @@ def fill(ledger: Ledger, folder: Path, *, tasks_wanted: int, callbacks_wanted: i
     url = ledger.url
     with psycopg.connect(url) as connection:
         _copy_all(connection, ledger, copier)
+        # Nobody may be given a position that was passed by.
+        connection.execute("INSERT INTO counters SELECT 'position', 'events', max(id) FROM events")
         connection.execute("SELECT setval(pg_get_serial_sequence('lineages', 'id'), (SELECT max(id) FROM lineages))")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")

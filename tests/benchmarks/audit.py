@@ -127,7 +127,7 @@ def _lines(connection: Connection, since: Marks) -> Counter[int]:
 def _compare_events(findings: Findings, connection: Connection, since: Marks, touched: set[str]) -> None:
     """Each task has one event for each of its versions, from the first to the newest."""
     told: dict[str, Counter[int]] = defaultdict(Counter)
-    for task_id, version in connection.execute(select(events.c.task_id, events.c.version).where(events.c.id > since.events)):
+    for task_id, version in connection.execute(select(events.c.subject, events.c.version).where(events.c.id > since.events)):
         told[task_id][version] += 1
     for task_id, newest in _versions(connection, since, touched):
         have = told.get(task_id, Counter())

@@ -22,6 +22,7 @@ from adapters.ledger import facets
 from adapters.ledger.facets import Facet
 from adapters.ledger.inbox import shard_of
 from adapters.ledger.lineages import key_hash
+from adapters.ledger.positions import first_position
 from adapters.ledger.postgresql import first_id
 from adapters.ledger.schema import deadlines, events, inbox, lineages, tasks, timeline
 from adapters.ledger.schema import facets as facets_table
@@ -98,8 +99,8 @@ def _template(connection: Connection, number: int) -> Template:
     )
     own = {tasks: tasks.c.lineage_id == lineage["id"]}
     (task,) = _rows(connection, tasks, own[tasks])
-    for table in (inbox, timeline, events, deadlines):
-        own[table] = table.c.task_id == task["id"]
+    for column in (inbox.c.task_id, timeline.c.task_id, events.c.subject, deadlines.c.task_id):
+        own[column.table] = column == task["id"]
     rows = {table.name: _rows(connection, table, mine) for table, mine in own.items()} | {lineages.name: [dict(lineage)]}
     counted = connection.execute(select(facets_table).where(facets_table.c.facet == task["facet"])).mappings().one()
     return Template(
@@ -142,6 +143,9 @@ class Copy:
     def new_id(self, at: int) -> int:
         return self._ids.at(at + self.later)
 
+    def new_position(self, at: int) -> int:
+        return self._ids.position(at + self.later)
+
     def dedupe_key(self, old: bytes) -> bytes:
         return hashlib.sha256(old + self._name.encode()).digest()
 
@@ -156,6 +160,10 @@ class Ids:
     def at(self, ms: int) -> int:
         number = next(self._numbers)
         return first_id(ms) | (number & _LAST_NUMBER) if self._telling_time else number
+
+    def position(self, ms: int) -> int:
+        """Of an event: on both it tells the time."""
+        return first_position(ms) + (next(self._numbers) & _LAST_NUMBER)
 
 
 class Plan:
@@ -216,7 +224,8 @@ _BY_NAME: Mapping[tuple[str, str], Callable[[Row], Change]] = {
     ("inbox", "id"): lambda row: lambda copy: copy.inbox_ids[row["id"]],
     ("inbox", "dedupe_key"): lambda row: lambda copy: copy.dedupe_key(row["dedupe_key"]),
     ("timeline", "id"): lambda row: lambda copy: copy.new_id(row["at"]),
-    ("events", "id"): lambda row: lambda copy: copy.new_id(row["at"]),
+    ("events", "id"): lambda row: lambda copy: copy.new_position(row["at"]),
+    ("events", "subject"): lambda row: lambda copy: copy.task_id,
 }
 #: In this order: tasks refer to lineages.
 TABLES = (lineages, tasks, deadlines, inbox, timeline, events)

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.benchmarks.run [QUESTION ...] [--quick] [--callbacks N] [--peers FOLDER] ...
 
-QUESTION: acks (a), throughput (b), size (c and d, which need b), memory (e), pages, deadlines; all of them if none is named. Exit
-status 1: something was lost or doubled. A target that was missed is printed, and is no failure.
+QUESTION: acks (a), throughput (b), size (c and d, which need b), memory (e), telling (f), pages, deadlines; all of them if none is
+named. Exit status 1: something was lost or doubled. A target that was missed is printed, and is no failure.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters import logs
-from tests.benchmarks import acks, at_size, memory, peers, throughput
+from tests.benchmarks import acks, at_size, memory, peers, telling, throughput
 from tests.benchmarks.report import Report, circumstances
 from tests.benchmarks.rounds import Plan
 from tests.benchmarks.stack import Stack, Stores, stores
 from tests.benchmarks.stream import STEPS, Stream
 
-QUESTIONS = ("acks", "throughput", "size", "memory", "pages", "deadlines")
+QUESTIONS = ("acks", "throughput", "size", "memory", "telling", "pages", "deadlines")
 #: Hardly a ledger takes more callbacks a second, nor half of what goes the whole way: so long is the stream.
 _MOST, _MOST_BESIDE = 14_000, 6_000
 #: Live tasks that are added to see what each takes, and callbacks before that.
@@ -65,6 +65,9 @@ def measure(wanted: Wanted) -> Report:
         if wanted.peers is not None:
             _say("b: the peers")
             _measure_peers(folder, servers, wanted.peers, wanted, report)
+        if "telling" in wanted.questions:
+            _say("f: events to a subscriber")
+            _measure_telling(folder, servers, wanted, report)
     if "memory" in wanted.questions:
         _say("e: memory")
         _measure_memory(wanted, report)
@@ -140,6 +143,18 @@ def _measure_peers(folder: Path, servers: Stores, where: Path, wanted: Wanted, r
     database, queue = servers.database("beside_peers"), servers.queue()
     with _stack(folder, "beside peers", database, queue, *_roles(wanted)) as stack:
         peers.report(peers.measure(where, stack, seconds=wanted.plan.seconds), report)
+
+
+def _measure_telling(folder: Path, servers: Stores, wanted: Wanted, report: Report) -> None:
+    plan = wanted.plan
+    length = round(telling.PACE * (plan.rounds * plan.seconds + plan.warm_up_s) * 1.2)
+    everything = _stack(folder, "all in one, SQLite", f"sqlite:///{folder}/telling.db", "", "up")
+    split = _stack(folder, "web and work, PostgreSQL", servers.database("telling"), servers.queue(), *_roles(wanted))
+    for number, stacked in enumerate((everything, split)):
+        stream = _made(folder / f"telling-{number}", wanted.seed + 3, length)
+        with stacked as stack, telling.subscribed(stack) as subscriber:
+            telling.report(stack, telling.measure(stack, subscriber, stream, plan), report, telling.PACE)
+            report.complaints += telling.complaints(stack, subscriber) + stack.complaints()
 
 
 def _measure_memory(wanted: Wanted, report: Report) -> None:

@@ -200,7 +200,10 @@ def _is_complaint(line: str) -> bool:
 
 
 def _config(database: str, queue: str, spool: Path) -> str:
-    lines = [f'[server]\nport = 0\n[database]\nurl = "{database}"\n[queue]\nurl = "{queue}"\n[spool]\nfolder = "{spool}"']
+    lines = [
+        f'[server]\nport = 0\n[database]\nurl = "{database}"\n[queue]\nurl = "{queue}"\n[spool]\nfolder = "{spool}"',
+        '[outbound]\nallow = ["127.0.0.0/8"]\nallow_http = true',
+    ]
     apps = [("tencent", TENCENT_APP, TENCENT_KEY), *(("volcengine", app, VOLCENGINE_KEY) for app in VOLCENGINE_APPS)]
     lines += [f'[[apps]]\nvendor = "{vendor}"\napp_id = "{app}"\ncallback_secrets = ["{key}"]' for vendor, app, key in apps]
     return "\n".join(lines) + "\n"

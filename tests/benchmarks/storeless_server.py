@@ -19,9 +19,7 @@ def main(config: str) -> None:
     logs.configure()
     settings = load(Path(config), os.environ)
     ears = Ears(ledger=Ledger(settings.database.url), settings=settings, metrics=Metrics(), clock=now_ms, ring=lambda: None)
-    served = tally._server_config(ears, settings)
-    served.app = make_storeless_app(ears)
-    server = tally._Server(served, settings)
+    server = tally._Server(make_storeless_app(ears), settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # the server ends by itself
     server.run()

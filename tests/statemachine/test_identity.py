@@ -8,7 +8,7 @@ from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, FactKind, Rules
 from statemachine.states import State
-from statemachine.tasks import Lineage, task_id
+from statemachine.tasks import Lineage, earliest_id, new_id, task_id
 from tests.statemachine.driver import Story, ms, words
 from tests.statemachine.test_order import KEY
 
@@ -106,6 +106,12 @@ def test_ids_sort_by_time_and_are_the_same_each_time():
     assert task_id(KEY, "z", 5) < task_id(KEY, "a", 6)
     assert task_id(KEY, "a", 5) != task_id(KEY, "b", 5)
     assert len(task_id(KEY, "a", 5)) == 26
+
+
+def test_ids_of_what_is_no_task_have_the_same_form():
+    assert len(new_id(5, 2**80 - 1)) == 26
+    assert new_id(5, 0) == earliest_id(5)
+    assert new_id(5, 7) < new_id(5, 2**80 - 1) < new_id(6, 0)
 
 
 def test_a_push_and_a_recording_of_one_id_are_two_keys():

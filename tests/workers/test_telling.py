@@ -33,7 +33,7 @@ def test_each_version_is_told_by_the_word_for_what_changed(tmp_path: Path):
         (task,) = house.tasks()
     assert [row["type"] for row in found] == ["tally.task.running", "tally.task.finishing", "tally.task.completed"]
     assert [row["version"] for row in found] == [1, 2, 3] == [*range(1, task["version"] + 1)]
-    assert {row["task_id"] for row in found} == {task["id"]}
+    assert {row["subject"] for row in found} == {task["id"]}
     assert [row["doc"]["previous_state"] for row in found] == [None, "running", "finishing"]
     assert [row["doc"]["cause"]["kind"] for row in found] == ["callback"] * 3
     assert [row["doc"]["task"]["view"]["state"] for row in found] == ["running", "finishing", "completed"]

@@ -17,6 +17,14 @@ def test_sums_are_kept_by_name_and_label(ledger: Ledger) -> None:
         assert counters.total(connection, "nothing") == 0
 
 
+def test_a_sum_that_is_dropped_is_gone_and_no_other(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        counters.add(connection, "n", {"a": 2, "b": 1})
+        counters.drop_sum(connection, "n", "a")
+        counters.drop_sum(connection, "n", "c")
+        assert counters.sums(connection, "n") == {"b": 1}
+
+
 def test_older_sums_are_folded_into_one_and_none_is_lost(ledger: Ledger) -> None:
     with ledger.write() as connection:
         counters.add(connection, "n", {"1": 2, "2": 3, "5": 7})

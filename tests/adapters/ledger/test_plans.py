@@ -14,25 +14,35 @@ from adapters.ledger import (
     Ledger,
     callbacks,
     deadlines,
+    deliveries,
     effects,
+    events,
     facets,
     idempotency,
     inbox,
+    lag,
     lineages,
+    replays,
     search,
     starts,
     stats,
+    subscriptions,
     timeline,
     twins,
 )
 from adapters.ledger.callbacks import CallbackFilter
+from adapters.ledger.deliveries import DeliveryFilter
 from adapters.ledger.documents import task_text
 from adapters.ledger.facets import facet_of
 from adapters.ledger.inbox import Settled
+from adapters.ledger.positions import first_position
+from adapters.ledger.replays import Selection
 from adapters.ledger.search import TaskFilter
 from adapters.ledger.twins import Robot
+from statemachine.delivery import DeliveryState
 from statemachine.states import State
 from tests.adapters.ledger.making import T0, asked, key, save, task
+from tests.adapters.ledger.outgoing import LEASE, id_of, queued, result, subscription
 from tests.adapters.ledger.test_starts import start
 from tests.ledgers import new_ledger
 
@@ -43,6 +53,8 @@ STATES = (State.RUNNING, State.STOPPED, State.COMPLETED, State.FAILED, State.LOS
 VENDORS = ("tencent", "volcengine")
 #: Lineages that were saved like any other.
 KNOWN = [key(f"known{number}") for number in range(100)]
+#: Nothing was told before this position; then events, one after the other.
+EVENTS = first_position(T0)
 
 _FILL = f"""
 INSERT INTO inbox (kind, dedupe_key, vendor, app_id, event_type, received_at, headers, body, verdict, task_id, applied_at, shard)
@@ -71,6 +83,24 @@ SELECT lpad(n::text, 26, '0'), 1, 'start', 'tencent', 'app', 'push', 'bucket' ||
     CASE WHEN n % 100 = 0 THEN {T0} + n END
 FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO idempotency SELECT sha256(n::text::bytea), '', {T0} + n, 200, NULL, '' FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO events
+SELECT {EVENTS} + n, lpad((n / 4)::text, 26, '0'), n % 4, 'tally.task.running', {T0} + n,
+    (ARRAY['tencent', 'volcengine'])[n % 2 + 1], 'app', 'push', '{{"data": {{}}}}'
+FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO counters VALUES ('position', 'events', {EVENTS} + {ROWS});
+INSERT INTO subscriptions
+SELECT lpad(n::text, 26, '0'), '{{"type": "mailbox"}}', '["*"]', '{{}}', '', (ARRAY['active', 'paused'])[n % 2 + 1], NULL, '',
+    NULL, NULL, {EVENTS} + {ROWS} - 50, NULL, NULL, NULL, {T0}, {T0}, 1
+FROM generate_series(1, 20) AS n;
+INSERT INTO deliveries
+    (subscription_id, event_id, subject, type, origin, state, queued_at, due_at, tries, first_tried_at, done_at, attempts)
+SELECT lpad((n % 2 + 1)::text, 26, '0'), {EVENTS} + n, lpad((n / 4)::text, 26, '0'), 'tally.task.running', 'event',
+    CASE WHEN n % 100 < 70 THEN 'waiting' ELSE (ARRAY['delivered', 'dead', 'requeued'])[n % 3 + 1] END, {T0} + n,
+    CASE WHEN n % 100 < 70 THEN {T0} END, 1, {T0}, CASE WHEN n % 100 >= 70 THEN {T0} END, '[]'
+FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO counters SELECT 'undelivered', lpad(n::text, 26, '0'), {ROWS} / 2 FROM generate_series(1, 20) AS n;
+INSERT INTO replays (subscription_id, since, until, dead, position, last, rate, next_at)
+SELECT lpad((n % 20 + 1)::text, 26, '0'), 0, {T0}, 0, 0, {EVENTS} + {ROWS}, 100, {T0} FROM generate_series(1, 60) AS n;
 """
 
 
@@ -118,6 +148,21 @@ def _ids(connection: Connection) -> list[int]:
     return [row.id for row in inbox.unapplied(connection, 100)]
 
 
+def _deliveries(**wanted: Any) -> Question:
+    return lambda connection: deliveries.page(connection, WHOSE, DeliveryFilter(**wanted), before=ROWS // 2, limit=50)
+
+
+def _taken(connection: Connection) -> list[deliveries.Delivery]:
+    return deliveries.claim(connection, WHOSE, T0, 100, T0 + LEASE)
+
+
+def _dead_again(connection: Connection) -> None:
+    replays.add(connection, subscription(2), Selection(since=T0, until=T0 + ROWS, dead=True), 100, T0 - 60_000)
+    replays.go_on(connection, subscription(2), T0)
+
+
+#: Of these half wait, all due in the same moment, as after a pause.
+WHOSE = id_of(2)
 MIDDLE = (T0 + ROWS // 2, 2**62)
 ROBOT = Robot(vendor="tencent", app_id="app", room_id="room8", name="bot8", at=T0)
 QUESTIONS: dict[str, Question] = {
@@ -161,6 +206,32 @@ QUESTIONS: dict[str, Question] = {
     "a robot's start": lambda connection: twins.awaited(connection, [ROBOT]),
     "starts without an id": lambda connection: twins.unnamed(connection, task()),
     "statistics": lambda connection: stats.read(connection, T0),
+    "events": lambda connection: events.page(connection, after=EVENTS + ROWS // 2, limit=100),
+    "headings": lambda connection: events.headings(connection, after=EVENTS + ROWS // 2, limit=500),
+    "headings up to one": lambda connection: events.headings(connection, after=EVENTS, last=EVENTS + ROWS // 2, limit=500),
+    "headings of a subject": lambda connection: events.headings(connection, after=EVENTS, limit=500, subject=id_of(7)),
+    "events by their positions": lambda connection: events.unread(connection, range(EVENTS, EVENTS + 100)),
+    "versions by their positions": lambda connection: events.versions(connection, range(EVENTS, EVENTS + 100)),
+    "whether anything is due": lambda connection: deliveries.any_due(connection, WHOSE, T0),
+    "what is due": _taken,
+    "settling what was taken": lambda connection: deliveries.settle(connection, [*map(result, _taken(connection))], T0),
+    "giving back what was taken": lambda connection: deliveries.release(connection, T0, _taken(connection)),
+    "queueing": lambda connection: deliveries.queue(connection, WHOSE, [queued(id_of(n)) for n in range(500)], T0),
+    "hastening one": lambda connection: deliveries.hasten(connection, WHOSE, T0 + 1, _taken(connection)[0]),
+    "any deliveries": _deliveries(),
+    "deliveries of a subject": _deliveries(subject=id_of(7)),
+    "deliveries that are dead": _deliveries(state=DeliveryState.DEAD),
+    "deliveries of a subject that wait": _deliveries(subject=id_of(7), state=DeliveryState.WAITING),
+    "a delivery": lambda connection: deliveries.find(connection, WHOSE, 7),
+    "the oldest that waits": lambda connection: deliveries.oldest_waiting(connection, WHOSE),
+    "dead deliveries": lambda connection: deliveries.dead(connection, WHOSE, after=ROWS // 4, last=ROWS, limit=500),
+    "the newest dead one": lambda connection: deliveries.newest_dead(connection, WHOSE),
+    "old deliveries": lambda connection: deliveries.old(connection, WHOSE, T0 + 1, 500),
+    "dropping some": lambda connection: deliveries.drop_some(connection, WHOSE, 500),
+    "replays that are due": lambda connection: replays.due(connection, T0),
+    "a replay of dead ones": _dead_again,
+    "how far others are behind": lag.read,
+    "active subscriptions": subscriptions.active,
     "names whose day is over": lambda connection: idempotency.tidy(connection, T0 + idempotency.KEPT_MS + 500),
 }
 

@@ -20,6 +20,8 @@ def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:
             oldest_unapplied_s=None,
             overdue_deadlines=0,
             most_overdue_s=None,
+            undelivered_events=0,
+            oldest_undelivered_s=None,
         )
 
 
@@ -44,6 +46,8 @@ def test_everything_is_counted(ledger: Ledger) -> None:
             oldest_unapplied_s=1.5,
             overdue_deadlines=1,
             most_overdue_s=2.5,
+            undelivered_events=0,
+            oldest_undelivered_s=None,
         )
         assert stats.by_verdict(connection) == {("tencent", "stale"): 1, ("volcengine", "stale"): 2}
         assert stats.moves(connection) == {("a", "b", "c"): 1}

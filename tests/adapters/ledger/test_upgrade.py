@@ -1,21 +1,31 @@
 """The schema is brought up to date once, whoever else is at it."""
 
+import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import text
 
-from adapters.ledger import Connection, Ledger, LedgerUnavailableError
+from adapters.clock import now_ms
+from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, positions
 from adapters.ledger import postgresql as ours
+from adapters.ledger import upgrade as upgrading
+from adapters.ledger.documents import task_text
+from adapters.ledger.events import Told
+from adapters.ledger.positions import first_position
 from adapters.ledger.schema import metadata
 from adapters.ledger.upgrade import SchemaError, newest, require_current, upgrade
 from tests import postgresql
+from tests.adapters.ledger.making import T0
+from tests.adapters.ledger.outgoing import tell, told
 from tests.ledgers import BOTH
 from tests.processes import free_port
 
@@ -118,7 +128,7 @@ def test_on_postgresql_too_but_for_what_is_partitioned(postgresql_ledger: Ledger
     fresh.close()
     postgresql.drop(fresh.url)
     assert {name: (said.get(name), made.get(name)) for name in said.keys() | made.keys() if said.get(name) != made.get(name)} == {
-        **{f"{table}.id": (("bigint", True, f"nextval('{table}_id_seq'::regclass)"), _TALLY_ID) for table in ours.PARTITIONED},
+        **{f"{table}.id": (("bigint", True, f"nextval('{table}_id_seq'::regclass)"), _TALLY_ID) for table in ("inbox", "timeline")},
         "inbox_dedupe_key_key": ("CREATE UNIQUE INDEX inbox_dedupe_key_key ON public.inbox USING btree (dedupe_key)", None),
     }
 
@@ -187,3 +197,114 @@ def _listed(connection: Connection, pragma: str, table: str, *columns: str) -> l
 def _number(connection: Connection, table: str, word: str) -> int:
     (sql,) = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).one()
     return str(sql).count(word)
+
+
+# What was there before.
+
+SECOND, DAY = 1_000, 86_400_000
+#: When each was told, in their order: clocks did not agree; some have a month without a partition.
+TIMES = (T0 + 5 * SECOND, T0, T0 + 5 * SECOND + 1, *(T0 + 9 * SECOND for _ in range(2_500)), T0 + 60 * DAY, T0 + 61 * DAY)
+
+
+@pytest.fixture
+def of_0003(bare: Ledger) -> tuple[Ledger, list[Told]]:
+    """A ledger of that revision in which so much was told, the last thing today."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(upgrading.__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["url"] = bare.url
+    command.upgrade(config, "0003")
+    if bare.path is None:
+        with bare.write() as connection:
+            _add_old_partition(connection)
+    before = [told(f"t{number % 7}", number, at=at) for number, at in enumerate((*TIMES, now_ms()), start=1)]
+    _tell_as_0003(bare, before)
+    return bare, before
+
+
+def _add_old_partition(connection: Connection) -> None:
+    bounds = ours.first_id(T0 - 10 * DAY), ours.first_id(T0 + 10 * DAY)
+    connection.execute(text("CREATE TABLE events_202311 PARTITION OF events FOR VALUES FROM ({}) TO ({})".format(*bounds)))
+
+
+def _tell_as_0003(ledger: Ledger, them: list[Told]) -> None:
+    first = ours.first_id if ledger.path is None else lambda _: 0
+    rows = [
+        {
+            "id": first(max(T0, each.at)) + number,
+            "task_id": each.subject,
+            "version": each.version,
+            "type": each.type,
+            "at": each.at,
+            "doc": _doc_of_0003(each),
+        }
+        for number, each in enumerate(them, start=1)
+    ]
+    names = ", ".join(rows[0])
+    statement = f"INSERT INTO events ({names}) VALUES ({', '.join(f':{name}' for name in rows[0])})"
+    with ledger.write() as connection:
+        connection.execute(text(statement), sorted(rows, key=lambda row: row["id"]))
+
+
+def _doc_of_0003(each: Told) -> str:
+    its = each.task.key
+    its_key = [its.vendor, its.app_id, its.room_id, its.vendor_task_id, its.family]
+    said = {"key": its_key, "previous_state": each.previous_state, "cause": each.cause, "task": json.loads(task_text(each.task))}
+    return json.dumps(said)
+
+
+def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tuple[Ledger, list[Told]]) -> None:
+    ledger, before = of_0003
+    if ledger.path is None:  # there ids told the time, so they were in its order
+        before = [before[1], before[0], *before[2:]]
+    upgrade(ledger)
+    with ledger.read() as connection:
+        found = events.page(connection, after=0, limit=9_999)
+        chosen = events.headings(connection, after=0, limit=1)
+    assert [event.told for event in found] == before
+    assert (chosen[0].subject, chosen[0].vendor, chosen[0].app_id, chosen[0].kind) == (
+        before[0].subject,
+        "volcengine",
+        "app",
+        "push",
+    )
+
+
+def test_their_positions_tell_their_second_or_a_later_one_and_the_next_follows(of_0003: tuple[Ledger, list[Told]]) -> None:
+    ledger, _ = of_0003
+    upgrade(ledger)
+    with ledger.read() as connection:
+        found = events.page(connection, after=0, limit=9_999)
+        assert positions.newest(connection) == found[-1].position
+    place = 0
+    for event in found:
+        place = max(place, first_position(event.told.at)) + 1
+        assert event.position == place
+    tell(ledger, told("next", at=T0))
+    with ledger.read() as connection:
+        assert [event.position for event in events.page(connection, after=place, limit=9)] == [place + 1]
+
+
+def test_a_ledger_with_events_gets_the_schema_of_a_new_one(of_0003: tuple[Ledger, list[Told]], tmp_path: Path) -> None:
+    ledger, _ = of_0003
+    upgrade(ledger)
+    is_file = ledger.path is not None
+    new = Ledger(f"sqlite:///{tmp_path / 'new.db'}" if is_file else postgresql.new_database(migrated=False))
+    upgrade(new)
+    said = _said if is_file else _said_by_postgresql
+    assert said(ledger) == said(new)
+    new.close()
+    if not is_file:
+        postgresql.drop(new.url)
+
+
+@pytest.mark.parametrize("bare", ["postgresql"], indirect=True)
+def test_on_postgresql_they_lie_in_the_months_for_which_there_are_partitions(of_0003: tuple[Ledger, list[Told]]) -> None:
+    ledger, before = of_0003
+    upgrade(ledger)
+    statement = "SELECT tableoid::regclass::text, count(*) FROM events GROUP BY 1 ORDER BY 1"
+    with ledger.read() as connection:
+        assert [tuple(row) for row in connection.execute(text(statement))] == [
+            (connection.scalar(text("SELECT to_char(now(), '\"events_\"YYYYMM')")), 1),
+            ("events_rest", len(before) - 1),
+        ]

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,18 @@ from typing import Any
 import httpx2
 from starlette.applications import Starlette
 
-from adapters.ledger import Ledger, inbox, lineages, timeline
+from adapters.downstream import open_sinks
+from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, inbox, lineages, positions, timeline
+from adapters.ledger.documents import Texts
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Account, App, Role, Secret, Settings, Token
+from adapters.settings import Account, App, Outbound, Role, Secret, Settings, Token
+from adapters.settings import Streams as RedisStreams
 from adapters.simulator import DEMO_APPS
 from adapters.tokens import Tokens
 from callbacks.desk import Desk, desk_routes, exception_handlers
+from callbacks.desk.streams import Streams
+from callbacks.desk.tail import Tail
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, FactKind, File, Output, Rules, TaskKey
@@ -37,6 +44,8 @@ def settings(*, tokens: bool = True) -> Settings:
     keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
     return Settings(
         tokens=made if tokens else (),
+        outbound=Outbound(allow=("127.0.0.0/8",), allow_http=True),
+        streams=RedisStreams(url="redis://127.0.0.1:1"),
         accounts=tuple(Account(name=f"{app.vendor}-1", vendor=app.vendor, **keys) for app in DEMO_APPS),
         apps=(
             *(_app(app.vendor, app.app_id, f"{app.vendor}-1") for app in DEMO_APPS),
@@ -51,6 +60,30 @@ def _app(vendor: str, app_id: str, account: str | None) -> App:
     return App(vendor=vendor, app_id=app_id, account=account, callback_secrets=(Secret("secret"),))
 
 
+class MoodyLedger(Ledger):
+    """A real one that cannot be read, hangs or runs into a bug when told to. `reads`: how often it was to be read."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.is_away = False
+        self.bugs = 0
+        self.reads = 0
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self.reads += 1
+        self.may_go_on.wait()
+        if self.is_away:
+            raise LedgerUnavailableError("away")
+        if self.bugs:
+            self.bugs -= 1
+            raise RuntimeError("a bug")
+        with super().read() as connection:
+            yield connection
+
+
 @dataclass
 class World:
     """`now`: what the desk's clock says, ms. `rung`: how often the workers were woken."""
@@ -59,10 +92,13 @@ class World:
     settings: Settings = field(default_factory=settings)
     now: int = T0
     rung: int = 0
+    #: As `Streams` takes them.
+    stream_limits: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(f"sqlite:///{self.path / 'tally.db'}")
+        self.ledger = MoodyLedger(f"sqlite:///{self.path / 'tally.db'}")
         self.metrics = Metrics()
+        self.streams = Streams(Tail(self.ledger, every_s=0.005, away_s=0.005), **self.stream_limits)
         self.desk = Desk(
             ledger=self.ledger,
             settings=self.settings,
@@ -71,6 +107,8 @@ class World:
             clock=lambda: self.now,
             ring=self._ring,
             spool_rows=lambda: 0,
+            sinks=open_sinks(self.settings),
+            streams=self.streams,
         )
         self.app = Starlette(routes=desk_routes(self.desk), exception_handlers=exception_handlers())
 
@@ -109,6 +147,17 @@ class World:
     def line(self, task: Task, *entries: Mapping[str, Any]) -> None:
         with self.ledger.write() as connection:
             timeline.append(connection, [timeline.Line(task_id=task.id, at=self.now, inbox_id=None, entries=entries)])
+
+    def tell(self, *tasks: Task, type_: str = "tally.task.running") -> list[int]:
+        """Puts an event there for each of these tasks; their positions."""
+        told = [
+            events.Told(task=task, type=type_, at=self.now, previous_state=None, cause={"kind": "callback", "id": "7"})
+            for task in tasks
+        ]
+        with self.ledger.write() as connection:
+            events.append(connection, told, Texts())
+            last = positions.newest(connection)
+        return list(range(last - len(tasks) + 1, last + 1))
 
     def callback(self, number: int, body: bytes = b"{}", **more: Any) -> int:
         """Puts a callback there, settled where a verdict is given; its id."""
@@ -159,8 +208,9 @@ def _parts(name: str, kind: FactKind, more: Mapping[str, Any]) -> tuple[TaskKey,
     return key, fact, changes
 
 
-def made(path: Path, *, tokens: bool = True) -> World:
-    world = World(path, settings(tokens=tokens))
+def made(path: Path, *, tokens: bool = True, **more: Any) -> World:
+    """more: fields of it."""
+    world = World(path, settings(tokens=tokens), **more)
     upgrade(world.ledger)
     return world
 

@@ -113,6 +113,7 @@ def wrong(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[st
         ("/v1/callbacks", "CallbackPage"),
         ("/v1/callbacks/{callback}", "Callback"),
         ("/v1/rejections", "RejectionPage"),
+        ("/v1/events", "EventPage"),
         ("/v1/stats", "Stats"),
         ("/healthz", "Status"),
         ("/readyz", "Status"),
@@ -122,7 +123,7 @@ def wrong(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[st
 )
 def test_answers_are_as_the_document_says(world: World, path: str, shape: str) -> None:
     task = world.task("r1", FactKind.FILES, files=(A_FILE,), task_kind=Kind.RECORD)
-    world.task("p1")
+    world.tell(world.task("p1"))
     callback = world.callback(1, verdict="stale")
 
     said = world.ask("GET", path.format(task=task.id, callback=callback)).json()

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from adapters.clock import to_rfc3339
-from adapters.ledger import rejections, stats
+from adapters.ledger import deliveries, rejections, stats, subscriptions
 from adapters.ledger.rejections import Refused
+from adapters.ledger.subscriptions import Subscription
+from statemachine.delivery import SubscriptionState
 from statemachine.states import Anomaly, Verdict
 from tests.callbacks.desk.desk_world import T0, World, made, settings
 
@@ -99,13 +101,61 @@ def test_metrics_tell_what_the_ledger_knows_once(world: World) -> None:
     assert 'tally_deadlines_passed_total{kind="silence"} 1.0' in lines
 
 
+def test_metrics_tell_who_is_told_of_events_and_who_waits_for_them(world: World) -> None:
+    subscribe(world, "active", SubscriptionState.ACTIVE)
+    subscribe(world, "paused", SubscriptionState.PAUSED)
+    world.tell(*[world.task()] * 2)
+    with world.ledger.write() as connection:
+        deliveries.count_attempts(connection, {"webhook/delivered": 3, "redis/refused": 1})
+    world.now = T0 + 4_000
+
+    for _ in range(2):
+        lines = world.get("/metrics").text.splitlines()
+
+    assert [line for line in lines if line.startswith(DOWNSTREAM)] == [
+        "tally_undelivered_events 2.0",
+        "tally_oldest_undelivered_seconds 4.0",
+        'tally_deliveries_total{outcome="refused",sink="redis"} 1.0',
+        'tally_deliveries_total{outcome="delivered",sink="webhook"} 3.0',
+        'tally_subscriptions{state="active"} 1.0',
+        'tally_subscriptions{state="paused"} 1.0',
+        'tally_subscriptions{state="disabled"} 0.0',
+        "tally_event_streams 0.0",
+    ]
+
+
+DOWNSTREAM = ("tally_undelivered", "tally_oldest_undelivered", "tally_deliveries_total", "tally_subscriptions", "tally_event")
+
+
+def subscribe(world: World, name: str, state: SubscriptionState) -> None:
+    about = {"sink": {"type": "webhook"}, "types": ["tally.task.*"], "filter": {}, "description": "", "reason": None}
+    times = dict.fromkeys(("old_secret_until", "failing_since", "failed_at", "delivered_at")) | {"created_at": T0, "updated_at": T0}
+    with world.ledger.write() as connection:
+        new = Subscription(id=name, state=state, secret="s", old_secret=None, position=0, version=1, **about, **times)
+        subscriptions.add(connection, new)
+
+
+def test_the_numbers_tell_how_far_those_who_are_told_are_behind(world: World) -> None:
+    subscribe(world, "active", SubscriptionState.ACTIVE)
+    world.tell(world.task())
+    world.now = T0 + 1_500
+
+    said = world.get("/v1/stats").json()
+
+    assert (said["undelivered_events"], said["oldest_undelivered_s"]) == (1, 1.5)
+
+
 def test_metrics_are_told_without_a_ledger_too(tmp_path: Path) -> None:
     world = World(tmp_path, settings())
     world.metrics.unapplied.set(7)
     answer = world.get("/metrics")
 
     assert answer.status_code == 200
-    assert "tally_unapplied_callbacks NaN" in answer.text
+    lines = answer.text.splitlines()
+    assert "tally_unapplied_callbacks NaN" in lines
+    assert "tally_oldest_undelivered_seconds NaN" in lines
+    assert 'tally_subscriptions{state="disabled"} NaN' in lines
+    assert "tally_event_streams 0.0" in lines
     world.ledger.close()
 
 

@@ -1,0 +1,25 @@
+"""How far those who are told of events are behind: of active subscriptions only, since the others wait by intent."""
+
+from sqlalchemy import Connection
+
+from adapters.ledger import deliveries, events, subscriptions
+
+#: Events that nobody has queued yet are not counted beyond this.
+_MOST = 10_000
+
+
+def read(connection: Connection) -> tuple[int, int | None]:
+    """(how many events were not delivered to somebody who wants them, since when the oldest of them waits; ms)
+
+    Events that were not queued yet count once for each subscription, wanted or not: they are so for a moment only.
+    """
+    active = subscriptions.active(connection)
+    waiting = deliveries.waiting(connection)
+    number = sum(waiting.get(each.id, 0) for each in active)
+    ages = [deliveries.oldest_waiting(connection, each.id) for each in active if waiting.get(each.id, 0)]
+    behind = {each.position for each in active}
+    for position in behind:
+        more, oldest = events.waiting_since(connection, after=position, most=_MOST)
+        number += more * sum(each.position == position for each in active)
+        ages.append(oldest)
+    return number, min((age for age in ages if age is not None), default=None)

@@ -1,0 +1,158 @@
+"""Events that somebody asked for once more: each replay goes on a little at a time, so that nobody is flooded."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from adapters.ledger import deliveries, events, positions
+from adapters.ledger.deliveries import Delivery, Queued
+from adapters.ledger.events import Heading
+from adapters.ledger.schema import replays
+from adapters.ledger.subscriptions import Subscription
+
+REPLAY = "replay"
+#: Events that are looked at, at once.
+_LOOK = 1_000
+#: An event's position may run ahead of its time by so much, where a clock was set back, ms.
+_AHEAD_MS = 24 * 3_600_000
+#: How much of its rate a replay may make up for at once when it was not served in time, ms.
+_BURST_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which events: those of [since, until) (ms), of one subject only; or only what is dead, by when it was queued."""
+
+    since: int
+    until: int
+    subject: str | None = None
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """Under way. Positions are events'; of dead ones, ids of deliveries."""
+
+    id: int
+    selection: Selection
+    position: int
+    last: int
+    #: Events per second.
+    rate: float
+    #: When more may be queued, ms.
+    next_at: int
+
+
+def add(connection: Connection, subscription: Subscription, selection: Selection, rate: float, now: int) -> None:
+    """rate: events per second."""
+    first, last = _bounds(connection, subscription, selection)
+    row = {"subscription_id": subscription.id, "since": selection.since, "until": selection.until, "subject": selection.subject}
+    where = {"dead": int(selection.dead), "position": first, "last": last, "rate": rate, "next_at": now}
+    connection.execute(insert(replays).values(**row, **where))
+
+
+def count(connection: Connection, subscription: Subscription, selection: Selection) -> int:
+    """How many deliveries it would make, as things are."""
+    position, last = _bounds(connection, subscription, selection)
+    number = 0
+    while position < last:
+        chosen, position = _look(connection, subscription, selection, position, last)
+        number += len(chosen)
+    return number
+
+
+def of(connection: Connection, subscription_id: str) -> list[Replay]:
+    """Those of a subscription that are under way, the oldest first."""
+    statement = select(replays).where(replays.c.subscription_id == subscription_id).order_by(replays.c.id)
+    return [_replay(row) for row in connection.execute(statement).mappings()]
+
+
+def by_subscription(connection: Connection, ids: Sequence[str]) -> dict[str, list[Replay]]:
+    """The same of several subscriptions; only of those that have any."""
+    statement = select(replays).where(replays.c.subscription_id.in_(ids)).order_by(replays.c.id)
+    found: dict[str, list[Replay]] = {}
+    for row in connection.execute(statement).mappings():
+        found.setdefault(row["subscription_id"], []).append(_replay(row))
+    return found
+
+
+def due(connection: Connection, now: int) -> set[str]:
+    """The subscriptions that have replays which may go on."""
+    return set(connection.scalars(select(replays.c.subscription_id).where(replays.c.next_at <= now)))
+
+
+def drop_all(connection: Connection, subscription_id: str) -> None:
+    connection.execute(delete(replays).where(replays.c.subscription_id == subscription_id))
+
+
+def go_on(connection: Connection, subscription: Subscription, now: int) -> int:
+    """Queues what the replays of a locked subscription may queue by now (ms); how many."""
+    return sum(_go_on(connection, subscription, replay, now) for replay in of(connection, subscription.id) if replay.next_at <= now)
+
+
+def _go_on(connection: Connection, subscription: Subscription, replay: Replay, now: int) -> int:
+    since = max(replay.next_at, now - _BURST_MS)
+    allowed = 1 + int(replay.rate * (now - since) / 1_000)
+    chosen, position = _look(connection, subscription, replay.selection, replay.position, replay.last)
+    if len(chosen) > allowed:
+        chosen = chosen[:allowed]
+        position = _place(chosen[-1])
+    _queue(connection, subscription, chosen, now)
+    this = replays.c.id == replay.id
+    if position >= replay.last:
+        connection.execute(delete(replays).where(this))
+    else:
+        next_at = since + math.ceil(1_000 * len(chosen) / replay.rate)
+        connection.execute(update(replays).where(this).values(position=position, next_at=next_at))
+    return len(chosen)
+
+
+def _bounds(connection: Connection, subscription: Subscription, selection: Selection) -> tuple[int, int]:
+    """(behind which position, up to which one) there may be something. What comes later is not part of it."""
+    if selection.dead:
+        return 0, deliveries.newest_dead(connection, subscription.id)
+    last = min(positions.newest(connection), positions.first_position(selection.until + _AHEAD_MS))
+    return positions.first_position(selection.since), last
+
+
+def _look(
+    connection: Connection, subscription: Subscription, selection: Selection, position: int, last: int
+) -> tuple[Sequence[Heading | Delivery], int]:
+    """(what is chosen of the next few, the position of the last one that was looked at)"""
+    found: Sequence[Heading | Delivery]
+    if selection.dead:
+        found = deliveries.dead(connection, subscription.id, after=position, last=last, limit=_LOOK)
+    else:
+        found = events.headings(connection, after=position, last=last, limit=_LOOK, subject=selection.subject)
+    chosen = [each for each in found if _is_chosen(each, subscription, selection)]
+    return chosen, last if len(found) < _LOOK else _place(found[-1])
+
+
+def _is_chosen(item: Heading | Delivery, subscription: Subscription, selection: Selection) -> bool:
+    at = item.at if isinstance(item, Heading) else item.queued_at
+    wanted = subscription.wants(item) if isinstance(item, Heading) else True
+    return wanted and selection.since <= at < selection.until and selection.subject in (None, item.subject)
+
+
+def _place(item: Heading | Delivery) -> int:
+    return item.position if isinstance(item, Heading) else item.id
+
+
+def _queue(connection: Connection, subscription: Subscription, chosen: Sequence[Heading | Delivery], now: int) -> None:
+    dead = [each for each in chosen if isinstance(each, Delivery)]
+    deliveries.requeue(connection, subscription.id, dead, now, origin=REPLAY)
+    again = [_queued(each) for each in chosen if isinstance(each, Heading)]
+    deliveries.queue(connection, subscription.id, again, now)
+
+
+def _queued(event: Heading) -> Queued:
+    return Queued(event_id=event.position, subject=event.subject, type=event.type, origin=REPLAY)
+
+
+def _replay(row: RowMapping) -> Replay:
+    values: dict[str, Any] = {name: row[name] for name in ("id", "position", "last", "rate", "next_at")}
+    selection = Selection(since=row["since"], until=row["until"], subject=row["subject"], dead=bool(row["dead"]))
+    return Replay(**values, selection=selection)

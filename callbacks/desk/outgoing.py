@@ -1,0 +1,91 @@
+"""Subscriptions and what is on its way to them, as the JSON of the contract.
+
+`keys`: whether the reader may see what opens a target, and what it says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapters import envelope, masking
+from adapters.downstream import Sink
+from adapters.ledger.deliveries import Delivery
+from adapters.ledger.replays import Replay
+from adapters.ledger.subscriptions import Subscription
+from adapters.showing import time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A subscription, how many events wait for it, and what is sent to it once more."""
+
+    subscription: Subscription
+    undelivered: int
+    replays: Sequence[Replay]
+
+
+def subscription(found: Standing, sink: Sink | None, now: int, *, keys: bool) -> dict[str, Any]:
+    """Never with its secrets. now: ms. sink: None if this version of the program has none of its type."""
+    of = found.subscription
+    return {
+        "id": of.id,
+        "sink": sink.shown(of.sink, keys=keys) if sink is not None else {"type": of.sink_type},
+        "types": list(of.types),
+        "filter": dict(of.filter),
+        "description": of.description,
+        "state": of.state.value,
+        "reason": of.reason,
+        "failing_since": time(of.failing_since),
+        "last_delivered_at": time(of.delivered_at),
+        "undelivered": found.undelivered,
+        "replays": [_replay(each) for each in found.replays],
+        "previous_secret_until": time(of.old_secret_until) if len(of.secrets(now)) > 1 else None,
+        "created_at": time(of.created_at),
+        "updated_at": time(of.updated_at),
+        "version": of.version,
+    }
+
+
+def _replay(replay: Replay) -> dict[str, Any]:
+    selection = replay.selection
+    return {
+        "from": time(selection.since or None),
+        "to": time(selection.until),
+        "task_id": selection.subject,
+        "dead": selection.dead,
+        "rate_per_s": replay.rate,
+    }
+
+
+def delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys: bool) -> dict[str, Any]:
+    """versions: position of an event -> version of its subject. now: ms."""
+    # Who took it and has not said what became of it in time never will: it is due again.
+    sending = delivery.lease_until is not None and delivery.lease_until > now
+    return {
+        "id": str(delivery.id),
+        "subscription_id": delivery.subscription_id,
+        "event_id": _event_id(delivery, versions),
+        "task_id": delivery.subject if delivery.type.startswith(envelope.TASK_PREFIX) else None,
+        "type": delivery.type,
+        "origin": delivery.origin,
+        "state": delivery.state.value,
+        "queued_at": time(delivery.queued_at),
+        "next_try_at": None if sending else time(delivery.due_at),
+        "sending": sending,
+        "done_at": time(delivery.done_at),
+        "attempts": [_attempt(each, keys=keys) for each in delivery.attempts],
+    }
+
+
+def _event_id(delivery: Delivery, versions: Mapping[int, int]) -> str | None:
+    if delivery.event_id is None:
+        return envelope.test_id(delivery.subscription_id, delivery.id)
+    version = versions.get(delivery.event_id)
+    return None if version is None else envelope.event_id(delivery.subject, version)
+
+
+def _attempt(attempt: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
+    """What a target says may be anything, its own secrets too."""
+    shown = {name: attempt.get(name) for name in ("status", "error", "detail", "duration_ms", "answer")}
+    safe = shown if keys else {**shown, "detail": masking.without_keys(shown["detail"]), "answer": None}
+    return {"at": time(attempt.get("at")), **safe}

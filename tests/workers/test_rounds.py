@@ -1,0 +1,171 @@
+"""A round does all that is to be done for those who are served, in one transaction, and leaves the others alone."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.ledger import Ledger, positions, replays
+from adapters.ledger.deliveries import Delivery
+from adapters.ledger.replays import Selection
+from statemachine.delivery import SubscriptionState
+from tests.adapters.ledger.making import T0
+from tests.adapters.ledger.outgoing import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
+from tests.ledgers import BOTH, open_ledger
+from tests.workers.mailbox import GONE, TAKEN, PostOffice
+from workers.parcels import Sent
+from workers.rounds import LEASE_MS, NOTHING, Round, Wanted, look, make_round
+
+PAUSED = SubscriptionState.PAUSED
+
+
+@pytest.fixture(params=BOTH)
+def office(request: pytest.FixtureRequest, tmp_path: Path):
+    with open_ledger(request.param, tmp_path) as ledger:
+        office = PostOffice(ledger)
+        yield office
+        office.close()
+
+
+def looked(office: PostOffice, room: int = 9, now: int = T0) -> Wanted:
+    with office.ledger.read() as connection:
+        return look(connection, now, lambda _: room)
+
+
+def wanted(active: set[int], to_do: set[int]) -> Wanted:
+    return Wanted(active=frozenset(map(id_of, active)), to_do=frozenset(map(id_of, to_do)))
+
+
+def a_round(office: PostOffice, *numbers: int, sent: list[Sent] | None = None, room: int = 9) -> Round:
+    return make_round(office.ledger, office.now, sent or [], frozenset(map(id_of, numbers)), lambda _: room, lambda: 0)
+
+
+def back(taken: Delivery, answer=TAKEN) -> Sent:
+    return Sent(delivery=taken, sink=subscription().sink, answer=answer, at=T0)
+
+
+def newest(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        return positions.newest(connection)
+
+
+# Looking.
+
+
+def test_where_nobody_is_served_there_is_nothing_to_do(office: PostOffice) -> None:
+    office.subscribe(1, state=PAUSED)
+    office.tell("a")
+    queue(office.ledger, queued("a"))
+    assert looked(office) == NOTHING
+
+
+def test_there_is_something_to_do_for_who_is_behind(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.tell("a")
+    office.subscribe(2)
+    assert looked(office) == wanted({1, 2}, {1})
+
+
+def test_there_is_something_to_do_for_who_has_room_and_something_due(office: PostOffice) -> None:
+    for number in (1, 2, 3):
+        office.subscribe(number)
+    queue(office.ledger, queued("a"), number=1)
+    queue(office.ledger, queued("a"), number=2, now=T0 + 1)
+    found = [looked(office), looked(office, now=T0 + 1), looked(office, room=0, now=T0 + 1)]
+    assert found == [wanted({1, 2, 3}, to_do) for to_do in ({1}, {1, 2}, set())]
+
+
+def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.subscribe(2, state=PAUSED)
+    with office.ledger.write() as connection:
+        for number in (1, 2):
+            replays.add(connection, subscription(number), Selection(since=0, until=T0), 1, T0 + 5)
+    assert [looked(office, now=T0 + ms) for ms in (4, 5)] == [wanted({1}, set()), wanted({1}, {1})]
+
+
+# Making.
+
+
+def test_news_are_queued_for_who_wants_them_and_taken(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.subscribe(2, types=["tally.task.failed"])
+    office.tell("a", "a")
+    made = a_round(office, 1, 2)
+    (taken,) = made.taken
+    assert (taken.subscription_id, taken.subject, taken.lease_until) == (id_of(1), subject_of("a"), T0 + LEASE_MS)
+    assert [*made.events] == [taken.event_id]
+    assert [standing(office.ledger, number).position for number in (1, 2)] == [newest(office.ledger)] * 2
+    assert [waiting(office.ledger, number) for number in (1, 2)] == [2, 0]
+
+
+def test_news_are_queued_once_however_often_it_is_looked(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.tell("a", "b")
+    for _ in range(3):
+        a_round(office, 1)
+    assert len(listed(office.ledger)) == 2
+
+
+def test_who_is_not_served_gets_nothing_queued_and_nothing_taken(office: PostOffice) -> None:
+    office.subscribe(1, state=PAUSED)
+    office.subscribe(2)
+    office.tell("a")
+    queue(office.ledger, queued("b"))
+    assert [each.subscription_id for each in a_round(office, 1, 2).taken] == [id_of(2)]
+    assert (len(listed(office.ledger, 1)), standing(office.ledger, 1).position) == (1, 0)
+
+
+def test_without_room_news_are_queued_and_wait(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.tell("a", "b")
+    assert (a_round(office, 1, room=0).taken, waiting(office.ledger)) == ([], 2)
+    assert len(a_round(office, 1, room=1).taken) == 1
+
+
+def test_what_came_back_is_settled_and_the_next_taken_in_the_same_round(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.tell("a", "a")
+    (first,) = a_round(office, 1).taken
+    made = a_round(office, sent=[back(first)])
+    assert [each.delivery for each in made.settled] == [first]
+    assert [each.event_id for each in made.taken] == [(first.event_id or 0) + 1]
+    assert made.heard_of == [standing(office.ledger)]
+
+
+def test_who_is_disabled_by_an_answer_gets_nothing_more_in_that_round(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.subscribe(2)
+    office.tell("a", "b")
+    first, *_ = a_round(office, 1, room=1).taken
+    made = a_round(office, 1, 2, sent=[back(first, GONE)])
+    assert {each.subscription_id for each in made.taken} == {id_of(2)}
+    assert made.disabled == [standing(office.ledger)]
+    assert sorted(each.type for each in made.taken) == ["tally.subscription.disabled", *["tally.task.running"] * 2]
+
+
+def test_answers_of_who_was_deleted_are_left_out(office: PostOffice) -> None:
+    office.subscribe(1)
+    office.tell("a")
+    (first,) = a_round(office, 1).taken
+    office.change(state=SubscriptionState.DELETED)
+    made = a_round(office, 1, sent=[back(first)])
+    assert (made.settled, made.heard_of, made.taken) == ([], [], [])
+
+
+def test_a_replay_goes_on_with_the_round(office: PostOffice) -> None:
+    office.tell("a", "b")
+    office.subscribe(1)
+    with office.ledger.write() as connection:
+        replays.add(connection, standing(office.ledger), Selection(since=0, until=T0 + 1), 1_000, T0)
+    office.now += 10
+    assert [each.origin for each in a_round(office, 1).taken] == ["replay", "replay"]
+
+
+def test_those_who_have_much_share_what_a_round_takes(office: PostOffice) -> None:
+    """A round is one transaction: it must not grow with the number of subscriptions."""
+    office.subscribe(1)
+    office.subscribe(2)
+    for number in (1, 2):
+        queue(office.ledger, *(queued(f"s{index}", None) for index in range(2_100)), number=number)
+    made = a_round(office, 1, 2, room=10_000)
+    assert [sum(each.subscription_id == id_of(number) for each in made.taken) for number in (1, 2)] == [2_000, 2_000]

@@ -1,0 +1,157 @@
+"""A round of the courier: all that it wants of the ledger, in one transaction.
+
+It says what became of what was sent, queues what is new for those who want it, lets replays go on, and takes what is due. The
+subscriptions that it touches are locked, so that rounds of several workers, and what people ask for, come one after the other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.envelope import DISABLED_TYPE
+from adapters.ledger import Connection, Ledger, deliveries, events, positions, replays, subscriptions
+from adapters.ledger.deliveries import Delivery, Queued, Settled
+from adapters.ledger.events import Heading, Note, Unread
+from adapters.ledger.subscriptions import Subscription
+from statemachine.delivery import SubscriptionState
+from workers.parcels import Sent
+from workers.verdicts import after, by_subscription, settled
+
+#: Until when somebody who took an event says what became of it: longer than sending one takes, ms.
+LEASE_MS = 45_000
+#: Events that are queued at once.
+_NEWS = 500
+#: Events that are taken at once, shared by all subscriptions.
+_TAKEN = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What came of a round."""
+
+    #: What was taken, and the subscriptions that it is for; the events of all but tests.
+    taken: Sequence[Delivery]
+    whose: Mapping[str, Subscription]
+    events: Mapping[int, Unread]
+    #: What became of deliveries, and of the subscriptions that they were for.
+    settled: Sequence[Settled]
+    heard_of: Sequence[Subscription]
+    #: Those of them that are not served any more.
+    disabled: Sequence[Subscription]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The subscriptions for which there is something to do, beside those from which something came back."""
+
+    #: All that are served.
+    active: frozenset[str]
+    to_do: frozenset[str]
+
+
+NOTHING = Wanted(active=frozenset(), to_do=frozenset())
+
+
+def look(connection: Connection, now: int, room: Callable[[str], int]) -> Wanted:
+    """What a round would find to do. room: subscription -> how many more may be sent."""
+    active = subscriptions.active(connection)
+    if not active:
+        return NOTHING
+    newest = positions.newest(connection)
+    to_do = {each.id for each in active if each.position < newest} | replays.due(connection, now)
+    idle = (each.id for each in active if each.id not in to_do)
+    to_do |= {id_ for id_ in idle if room(id_) and deliveries.any_due(connection, id_, now)}
+    ids = frozenset(each.id for each in active)
+    return Wanted(active=ids, to_do=frozenset(to_do) & ids)
+
+
+def make_round(
+    ledger: Ledger, now: int, sent: Sequence[Sent], wanted: frozenset[str], room: Callable[[str], int], dice: Callable[[], float]
+) -> Round:
+    """room: subscription -> how many more may be sent. dice: 0 to 1. Raises LedgerUnavailableError, ConflictError."""
+    with ledger.write() as connection:
+        locked = subscriptions.lock(connection, {each.delivery.subscription_id for each in sent} | wanted)
+        known = [each for each in sent if each.delivery.subscription_id in locked]  # what was deleted needs no answers
+        done = _settle(connection, known, now, dice)
+        heard_of = _hear(connection, locked, _heard(known, done), now)
+        disabled = [new for id_, new in heard_of.items() if new.state is not locked[id_].state]
+        served = _active({**locked, **heard_of})
+        _queue_news(connection, served, now)
+        for each in served.values():
+            replays.go_on(connection, each, now)
+        taken = _take(connection, served, now, room)
+        unread = events.unread(connection, {each.event_id for each in taken if each.event_id is not None})
+    return Round(taken=taken, whose=served, events=unread, settled=done, heard_of=list(heard_of.values()), disabled=disabled)
+
+
+def _take(connection: Connection, served: Mapping[str, Subscription], now: int, room: Callable[[str], int]) -> list[Delivery]:
+    share = max(1, _TAKEN // max(1, len(served)))
+    return [
+        delivery
+        for id_ in served
+        if (free := min(room(id_), share)) > 0
+        for delivery in deliveries.claim(connection, id_, now, free, now + LEASE_MS)
+    ]
+
+
+def _active(locked: Mapping[str, Subscription]) -> dict[str, Subscription]:
+    return {id_: each for id_, each in locked.items() if each.state is SubscriptionState.ACTIVE}
+
+
+def _settle(connection: Connection, sent: Sequence[Sent], now: int, dice: Callable[[], float]) -> list[Settled]:
+    if not sent:
+        return []
+    deliveries.count_attempts(connection, Counter(each.outcome for each in sent))
+    return deliveries.settle(connection, [settled(each, now, dice) for each in sent], now)
+
+
+def _heard(sent: Sequence[Sent], done: Sequence[Settled]) -> list[Sent]:
+    """Who came too late says nothing of the subscription either."""
+    tries = {(each.delivery.id, each.delivery.tries) for each in done}
+    return [each for each in sent if (each.delivery.id, each.delivery.tries) in tries]
+
+
+def _hear(connection: Connection, locked: Mapping[str, Subscription], sent: Sequence[Sent], now: int) -> dict[str, Subscription]:
+    """The subscriptions that anything was sent to, as they are after the answers."""
+    heard_of = {id_: after(locked[id_], of_it, now) for id_, of_it in by_subscription(sent).items()}
+    for id_, new in heard_of.items():
+        _save(connection, locked[id_], new)
+    return heard_of
+
+
+def _save(connection: Connection, before: Subscription, new: Subscription) -> None:
+    names = ("failing_since", "failed_at", "delivered_at", "state", "reason", "updated_at", "version")
+    changed = {name: getattr(new, name) for name in names if getattr(new, name) != getattr(before, name)}
+    if changed:
+        subscriptions.change(connection, new.id, **changed)
+    if new.state is not before.state:  # it was disabled
+        events.append_notes(connection, [_farewell(new)])
+
+
+def _farewell(disabled: Subscription) -> Note:
+    """Others can be told that a subscription is not served any more."""
+    about = {
+        "subscription_id": disabled.id,
+        "description": disabled.description,
+        "sink": {"type": disabled.sink["type"]},
+        "state": disabled.state.value,
+        "reason": disabled.reason,
+    }
+    return Note(subject=disabled.id, version=disabled.version, type=DISABLED_TYPE, at=disabled.updated_at, data=about)
+
+
+def _queue_news(connection: Connection, served: Mapping[str, Subscription], now: int) -> None:
+    """Queues the next events for subscriptions that are behind."""
+    newest = positions.newest(connection)
+    for position in {each.position for each in served.values() if each.position < newest}:
+        news = events.headings(connection, after=position, last=newest, limit=_NEWS)
+        last = news[-1].position if len(news) == _NEWS else newest
+        for each in served.values():
+            if each.position == position:
+                wanted = [_queued(event) for event in news if each.wants(event)]
+                deliveries.queue(connection, each.id, wanted, now)
+                subscriptions.change(connection, each.id, position=last)
+
+
+def _queued(event: Heading) -> Queued:
+    return Queued(event_id=event.position, subject=event.subject, type=event.type, origin="event")
