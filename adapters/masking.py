@@ -81,6 +81,8 @@ def _origin(match: re.Match[str]) -> str:
 
 def text(value: str) -> str:
     """Any text; the urls in it lose their stream keys. A text that begins as a url is taken as one, blanks and all."""
+    if "://" not in value:
+        return value
     if _URL.match(value):
         return stream_url(value)
     return _URL_IN_TEXT.sub(lambda match: stream_url(match[0]), value)

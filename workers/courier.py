@@ -23,8 +23,9 @@ from workers.sending import Sender, failed
 from workers.tidings import Tidings
 from workers.windows import Window, Windows
 
-#: Between two looks, s: while there is nothing to do, and while there is; then results gather meanwhile.
-_PAUSE_S, _GATHER_S = 0.25, 0.02
+#: Between two looks, s: while there is nothing to do, and while there is; then results gather meanwhile, so that rounds, for which
+#: others wait, are few.
+_PAUSE_S, _GATHER_S = 0.25, 0.05
 #: Pauses while the ledger is away, s: the first, doubled up to the last.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
 #: Threads that send, at the most. A subscription that hangs holds few of them (`windows`).
@@ -241,7 +242,7 @@ class Courier:
         if not (wanted.to_do or self._sent):
             return []
         sent = self._sent[:_WRITTEN]
-        made = make_round(self._ledger, self._clock(), sent, wanted.to_do, room, self._dice)
+        made = make_round(self._ledger, self._clock(), sent, wanted, room, self._dice)
         self._sent = self._sent[_WRITTEN:]
         self._tidings.tell(made, self._clock())
         return [parcel for delivery in made.taken for parcel in self._packed(delivery, made)]

@@ -2,11 +2,13 @@
 
 It says what became of what was sent, queues what is new for those who want it, lets replays go on, and takes what is due. The
 subscriptions that it touches are locked, so that rounds of several workers, and what people ask for, come one after the other.
+
+Others wait meanwhile, on SQLite everybody who writes: what never changes, the events themselves, is read before and after.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters.envelope import DISABLED_TYPE
 from adapters.ledger import Connection, Ledger, deliveries, events, positions, replays, subscriptions
@@ -47,6 +49,10 @@ class Wanted:
     #: All that are served.
     active: frozenset[str]
     to_do: frozenset[str]
+    #: Those of them with replays that may go on.
+    replaying: frozenset[str] = frozenset()
+    #: Position -> the events behind it, for those who are there, and up to which position that is.
+    news: Mapping[int, tuple[Sequence[Heading], int]] = field(default_factory=dict)
 
 
 NOTHING = Wanted(active=frozenset(), to_do=frozenset())
@@ -57,29 +63,36 @@ def look(connection: Connection, now: int, room: Callable[[str], int]) -> Wanted
     active = subscriptions.active(connection)
     if not active:
         return NOTHING
-    newest = positions.newest(connection)
-    to_do = {each.id for each in active if each.position < newest} | replays.due(connection, now)
-    idle = (each.id for each in active if each.id not in to_do)
-    to_do |= {id_ for id_ in idle if room(id_) and deliveries.any_due(connection, id_, now)}
     ids = frozenset(each.id for each in active)
-    return Wanted(active=ids, to_do=frozenset(to_do) & ids)
+    newest = positions.newest(connection)
+    replaying = replays.due(connection, now) & ids
+    to_do = {each.id for each in active if each.position < newest} | replaying
+    to_do |= {id_ for id_ in ids - to_do if room(id_) and deliveries.any_due(connection, id_, now)}
+    news = {position: _news(connection, position, newest) for position in {each.position for each in active} if position < newest}
+    return Wanted(active=ids, to_do=frozenset(to_do), replaying=frozenset(replaying), news=news)
+
+
+def _news(connection: Connection, position: int, newest: int) -> tuple[Sequence[Heading], int]:
+    found = events.headings(connection, after=position, last=newest, limit=_NEWS)
+    return found, found[-1].position if len(found) == _NEWS else newest
 
 
 def make_round(
-    ledger: Ledger, now: int, sent: Sequence[Sent], wanted: frozenset[str], room: Callable[[str], int], dice: Callable[[], float]
+    ledger: Ledger, now: int, sent: Sequence[Sent], wanted: Wanted, room: Callable[[str], int], dice: Callable[[], float]
 ) -> Round:
     """room: subscription -> how many more may be sent. dice: 0 to 1. Raises LedgerUnavailableError, ConflictError."""
     with ledger.write() as connection:
-        locked = subscriptions.lock(connection, {each.delivery.subscription_id for each in sent} | wanted)
+        locked = subscriptions.lock(connection, {each.delivery.subscription_id for each in sent} | wanted.to_do)
         known = [each for each in sent if each.delivery.subscription_id in locked]  # what was deleted needs no answers
         done = _settle(connection, known, now, dice)
         heard_of = _hear(connection, locked, _heard(known, done), now)
         disabled = [new for id_, new in heard_of.items() if new.state is not locked[id_].state]
         served = _active({**locked, **heard_of})
-        _queue_news(connection, served, now)
-        for each in served.values():
-            replays.go_on(connection, each, now)
+        _queue_news(connection, served, wanted.news, now)
+        for id_ in wanted.replaying & served.keys():
+            replays.go_on(connection, served[id_], now)
         taken = _take(connection, served, now, room)
+    with ledger.read() as connection:
         unread = events.unread(connection, {each.event_id for each in taken if each.event_id is not None})
     return Round(taken=taken, whose=served, events=unread, settled=done, heard_of=list(heard_of.values()), disabled=disabled)
 
@@ -101,8 +114,8 @@ def _active(locked: Mapping[str, Subscription]) -> dict[str, Subscription]:
 def _settle(connection: Connection, sent: Sequence[Sent], now: int, dice: Callable[[], float]) -> list[Settled]:
     if not sent:
         return []
-    deliveries.count_attempts(connection, Counter(each.outcome for each in sent))
-    return deliveries.settle(connection, [settled(each, now, dice) for each in sent], now)
+    outcomes = Counter(each.outcome for each in sent)
+    return deliveries.settle(connection, [settled(each, now, dice) for each in sent], now, outcomes)
 
 
 def _heard(sent: Sequence[Sent], done: Sequence[Settled]) -> list[Sent]:
@@ -140,17 +153,15 @@ def _farewell(disabled: Subscription) -> Note:
     return Note(subject=disabled.id, version=disabled.version, type=DISABLED_TYPE, at=disabled.updated_at, data=about)
 
 
-def _queue_news(connection: Connection, served: Mapping[str, Subscription], now: int) -> None:
-    """Queues the next events for subscriptions that are behind."""
-    newest = positions.newest(connection)
-    for position in {each.position for each in served.values() if each.position < newest}:
-        news = events.headings(connection, after=position, last=newest, limit=_NEWS)
-        last = news[-1].position if len(news) == _NEWS else newest
-        for each in served.values():
-            if each.position == position:
-                wanted = [_queued(event) for event in news if each.wants(event)]
-                deliveries.queue(connection, each.id, wanted, now)
-                subscriptions.change(connection, each.id, position=last)
+def _queue_news(
+    connection: Connection, served: Mapping[str, Subscription], news: Mapping[int, tuple[Sequence[Heading], int]], now: int
+) -> None:
+    """Queues the next events for those who are where the news begin: who was moved on meanwhile has them already."""
+    for each in served.values():
+        found, last = news.get(each.position, ((), each.position))
+        deliveries.queue(connection, each.id, [_queued(event) for event in found if each.wants(event)], now)
+        if last != each.position:
+            subscriptions.change(connection, each.id, position=last)
 
 
 def _queued(event: Heading) -> Queued:

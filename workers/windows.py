@@ -13,7 +13,7 @@ from workers.parcels import Parcel
 #: Sent at once: at first, at the least, at the most.
 _FIRST, LEAST, MOST = 8, 4, 32
 #: Of who takes all that comes, so many times as many are taken from the ledger as are sent at once.
-_AHEAD = 6
+_AHEAD = 12
 
 
 class Window:

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, true, tuple_, update
 
 from adapters.ledger import bulk
-from adapters.ledger.counters import add, drop_sum, sums
+from adapters.ledger.counters import add, add_all, drop_sum, sums
 from adapters.ledger.documents import json_text
 from adapters.ledger.schema import deliveries, subscriptions
 from statemachine.delivery import DeliveryState
@@ -134,7 +135,8 @@ def claim(connection: Connection, subscription_id: str, now: int, limit: int, le
         "first_tried_at": func.coalesce(deliveries.c.first_tried_at, now),
     }
     statement = update(deliveries).where(deliveries.c.id.in_(ids)).values(taken).returning(*deliveries.c)
-    return sorted((_delivery(row) for row in connection.execute(statement).mappings()), key=lambda each: ids.index(each.id))
+    found = {row["id"]: _delivery(row) for row in connection.execute(statement).mappings()}
+    return [found[id_] for id_ in ids]
 
 
 def _due(subscription_id: str, now: int, limit: int) -> Any:
@@ -158,17 +160,21 @@ def _as_taken(taken: Sequence[Delivery]) -> ColumnElement[bool]:
     return and_(deliveries.c.id.in_([each.id for each in taken]), tries)
 
 
-def settle(connection: Connection, results: Sequence[Settled], now: int) -> list[Settled]:
+def settle(
+    connection: Connection, results: Sequence[Settled], now: int, outcomes: Mapping[str, int] = MappingProxyType({})
+) -> list[Settled]:
     """Writes down what became of deliveries, and calls up what is next in their subjects; which of them still were who settles'.
 
-    Who was so late that another one took it meanwhile is not heard: that one says what became of it.
+    Who was so late that another one took it meanwhile is not heard: that one says what became of it. outcomes: how many attempts
+    had which one, `sink/outcome`.
     """
     still = _still_taken(connection, [result.delivery for result in results])
     heard = [result for result in results if still.get(result.delivery.id) == result.delivery.tries]
     bulk.update(connection, deliveries, [_settled_row(result, now) for result in heard], key=("id",))
     ended = [result.delivery for result in heard if result.state is not DeliveryState.WAITING]
     _call_up(connection, ended, now)
-    add(connection, _WAITING, {whose: -number for whose, number in Counter(each.subscription_id for each in ended).items()})
+    fewer = {whose: -number for whose, number in Counter(each.subscription_id for each in ended).items()}
+    add_all(connection, {_WAITING: fewer, _ATTEMPTS: outcomes})
     return heard
 
 
@@ -199,11 +205,6 @@ def _call_up(connection: Connection, ended: Iterable[Delivery], now: int) -> Non
         if firsts:
             statement = update(deliveries).where(deliveries.c.id.in_(firsts), deliveries.c.due_at.is_(None)).values(due_at=now)
             connection.execute(statement)
-
-
-def count_attempts(connection: Connection, outcomes: Mapping[str, int]) -> None:
-    """Adds to how many attempts had which outcome: `sink/outcome`."""
-    add(connection, _ATTEMPTS, outcomes)
 
 
 # Asked for by people.

@@ -9,9 +9,8 @@ by the next transaction; nothing waits for a server for longer than the settings
 
 import select
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from adapters.ledger.line import Line
 
 #: How long a SQLite writer waits for another process's transaction, ms.
 _BUSY_TIMEOUT_MS = 10_000
@@ -63,12 +64,9 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = _sqlite(url, pool_size, begin="BEGIN")
             self._writer = _sqlite(url, pool_size, begin="BEGIN IMMEDIATE")
-            # Of the threads of a process one writes at a time; the others wait in line. SQLite itself has who waits look again and
-            # again after ever longer pauses, and whoever comes at the right moment goes first: under load the door stood outside
-            # for a second and more.
-            self._turn: AbstractContextManager[Any] = _Turn()
+            self._line: Line | None = Line(_BUSY_TIMEOUT_MS / 1_000)
         else:
-            self._turn = nullcontext()
+            self._line = None
             self._reader = _postgresql(url, pool_size, statement_timeout_s, isolation_level="REPEATABLE READ")
             self._writer = _postgresql(url, pool_size, statement_timeout_s, isolation_level="READ COMMITTED")
             self._single = _postgresql(url, pool_size, statement_timeout_s, isolation_level="AUTOCOMMIT", plans="auto")
@@ -82,17 +80,34 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable once the block has ended. Raises LedgerUnavailableError, ConflictError."""
-        with self._turn, self._connected(self._writer) as connection:
+        with self._turn(first=False), self._connected(self._writer) as connection:
             yield connection
 
     @contextmanager
     def write_once(self) -> Iterator[Connection]:
         """A transaction of one statement, durable once it was made. On SQLite of any number, durable once the block has ended.
 
-        On PostgreSQL it saves two round trips. Raises LedgerUnavailableError, ConflictError.
+        For whoever is waited for: on PostgreSQL it saves two round trips, on SQLite it is first in line. Raises
+        LedgerUnavailableError, ConflictError.
         """
-        with self.write() if self.path is not None else self._connected(self._single) as connection:
+        engine = self._writer if self.path is not None else self._single
+        with self._turn(first=True), self._connected(engine) as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self, *, first: bool) -> Iterator[None]:
+        """SQLite: of the threads of this process it is this one's turn to write. Raises LedgerUnavailableError."""
+        if self._line is None:
+            yield
+            return
+        try:
+            self._line.take(first=first)
+        except TimeoutError as error:
+            raise LedgerUnavailableError(str(error)) from error
+        try:
+            yield
+        finally:
+            self._line.leave()
 
     def ask(self) -> None:
         """Whether it would take something now: makes a transaction that writes nothing. Raises LedgerUnavailableError."""
@@ -137,20 +152,6 @@ class Ledger:
         self._writer.dispose()
         if self.path is None:
             self._single.dispose()
-
-
-class _Turn:
-    """A lock that is waited for as long as SQLite's own."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=_BUSY_TIMEOUT_MS / 1_000):
-            raise LedgerUnavailableError("another transaction of this process does not end")
-
-    def __exit__(self, *_error: object) -> None:
-        self._lock.release()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,23 @@ def test_any_status_is_an_answer_and_no_redirect_is_followed(client: HttpClient,
     assert len(server.asked) == 1
 
 
-def test_of_odd_headers_no_url_is_logged(client: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
-    with serving(says_and_closes(b"HTTP/1.1 200 OK\r\nodd\r\n\r\nok")) as server:
-        assert client.send(request(server.url("/?key=sesame"))).status == 200
-    assert "sesame" not in caplog.text
+def test_of_odd_headers_no_url_is_told(client: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(says_and_closes(b"HTTP/1.1 200 OK\r\nodd\r\n\r\nok")) as server, pytest.raises(NoAnswer) as caught:
+        client.send(request(server.url("/?key=sesame")))
+    assert caught.value.error is WireError.CUT_OFF
+    assert "sesame" not in caplog.text + str(caught.value)
+
+
+def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one(client: HttpClient) -> None:
+    with serving(says(OK, OK), says(OK)) as server:
+        assert [client.send(request(server.url())).body for _ in range(2)] == [b"ok", b"ok"]
+    assert server.connections == 2
+
+
+def test_a_header_with_a_line_break_is_not_sent(client: HttpClient) -> None:
+    with serving(says(OK)) as server, pytest.raises(NoAnswer) as caught:
+        client.send(request(server.url(), Name="a\r\nOther: b"))
+    assert (caught.value.error, server.connections) == (WireError.NOT_SENT, 0)
 
 
 def test_a_body_in_chunks_or_to_the_end_is_read(client: HttpClient) -> None:
@@ -229,8 +243,7 @@ def at(*ports: int) -> list[tuple[object, ...]]:
 
 def test_a_name_is_looked_up_once_and_what_was_found_is_connected_to() -> None:
     asked = []
-    with serving(says(OK)) as server:
-        client = HttpClient(resolve=lambda *asks: (asked.append(asks), at(server.port))[1])
+    with serving(says(OK)) as server, closing(HttpClient(resolve=lambda *it: (asked.append(it), at(server.port))[1])) as client:
         assert client.send(request("http://no-such-host.invalid:81/")).body == b"ok"
     assert asked == [("no-such-host.invalid", 81)]
 
@@ -357,9 +370,8 @@ def test_of_a_huge_body_the_beginning_is_read(client: HttpClient, size: int) -> 
 
 
 def test_how_much_of_a_body_is_read_can_be_said() -> None:
-    client = HttpClient(body_limit=4)
     four, eight = (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"abcdefgh"[:size] for size in (4, 8))
-    with serving(says(four), says(eight), says(OK)) as server:
+    with serving(says(four), says(eight), says(OK)) as server, closing(HttpClient(body_limit=4)) as client:
         assert [client.send(request(server.url())).body for _ in range(3)] == [b"abcd", b"abcd", b"ok"]
     assert server.connections == 2
 

@@ -18,11 +18,14 @@ from tests.adapters.ledger.outgoing import id_of, tell, told
 from tests.ledgers import open_ledger
 from tests.workers.mailbox import PostOffice
 from workers.packing import Packer
-from workers.rounds import Round, make_round
+from workers.rounds import Round, look, make_round
 
 
 def a_round(office: PostOffice, *numbers: int) -> Round:
-    return make_round(office.ledger, T0, [], frozenset(map(id_of, numbers)), lambda _: 9, lambda: 0)
+    with office.ledger.read() as connection:
+        wanted = look(connection, T0, lambda _: 9)
+    to_do = frozenset(map(id_of, numbers))
+    return make_round(office.ledger, T0, [], replace(wanted, to_do=to_do), lambda _: 9, lambda: 0)
 
 
 @pytest.fixture

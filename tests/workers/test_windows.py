@@ -37,7 +37,7 @@ def test_each_that_is_taken_makes_room_for_one_more_until_there_is_a_stock_too()
         window.out()
         window.back(ok=True)
         rooms.append(window.room)
-    assert rooms == [*range(9, MOST), *[6 * MOST] * 9]
+    assert rooms == [*range(9, MOST), *[12 * MOST] * 9]
 
 
 @pytest.mark.parametrize(("failures", "room"), [(1, 16), (2, 8), (3, LEAST), (9, LEAST)])

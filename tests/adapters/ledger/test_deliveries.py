@@ -207,8 +207,8 @@ def test_settling_nothing_does_nothing(ledger: Ledger) -> None:
 
 def test_attempts_are_counted_by_sink_and_outcome(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        deliveries.count_attempts(connection, {"webhook/delivered": 2, "redis/status": 1})
-        deliveries.count_attempts(connection, {"webhook/delivered": 1})
+        deliveries.settle(connection, [], T0, {"webhook/delivered": 2, "redis/status": 1})
+        deliveries.settle(connection, [], T0, {"webhook/delivered": 1})
         assert deliveries.attempts(connection) == {("webhook", "delivered"): 3, ("redis", "status"): 1}
 
 

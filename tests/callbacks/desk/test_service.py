@@ -106,7 +106,7 @@ def test_metrics_tell_who_is_told_of_events_and_who_waits_for_them(world: World)
     subscribe(world, "paused", SubscriptionState.PAUSED)
     world.tell(*[world.task()] * 2)
     with world.ledger.write() as connection:
-        deliveries.count_attempts(connection, {"webhook/delivered": 3, "redis/refused": 1})
+        deliveries.settle(connection, [], T0, {"webhook/delivered": 3, "redis/refused": 1})
     world.now = T0 + 4_000
 
     for _ in range(2):
