@@ -147,13 +147,14 @@ def _measure_peers(folder: Path, servers: Stores, where: Path, wanted: Wanted, r
 
 def _measure_telling(folder: Path, servers: Stores, wanted: Wanted, report: Report) -> None:
     plan = wanted.plan
-    length = round(telling.PACE * (plan.rounds * plan.seconds + plan.warm_up_s) * 1.2)
+    length = round((telling.PACE + _MOST) * (plan.rounds * plan.seconds + plan.warm_up_s))
     everything = _stack(folder, "all in one, SQLite", f"sqlite:///{folder}/telling.db", "", "up")
     split = _stack(folder, "web and work, PostgreSQL", servers.database("telling"), servers.queue(), *_roles(wanted))
     for number, stacked in enumerate((everything, split)):
         stream = _made(folder / f"telling-{number}", wanted.seed + 3, length)
         with stacked as stack, telling.subscribed(stack) as subscriber:
             telling.report(stack, telling.measure(stack, subscriber, stream, plan), report, telling.PACE)
+            telling.report_backlog(stack, telling.measure_backlog(stack, subscriber, stream, plan), report)
             report.complaints += telling.complaints(stack, subscriber) + stack.complaints()
 
 

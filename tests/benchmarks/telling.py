@@ -3,6 +3,9 @@ subscriber took it.
 
 A round sends callbacks for some seconds at a steady pace, and looks on how far behind the subscriber is; then it waits until
 nothing is undelivered. The rate is that of events that the subscriber took over the time from the first callback to that end.
+
+Then the subscription is paused, as many callbacks are sent, and it is resumed: the rate at which a backlog is delivered while
+nothing else is done.
 """
 
 import json
@@ -15,13 +18,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
 from adapters.ledger.schema import events
 from tests.benchmarks.load import Sending
 from tests.benchmarks.report import Figure, Report, Target
-from tests.benchmarks.rounds import Plan, Spread
+from tests.benchmarks.rounds import Plan, Spread, send_to
 from tests.benchmarks.stack import Stack
 from tests.benchmarks.stream import Stream
 
@@ -52,7 +56,15 @@ class Subscriber:
         command = (sys.executable, "-m", "tests.benchmarks.subscriber")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
         assert self._process.stdout is not None
+        #: Of its subscription.
+        self.path = ""
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}/hook"
+
+    def pause(self, stack: Stack) -> None:
+        _post(stack, f"{self.path}/pause")
+
+    def resume(self, stack: Stack) -> None:
+        _post(stack, f"{self.path}/resume")
 
     def counts(self) -> dict[str, int]:
         with urllib.request.urlopen(self.url, timeout=30) as answer:
@@ -72,10 +84,16 @@ def subscribed(stack: Stack) -> Iterator[Subscriber]:
     subscriber = Subscriber()
     try:
         wish = json.dumps({"sink": {"type": "webhook", "url": subscriber.url}}).encode()
-        urllib.request.urlopen(urllib.request.Request(f"{stack.origin}/v1/subscriptions", wish, method="POST"), timeout=30).close()
+        subscriber.path = f"/v1/subscriptions/{_post(stack, '/v1/subscriptions', wish)['id']}"
         yield subscriber
     finally:
         subscriber.close()
+
+
+def _post(stack: Stack, path: str, body: bytes = b"") -> Any:
+    request = urllib.request.Request(f"{stack.origin}{path}", body, method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
 
 
 def measure(stack: Stack, subscriber: Subscriber, stream: Stream, plan: Plan, pace: float = PACE) -> list[Round]:
@@ -102,6 +120,20 @@ def _round(stack: Stack, subscriber: Subscriber, stream: Stream, seconds: float,
     return Round(events=subscriber.counts()["events"] - before, took_s=time.monotonic() - began, oldest_s=max(ages))
 
 
+def measure_backlog(stack: Stack, subscriber: Subscriber, stream: Stream, plan: Plan) -> list[Round]:
+    return [_backlog(stack, subscriber, stream, plan.seconds) for _ in range(plan.rounds)]
+
+
+def _backlog(stack: Stack, subscriber: Subscriber, stream: Stream, seconds: float) -> Round:
+    subscriber.pause(stack)
+    send_to(stack, stream, seconds=seconds)
+    stack.drain()
+    before, began = subscriber.counts()["events"], time.monotonic()
+    subscriber.resume(stack)
+    _deliver(stack)
+    return Round(events=subscriber.counts()["events"] - before, took_s=time.monotonic() - began, oldest_s=0.0)
+
+
 def _watch(stack: Stack, over: threading.Event, ages: list[float]) -> None:
     while not over.wait(_LOOK_S):
         ages.append(stack.get("/v1/stats")["oldest_undelivered_s"] or 0.0)
@@ -117,16 +149,18 @@ def _deliver(stack: Stack, limit_s: float = 120) -> None:
 
 def report(stack: Stack, rounds: Sequence[Round], into: Report, pace: float) -> None:
     oldest = max(each.oldest_s for each in rounds)
-    into.figures.append(
-        Figure(
-            question="f",
-            name=f"{stack.name}: events to one subscriber, at {pace:,.0f} callbacks/s",
-            value=Spread.of([each.rate for each in rounds]),
-            unit="events/s",
-            target=_RATE,
-            more=f"never more than {oldest:.1f} s behind",
-        )
-    )
+    name = f"{stack.name}: events to one subscriber, at {pace:,.0f} callbacks/s"
+    into.figures.append(_figure(name, rounds, f"never more than {oldest:.1f} s behind"))
+
+
+def report_backlog(stack: Stack, rounds: Sequence[Round], into: Report) -> None:
+    events_each = Spread.of([float(each.events) for each in rounds]).median
+    into.figures.append(_figure(f"{stack.name}: a backlog to one subscriber", rounds, f"{events_each:,.0f} events each"))
+
+
+def _figure(name: str, rounds: Sequence[Round], more: str) -> Figure:
+    rates = Spread.of([each.rate for each in rounds])
+    return Figure(question="f", name=name, value=rates, unit="events/s", target=_RATE, more=more)
 
 
 def complaints(stack: Stack, subscriber: Subscriber) -> list[str]:

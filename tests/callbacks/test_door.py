@@ -138,6 +138,10 @@ class CountingLedger(Ledger):
         self.writes += 1
         return super().write()
 
+    def write_once(self) -> Any:
+        self.writes += 1
+        return super().write_once()
+
 
 def test_a_flood_of_forged_callbacks_costs_no_commits_and_few_lines(tmp_path: Path):
     made = ears(tmp_path)

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -27,6 +27,10 @@ TEN = 10 * (recording._OVERHEAD + 100)
 PLENTY = 64 * 1024 * 1024
 
 
+#: What does not happen within this never will, s.
+LATE_S = 60
+
+
 class MoodyLedger(Ledger):
     """A real one that hangs, or is away, when told to."""
 
@@ -39,13 +43,19 @@ class MoodyLedger(Ledger):
         self.may_go_on.set()
         self.entered = threading.Event()
 
+    def write(self) -> AbstractContextManager[Any]:
+        return self._moody(super().write)
+
+    def write_once(self) -> AbstractContextManager[Any]:
+        return self._moody(super().write_once)
+
     @contextmanager
-    def write(self) -> Iterator[Any]:
+    def _moody(self, write: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
         self.entered.set()
-        self.may_go_on.wait()
+        assert self.may_go_on.wait(LATE_S)
         if self.is_away:
             raise LedgerUnavailableError("away")
-        with super().write() as connection:
+        with write() as connection:
             yield connection
         self.commits += 1
 
@@ -146,7 +156,7 @@ async def test_what_comes_while_one_batch_commits_shares_the_next(desk: Desk):
     async with desk.at_work() as recorder:
         desk.ledger.may_go_on.clear()
         first = recorder.record(arrival(0))
-        await asyncio.to_thread(desk.ledger.entered.wait)
+        assert await asyncio.to_thread(desk.ledger.entered.wait, LATE_S)
         rest = [recorder.record(arrival(n)) for n in range(1, 50)]
         desk.ledger.may_go_on.set()
         await asyncio.gather(first, *rest)
@@ -179,7 +189,7 @@ async def test_a_ledger_that_hangs_opens_the_breaker_within_a_second_and_nobody_
         desk.ledger.may_go_on.clear()
         began = monotonic_s()
         first = [recorder.record(arrival(n)) for n in range(3)]
-        await asyncio.to_thread(desk.ledger.entered.wait)
+        assert await asyncio.to_thread(desk.ledger.entered.wait, LATE_S)
         behind = [recorder.record(arrival(n)) for n in range(3, 6)]
         assert await asyncio.gather(*first, *behind) == [True] * 6
         assert 0.9 < monotonic_s() - began < 3
@@ -348,7 +358,7 @@ async def test_when_told_to_end_what_a_hanging_ledger_does_not_take_is_spooled(d
     recorder.start()
     desk.ledger.may_go_on.clear()
     waiting = [recorder.record(arrival(n)) for n in range(10)]
-    await asyncio.to_thread(desk.ledger.entered.wait)
+    assert await asyncio.to_thread(desk.ledger.entered.wait, LATE_S)
     await asyncio.to_thread(recorder.stop)
     assert await asyncio.gather(*waiting) == [True] * 10
     assert desk.spool.rows() == 10
