@@ -17,6 +17,7 @@ import select
 import socket
 import ssl
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,7 @@ class HttpClient:
         self._resolve = resolve
         self._body_limit = body_limit
         self._resting = _Resting(connections)
+        weakref.finalize(self, self._resting.close)  # nobody need remember to close it
 
     def send(self, request: HttpRequest) -> Reply:
         """Sends it, once. Raises NoAnswer, and nothing else."""

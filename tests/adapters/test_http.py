@@ -405,3 +405,11 @@ def test_many_threads_may_send_at_once(client: HttpClient) -> None:
         for thread in threads:
             thread.join()
     assert replies == [200, 200]
+
+
+def test_connections_are_closed_with_a_client_that_nobody_has_any_more() -> None:
+    with serving(says(OK), says(OK)) as server:
+        forgotten = HttpClient()
+        forgotten.send(request(server.url()))
+        del forgotten
+        assert server.closed.wait(10)
