@@ -39,6 +39,8 @@ from workers.hands import Hands
 
 #: A subcommand: what was asked and the settings in, the exit status out.
 Command = Callable[[argparse.Namespace, Settings], int]
+#: By whether plain http is allowed.
+_SCHEMES = {False: ", over https", True: ", over https and plain http"}
 #: For a bad configuration, and for wrong usage.
 BAD_USAGE = 2
 
@@ -294,6 +296,9 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
         print(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
     for name in settings.tokens:
         print(f"token      {name.name}: {name.role.value}")
+    streams = settings.streams.url or settings.queue.url
+    print(f"streams    {'none: no subscription can write to Redis' if not streams else 'redis'}")
+    print(f"webhooks   {', '.join(('public addresses', *settings.outbound.allow))}{_SCHEMES[settings.outbound.allow_http]}")
     if not settings.apps:
         print("no [[apps]]: every callback will be refused with 403")
     if not settings.tokens:

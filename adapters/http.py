@@ -152,7 +152,10 @@ class HttpClient:
             raise NoAnswer(WireError.NOT_SENT, str(error)) from error
         try:
             answer = _asked(sock, said, until_s, self._body_limit)
-        except (OSError, ValueError, HttpParserError, HttpParserUpgrade) as error:
+        except (HttpParserError, HttpParserUpgrade) as error:
+            sock.close()
+            raise NoAnswer(WireError.CUT_OFF, f"what came is no answer of HTTP/1.1: {error}") from error
+        except (OSError, ValueError) as error:
             sock.close()
             raise NoAnswer(WireError.CUT_OFF, str(error)) from error
         if answer.reusable:

@@ -233,13 +233,14 @@ def _newest(connection: Connection, chosen: ColumnElement[bool], limit: int) -> 
 
 
 def hasten(connection: Connection, subscription_id: str, now: int, delivery: Delivery | None = None) -> None:
-    """What waits for its next try, and nobody has taken, is due now, and has three days from now. delivery: only this one.
+    """What waits for its next try, and nobody has taken, is due now, and has three days from now.
 
-    So has what was due already, or taken by somebody who never said what became of it.
+    delivery: only this one; or what it waits for, the first of its subject. So has what
+    was due already, or taken by somebody who never said what became of it.
     """
     free = or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now)
     tried = or_(deliveries.c.due_at > now, and_(deliveries.c.due_at.is_not(None), deliveries.c.first_tried_at.is_not(None)))
-    only = true() if delivery is None else deliveries.c.id == delivery.id
+    only = true() if delivery is None else and_(deliveries.c.subject == delivery.subject, _IS_WAITING)
     waiting = (deliveries.c.subscription_id == subscription_id, free, tried, only)
     connection.execute(update(deliveries).where(*waiting).values(due_at=now, lease_until=None, first_tried_at=None))
 

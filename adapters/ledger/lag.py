@@ -3,9 +3,16 @@
 from sqlalchemy import Connection
 
 from adapters.ledger import deliveries, events, subscriptions
+from adapters.ledger.subscriptions import Subscription
 
 #: Events that nobody has queued yet are not counted beyond this.
 _MOST = 10_000
+
+
+def behind(connection: Connection, subscription: Subscription, most: int) -> int:
+    """How many of the next events, looked at no more of them than these, are for a subscription and not queued for it yet."""
+    found = events.headings(connection, after=subscription.position, limit=most)
+    return sum(subscription.wants(event) for event in found)
 
 
 def read(connection: Connection) -> tuple[int, int | None]:

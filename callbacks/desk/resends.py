@@ -46,7 +46,7 @@ async def resend(desk: Desk, request: Request, caller: Caller) -> Response:
 
 def _resent(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> Response:
     require(desk, subscription_id)
-    asked = _asked(bodies.document(body, _EXAMPLE), desk.clock())
+    asked = _asked(bodies.document(body.strip() or b"{}", _EXAMPLE), desk.clock())
     matched = _count(desk, subscription_id, asked.selection)
     if asked.dry_run:
         return answer({"matched": matched, "dry_run": True})

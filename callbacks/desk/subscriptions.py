@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.ledger import Connection, deliveries, replays, subscriptions
+from adapters.ledger import Connection, deliveries, lag, replays, subscriptions
 from adapters.ledger.subscriptions import Subscription
 from adapters.logs import logger
 from callbacks.desk import cursors, outgoing, parameters
@@ -24,8 +24,12 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.outgoing import Standing
 from callbacks.desk.paging import page_of
 from callbacks.desk.problems import NotFound
+from statemachine.delivery import SubscriptionState
 
 _ID = re.compile(r"[0-9A-Z]{26}")
+
+#: Of what is not queued yet, so many events are looked at.
+_HELD_BACK = 1_000
 
 LIST_PARAMS = parameters.paging(str)
 
@@ -116,7 +120,13 @@ def standing(connection: Connection, found: Subscription) -> Standing:
 def standings(connection: Connection, found: Sequence[Subscription]) -> list[Standing]:
     waiting = deliveries.waiting(connection)
     under_way = replays.by_subscription(connection, [each.id for each in found])
-    return [Standing(subscription=each, undelivered=waiting.get(each.id, 0), replays=under_way.get(each.id, ())) for each in found]
+    undelivered = {each.id: waiting.get(each.id, 0) + _held_back(connection, each) for each in found}
+    return [Standing(subscription=each, undelivered=undelivered[each.id], replays=under_way.get(each.id, ())) for each in found]
+
+
+def _held_back(connection: Connection, found: Subscription) -> int:
+    """What came since it is not served waits too, though nobody has queued it."""
+    return 0 if found.state is SubscriptionState.ACTIVE else lag.behind(connection, found, _HELD_BACK)
 
 
 def shown(desk: Desk, found: Standing, caller: Caller) -> dict[str, Any]:

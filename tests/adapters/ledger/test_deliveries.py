@@ -273,6 +273,15 @@ def test_one_that_is_hastened_hastens_no_other(ledger: Ledger) -> None:
     assert due(ledger) == {"a": [T0 + DAY], "b": [T0 + 1]}
 
 
+def test_what_waits_for_another_hastens_that_one(ledger: Ledger) -> None:
+    queue(ledger, queued("a"), queued("a"), queued("b"))
+    (first, _) = claim(ledger)
+    settle(ledger, result(first, WAITING, due_at=T0 + 1_000))
+    blocked = next(each for each in listed(ledger) if each.subject == "a" and each.due_at is None)
+    hasten(ledger, T0 + 1, blocked)
+    assert due(ledger)["a"] == [T0 + 1, None]
+
+
 def test_what_somebody_has_taken_or_waits_for_another_is_not_hastened(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     claim(ledger)

@@ -10,7 +10,7 @@ from callbacks.desk.problems import NotFound
 from callbacks.desk.subscriptions import held
 from statemachine.delivery import FAILING, SubscriptionState
 from tests.callbacks.desk.desk_world import T0, World, fields_of
-from tests.callbacks.desk.subscribed import HOOK, PATH, STREAM, created, patch, post, put, queued, seen, stored, subscribed
+from tests.callbacks.desk.subscribed import HOOK, PATH, STREAM, created, patch, post, put, queued, seen, stored, subscribed, told
 
 AT = to_rfc3339(T0)
 
@@ -48,6 +48,14 @@ def test_what_workers_found_is_shown(world: World) -> None:
     assert (said["state"], said["reason"]) == ("disabled", "failing")
     assert (said["failing_since"], said["last_delivered_at"]) == (to_rfc3339(T0 + 1), AT)
     assert (said["undelivered"], seen(world, other)["undelivered"]) == (2, 1)
+
+
+def test_what_is_held_back_while_it_is_paused_is_shown_and_what_it_does_not_want_is_not(world: World) -> None:
+    all_, some = subscribed(world), subscribed(world, types=["tally.task.failed"])
+    told(world, "a", "b")
+    for id_ in (all_, some):
+        post(world, f"{PATH}/{id_}/pause")
+    assert (seen(world, all_)["undelivered"], seen(world, some)["undelivered"]) == (2, 0)
 
 
 def test_replays_under_way_are_shown(world: World) -> None:
