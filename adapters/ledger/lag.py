@@ -24,8 +24,8 @@ def read(connection: Connection) -> tuple[int, int | None]:
     waiting = deliveries.waiting(connection)
     number = sum(waiting.get(each.id, 0) for each in active)
     ages = [deliveries.oldest_waiting(connection, each.id) for each in active if waiting.get(each.id, 0)]
-    behind = {each.position for each in active}
-    for position in behind:
+    places = {each.position for each in active}
+    for position in places:
         more, oldest = events.waiting_since(connection, after=position, most=_MOST)
         number += more * sum(each.position == position for each in active)
         ages.append(oldest)
