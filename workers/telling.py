@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from adapters.envelope import TASK_PREFIX
 from adapters.ledger.events import Told
 from adapters.ledger.inbox import CALLBACK, DEADLINE, Row
 from statemachine.events import Change
 from statemachine.tasks import Task
 from workers.wiping import as_told
-
-_PREFIX = "tally.task."
 
 
 def events_of(changes: Sequence[Change], row: Row, now: int) -> Iterator[Told]:
@@ -18,7 +17,7 @@ def events_of(changes: Sequence[Change], row: Row, now: int) -> Iterator[Told]:
         if change.visible:
             yield Told(
                 task=as_told(change.after),
-                type=_PREFIX + _word(change),
+                type=TASK_PREFIX + _word(change),
                 at=now,
                 previous_state=change.before.view.state.value if change.before is not None else None,
                 cause=_cause(row),

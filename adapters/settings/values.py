@@ -88,7 +88,11 @@ def is_database(url: str) -> bool:
 
 
 def is_queue(url: str) -> bool:
-    return not url or url.startswith(("redis://", "rediss://", "unix://"))
+    try:
+        good = url.startswith(("redis://", "rediss://", "unix://")) and urlsplit(url).port != 0
+    except ValueError:  # a port that is no number
+        return False
+    return not url or good
 
 
 def is_endpoint(url: str) -> bool:

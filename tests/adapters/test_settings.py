@@ -516,3 +516,13 @@ def test_the_table_has_every_key_with_type_default_and_meaning() -> None:
     assert "| `apps[].vendor` | `acme` or `globex` | required | The vendor. |" in lines
     assert lines[0] == "| key | type | default | meaning |"
     assert len(lines) == 2 + sum(len(fields(model)) for model in (*SECTIONS, *ARRAYS))
+
+
+@pytest.mark.parametrize("key", ["queue.url", "streams.url"])
+def test_a_redis_url_with_a_port_that_is_none_is_named(tmp_path: Path, key: str) -> None:
+    section, _, name = key.partition(".")
+    path = tmp_path / "tally.toml"
+    path.write_text(f'[{section}]\n{name} = "redis://localhost:abc/0"\n')
+    with pytest.raises(SettingsError) as caught:
+        load(path, {})
+    assert key in str(caught.value)
