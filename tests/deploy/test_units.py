@@ -55,6 +55,14 @@ def test_the_installation_guide_installs_each_unit(unit: Path) -> None:
     assert f"deploy/systemd/{unit.name}" in (DEPLOY / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_installation_guide_installs_only_what_is_pinned_and_hashed() -> None:
+    guide = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    installs = [line.partition("#")[0].split() for line in guide.splitlines() if "pip install" in line]
+
+    assert [line for line in installs if "--require-hashes" not in line and not {"--no-deps", "--no-index"} <= set(line)] == []
+    assert len(installs) == 4, "an installation and an upgrade, of the dependencies and of the program each"
+
+
 def test_the_proxy_makes_the_door_public_and_nothing_else() -> None:
     conf = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
 
