@@ -22,6 +22,7 @@ from adapters.clock import now_ms, parse_rfc3339
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
+from adapters.ledger.checking import LedgerCheck
 from adapters.ledger.engine import without_password
 from adapters.ledger.locks import AlreadyServedError, ServingLock
 from adapters.ledger.upgrade import SchemaError, require_current, upgrade
@@ -30,6 +31,7 @@ from adapters.metrics import Metrics
 from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
 from adapters.simulator import command as simulator
+from adapters.supervision import Health, end_process, exit_status
 from adapters.vendors import DIALECTS
 from callbacks.app import Application, Ears, make_app
 from callbacks.connection import Connection
@@ -154,10 +156,14 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     lock = ServingLock(ledger.url, "work")
     lock.acquire()
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
-    bell = _bell(broker, hints)
-    hands = _hands(ledger, broker, hints, settings, bell)
+    health = Health(on_end=end_process)
+    bell = _bell(broker, hints, health)
+    hands = _hands(ledger, broker, hints, settings, bell, health)
+    check = LedgerCheck(ledger, health)
     stopped = threading.Event()
     _on_stop(stopped.set)
+    health.start()
+    check.start()
     bell.start()
     hands.start()
     _calm_collector()
@@ -165,9 +171,11 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     stopped.wait()
     hands.stop()
     bell.stop()
+    check.stop()
+    health.stop()
     broker.close()
     ledger.close()
-    return 0
+    return exit_status(health)
 
 
 def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int:
@@ -175,11 +183,13 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     for lock in locks:
         lock.acquire()
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
-    bell = _bell(broker, hints)
-    hands = _hands(ledger, broker, hints, settings, bell) if "work" in roles else None
-    ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring)
+    health = Health(on_end=end_process)
+    bell = _bell(broker, hints, health)
+    hands = _hands(ledger, broker, hints, settings, bell, health) if "work" in roles else None
+    ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring, health=health)
     server = _Server(make_app(ears), settings)
     _on_stop(lambda: None)  # the server ends by itself, then raises the signal once more: what follows must still run
+    health.start()
     bell.start()
     if hands is not None:
         hands.start()
@@ -188,9 +198,10 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     if hands is not None:
         hands.stop()
     bell.stop()
+    health.stop()
     broker.close()
     ledger.close()
-    return 0 if server.started else 1
+    return exit_status(health) if server.started else 1
 
 
 def _calm_collector() -> None:
@@ -202,13 +213,13 @@ def _calm_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def _bell(broker: Broker, hints: Hints) -> Bell:
-    return Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)))
+def _bell(broker: Broker, hints: Hints, health: Health) -> Bell:
+    return Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)), health)
 
 
-def _hands(ledger: Ledger, broker: Broker, hints: Hints, settings: Settings, bell: Bell) -> Hands:
-    accounts, sinks = Accounts(settings), open_sinks(settings)
-    return Hands(ledger, broker, hints, now_ms, accounts, HttpClient(), bell.ring, sinks, keep_days=settings.deliveries.keep_days)
+def _hands(ledger: Ledger, broker: Broker, hints: Hints, settings: Settings, bell: Bell, health: Health) -> Hands:
+    accounts, sinks, keep_days = Accounts(settings), open_sinks(settings), settings.deliveries.keep_days
+    return Hands(ledger, broker, hints, now_ms, accounts, HttpClient(), bell.ring, sinks, keep_days=keep_days, health=health)
 
 
 def _on_stop(then: Callable[[], object]) -> None:

@@ -65,6 +65,11 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "db.upgraded": "The database has the newest schema.",
         "db.partitions_made": "There is room for the months to come; `names` says which partitions are new.",
         "tail.failed": "Reading new events for those who listen ran into a bug; it is tried again.",
+        "part.failed": "A part of the process does not work; `part` says which, `detail` in what way. `/readyz` says so too.",
+        "part.recovered": "A part of the process works again; `part` says which.",
+        "process.ends": "A part of the process hangs or is gone, and only a new process helps: this one ends, with status 70.",
+        "process.stood_still": "No thread of the process ran for `seconds`: it was suspended, or one call kept all from running.",
+        "thread.failed": "A thread ended by an exception; it is run again.",
         "library.message": "Something that a library said; its own words are in `message`.",
     }
 )

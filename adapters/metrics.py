@@ -32,10 +32,16 @@ class Metrics:
         self._spool()
         self._inbox()
         self._downstream()
+        self._process()
 
     def _callbacks(self) -> None:
         self.received = self._counter("tally_callbacks_received_total", "Callbacks whose signature was right.", "vendor")
         self.duplicates = self._counter("tally_callbacks_duplicate_total", "Callbacks that were here before.", "vendor")
+        self.unrecorded = self._counter(
+            "tally_callbacks_unrecorded_total",
+            "Callbacks that were believed and could not be made durable: answered 503, or 500. The vendor may send them again.",
+            "vendor",
+        )
         self.rejections = self._counter("tally_rejections_total", "Callbacks refused.", "vendor", "reason")
         self.ack_seconds = self._histogram(
             "tally_ack_seconds", "Time from a callback's arrival to its answer.", _ACK_SECONDS, "vendor"
@@ -63,6 +69,12 @@ class Metrics:
         self.waiting_calls = self._gauge("tally_waiting_calls", "Calls to vendors that wait for their turn or their quota.")
         self.calls = self._counter("tally_calls_total", "Calls to vendors that were answered.", "vendor", "action", "outcome")
         self.overdue_deadlines = self._gauge("tally_overdue_deadlines", "Deadlines due and not dealt with yet.")
+
+    def _process(self) -> None:
+        self.part_up = self._gauge("tally_part_up", "1 while this part of the process works, 0 while it does not.", "part")
+        self.log_lines_dropped = self._counter(
+            "tally_log_lines_dropped_total", "Lines of the log that could not be written and were given up."
+        )
 
     def _downstream(self) -> None:
         self.undelivered = self._gauge("tally_undelivered_events", "Events that active subscriptions want and did not get yet.")

@@ -1,5 +1,6 @@
 """Puts door and desk together into one ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.downstream import Sink, open_sinks
 from adapters.ledger import Ledger
+from adapters.ledger.checking import LedgerCheck
 from adapters.metrics import Metrics
 from adapters.settings import Settings
 from adapters.spool import Spool, folder_of
+from adapters.supervision import Health
 from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
 from callbacks.desk import Desk, desk_routes, exception_handlers
@@ -35,6 +38,8 @@ class Ears:
     clock: Callable[[], int]
     ring: Callable[[], None]
     limits: Limits = field(default_factory=Limits)
+    #: Where the parts of the process register; whoever made it starts and stops it.
+    health: Health = field(default_factory=Health)
 
 
 class Application:
@@ -63,21 +68,24 @@ def make_app(ears: Ears) -> Application:
     spool = Spool(
         folder_of(Path(ears.settings.spool.folder), ears.ledger.url), ears.settings.spool.max_mb * 1024 * 1024, ears.clock
     )
-    recorder = Recorder(ears.ledger, spool, ears.metrics, on_recorded=ears.ring, limits=ears.limits)
+    recorder = Recorder(ears.ledger, spool, ears.metrics, on_recorded=ears.ring, limits=ears.limits, health=ears.health)
     return app_with(ears, spool, recorder)
 
 
 def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
     """The application with a recorder of one's own."""
-    refusals = Refusals(ears.ledger, ears.metrics)
+    refusals = Refusals(ears.ledger, ears.metrics, ears.health)
     sinks = open_sinks(ears.settings)
+    check = LedgerCheck(ears.ledger, ears.health)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         spool.open()
         recorder.start()
         refusals.start()
+        await asyncio.to_thread(check.start)
         yield
+        check.stop()
         recorder.stop()
         refusals.stop()
         spool.close()
@@ -111,4 +119,5 @@ def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink])
         spool_rows=spool.rows,
         streams=streams,
         sinks=sinks,
+        health=ears.health,
     )

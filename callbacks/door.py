@@ -88,6 +88,7 @@ class Door:
         self._ack_seconds = metrics.ack_seconds.labels(dialect.name)
         self._received = metrics.received.labels(dialect.name)
         self._duplicates = metrics.duplicates.labels(dialect.name)
+        metrics.unrecorded.labels(dialect.name)  # it stands at 0 before the first one, so that an increase is seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -101,6 +102,7 @@ class Door:
         try:
             given = await self._answer(scope, headers, body)
         except Exception as error:
+            self._refusals.count_unrecorded(self._dialect.name, self._clock())
             log.exception("callback.failed", vendor=self._dialect.name, error=str(error))
             given = _FAILED
         self._ack_seconds.observe(time.perf_counter() - began)
@@ -130,7 +132,7 @@ class Door:
         try:
             new = await self._recorder.record(arrival)
         except NotTakenError as error:
-            self._refusals.unrecorded(arrival.vendor, arrival.app_id, str(error))
+            self._refusals.unrecorded(arrival.vendor, arrival.app_id, str(error), arrival.received_at)
             return _NOT_TAKEN
         self._received.inc()
         if not new:

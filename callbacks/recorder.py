@@ -8,6 +8,9 @@ have waited for a second, opens the *breaker* and writes them into the spool; wh
 once. The writer then tries every half second whether the ledger takes what is spooled, and closes the breaker when it does. What a
 hanging writer commits after all is recognised when it comes out of the spool again. A writer that hangs on is replaced by another
 one, for it may hang forever on a connection whose other end is gone.
+
+Whatever happens to the threads, nobody waits for longer than `Limits.refuse_s`: then the event loop itself refuses. Who is refused
+may come again, and is recognised if the ledger or the spool took it after all.
 """
 
 import asyncio
@@ -21,9 +24,11 @@ from math import inf
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival, record, recorded_key
+from adapters.ledger.probing import prove_writable
 from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.spool import Spool, SpoolUnavailableError
+from adapters.supervision import Health, SupervisedThread
 
 #: In one commit at the most: a bound on how long one callback waits for the others. Rows; bytes.
 _BATCH = 500
@@ -38,6 +43,19 @@ _PROBE_S = 0.5
 _ADOPT_S = 5.0
 #: Where the spool cannot take it either, the ledger has so long after its arrival, s: vendors give up after 5.
 _LAST_S = 4.0
+#: How often the event loop looks for who has waited for too long, s.
+_TICK_S = 0.5
+#: While the ledger is away, how often it is tried whether the spool takes callbacks, s.
+_SPOOL_PROBE_S = 1.0
+#: What a probe writes at the least, bytes: about as many pages as a callback takes in the ledger with its indexes.
+_PROBE_BYTES = 64 * 1024
+#: What a probe of the spool writes at the least, bytes.
+_SPOOL_PROBE_BYTES = 4 * 1024
+#: An event loop that stands still for so long hangs; so does a guard, s: it only writes to the spool.
+_LOOP_PATIENCE_S, _GUARD_PATIENCE_S = 3.0, 5.0
+
+#: What is said then; see `Health`.
+_NEITHER = "neither the ledger nor the spool takes callbacks"
 
 log = logger(__name__)
 
@@ -48,6 +66,8 @@ class Limits:
 
     #: The ledger may take so long for a callback, s.
     patience_s: float = 1.0
+    #: Whoever has waited for so long is refused, whatever hangs, s: vendors give up after 5.
+    refuse_s: float = 4.5
     #: Of callbacks that wait for the ledger; what comes on top goes to the spool. As much again may wait for that.
     queue_bytes: int = 32 * 1024 * 1024
     #: A writer that hangs for so long is replaced, s; the next one after twice as long, and so on.
@@ -78,7 +98,7 @@ _Answer = tuple[_Waiting, bool | Exception]
 class _Writer:
     """What one writer thread does, for the guard to see."""
 
-    thread: threading.Thread | None = None
+    thread: SupervisedThread | None = None
     #: What it tries to write for others who wait; empty once the guard took it over.
     batch: Sequence[_Waiting] = ()
     #: Since when it has been with the ledger, s; None: it is not.
@@ -88,7 +108,17 @@ class _Writer:
 class Recorder:
     """Start it in the event loop that will await it."""
 
-    def __init__(self, ledger: Ledger, spool: Spool, metrics: Metrics, *, on_recorded: Callable[[], None], limits: Limits) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        metrics: Metrics,
+        *,
+        on_recorded: Callable[[], None],
+        limits: Limits,
+        health: Health | None = None,
+    ) -> None:
+        """health: where its parts register."""
         self._ledger = ledger
         self._spool = spool
         self._metrics = metrics
@@ -109,16 +139,30 @@ class Recorder:
         self._alarm = threading.Event()
         self._waking = self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._guard = threading.Thread(target=self._watch, name="recorder-guard", daemon=True)
+        #: All that wait, the oldest first, and those that were answered behind it. Only the event loop touches it.
+        self._pending: deque[_Waiting] = deque()
+        #: What was refused last, bytes: a probe that writes less would prove nothing.
+        self._refused_bytes = 0
+        self._ask_spool_at = 0.0
+        self._ending = threading.Event()
+        self._health = health = health or Health()
+        self._callbacks_part = health.part("callbacks", needs_ledger=False)
+        self._loop_part = health.part("event-loop", patience_s=_LOOP_PATIENCE_S, needs_ledger=False)
+        self._writer_part = health.part("recorder-writer")
+        self._guard_part = health.part("recorder-guard", patience_s=_GUARD_PATIENCE_S, needs_ledger=False)
+        self._guard = SupervisedThread(health, self._guard_part, self._watch, self._ending)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._start_writer()
         self._guard.start()
+        self._tick()
 
     def stop(self) -> None:
         """Writes what waits, then ends; what the ledger does not take in time goes to the spool."""
         self._stopping = True
+        self._loop_part.rest()  # this very call keeps it from running
+        self._ending.set()
         self._work.set()
         self._guard.join(timeout=10)
         if self._writer.thread is not None and self._writer.since is None:
@@ -133,6 +177,7 @@ class Recorder:
             waiting.done.set_exception(NotTakenError("too many wait already"))
             return waiting.done
         self._weight = weight
+        self._pending.append(waiting)
         if self._open or weight > self._limits.queue_bytes:
             self._to_spool([waiting])
         else:
@@ -146,17 +191,36 @@ class Recorder:
         self._waking = False
         self._work.set()
 
+    def _tick(self) -> None:
+        """Refuses who has waited for too long, and shows that the event loop runs."""
+        assert self._loop is not None
+        if self._stopping:
+            return
+        self._loop_part.beat()
+        late, pending = monotonic_s() - self._limits.refuse_s, self._pending
+        while pending and (not pending[0].weight or pending[0].since < late):
+            self._settle([(pending.popleft(), NotTakenError("neither the ledger nor the spool took it in time"))])
+        self._loop.call_later(_TICK_S, self._tick)
+
     # The writer's thread.
 
     def _start_writer(self) -> None:
         with self._lock:
             self._writers += 1
             self._writer = writer = _Writer()
-        writer.thread = threading.Thread(target=self._write_on, args=(writer,), name="recorder-writer", daemon=True)
+        writer.thread = SupervisedThread(
+            self._health,
+            self._writer_part,
+            lambda: self._write_on(writer),
+            self._ending,
+            is_over=lambda: writer is not self._writer,
+            on_failure=lambda: self._to_spool(self._taken_over(writer)),
+        )
         writer.thread.start()
 
     def _write_on(self, writer: _Writer) -> None:
         while writer is self._writer:
+            self._writer_part.beat()
             stopping = self._stopping  # before it looks, for something may have come in between
             batch = [] if self._open else _taken(self._for_ledger)
             if batch:
@@ -164,6 +228,8 @@ class Recorder:
             drained = not stopping and self._drain(writer)
             if batch or drained:
                 continue
+            if not self._spool.has_rows:
+                self._writer_part.worked()
             if stopping:
                 break
             self._work.wait(_PROBE_S)
@@ -177,17 +243,23 @@ class Recorder:
             new, refused = self._recorded([waiting.arrival for waiting in batch])
             failed = self._set_aside(refused)
             self._on_recorded()
+            answers = _answers(batch, new, failed)
         except (LedgerUnavailableError, ConflictError) as error:
+            self._refused_bytes = sum(waiting.weight for waiting in batch)
+            self._to_spool(self._taken_over(writer))
             if writer is self._writer:
                 self._shut(error)
-            self._to_spool(self._taken_over(writer))
         except Exception as error:
-            log.exception("recorder.failed", error=str(error))
             self._to_spool(self._taken_over(writer))
+            self._writer_part.failed_with(error)
+            log.exception("recorder.failed", error=str(error))
         else:
-            self._answer(_answers(batch, new, failed))
+            self._answer(answers)
+            self._writer_part.worked()
+            self._callbacks_part.worked()
+            self._taken_over(writer)
         finally:
-            writer.batch, writer.since = (), None
+            writer.since = None
 
     def _recorded(self, arrivals: Sequence[Arrival]) -> tuple[set[bytes], list[Arrival]]:
         """The keys of those that were new, and those that the ledger refuses for what they are."""
@@ -229,6 +301,7 @@ class Recorder:
                 self._shut(error)
         except Exception as error:
             self._drain_at = monotonic_s() + _PROBE_S
+            self._writer_part.failed_with(error)
             log.exception("recorder.failed", error=str(error))
         finally:
             writer.since = None
@@ -255,7 +328,7 @@ class Recorder:
 
     def _ask_ledger(self) -> None:
         """There is nothing spooled to try it with."""
-        self._ledger.ask()
+        prove_writable(self._ledger, max(_PROBE_BYTES, self._refused_bytes))
         self._reopen()
 
     # The guard's thread.
@@ -265,8 +338,10 @@ class Recorder:
             self._alarm.wait(_LOOK_S)
             self._alarm.clear()
             try:
-                self._look(monotonic_s())
+                with self._guard_part.at_work():
+                    self._look(monotonic_s())
             except Exception as error:
+                self._guard_part.failed_with(error)
                 log.exception("recorder.failed", error=str(error))
 
     def _is_idle(self) -> bool:
@@ -285,6 +360,18 @@ class Recorder:
         while batch := _taken(self._for_spool):
             self._spool_up(batch, self._answer)
         self._replace(writer, now)
+        if self._open and now >= self._ask_spool_at:
+            self._ask_spool()
+            self._ask_spool_at = monotonic_s() + _SPOOL_PROBE_S
+
+    def _ask_spool(self) -> None:
+        """The ledger is away: does the spool take callbacks, as long as none comes?"""
+        try:
+            self._spool.prove_writable(max(_SPOOL_PROBE_BYTES, self._refused_bytes))
+        except SpoolUnavailableError:
+            self._callbacks_part.failed(_NEITHER)
+        else:
+            self._callbacks_part.worked()
 
     def _replace(self, writer: _Writer, now: float) -> None:
         """Starts another writer where this one has hung for too long."""
@@ -306,11 +393,14 @@ class Recorder:
         try:
             self._spool.append([waiting.arrival for waiting in batch])
         except SpoolUnavailableError as error:
+            self._callbacks_part.failed(_NEITHER)
             refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
         except Exception as error:
-            log.exception("recorder.failed", error=str(error))
+            self._callbacks_part.failed(_NEITHER)
             refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
+            log.exception("recorder.failed", error=str(error))
         else:
+            self._callbacks_part.worked()
             self._metrics.spooled.inc(len(batch))
             self._answer([(waiting, True) for waiting in batch])
 
@@ -332,6 +422,8 @@ class Recorder:
     def _reopen(self) -> None:
         with self._lock:
             was_open, self._open = self._open, False
+        self._refused_bytes = 0
+        self._callbacks_part.worked()
         if was_open:
             self._metrics.ledger_away.set(0)
             log.info("breaker.closed")
@@ -360,6 +452,8 @@ class Recorder:
                 waiting.done.set_exception(answer)
             else:
                 waiting.done.set_result(answer)
+        while self._pending and not self._pending[0].weight:
+            self._pending.popleft()
 
 
 def _taken(queue: deque[_Waiting]) -> list[_Waiting]:

@@ -5,12 +5,14 @@ A flood of forged ones must cost little: they are written once a second, and not
 
 import threading
 from collections import Counter, deque
+from collections.abc import Mapping
 
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.rejections import KEPT, Refused, keep
-from adapters.ledger.stats import count_rejected
+from adapters.ledger.stats import add_unrecorded, count_rejected
 from adapters.logs import logger
 from adapters.metrics import Metrics
+from adapters.supervision import Health, SupervisedThread
 
 _EVERY_S = 1.0
 #: Log lines in that time, of each kind; how many more there would have been is told in one.
@@ -20,15 +22,20 @@ log = logger(__name__)
 
 
 class Refusals:
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics, health: Health | None = None) -> None:
         self._ledger = ledger
         self._metrics = metrics
         self._lock = threading.Lock()
         self._noted: deque[Refused] = deque(maxlen=KEPT)
         self._counts: Counter[tuple[str, str]] = Counter()
+        #: By vendor: how many could not be made durable, and when the last of them came, ms.
+        self._unrecorded: Counter[str] = Counter()
+        self._unrecorded_at: dict[str, int] = {}
         self._lines: Counter[str] = Counter()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
+        health = health or Health()
+        self._part = health.part("refusals")
+        self._thread = SupervisedThread(health, self._part, self._run, self._stop)
 
     def start(self) -> None:
         self._thread.start()
@@ -49,10 +56,18 @@ class Refusals:
                 "callback.rejected", vendor=refused.vendor, reason=refused.reason, detail=refused.detail, remote=refused.remote
             )
 
-    def unrecorded(self, vendor: str, app_id: str, why: str) -> None:
-        """A callback was believed, and could not be made durable: there is nothing to note it in."""
+    def unrecorded(self, vendor: str, app_id: str, why: str, at: int) -> None:
+        """A callback was believed, and could not be made durable. at: ms."""
+        self.count_unrecorded(vendor, at)
         if self._may_log("callback.unrecorded"):
             log.error("callback.unrecorded", vendor=vendor, app_id=app_id, error=why)
+
+    def count_unrecorded(self, vendor: str, at: int) -> None:
+        """Counts a callback that may be lost; the ledger is told of it once it takes something. at: ms."""
+        self._metrics.unrecorded.labels(vendor).inc()
+        with self._lock:
+            self._unrecorded[vendor] += 1
+            self._unrecorded_at[vendor] = at
 
     def _may_log(self, event: str) -> bool:
         with self._lock:
@@ -65,27 +80,35 @@ class Refusals:
             noted, counts, lines = list(self._noted), self._counts, self._lines
             self._noted.clear()
             self._counts, self._lines = Counter(), Counter()
+            unrecorded, self._unrecorded = self._unrecorded, Counter()
+            last = dict(self._unrecorded_at)
         for event, wanted in lines.items():
             if wanted > _LINES:
                 log.warning("callback.lines_left_out", of=event, lines=wanted - _LINES)
-        if noted:
-            self._write(noted, counts)
+        if noted or unrecorded:
+            self._write(noted, counts, unrecorded, last)
 
-    def _write(self, noted: list[Refused], counts: Counter[tuple[str, str]]) -> None:
+    def _write(
+        self, noted: list[Refused], counts: Counter[tuple[str, str]], unrecorded: Counter[str], last: Mapping[str, int]
+    ) -> None:
         try:
             with self._ledger.write() as connection:
                 keep(connection, noted)
                 count_rejected(connection, {f"{vendor}/{reason}": count for (vendor, reason), count in counts.items()})
+                add_unrecorded(connection, unrecorded, last)
         except (LedgerUnavailableError, ConflictError):
             with self._lock:
                 self._noted.extendleft(reversed(noted[len(self._noted) :]))
                 self._counts.update(counts)
+                self._unrecorded.update(unrecorded)
 
     def _run(self) -> None:
         stopping = False
         while not stopping:
             stopping = self._stop.wait(_EVERY_S)
             try:
-                self.flush()
+                with self._part.at_work():
+                    self.flush()
             except Exception as error:
+                self._part.failed_with(error)
                 log.exception("recorder.failed", error=str(error))

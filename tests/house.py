@@ -27,7 +27,7 @@ SAMPLES = Path(__file__).parent / "samples"
 TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
 VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
 #: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
-PATIENT = Limits(patience_s=60)
+PATIENT = Limits(patience_s=60, refuse_s=60)
 
 
 def settings(url: str, *, accounts: bool = False) -> Settings:

@@ -30,6 +30,7 @@ from adapters.ledger.lineages import Stored
 from adapters.ledger.shards import Shards
 from adapters.ledger.starts import start_of
 from adapters.logs import logger
+from adapters.supervision import Health
 from statemachine.facts import TaskKey
 from statemachine.states import State
 from workers.adoption import adopting, held
@@ -55,7 +56,7 @@ class Applier:
 
     accounts: who calls the vendors. shards: which part of the work is this process's. on_calls, on_events: told when there are
     calls to be made, and news to be told; must not wait. gather_s: after a small batch so long is waited for more, so that the next
-    one is worth its transaction; who was idle begins at once.
+    one is worth its transaction; who was idle begins at once. health: where it registers.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Applier:
         on_events: Callable[[], None] = lambda: None,
         *,
         gather_s: float = 0.0,
+        health: Health | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -78,6 +80,7 @@ class Applier:
         self._on_calls = on_calls
         self._on_events = on_events
         self._gather_s = gather_s
+        self._part = (health or Health()).part("applying")
         self._applying = threading.Lock()
         self._again = threading.Event()
         self._stopping = threading.Event()
@@ -93,13 +96,25 @@ class Applier:
         while self._again.is_set() and not self._stopping.is_set() and self._applying.acquire(blocking=False):
             try:
                 self._again.clear()
-                while not self._stopping.is_set() and (rows := self._waiting()):
-                    self._apply(rows)
-                    applied += len(rows)
-                    if len(rows) < _BATCH // 2:
-                        self._stopping.wait(self._gather_s)
+                with self._part.at_work():
+                    applied += self._apply_all()
+            except LedgerUnavailableError:
+                raise
+            except Exception as error:
+                self._part.failed_with(error)
+                raise
             finally:
                 self._applying.release()
+        return applied
+
+    def _apply_all(self) -> int:
+        applied = 0
+        while not self._stopping.is_set() and (rows := self._waiting()):
+            self._apply(rows)
+            self._part.beat()
+            applied += len(rows)
+            if len(rows) < _BATCH // 2:
+                self._stopping.wait(self._gather_s)
         return applied
 
     def _waiting(self) -> list[Row]:

@@ -17,6 +17,7 @@ from adapters.http import NoAnswer, Reply
 from adapters.ledger import Ledger, LedgerUnavailableError, effects, inbox, quotas, search
 from adapters.ledger.effects import Effect
 from adapters.logs import logger
+from adapters.supervision import Health, SupervisedThread
 from adapters.vendors import dialect
 from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Operation, Outcome
 from statemachine.states import State
@@ -47,7 +48,10 @@ class Client(Protocol):
 
 
 class Caller:
-    """`ring`: wakes whoever applies the inbox. `at_once`: calls under way at the same time. `clock`: ms."""
+    """`ring`: wakes whoever applies the inbox. `at_once`: calls under way at the same time. `clock`: ms.
+
+    `health`: where it registers.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Caller:
         ring: Callable[[], None],
         *,
         at_once: int = 32,
+        health: Health | None = None,
     ) -> None:
         self._ledger = ledger
         self._accounts = accounts
@@ -70,7 +75,9 @@ class Caller:
         self._abandoned = threading.Event()
         self._under_way: set[Future[None]] = set()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="call")
-        self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
+        health = health or Health()
+        self._part = health.part("calls")
+        self._thread = SupervisedThread(health, self._part, self._run, self._stopping)
 
     # In threads.
 
@@ -96,10 +103,12 @@ class Caller:
         while not self._stopping.is_set():
             pause_s = _PAUSE_S
             try:
-                pause_s = self._hand_out()
+                with self._part.at_work():
+                    pause_s = self._hand_out()
             except LedgerUnavailableError as error:
                 log.error("caller.failed", error=str(error))
             except Exception as error:
+                self._part.failed_with(error)
                 log.error("caller.failed", exc_info=error)
             self._woken.wait(pause_s)
             self._woken.clear()

@@ -15,6 +15,7 @@ from adapters.downstream import Sink
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, deliveries
 from adapters.ledger.deliveries import Delivery
 from adapters.logs import logger
+from adapters.supervision import Health, SupervisedThread
 from workers.clearing import clear
 from workers.packing import Packer
 from workers.parcels import Parcel, Sent
@@ -58,7 +59,10 @@ def _all(_subscription_id: str) -> int:
 
 
 class Courier:
-    """`clock`: ms. `keep_days`: how long deliveries are kept that came to their end. `dice`: 0 to 1."""
+    """`clock`: ms. `keep_days`: how long deliveries are kept that came to their end. `dice`: 0 to 1.
+
+    `health`: where it registers.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Courier:
         *,
         keep_days: int = 14,
         dice: Callable[[], float] = random.random,
+        health: Health | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -89,7 +94,9 @@ class Courier:
         self._stopping = threading.Event()
         self._under_way: set[Future[None]] = set()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        health = health or Health()
+        self._part = health.part("courier")
+        self._thread = SupervisedThread(health, self._part, self._run, self._stopping)
 
     # In threads.
 
@@ -128,7 +135,9 @@ class Courier:
         failures = 0
         while not self._stopping.is_set():
             try:
-                self._rest(self._step())
+                with self._part.at_work():
+                    pause_s = self._step()
+                self._rest(pause_s)
                 failures = 0
             except Exception as error:  # noqa: BLE001 - the thread's edge: without it, nobody would be told of anything
                 self._complain(error)
@@ -143,13 +152,13 @@ class Courier:
             self._stopping.wait(pause_s)
         self._woken.clear()
 
-    @staticmethod
-    def _complain(error: Exception) -> None:
+    def _complain(self, error: Exception) -> None:
         if isinstance(error, ConflictError):
             return  # another worker changed the same; what came back is still here
         if isinstance(error, LedgerUnavailableError):
             log.error("courier.failed", error=str(error))
         else:
+            self._part.failed_with(error)
             log.error("courier.failed", exc_info=error)
 
     def _step(self) -> float:

@@ -10,6 +10,7 @@ from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.queue import Hints
+from adapters.supervision import Health
 from workers.actors import declare_actors, open_worker
 from workers.applying import Applier
 from workers.calling import Caller, Client
@@ -23,7 +24,8 @@ _GATHER_S = 0.015
 class Hands:
     """`clock`: ms since the epoch. `client`: makes the calls that `accounts` sign. `ring`: wakes whoever applies the inbox.
 
-    `sinks`: by which events leave. `keep_days`: how long deliveries are kept that came to their end.
+    `sinks`: by which events leave. `keep_days`: how long deliveries are kept that came to their end. `health`: where the parts
+    register.
     """
 
     def __init__(
@@ -38,14 +40,23 @@ class Hands:
         sinks: Mapping[str, Sink],
         *,
         keep_days: int = 14,
+        health: Health | None = None,
     ) -> None:
-        self.caller = Caller(ledger, accounts, client, clock, ring)
+        health = health or Health()
+        self.caller = Caller(ledger, accounts, client, clock, ring, health=health)
         self.shards = Shards(ledger)
-        self.courier = Courier(ledger, sinks, clock, keep_days=keep_days)
+        self.courier = Courier(ledger, sinks, clock, keep_days=keep_days, health=health)
         self.applier = Applier(
-            ledger, clock, accounts, self.shards, on_calls=self.caller.wake, on_events=self.courier.wake, gather_s=_GATHER_S
+            ledger,
+            clock,
+            accounts,
+            self.shards,
+            on_calls=self.caller.wake,
+            on_events=self.courier.wake,
+            gather_s=_GATHER_S,
+            health=health,
         )
-        self.sweep = Sweep(ledger, self.applier, clock, self.shards)
+        self.sweep = Sweep(ledger, self.applier, clock, self.shards, health=health)
         declare_actors(broker, self.applier, hints)
         self._worker = open_worker(broker)
 

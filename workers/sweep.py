@@ -8,6 +8,7 @@ from adapters.ledger import Ledger, LedgerUnavailableError, deadlines, inbox, st
 from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import make_room
 from adapters.logs import logger
+from adapters.supervision import Health, SupervisedThread
 from workers.applying import Applier
 
 #: Deadlines taken at once.
@@ -28,11 +29,18 @@ def _asked(due: deadlines.Due) -> inbox.Posting:
 class Sweep:
     """`interval_s`: from the beginning of a sweep to that of the next, which begins at once if the first took longer.
 
-    `shards`: which part of the work is this process's.
+    `shards`: which part of the work is this process's. `health`: where it registers.
     """
 
     def __init__(
-        self, ledger: Ledger, applier: Applier, clock: Callable[[], int], shards: Shards, *, interval_s: float = 0.5
+        self,
+        ledger: Ledger,
+        applier: Applier,
+        clock: Callable[[], int],
+        shards: Shards,
+        *,
+        interval_s: float = 0.5,
+        health: Health | None = None,
     ) -> None:
         self._ledger = ledger
         self._applier = applier
@@ -41,7 +49,9 @@ class Sweep:
         self._interval_s = interval_s
         self._checkpointed_at = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+        health = health or Health()
+        self._part = health.part("sweep")
+        self._thread = SupervisedThread(health, self._part, self._run, self._stop)
 
     def start(self) -> None:
         self._thread.start()
@@ -53,11 +63,17 @@ class Sweep:
 
     def once(self) -> None:
         """Passes what is due, applies what waits. Raises LedgerUnavailableError."""
-        self._applier.apply_waiting()
+        self._apply()
         while self._post_due() == _DUE and not self._stop.is_set():
-            self._applier.apply_waiting()
-        self._applier.apply_waiting()
+            self._apply()
+        self._apply()
         self._tidy()
+
+    def _apply(self) -> None:
+        """May take as long as there is something to apply; the applier's own part tells whether it makes progress."""
+        self._part.rest()
+        self._applier.apply_waiting()
+        self._part.beat()
 
     def _post_due(self) -> int:
         """Puts due deadlines into the inbox, where each waits once; how many are there now that were not."""
@@ -87,10 +103,12 @@ class Sweep:
         while not self._stop.wait(max(0.0, begun + pause_s - monotonic_s())):
             begun = monotonic_s()
             try:
-                self.once()
+                with self._part.at_work():
+                    self.once()
                 pause_s = self._interval_s
             except LedgerUnavailableError as error:
                 log.error("sweep.failed", error=str(error))
                 pause_s = min(_LAST_PAUSE_S, pause_s * 2)
             except Exception as error:
+                self._part.failed_with(error)
                 log.error("sweep.failed", exc_info=error)

@@ -24,6 +24,12 @@ def add_all(connection: Connection, changes: Mapping[str, Mapping[str, int]]) ->
     bulk.upsert(connection, counters, rows, key=("name", "label"), add=("value",))
 
 
+def put(connection: Connection, name: str, values: Mapping[str, int]) -> None:
+    """Sets the named values, by label."""
+    rows = [{"name": name, "label": label, "value": value} for label, value in values.items()]
+    bulk.upsert(connection, counters, rows, key=("name", "label"), put=("value",))
+
+
 def sums(connection: Connection, name: str) -> dict[str, int]:
     """label -> sum, of the sums that are not zero."""
     statement = select(counters.c.label, counters.c.value).where(counters.c.name == name, counters.c.value != 0)

@@ -109,11 +109,6 @@ class Ledger:
         finally:
             self._line.leave()
 
-    def ask(self) -> None:
-        """Whether it would take something now: makes a transaction that writes nothing. Raises LedgerUnavailableError."""
-        with self.write() as connection:
-            connection.exec_driver_sql("SELECT 1")  # on PostgreSQL a transaction without a statement never leaves the process
-
     @contextmanager
     def session(self) -> Iterator[Connection]:
         """A connection on which every statement is a transaction of its own, for locks that are held as long as it lives.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from adapters.ledger import facets, lag
-from adapters.ledger.counters import add, add_all, fold_older, sums
+from adapters.ledger.counters import add, add_all, fold_older, put, sums
 from adapters.ledger.deadlines import overdue
 from adapters.ledger.inbox import waiting
 from adapters.ledger.schema import counters
@@ -26,6 +26,9 @@ class Stats:
     received: int
     rejected: int
     last_minute: int
+    #: That could not be made durable, and when the last of them came, ms.
+    unrecorded: int
+    last_unrecorded_at: int | None
     by_verdict: dict[str, int]
     unapplied_callbacks: int
     oldest_unapplied_s: float | None
@@ -49,6 +52,8 @@ def read(connection: Connection, now: int) -> Stats:
         rejected=sum(sums(connection, "rejected").values()),
         last_minute=sum(value for label, value in received.items() if label != _ALL and label > since),
         by_verdict=_by_word(connection),
+        unrecorded=sum(sums(connection, "unrecorded").values()),
+        last_unrecorded_at=max(sums(connection, "unrecorded_at").values(), default=None),
         unapplied_callbacks=unapplied,
         oldest_unapplied_s=_age_s(oldest, now),
         overdue_deadlines=due,
@@ -91,6 +96,12 @@ def deadlines_passed(connection: Connection) -> dict[str, int]:
 
 def count_rejected(connection: Connection, by_reason: dict[str, int]) -> None:
     add(connection, "rejected", by_reason)
+
+
+def add_unrecorded(connection: Connection, by_vendor: Mapping[str, int], last: Mapping[str, int]) -> None:
+    """Adds callbacks that could not be made durable. last: when the last of them came, by vendor; ms."""
+    add(connection, "unrecorded", by_vendor)
+    put(connection, "unrecorded_at", {vendor: last[vendor] for vendor in by_vendor})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

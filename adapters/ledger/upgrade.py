@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -64,7 +65,9 @@ def _make_private(path: Path | None) -> None:
         path.touch(mode=0o600)
 
 
+@cache
 def newest() -> str:
+    """Read once: to load all migrations takes 10 ms, and readiness is checked every second."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:  # pragma: no cover - the package ships its migrations
         raise SchemaError("this installation has no migrations")

@@ -7,6 +7,7 @@ from typing import Protocol
 import dramatiq
 
 from adapters.queue.outage import Outage
+from adapters.supervision import Health, SupervisedThread
 
 #: The actor that applies the inbox; hints name it, so that whoever sends one need not import it.
 APPLY = "apply_inbox"
@@ -53,16 +54,21 @@ class LocalHints:
 class Bell:
     """Rung by whoever put something into the inbox; sends hints from a thread of its own, so that ringing never waits.
 
-    on_failure: told that hints cannot be sent, once in a while for as long as that lasts.
+    on_failure: told that hints cannot be sent, once in a while for as long as that lasts. health: where it registers; without
+    hints the sweep finds the work.
     """
 
-    def __init__(self, broker: dramatiq.Broker, hints: Hints, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, broker: dramatiq.Broker, hints: Hints, on_failure: Callable[[Exception], None], health: Health | None = None
+    ) -> None:
         self._broker = broker
         self._hints = hints
         self._outage = Outage(on_failure)
         self._rung = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        health = health or Health()
+        self._part = health.part("bell", vital=False, needs_ledger=False)
+        self._thread = SupervisedThread(health, self._part, self._run, self._stopping)
 
     def start(self) -> None:
         self._thread.start()
@@ -83,7 +89,9 @@ class Bell:
             self._rung.clear()
             if self._stopping.is_set():
                 return
-            self._stopping.wait(self._send())
+            with self._part.at_work():
+                pause_s = self._send()
+            self._stopping.wait(pause_s)
 
     def _send(self) -> float:
         """How long to rest then, s."""

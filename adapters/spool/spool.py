@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 from adapters.ledger.engine import sqlite_path
 from adapters.ledger.inbox import Arrival
 from adapters.logs import logger
-from adapters.spool.files import SpoolFile, count_more, make_folder, sync_folder
+from adapters.spool.files import SpoolFile, count_more, make_folder, sync_folder, write_and_remove
 from adapters.spool.payloads import UnreadablePayloadError, arrival, payload
 from adapters.spool.records import RECORD_SIZE, Damage, NotASpoolError, Record
 
@@ -105,6 +105,17 @@ class Spool:
             if appended is not current:
                 self._files.append(appended)
 
+    def prove_writable(self, size: int) -> None:
+        """Writes and syncs so many bytes, and takes them away again. Raises SpoolUnavailableError: it would take no callback."""
+        with self._lock:
+            self._require_room(size)
+            try:
+                make_folder(self._folder.parent, 0o700)
+                make_folder(self._folder, 0o700)
+                write_and_remove(self._folder / f"{os.getpid()}.probe", size)
+            except OSError as error:
+                raise SpoolUnavailableError(f"the spool cannot be written: {error.strerror}") from error
+
     def set_aside(self, arrivals: Sequence[Arrival]) -> None:
         """Keeps what the ledger refuses for what it is, away from the rest. Raises SpoolUnavailableError."""
         with self._lock:
@@ -117,9 +128,12 @@ class Spool:
 
     def _bounded(self, arrivals: Sequence[Arrival]) -> list[bytes]:
         payloads = [payload(each) for each in arrivals]
-        if self._size() + sum(len(each) + RECORD_SIZE for each in payloads) > self._max_bytes:
-            raise SpoolUnavailableError(f"the spool has {self._max_bytes} bytes, which is all it may have")
+        self._require_room(sum(len(each) + RECORD_SIZE for each in payloads))
         return payloads
+
+    def _require_room(self, size: int) -> None:
+        if self._size() + size > self._max_bytes:
+            raise SpoolUnavailableError(f"the spool has {self._max_bytes} bytes, which is all it may have")
 
     def _append(self, payloads: Sequence[bytes], current: SpoolFile | None, suffix: str) -> SpoolFile:
         try:

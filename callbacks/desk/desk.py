@@ -8,6 +8,7 @@ from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.metrics import Metrics
 from adapters.settings import Settings
+from adapters.supervision import Health
 from adapters.tokens import Tokens
 from callbacks.desk.streams import Streams
 from callbacks.desk.sums import Sums
@@ -30,6 +31,8 @@ class Desk:
     sinks: Mapping[str, Sink]
     #: Who listens to events as they come.
     streams: Streams
+    #: Which parts of the process work.
+    health: Health = field(default_factory=Health)
     #: What `/metrics` has already added up from the ledger.
     sums: Sums = field(default_factory=Sums)
     #: Who signs the calls of which app.

@@ -266,8 +266,15 @@ SERVICE = (
         name="getReadiness",
         tag="Service",
         summary="Whether it can serve",
-        meaning="The ledger can be read and has the schema that this version needs.",
-        answers={200: ("It can.", "Status"), 503: ("It cannot; `detail` says why.", "Problem")},
+        meaning="Callbacks are taken, the schema is the one that this version needs, and every thread does its work."
+        " Answered from memory, whatever the ledger does.",
+        answers={
+            200: (
+                "It can. `degraded`: something does not work, but callbacks are taken; `parts` says what and since when.",
+                "Status",
+            ),
+            503: ("It cannot; `parts` says which do not work and since when.", "Problem"),
+        },
         handle=service.show_readiness,
     ),
     FreeEndpoint(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from starlette.exceptions import HTTPException
@@ -34,12 +35,20 @@ class Problem(Exception):
     name: ClassVar[str]
     headers: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, detail: str, errors: Sequence[FieldError] = (), *, location: str | None = None) -> None:
-        """location: the path of what stands in the way."""
+    def __init__(
+        self,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        *,
+        location: str | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """location: the path of what stands in the way. more: further members of the answer."""
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
         self.location = location
+        self.more = more
 
     @classmethod
     def title(cls) -> str:
@@ -188,9 +197,16 @@ def exception_handlers() -> dict[Any, ExceptionHandler]:
 
 
 def problem_response(
-    status: int, name: str, title: str, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+    status: int,
+    name: str,
+    title: str,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Response:
-    content: dict[str, Any] = {"type": f"{_TYPE}{name}", "title": title, "status": status, "detail": detail}
+    content: dict[str, Any] = {"type": f"{_TYPE}{name}", "title": title, "status": status, "detail": detail, **more}
     if errors:
         content["errors"] = [{"field": error.field, "message": error.message} for error in errors]
     return answer(content, status=status, headers=headers, media_type="application/problem+json")
@@ -199,7 +215,9 @@ def problem_response(
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     headers = {**error.headers, **({"Location": error.location} if error.location is not None else {})}
-    return problem_response(error.status, error.name, error.title(), error.detail, errors=error.errors, headers=headers)
+    return problem_response(
+        error.status, error.name, error.title(), error.detail, errors=error.errors, headers=headers, more=error.more
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:

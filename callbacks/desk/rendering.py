@@ -11,6 +11,7 @@ from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
 from adapters.ledger.timeline import Line
 from adapters.showing import time
+from adapters.supervision import Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,18 @@ def rejection(refused: Refused, *, keys: bool) -> dict[str, Any]:
     return shown if keys else masking.without_keys(shown)
 
 
-def stats(stats: Stats, *, spool_rows: int) -> dict[str, Any]:
+def fault(fault: Fault) -> dict[str, Any]:
+    """A part that does not work."""
+    return {"part": fault.part, "since": time(fault.since), "detail": fault.detail}
+
+
+def part(name: str, fault_: Fault | None) -> dict[str, Any]:
+    """A part of the process; `since` and `detail` are null while it works."""
+    said = {"since": None, "detail": None} if fault_ is None else {"since": time(fault_.since), "detail": fault_.detail}
+    return {"part": name, "up": fault_ is None, **said}
+
+
+def stats(stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None]) -> dict[str, Any]:
     return {
         "tasks": [
             {"vendor": vendor, "kind": kind, "state": state, "count": count} for (vendor, kind, state), count in stats.tasks.items()
@@ -93,6 +105,8 @@ def stats(stats: Stats, *, spool_rows: int) -> dict[str, Any]:
             "rejected": stats.rejected,
             "last_minute": stats.last_minute,
             "by_verdict": stats.by_verdict,
+            "unrecorded": stats.unrecorded,
+            "last_unrecorded_at": time(stats.last_unrecorded_at),
         },
         "unapplied_callbacks": stats.unapplied_callbacks,
         "oldest_unapplied_s": stats.oldest_unapplied_s,
@@ -101,4 +115,5 @@ def stats(stats: Stats, *, spool_rows: int) -> dict[str, Any]:
         "undelivered_events": stats.undelivered_events,
         "oldest_undelivered_s": stats.oldest_undelivered_s,
         "spool_rows": spool_rows,
+        "parts": [part(name, fault_) for name, fault_ in parts.items()],
     }

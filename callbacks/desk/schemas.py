@@ -50,7 +50,7 @@ def schemas() -> dict[str, Schema]:
         "CloudEvent": _cloud_event(),
         "EventPage": _event_page(),
         "Stats": _stats(),
-        "Status": object_of("A word on how the service does.", status={"type": "string", "enum": ["ok", "ready"]}),
+        "Status": _status(),
         "Taken": object_of("The callback is durable.", code={"const": 0}),
         "Problem": _problem(),
     }
@@ -231,6 +231,26 @@ def _event_page() -> Schema:
     return object_of("A page of events, oldest first.", items=list_of(ref("CloudEvent")), next_after=said(COUNT, behind))
 
 
+def _part() -> Schema:
+    return object_of(
+        "A part of a process: a thread, or something that it needs.",
+        part=TEXT,
+        up=said({"type": "boolean"}, "Whether it works."),
+        since=said(or_null(TIME), "Since when it does not."),
+        detail=said(or_null(TEXT), "In what way it does not."),
+    )
+
+
+def _status() -> Schema:
+    status = object_of("A word on how the service does.", status={"type": "string", "enum": ["ok", "ready", "degraded"]})
+    parts = said(list_of(_fault()), "What does not work, although callbacks are taken; only of `degraded`.")
+    return {**status, "properties": {**status["properties"], "parts": parts}}
+
+
+def _fault() -> Schema:
+    return object_of("A part that does not work.", part=TEXT, since=said(TIME, "Since when."), detail=said(TEXT, "In what way."))
+
+
 def _stats() -> Schema:
     age = or_null({"type": "number", "minimum": 0})
     counts: Schema = {"type": "object", "additionalProperties": COUNT}
@@ -238,7 +258,17 @@ def _stats() -> Schema:
         "The numbers. Ages are null where there is nothing to age.",
         tasks=list_of(object_of("So many tasks.", vendor=words(vendor_names()), kind=words(Kind), state=words(State), count=COUNT)),
         anomalies=said(counts, "Open marks by name."),
-        callbacks=object_of("Callbacks.", received=COUNT, rejected=COUNT, last_minute=COUNT, by_verdict=counts),
+        callbacks=object_of(
+            "Callbacks.",
+            received=COUNT,
+            rejected=COUNT,
+            last_minute=COUNT,
+            by_verdict=counts,
+            unrecorded=said(
+                COUNT, "That neither the ledger nor the spool took: answered 503, and lost unless the vendor sent them again."
+            ),
+            last_unrecorded_at=said(or_null(TIME), "When the last of these came."),
+        ),
         unapplied_callbacks=said(COUNT, "Recorded and not decided yet."),
         oldest_unapplied_s=age,
         overdue_deadlines=COUNT,
@@ -246,6 +276,7 @@ def _stats() -> Schema:
         undelivered_events=COUNT,
         oldest_undelivered_s=age,
         spool_rows=said(COUNT, "Callbacks that wait on disk for the ledger to come back."),
+        parts=said(list_of(_part()), "The parts of the process that answers, and which of them work."),
     )
 
 
@@ -258,4 +289,5 @@ def _problem() -> Schema:
         detail=TEXT,
     )
     errors = list_of(object_of("What is wrong with one field, and what would be right.", field=TEXT, message=TEXT))
-    return {**problem, "properties": {**problem["properties"], "errors": errors}}
+    parts = said(list_of(_fault()), "What does not work; only of `not_ready`.")
+    return {**problem, "properties": {**problem["properties"], "errors": errors, "parts": parts}}

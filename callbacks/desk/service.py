@@ -7,7 +7,6 @@ from starlette.responses import Response
 from adapters.ledger import LedgerUnavailableError, rejections, stats
 from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
-from adapters.ledger.upgrade import SchemaError, require_current
 from callbacks.desk import cursors, parameters, rendering, sums
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import NO_STORE, answer
@@ -46,7 +45,7 @@ async def show_stats(desk: Desk, request: Request, caller: Caller) -> Response:
         return read_stats, desk.spool_rows()
 
     found, spool_rows = await run_in_threadpool(read)
-    return answer(rendering.stats(found, spool_rows=spool_rows))
+    return answer(rendering.stats(found, spool_rows=spool_rows, parts=desk.health.parts()))
 
 
 async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response:
@@ -58,6 +57,8 @@ async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response
                 desk.sums.update(desk.metrics, connection, desk.clock())
         except LedgerUnavailableError:
             sums.unknown(desk.metrics)
+        for name, fault in desk.health.parts().items():
+            desk.metrics.part_up.labels(name).set(fault is None)
         desk.metrics.spool_rows.set(desk.spool_rows())
         desk.metrics.event_streams.set(desk.streams.open)
         return desk.metrics.render()
@@ -72,10 +73,10 @@ async def show_health(desk: Desk, request: Request) -> Response:
 
 
 async def show_readiness(desk: Desk, request: Request) -> Response:
-    try:
-        await run_in_threadpool(require_current, desk.ledger)
-    except SchemaError as error:
-        raise NotReady(str(error)) from error
-    except LedgerUnavailableError as error:
-        raise NotReady("the ledger cannot be read") from error
-    return answer({"status": "ready"})
+    """Answers from what is known already, in the event loop: neither the ledger nor the desk's threads can hold it up."""
+    faults = desk.health.faults()
+    shown = [rendering.fault(each) for each in faults]
+    if any(each.vital for each in faults):
+        detail = "; ".join(f"{each.part}: {each.detail}" for each in faults)
+        raise NotReady(detail, more={"parts": shown})
+    return answer({"status": "degraded", "parts": shown} if faults else {"status": "ready"})

@@ -6,6 +6,7 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import deliveries, rejections, stats, subscriptions
+from adapters.ledger.checking import LedgerCheck
 from adapters.ledger.rejections import Refused
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery import SubscriptionState
@@ -56,7 +57,14 @@ def test_the_numbers_of_nothing(world: World) -> None:
     assert world.get("/v1/stats").json() == {
         "tasks": [],
         "anomalies": {},
-        "callbacks": {"received": 0, "rejected": 0, "last_minute": 0, "by_verdict": {}},
+        "callbacks": {
+            "received": 0,
+            "rejected": 0,
+            "last_minute": 0,
+            "by_verdict": {},
+            "unrecorded": 0,
+            "last_unrecorded_at": None,
+        },
         "unapplied_callbacks": 0,
         "oldest_unapplied_s": None,
         "overdue_deadlines": 0,
@@ -64,6 +72,7 @@ def test_the_numbers_of_nothing(world: World) -> None:
         "undelivered_events": 0,
         "oldest_undelivered_s": None,
         "spool_rows": 0,
+        "parts": [],
     }
 
 
@@ -83,7 +92,14 @@ def test_the_numbers_of_something(world: World) -> None:
 
     assert said["tasks"] == [{"vendor": "volcengine", "kind": "push", "state": "running", "count": 1}]
     assert said["anomalies"] == {"zombie": 1}
-    assert said["callbacks"] == {"received": 1, "rejected": 0, "last_minute": 1, "by_verdict": {"applied": 3}}
+    assert said["callbacks"] == {
+        "received": 1,
+        "rejected": 0,
+        "last_minute": 1,
+        "by_verdict": {"applied": 3},
+        "unrecorded": 0,
+        "last_unrecorded_at": None,
+    }
     assert (said["unapplied_callbacks"], said["oldest_unapplied_s"]) == (1, 4.0)
 
 
@@ -168,13 +184,16 @@ def test_the_process_is_alive_whatever_the_ledger_does(tmp_path: Path) -> None:
 
 def test_it_is_ready_once_the_schema_is_current(tmp_path: Path) -> None:
     world = World(tmp_path, settings())
+    LedgerCheck(world.ledger, world.desk.health).once()
     answer = world.get("/readyz", role=None)
     world.ledger.close()
 
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:tallylight:problem:not_ready")
     assert "run `tally db upgrade`" in answer.json()["detail"]
+    assert [part["part"] for part in answer.json()["parts"]] == ["schema"]
 
     ready = made(tmp_path)
+    LedgerCheck(ready.ledger, ready.desk.health).once()
     assert ready.get("/readyz", role=None).json() == {"status": "ready"}
     ready.ledger.close()
 
