@@ -31,6 +31,7 @@ from adapters.metrics import Metrics
 from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
 from adapters.simulator import command as simulator
+from adapters.standard_files import give_up_output, is_output_error, keep_standard_numbers
 from adapters.supervision import Health, end_process, exit_status
 from adapters.vendors import DIALECTS
 from callbacks.app import Application, Ears, make_app
@@ -51,6 +52,20 @@ log = logger("tally")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; its exit status. 2: the configuration or the usage is bad, 1: it did not work."""
+    keep_standard_numbers()
+    try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if not is_output_error(error):
+            raise
+        return give_up_output(error)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     options = parser().parse_args(argv)
     command: Command = options.command
     if command in (token, simulate):  # these need no configuration; one without tokens may be why `token` is called

@@ -4,9 +4,13 @@ Our own events have a name of EVENTS; what libraries say through `logging` or `w
 `library.message` with their sentence in `message`.
 """
 
+import atexit
+import json
 import logging
+import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TextIO, cast
 
@@ -14,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from adapters import clock
+from adapters.log_lines import LineStream, LineWriter, Put, stream_put
 
 #: Every event that the program logs, with its meaning. A test compares this with the source.
 EVENTS: Mapping[str, str] = MappingProxyType(
@@ -70,10 +75,16 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "process.ends": "A part of the process hangs or is gone, and only a new process helps: this one ends, with status 70.",
         "process.stood_still": "No thread of the process ran for `seconds`: it was suspended, or one call kept all from running.",
         "thread.failed": "A thread ended by an exception; it is run again.",
+        "log.lines_dropped": "Lines of the log could not be written for a while, and `lines` of them were given up.",
         "library.message": "Something that a library said; its own words are in `message`.",
     }
 )
 
+
+#: How long the end of the process waits for lines that are not written yet, s.
+_FLUSH_S = 0.5
+#: Writes what goes to stderr, once it was taken over.
+_stderr: LineWriter | None = None
 
 #: Libraries whose daily remarks would bury ours; their warnings are heard.
 _CHATTY = ("alembic", "dramatiq", "transitions", "urllib3", "uvicorn")
@@ -82,12 +93,13 @@ _CHATTY = ("alembic", "dramatiq", "transitions", "urllib3", "uvicorn")
 def configure(*, stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Sends all logs of the process to the stream (default: stderr): JSON lines, or coloured text if it is a terminal.
 
-    level: of the `logging` module. Leaves no other handler on the root logger; uvicorn needs `log_config=None`.
+    level: of the `logging` module. Leaves no other handler on the root logger; uvicorn needs `log_config=None`. Without a stream
+    all else that is written to `sys.stderr` goes the same way: nothing in the process waits for stderr's reader, or fails with it.
     """
-    out = stream or sys.stderr
-    is_terminal = out.isatty()
+    is_terminal = _is_terminal(stream or sys.stderr)
+    put = stream_put(stream) if stream is not None else _take_over_stderr(is_terminal=is_terminal)
     every: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, _name, _time]
-    handler = logging.StreamHandler(out)
+    handler = _Handler(put)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*every, _library_message],
@@ -100,29 +112,115 @@ def configure(*, stream: TextIO | None = None, level: int = logging.INFO) -> Non
     logging.captureWarnings(capture=True)
     # Ours do not go through `logging`: that took two thirds of a line's 35 us, and workers write one for each move.
     structlog.configure(
-        processors=[*every, *_renderers(is_terminal)],
+        processors=[_Rendered([*every, *_renderers(is_terminal)])],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda name="": _Lines(name, out),
+        logger_factory=lambda name="": _Lines(name, put),
     )
 
 
+def dropped_lines() -> int:
+    """How many lines could not be written and were given up."""
+    return _stderr.dropped if _stderr is not None else 0
+
+
+def is_stuck() -> bool:
+    """Whether lines have waited for some seconds to be written."""
+    return _stderr is not None and _stderr.is_stuck
+
+
+def flush(timeout_s: float = _FLUSH_S) -> None:
+    """Waits until all lines are written, but no longer than this."""
+    if _stderr is not None:
+        _stderr.flush(timeout_s)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _take_over_stderr(*, is_terminal: bool) -> Put:
+    """From now on a thread writes what goes to stderr, and what Python prints of threads that end goes into the log."""
+    global _stderr
+    if sys.stderr is None:  # it was closed before the process began; its number may be another file's by now
+        return lambda line: None
+    if _stderr is None:
+        _stderr = LineWriter(os.dup(sys.stderr.fileno()), _lines_dropped)
+        sys.stderr = LineStream(_stderr.put, sys.stderr, is_terminal=is_terminal)
+        atexit.register(_stderr.close, _FLUSH_S)
+        threading.excepthook = _log_ended_thread
+        sys.unraisablehook = _log_unraisable
+    return _stderr.put
+
+
+def _lines_dropped(lines: int) -> str:
+    """Made without `structlog`: this must work when nothing else does."""
+    event = {"lines": lines, "event": "log.lines_dropped", "level": "warning", "logger": __name__}
+    return json.dumps(event | {"timestamp": clock.to_rfc3339(clock.now_ms())})
+
+
+def _log_ended_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is not SystemExit:
+        name = ended.thread.name if ended.thread is not None else None
+        log.error("thread.failed", part=name, exc_info=ended.exc_value)
+
+
+def _log_unraisable(told: "sys.UnraisableHookArgs") -> None:
+    error = told.exc_value or told.exc_type()
+    logging.getLogger("python").error("%s: %s", told.err_msg or "exception ignored in", type(told.object), exc_info=error)
+
+
+class _Handler(logging.Handler):
+    """For what libraries say."""
+
+    def __init__(self, put: Put) -> None:
+        super().__init__()
+        self._put = put
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._put(self.format(record))
+        except Exception as error:  # noqa: BLE001 - who logs must not fail
+            self._put(_unrenderable(record.levelname.lower(), record.name, "library.message", error))
+
+
+class _Rendered:
+    """All processors as one. What cannot be rendered is told by its name: who logs must not fail."""
+
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        self._processors = processors
+
+    def __call__(self, source: WrappedLogger, method: str, event: EventDict) -> str:
+        name = event.get("event")
+        try:
+            made: Any = event
+            for processor in self._processors:
+                made = processor(source, method, made)
+            return str(made)
+        except structlog.DropEvent:
+            raise
+        except Exception as error:  # noqa: BLE001 - who logs must not fail
+            return _unrenderable(method, source.name, str(name), error)
+
+
+def _unrenderable(level: str, name: str, event: str, error: Exception) -> str:
+    return json.dumps({"event": event, "level": level, "logger": name, "unrenderable": type(error).__name__})
+
+
 class _Lines:
-    """Writes lines, each at once and whole. `name`: of the module that logs."""
+    """Hands over lines, each whole. `name`: of the module that logs."""
 
-    def __init__(self, name: str, out: TextIO) -> None:
+    def __init__(self, name: str, put: Put) -> None:
         self.name = name
-        self._out = out
-
-    def msg(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
-
-    debug = info = warning = error = exception = critical = msg
+        self.msg = put
+        self.debug = self.info = self.warning = self.error = self.exception = self.critical = put
 
 
 def logger(name: str) -> FilteringBoundLogger:
     """A logger for a module, as in `log = logger(__name__)`; then `log.info("callback.recorded", vendor=...)`."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))
+
+
+log = logger(__name__)
 
 
 def events_table() -> str:

@@ -1,10 +1,14 @@
 """The metrics, all in one place, in a registry of their own. Whoever starts the process makes one `Metrics`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from adapters import logs
 
 #: 0.5 ms to 5 s, the vendors' own time limit.
 _ACK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -72,9 +76,9 @@ class Metrics:
 
     def _process(self) -> None:
         self.part_up = self._gauge("tally_part_up", "1 while this part of the process works, 0 while it does not.", "part")
-        self.log_lines_dropped = self._counter(
-            "tally_log_lines_dropped_total", "Lines of the log that could not be written and were given up."
-        )
+        meaning = "Lines of the log that could not be written and were given up."
+        self._list("tally_log_lines_dropped_total", "counter", (), meaning)
+        self.registry.register(_LinesDropped(meaning))
 
     def _downstream(self) -> None:
         self.undelivered = self._gauge("tally_undelivered_events", "Events that active subscriptions want and did not get yet.")
@@ -103,6 +107,16 @@ class Metrics:
 
     def _list(self, name: str, kind: str, labels: tuple[str, ...], meaning: str) -> None:
         self.families.append(Family(name=name, type=kind, labels=labels, meaning=meaning))
+
+
+class _LinesDropped(Collector):
+    """Counted by who writes the log."""
+
+    def __init__(self, meaning: str) -> None:
+        self._meaning = meaning
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("tally_log_lines_dropped", self._meaning, value=logs.dropped_lines())
 
 
 def metrics_table() -> str:

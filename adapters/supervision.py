@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from adapters import logs
 from adapters.clock import monotonic_s, now_ms
 from adapters.logs import logger
 
@@ -89,6 +90,13 @@ class Part:
         """As `failed`; its kind is all that is shown of an error. None: it returned where it should have gone on."""
         self.failed(f"it failed: {'it returned' if error is None else type(error).__name__}")
 
+    def works_if(self, does_work: bool, detail: str) -> None:
+        """`worked` or `failed`."""
+        if does_work:
+            self.worked()
+        else:
+            self.failed(detail)
+
     def hangs_s(self) -> float:
         """For how long it has made no progress, s; 0 within its patience."""
         busy_since = self._busy_since
@@ -124,6 +132,7 @@ class Health:
         self._still_s = 0.0
         self._stopping = threading.Event()
         self._on_end = on_end
+        self._log_part: Part | None = None
         #: Why the process ends; None: it goes on.
         self.ends_because: Fault | None = None
         self._monitor = threading.Thread(target=self._watch, name="monitor", daemon=True)
@@ -150,6 +159,7 @@ class Health:
 
     def start(self) -> None:
         self._looked_s = monotonic_s()
+        self._log_part = self.part("log", vital=False, needs_ledger=False)
         self._monitor.start()
 
     def stop(self) -> None:
@@ -165,6 +175,8 @@ class Health:
     def look(self) -> None:
         """Revives threads that are gone, tells what has changed, and ends the process if it cannot recover."""
         self._forgive_standstill()
+        if self._log_part is not None:
+            self._log_part.works_if(not logs.is_stuck(), "lines wait: nobody reads them, or the disk is full")
         for thread in tuple(self._threads):
             if thread.ended:
                 self._threads.remove(thread)
@@ -221,9 +233,14 @@ class Health:
 def end_process() -> None:
     """Ends this process as its service manager would; what does not end by itself in time is cut off."""
     os.kill(os.getpid(), signal.SIGTERM)
-    cut = threading.Timer(_END_S, os._exit, [CANNOT_RECOVER])
+    cut = threading.Timer(_END_S, _cut_off)
     cut.daemon = True
     cut.start()
+
+
+def _cut_off() -> None:
+    logs.flush()
+    os._exit(CANNOT_RECOVER)
 
 
 def exit_status(health: Health) -> int:

@@ -6,6 +6,7 @@ NAMES = {
     "tally_callbacks_total": ("vendor", "verdict"),
     "tally_callbacks_received_total": ("vendor",),
     "tally_callbacks_duplicate_total": ("vendor",),
+    "tally_callbacks_unrecorded_total": ("vendor",),
     "tally_rejections_total": ("vendor", "reason"),
     "tally_ack_seconds": ("vendor",),
     "tally_unapplied_callbacks": (),
@@ -25,6 +26,8 @@ NAMES = {
     "tally_deliveries_total": ("sink", "outcome"),
     "tally_subscriptions": ("state",),
     "tally_event_streams": (),
+    "tally_part_up": ("part",),
+    "tally_log_lines_dropped_total": (),
 }
 
 
