@@ -121,6 +121,7 @@ class Door:
             app_id=envelope.app_id,
             event_type=envelope.event_type,
             dedupe_key=envelope.dedupe_key,
+            signature_key=envelope.signature_key,
             vendor_task_id=envelope.vendor_task_id,
             received_at=received_at,
             headers=headers,

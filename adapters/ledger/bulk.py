@@ -10,6 +10,7 @@ Rows are mappings with the same keys, which are columns of the table.
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, Table
@@ -33,6 +34,23 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _
         return 0
     ending = f" ON CONFLICT ({_list(key)}) DO NOTHING"
     return _run_insert(connection, _ordered(connection, rows, key), table, ending)
+
+
+def existing(connection: Connection, table: Table, column: str, values: Sequence[Any]) -> set[Any]:
+    """Those of these values that stand in the column. SQLite: by statements of 128, 64, 32 ... values."""
+    found: set[Any] = set()
+    begin = 0
+    while begin < len(values):
+        number = min(_MOST, 1 << ((len(values) - begin).bit_length() - 1))
+        some = tuple(values[begin : begin + number])
+        found.update(each for (each,) in connection.exec_driver_sql(_existing(table, column, number), some))
+        begin += number
+    return found
+
+
+@lru_cache(maxsize=64)
+def _existing(table: Table, column: str, number: int) -> str:
+    return f"SELECT {column} FROM {table.name} WHERE {column} IN ({', '.join('?' * number)})"
 
 
 def insert_returning(
@@ -132,10 +150,14 @@ def _delete(table: Table, names: _Names) -> Mapping[str, str]:
     }
 
 
-def given(table: Table, names: _Names) -> str:
-    """PostgreSQL: the rows that are given as arrays, one for each of these columns, under the name `given`."""
-    arrays = ", ".join(f"%b::{_postgresql_type(table.c[name].type)}[]" for name in names)
-    return f"unnest({arrays}) AS given ({_list(names)})"
+def given(table: Table, names: _Names, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """PostgreSQL: the rows that are given as arrays, one for each of these columns, under the name `given`.
+
+    more: names and types of columns that the table has not.
+    """
+    types = {name: _postgresql_type(table.c[name].type) for name in names} | dict(more)
+    arrays = ", ".join(f"%b::{type_}[]" for type_ in types.values())
+    return f"unnest({arrays}) AS given ({_list(tuple(types))})"
 
 
 def arrays_of(rows: Sequence[Row]) -> tuple[list[Any], ...]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 from adapters.ledger import bulk, postgresql
 from adapters.ledger.counters import add
 from adapters.ledger.engine import ConflictError
-from adapters.ledger.schema import inbox
+from adapters.ledger.schema import inbox, inbox_signatures
 
 CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
 START, STOP, UPDATE, RETRY = "start", "stop", "update", "retry"
@@ -36,6 +36,8 @@ class Arrival:
     received_at: int
     headers: Mapping[str, str]
     body: bytes
+    #: 64 hex digits, unique within the vendor; empty: none.
+    signature_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +77,49 @@ def unique_key(*parts: str) -> bytes:
 
 
 def record(connection: Connection, arrivals: Sequence[Arrival]) -> set[bytes]:
-    """Records callbacks; which of them were new, as `recorded_key` names them. On PostgreSQL by one statement."""
-    rows = {row["dedupe_key"]: row for row in map(_callback_row, reversed(arrivals))}  # of equal ones the first counts
+    """Records callbacks; which of them were new, as `recorded_key` names them. On PostgreSQL by one statement.
+
+    A copy is what has the same dedupe key or the same signature; of copies the first counts. The signatures of copies are kept too:
+    a vendor may sign a retry anew, and what changes that one's values is a copy as well.
+    """
+    rows, signatures = _without_copies(arrivals)
     if not rows:
         return set()
     # A sum for each process: doors that added to one would wait for each other's commits.
     counted = ("received", f"{arrivals[0].received_at // 1000}/{os.getpid()}")
-    return rows.keys() - _insert_new(connection, list(reversed(rows.values())), counted)
+    if signatures and not postgresql.is_postgresql(connection):
+        rows = _without_signed(rows, _add_signatures(connection, signatures))
+    return {row["dedupe_key"] for row, _ in rows} - _insert_new(connection, rows, signatures, counted)
+
+
+#: A row to be inserted, and the key of its signature.
+_Signed = tuple[Mapping[str, Any], bytes | None]
+
+
+def _without_copies(arrivals: Sequence[Arrival]) -> tuple[list[_Signed], set[bytes]]:
+    """(rows without those that are copies of ones before, the keys of all signatures)"""
+    rows: list[_Signed] = []
+    keys: set[bytes] = set()
+    signatures: set[bytes] = set()
+    for arrival in arrivals:
+        key, signature = recorded_key(arrival), recorded_signature(arrival)
+        if key not in keys and signature not in signatures:
+            keys.add(key)
+            rows.append((_callback_row(arrival, key), signature))
+        if signature is not None:
+            signatures.add(signature)
+    return rows, signatures
+
+
+def _without_signed(rows: Sequence[_Signed], old: Set[bytes]) -> list[_Signed]:
+    return [(row, signature) for row, signature in rows if signature not in old]
+
+
+def _add_signatures(connection: Connection, signatures: Set[bytes]) -> set[bytes]:
+    """Adds those that are not there yet; which ones were there."""
+    old = bulk.existing(connection, inbox_signatures, "signature_key", list(signatures))
+    bulk.insert(connection, inbox_signatures, [{"signature_key": each} for each in sorted(signatures - old)])
+    return old
 
 
 def recorded_key(arrival: Arrival) -> bytes:
@@ -90,10 +128,17 @@ def recorded_key(arrival: Arrival) -> bytes:
     return bytes.fromhex(arrival.dedupe_key[:12]) + key[:26]
 
 
-def _callback_row(arrival: Arrival) -> dict[str, Any]:
+def recorded_signature(arrival: Arrival) -> bytes | None:
+    """Begins with a time too. The app is left out: it is one of the values that are signed, and may have changed places."""
+    if not arrival.signature_key:
+        return None
+    return bytes.fromhex(arrival.signature_key[:12]) + unique_key("signature", arrival.vendor, arrival.signature_key)[:16]
+
+
+def _callback_row(arrival: Arrival, key: bytes) -> dict[str, Any]:
     return {
         "kind": CALLBACK,
-        "dedupe_key": recorded_key(arrival),
+        "dedupe_key": key,
         "vendor": arrival.vendor,
         "app_id": arrival.app_id,
         "event_type": arrival.event_type,
@@ -146,7 +191,7 @@ def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now
     if not rows:
         return 0
     by_key = {row["dedupe_key"]: row for row in reversed(rows)}  # of equal ones the first counts
-    return len(by_key) - len(_insert_new(connection, list(reversed(by_key.values()))))
+    return len(by_key) - len(_insert_new(connection, [(row, None) for row in reversed(by_key.values())]))
 
 
 def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
@@ -159,10 +204,17 @@ def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
     return post_all(connection, REPLAY, postings, now)
 
 
-def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]], counted: tuple[str, str] = ("", "")) -> set[bytes]:
-    """Inserts rows whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new."""
+def _insert_new(
+    connection: Connection, signed: Sequence[_Signed], signatures: Collection[bytes] = (), counted: tuple[str, str] = ("", "")
+) -> set[bytes]:
+    """Inserts rows whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new.
+
+    signatures: PostgreSQL adds them in the same statement, and leaves out rows whose signature is not new.
+    """
+    rows = [row for row, _ in signed]
     if postgresql.is_postgresql(connection):
-        return postgresql.insert_new_rows(connection, rows, counted=counted)
+        each = [signature for _, signature in signed]
+        return postgresql.insert_new_rows(connection, rows, counted=counted, signatures=each, every=sorted(signatures))
     newest = connection.scalar(select(func.max(inbox.c.id))) or 0
     new = bulk.insert_new(connection, inbox, rows, key=("dedupe_key",))
     name, label = counted

@@ -63,24 +63,50 @@ def first_id(ms: int) -> int:
 PARTITIONED: Mapping[str, Callable[[int], int]] = {"inbox": first_id, "timeline": first_id, "events": first_position}
 
 
-def insert_new_rows(connection: Connection, rows: Sequence[Row], *, counted: tuple[str, str] = ("", "")) -> set[bytes]:
-    """Puts rows into the inbox whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new.
+def insert_new_rows(
+    connection: Connection,
+    rows: Sequence[Row],
+    *,
+    counted: tuple[str, str] = ("", ""),
+    signatures: Sequence[bytes | None] = (),
+    every: Sequence[bytes] = (),
+) -> set[bytes]:
+    """Puts rows into the inbox whose keys are new, and adds their number to a sum (name, label); which dedupe keys were not put in.
 
+    signatures: the key of each row's signature, if it has one. every: those, and others to be kept; each once, and sorted.
     One statement, so that the door needs no other in its transaction. No two of the rows have the same key.
     """
-    old = connection.exec_driver_sql(_insert_new_rows(tuple(rows[0])), (*arrays_of(rows), *counted))
+    names, values = tuple(rows[0]), arrays_of(rows)
+    if every:
+        old = connection.exec_driver_sql(_insert_new_rows(names, signed=True), (*values, list(signatures), list(every), *counted))
+    else:
+        old = connection.exec_driver_sql(_insert_new_rows(names, signed=False), (*values, *counted))
     return {key for (key,) in old}
 
 
 @cache
-def _insert_new_rows(names: tuple[str, ...]) -> str:
+def _insert_new_rows(names: tuple[str, ...], *, signed: bool) -> str:
     listed = ", ".join(names)
     # Wrapped like this, IN looks into a hash table; as a join it would compare each with each.
     is_fresh = "(id IN (SELECT inbox_id FROM fresh)) IS"
+    # All signatures, in their order, come before any dedupe key: two doors that share some of both wait in one order.
+    is_new, add_signatures = "", ""
+    if signed:
+        is_new = "WHERE signature_key IS NULL OR (signature_key IN (SELECT signature_key FROM signed)) IS TRUE"
+        add_signatures = """
+            signed AS (
+                INSERT INTO inbox_signatures (signature_key) SELECT every FROM unnest(%b::bytea[]) AS every
+                ON CONFLICT DO NOTHING RETURNING signature_key
+            ),
+        """
     return f"""
-        WITH given AS MATERIALIZED (SELECT tally_id() AS id, {listed} FROM {given(inbox, names)}),
+        WITH given AS MATERIALIZED (
+            SELECT tally_id() AS id, {listed}{", signature_key" if signed else ""}
+            FROM {given(inbox, names, {"signature_key": "bytea"} if signed else {})}
+        ),
+        {add_signatures}
         fresh AS (
-            INSERT INTO inbox_keys (dedupe_key, inbox_id) SELECT dedupe_key, id FROM given ORDER BY dedupe_key
+            INSERT INTO inbox_keys (dedupe_key, inbox_id) SELECT dedupe_key, id FROM given {is_new} ORDER BY dedupe_key
             ON CONFLICT DO NOTHING RETURNING inbox_id
         ),
         stored AS (INSERT INTO inbox (id, {listed}) SELECT id, {listed} FROM given WHERE {is_fresh} TRUE),

@@ -12,9 +12,10 @@ from adapters.vendors.readings import Says, ignored, told, unknown
 from adapters.vendors.times import believed
 from adapters.vendors.volcengine import answers, inspections, requests
 from adapters.vendors.volcengine.api import API, IDLE
-from adapters.vendors.volcengine.envelope import rfc3339_ms, verified
+from adapters.vendors.volcengine.envelope import verified
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS, TaskEvent
 from adapters.vendors.volcengine.rules import rules_of
+from adapters.vendors.volcengine.shapes import rfc3339_ms
 from adapters.vendors.volcengine.signing import signed
 from adapters.vendors.wire import Fields, NotAnObjectError, UnreadableError, json_object
 from statemachine.facts import Rules, TaskKey

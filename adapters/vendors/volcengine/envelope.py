@@ -1,17 +1,17 @@
 """The envelope of a callback and its signature (documents 75124 and 69820).
 
-The signature joins its values without a separator, so bytes could be moved from one field to the next without breaking it.
-Hence the checks after it: each field must look as documented.
+The signature is the hash of the values in sorted order, joined without a separator: it does not say which value is which field,
+nor where one ends. Values may change places, and bytes may move from one to the next, without breaking it. So after it holds, each
+field must have its own shape and not that of another (`shapes`), and all variants of a callback share a key: that of its signature.
 """
 
 import hashlib
 import hmac
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
+from adapters.vendors.volcengine.shapes import rfc3339_ms, wrong_shape
 from adapters.vendors.wire import NotAnObjectError, as_bytes, as_integer, as_text, dedupe_key, json_object, storable
 
 _REQUIRED = ("EventType", "EventData", "EventTime", "AppId")
@@ -19,9 +19,6 @@ _REQUIRED = ("EventType", "EventData", "EventTime", "AppId")
 _NONCES = ("Nonce", "Noce")
 _OPTIONAL = ("EventId", "Version", *_NONCES, "Signature")
 _SIGNED = ("EventType", "EventData", "EventTime", "EventId", "AppId", "Version")
-_WORD = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _APP_ID_SHOWN = 128
 
 
@@ -44,17 +41,8 @@ def verified(body: bytes, secrets_of: SecretsOf) -> Envelope:
             as_integer(data.get("Timestamp")), *(as_bytes(texts[name]) for name in ("EventId", "EventType", "EventData"))
         ),
         vendor_task_id=as_text(data.get("TaskId")) or "",
+        signature_key=dedupe_key(rfc3339_ms(texts["EventTime"]), as_bytes(texts["Signature"])),
     )
-
-
-def rfc3339_ms(text: str) -> int | None:
-    """ms since the epoch of an RFC 3339 time with an offset; None where it is none."""
-    if not _RFC3339.fullmatch(text):
-        return None
-    try:
-        return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):  # the 31st of February; the year 0
-        return None
 
 
 def _malformed(detail: str, app_id: str | None = None) -> CallbackRejected:
@@ -95,10 +83,9 @@ def _digests(texts: Mapping[str, str], secrets: Sequence[str]) -> Iterator[bytes
 
 def _event_data(texts: Mapping[str, str], app_id: str) -> dict[str, Any]:
     """What happened. Raises CallbackRejected where a field has not its documented shape."""
-    if not _WORD.fullmatch(texts["EventType"]):
-        raise _malformed("EventType must be one word of at most 128 characters", app_id)
-    if rfc3339_ms(texts["EventTime"]) is None:
-        raise _malformed("EventTime must be an RFC 3339 time with an offset", app_id)
+    wrong = wrong_shape(texts)
+    if wrong is not None:
+        raise _malformed(wrong, app_id)
     try:
         return json_object(texts["EventData"])
     except NotAnObjectError as error:

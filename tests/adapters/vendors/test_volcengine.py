@@ -166,7 +166,7 @@ def test_the_dedupe_key_is_that_of_event_id_type_and_data():
         {"EventId": "e2"},
         {"EventType": "RoomDestroy"},
         {"EventData": '{"a":1}'},
-        {"EventId": "e", "EventType": "1RoomCreate"},
+        {"EventId": "e1R", "EventType": "oomCreate"},
     ]
     keys = {verify(signed(**envelope(**other))).dedupe_key for other in others}
     assert len(keys | {first}) == 5
