@@ -114,10 +114,11 @@ def volcengine(
     app: str = "Your_AppId",
     key: str = VOLCENGINE_KEY,
     nonce_name: str = "Nonce",
+    nonce: str = "aaBc",
 ) -> tuple[str, bytes, dict[str, str]]:
     """A callback as Volcengine would sign it: (vendor, body, headers)."""
     text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
-    values = [event_type, text, event_time, event_id, app, "2020-12-01", "aaBc"]
+    values = [event_type, text, event_time, event_id, app, "2020-12-01", nonce]
     signature = hashlib.sha256("".join(sorted([*values, key], key=lambda v: v.encode())).encode()).hexdigest()
     names = ["EventType", "EventData", "EventTime", "EventId", "AppId", "Version", nonce_name]
     body = dict(zip(names, values, strict=True)) | {"Signature": signature}

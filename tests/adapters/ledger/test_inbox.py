@@ -27,6 +27,14 @@ def test_callbacks_are_recorded_by_one_statement(postgresql_ledger: Ledger) -> N
     assert [re.findall(r"INSERT INTO (\w+)", statement) for statement in said] == [["inbox_keys", "inbox", "counters"]]
 
 
+def test_signed_ones_too(postgresql_ledger: Ledger) -> None:
+    signed = [arrival(number, signature_key=f"{number:064x}") for number in (1, 2)]
+    with postgresql_ledger.write() as connection, statements(connection) as said:
+        inbox.record(connection, [*signed, arrival(3)])
+    into = ["inbox_signatures", "inbox_keys", "inbox", "counters"]
+    assert [re.findall(r"INSERT INTO (\w+)", statement) for statement in said] == [into]
+
+
 def test_recording_tells_which_were_new_within_a_batch_and_across(ledger: Ledger) -> None:
     first, second, third = arrival(1), arrival(2), arrival(3)
     with ledger.write() as connection:
@@ -42,6 +50,44 @@ def test_the_first_of_two_duplicates_is_kept(ledger: Ledger) -> None:
         inbox.record(connection, [arrival(1, body=b"first"), arrival(1, body=b"second")])
         inbox.record(connection, [arrival(1, body=b"third")])
         assert [row.body for row in inbox.unapplied(connection, 9)] == [b"first"]
+
+
+def test_callbacks_with_one_signature_are_one_within_a_batch_and_across(ledger: Ledger) -> None:
+    first, variant, other = (arrival(number, signature_key=f"{number // 3 + 1:064x}") for number in (1, 2, 3))
+    again = arrival(2, signature_key=f"{7:064x}")
+    with ledger.write() as connection:
+        assert inbox.record(connection, [first, variant, other]) == {inbox.recorded_key(first), inbox.recorded_key(other)}
+    with ledger.write() as connection:
+        assert inbox.record(connection, [variant]) == set()
+        assert inbox.record(connection, [again]) == {inbox.recorded_key(again)}, "a variant takes nobody's dedupe key"
+    assert len(waiting_ids(ledger)) == 3
+
+
+def test_the_signature_of_a_copy_is_kept_too(ledger: Ledger) -> None:
+    """Signed anew, in the same batch and later: what varies from such a copy is one as well."""
+    first, anew, later = (arrival(1, signature_key=f"{number:064x}") for number in (1, 2, 3))
+    with ledger.write() as connection:
+        inbox.record(connection, [first, anew])
+        inbox.record(connection, [later])
+        assert inbox.record(connection, [arrival(5, signature_key=each.signature_key) for each in (anew, later)]) == set()
+
+
+def test_two_doors_that_record_variants_at_once_record_one(ledger: Ledger) -> None:
+    """In opposite orders, so that who took no order would wait for ever."""
+    together = Barrier(2)
+    batches = [
+        [arrival(door * 1_000 + number, signature_key=f"{number:064x}") for number in numbers]
+        for door, numbers in ((1, range(1, 201)), (2, range(200, 0, -1)))
+    ]
+
+    def one_door(batch: Sequence[Any]) -> int:
+        together.wait()
+        with ledger.write_once() as connection:
+            return len(inbox.record(connection, batch))
+
+    with ThreadPoolExecutor() as doors:
+        assert sum(doors.map(one_door, batches)) == 200
+    assert len(waiting_ids(ledger)) == 200
 
 
 def test_the_same_callback_of_two_apps_or_vendors_is_two(ledger: Ledger) -> None:
