@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 
 from adapters.vendors import DIALECTS, CallbackRejected, Envelope
@@ -22,7 +22,7 @@ def variants(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def shifted(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Those in which bytes have moved from a value to the one behind it in the order of signing, or back."""
     named = sorted((body[name], name) for name in FIELDS)
-    for (value, name), (after, name_after) in zip(named, named[1:], strict=False):
+    for (value, name), (after, name_after) in pairwise(named):
         joined = value + after
         for cut in range(len(joined) + 1):
             yield body | {name: joined[:cut], name_after: joined[cut:]}

@@ -106,7 +106,8 @@ def signed_anew(body: dict[str, str], nonce: str) -> dict[str, str]:
 
 def test_what_was_recorded_before_signatures_were_kept_is_known_too(house: House):
     """As a ledger that was upgraded from before: the migration reads them from the bodies, whatever else stands there."""
-    odd = [b"{}", b"[1]", b'"Signature"', b'{"Signature": 1}', b'{"Signature": "x", "EventTime": "no"}', b"\xff", b'{"a":' * 9_999]
+    short = b'{"Signature": "ff", "EventTime": "2020-01-01T00:00:00Z"}'
+    odd = [b"{}", b"[1]", b'"Signature"', b'{"Signature": 1}', short, b"\xff", b'{"Signature":' * 9_999]
     for body in SIGNED:
         assert post(house, body) == 200
     as_before(house.ledger, odd)
@@ -120,9 +121,7 @@ def test_what_was_recorded_before_signatures_were_kept_is_known_too(house: House
 
 def as_before(ledger: Ledger, odd: list[bytes]) -> None:
     """Takes out what the migration made, and adds bodies that no door took."""
-    add = text(
-        "INSERT INTO inbox (kind, dedupe_key, vendor, received_at, body) VALUES ('callback', :key, 'volcengine', 1, :body)"
-    )
+    add = text("INSERT INTO inbox (kind, dedupe_key, vendor, received_at, body) VALUES ('callback', :key, 'volcengine', 1, :body)")
     with ledger.write() as connection:
         connection.execute(text("DROP TABLE inbox_signatures"))
         connection.execute(text("UPDATE alembic_version SET version_num = :before"), {"before": before_signatures()})

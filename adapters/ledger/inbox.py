@@ -36,7 +36,7 @@ class Arrival:
     received_at: int
     headers: Mapping[str, str]
     body: bytes
-    #: 64 hex digits, unique within the vendor; empty: none.
+    #: 44 hex digits, of a time and of its signature; empty: none.
     signature_key: str = ""
 
 
@@ -130,9 +130,7 @@ def recorded_key(arrival: Arrival) -> bytes:
 
 def recorded_signature(arrival: Arrival) -> bytes | None:
     """Begins with a time too. The app is left out: it is one of the values that are signed, and may have changed places."""
-    if not arrival.signature_key:
-        return None
-    return bytes.fromhex(arrival.signature_key[:12]) + unique_key("signature", arrival.vendor, arrival.signature_key)[:16]
+    return bytes.fromhex(arrival.signature_key) if arrival.signature_key else None
 
 
 def _callback_row(arrival: Arrival, key: bytes) -> dict[str, Any]:

@@ -67,7 +67,8 @@ class Envelope:
     dedupe_key: str
     #: The vendor's own id of the task, as the task's key has it; empty where none is told. Says who works on it, nothing more.
     vendor_task_id: str = ""
-    #: Equal for all callbacks that have the same signature, made as `dedupe_key` is; empty where a signature has but one reading.
+    #: Equal for all callbacks that have the same signature: the event's time (ms, as 12 hex digits), and 32 hex digits of the
+    #: signature. Empty where a signature has but one reading.
     #: A vendor may sign a retry anew, so it tells copies that `dedupe_key` does not, and the other way round.
     signature_key: str = ""
 

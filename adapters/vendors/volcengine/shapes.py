@@ -8,6 +8,7 @@ stays open: EventId may be nearly any text, and EventId, Version and the nonce m
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS
 
@@ -39,6 +40,7 @@ def wrong_shape(texts: Mapping[str, str]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)  # a second has many events, and each is asked for twice
 def rfc3339_ms(text: str) -> int | None:
     """ms since the epoch of an RFC 3339 time with an offset; None where it is none."""
     if not _RFC3339.fullmatch(text):
@@ -61,4 +63,6 @@ def _is_date(text: str) -> bool:
 
 def _is_of_another_field(text: str) -> bool:
     """Whether it is the name of an event, a version, a time, or begins as event data does: then values changed places."""
-    return text in TASK_EVENTS or text in NO_TASK or text.startswith("{") or _is_date(text) or rfc3339_ms(text) is not None
+    if text in TASK_EVENTS or text in NO_TASK or text.startswith("{") or _is_date(text):
+        return True
+    return _RFC3339.fullmatch(text) is not None

@@ -28,7 +28,7 @@ def test_callbacks_are_recorded_by_one_statement(postgresql_ledger: Ledger) -> N
 
 
 def test_signed_ones_too(postgresql_ledger: Ledger) -> None:
-    signed = [arrival(number, signature_key=f"{number:064x}") for number in (1, 2)]
+    signed = [arrival(number, signature_key=f"{number:044x}") for number in (1, 2)]
     with postgresql_ledger.write() as connection, statements(connection) as said:
         inbox.record(connection, [*signed, arrival(3)])
     into = ["inbox_signatures", "inbox_keys", "inbox", "counters"]
@@ -53,8 +53,8 @@ def test_the_first_of_two_duplicates_is_kept(ledger: Ledger) -> None:
 
 
 def test_callbacks_with_one_signature_are_one_within_a_batch_and_across(ledger: Ledger) -> None:
-    first, variant, other = (arrival(number, signature_key=f"{number // 3 + 1:064x}") for number in (1, 2, 3))
-    again = arrival(2, signature_key=f"{7:064x}")
+    first, variant, other = (arrival(number, signature_key=f"{number // 3 + 1:044x}") for number in (1, 2, 3))
+    again = arrival(2, signature_key=f"{7:044x}")
     with ledger.write() as connection:
         assert inbox.record(connection, [first, variant, other]) == {inbox.recorded_key(first), inbox.recorded_key(other)}
     with ledger.write() as connection:
@@ -65,7 +65,7 @@ def test_callbacks_with_one_signature_are_one_within_a_batch_and_across(ledger: 
 
 def test_the_signature_of_a_copy_is_kept_too(ledger: Ledger) -> None:
     """Signed anew, in the same batch and later: what varies from such a copy is one as well."""
-    first, anew, later = (arrival(1, signature_key=f"{number:064x}") for number in (1, 2, 3))
+    first, anew, later = (arrival(1, signature_key=f"{number:044x}") for number in (1, 2, 3))
     with ledger.write() as connection:
         inbox.record(connection, [first, anew])
         inbox.record(connection, [later])
@@ -76,7 +76,7 @@ def test_two_doors_that_record_variants_at_once_record_one(ledger: Ledger) -> No
     """In opposite orders, so that who took no order would wait for ever."""
     together = Barrier(2)
     batches = [
-        [arrival(door * 1_000 + number, signature_key=f"{number:064x}") for number in numbers]
+        [arrival(door * 1_000 + number, signature_key=f"{number:044x}") for number in numbers]
         for door, numbers in ((1, range(1, 201)), (2, range(200, 0, -1)))
     ]
 

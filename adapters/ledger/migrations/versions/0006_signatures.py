@@ -1,6 +1,5 @@
 """Signatures of callbacks are kept, so that a copy whose values changed places is known as one; those recorded before are added."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -40,7 +39,7 @@ def _add_recorded(connection: sa.Connection) -> None:
     add = sa.text("INSERT INTO inbox_signatures (signature_key) VALUES (:key) ON CONFLICT (signature_key) DO NOTHING")
     done = 0
     for rows in _batches(connection):
-        keys = {key for row in rows if (key := _key(row.vendor, bytes(row.body))) is not None}
+        keys = {key for row in rows if (key := _key(bytes(row.body))) is not None}
         if keys:
             connection.execute(add, [{"key": key} for key in sorted(keys)])
         done += len(rows)
@@ -49,30 +48,27 @@ def _add_recorded(connection: sa.Connection) -> None:
 
 
 def _batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:
-    more = sa.text("SELECT id, vendor, body FROM inbox WHERE kind = 'callback' AND id > :after ORDER BY id LIMIT :limit")
+    more = sa.text("SELECT id, body FROM inbox WHERE kind = 'callback' AND id > :after ORDER BY id LIMIT :limit")
     after = 0
     while rows := connection.execute(more, {"after": after, "limit": _AT_ONCE}).all():
         yield rows
         after = rows[-1].id
 
 
-def _key(vendor: str, body: bytes) -> bytes | None:
+def _key(body: bytes) -> bytes | None:
     """The key of a signature that stands in the body, as `inbox.recorded_signature` made it at this revision."""
     if b'"Signature"' not in body or (told := _told(body)) is None:
         return None
     signature, at = told
-    digest = hashlib.sha256(b"%d:%b" % (len(signature), signature)).hexdigest()[:52]
-    parts = ("signature", vendor, f"{at:012x}{digest}")
-    joined = "".join(f"{len(part)}:{part}" for part in parts)
-    return at.to_bytes(6, "big") + hashlib.sha256(joined.encode()).digest()[:16]
+    return at.to_bytes(6, "big") + signature
 
 
 def _told(body: bytes) -> tuple[bytes, int] | None:
-    """(the signature, the event's time in ms)"""
+    """(the first 16 bytes of the signature, the event's time in ms)"""
     try:
         told = json.loads(body.decode(json.detect_encoding(body), "surrogatepass"))
-        signature, time = told["Signature"].encode("utf-8", "surrogatepass"), told["EventTime"]
+        signature, time = bytes.fromhex(told["Signature"])[:16], told["EventTime"]
         at = (datetime.fromisoformat(time.upper()) - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    return signature, at if 0 <= at < 1 << 48 else 0
+    return (signature, at if 0 <= at < 1 << 48 else 0) if len(signature) == 16 else None
