@@ -7,7 +7,9 @@ address that is not permitted, refused, no TLS); from then on it is CUT_OFF.
 A name is looked up once for each connection, and the addresses found are those connected to: whoever gives `resolve` can check them
 and be sure. TLS still wants a certificate for the name.
 
-An answer must be whole in time, however slowly it trickles in: each read is allowed what is left of the time, no more.
+An answer must be whole in time, however slowly it trickles in: each read is allowed what is left of the time, no more. It must
+also be whole in so many bytes and reads, whatever they are: lines of a head, sizes and extensions of chunks, trailers. Of these a
+parser keeps some and tells of none, so they are counted as they come in.
 
 Urls are read by urllib3's parser and answers by llhttp, through httptools; what stands between them is a socket, for it is
 used a thousand times a second, and urllib3's own client takes four times as long (350 us against 80).
@@ -36,9 +38,13 @@ BODY_LIMIT = 1024 * 1024
 #: A connection that rested longer is not used again: its server may be about to close it, and a call that is sent right then
 #: has no answer.
 _REST_S = 4.0
-#: Of an answer's head: so many fields, and so many bytes, at the most.
-_FIELDS_LIMIT, _HEAD_LIMIT = 100, 64 * 1024
+#: Of an answer's head and trailers together: so many fields, at the most.
+_FIELDS_LIMIT = 100
+#: Of all that is not body, bytes; as much again as there is body is allowed on top, for a body in small chunks.
+_HEAD_LIMIT = 64 * 1024
 _READ = 64 * 1024
+#: So many reads for one answer: each costs 10 us, however little it brings. A body of 1 MiB in packets of 536 bytes takes 2,000.
+_READS_LIMIT = 5_000
 _PORTS = {"http": 80, "https": 443}
 
 #: From a host and a port to what `socket.getaddrinfo` gives: all addresses that may be connected to. Raises an OSError or a
@@ -217,8 +223,7 @@ def _written(request: HttpRequest, target: _Target) -> bytes:
 
 def _asked(sock: socket.socket, said: bytes, until_s: float, limit: int) -> "_Answer":
     """Raises OSError, ValueError, HttpParserError, HttpParserUpgrade."""
-    sock.settimeout(_left_s(until_s))
-    sock.sendall(said)
+    _send_all(sock, said, until_s)
     answer = _Answer(limit)
     parser = answer.parser = HttpResponseParser(answer)
     while not answer.over:
@@ -237,6 +242,14 @@ def _asked(sock: socket.socket, said: bytes, until_s: float, limit: int) -> "_An
     return answer
 
 
+def _send_all(sock: socket.socket, said: bytes, until_s: float) -> None:
+    """Raises OSError. `sendall` of TLS would allow each record of 16 KiB the whole time."""
+    rest = memoryview(said)
+    while rest:
+        sock.settimeout(_left_s(until_s, "the request could not be sent in time"))
+        rest = rest[sock.send(rest) :]
+
+
 def _left_s(until_s: float, over: str = "the answer was not whole in time") -> float:
     left_s = until_s - monotonic_s()
     if left_s <= 0:
@@ -251,7 +264,7 @@ class _Answer:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._head = self._fields = 0
+        self._received = self._reads = self._fields = 0
         self._in_head = True
         self._keeps = False
         self._pieces: list[bytes] = []
@@ -269,10 +282,15 @@ class _Answer:
         return b"".join(self._pieces)
 
     def heed(self, number: int) -> None:
-        """So many bytes are about to be parsed. Raises ValueError."""
-        self._head += number if self._in_head else 0
-        if self._head > _HEAD_LIMIT + _READ:
-            raise ValueError("the answer's head is too long")
+        """So many bytes are about to be parsed; what the last read brings may all be body. Raises ValueError."""
+        self._received += number
+        self._reads += 1
+        if self._received - self._size > _HEAD_LIMIT + _READ + self._size:
+            raise ValueError(
+                "the answer's head is too long" if self._in_head else "what stands around the answer's body is too long"
+            )
+        if self._reads > _READS_LIMIT:
+            raise ValueError("the answer comes in too many pieces")
 
     def end(self) -> None:
         """The server has closed the connection: that ends a body of which nothing tells the length. Raises ValueError."""

@@ -76,7 +76,7 @@ Index("inbox_course", *_COURSE, *_NEWEST, sqlite_where=_CALLBACKS, postgresql_wh
 Index("inbox_task", inbox.c.task_id, *_NEWEST, *_COURSE, sqlite_where=_WITH_TASK, postgresql_where=_WITH_TASK)
 
 #: The signatures of callbacks, for vendors whose signature leaves open which value is which field: of callbacks that share one,
-#: only the first is recorded. Keys begin with the event's time; in a table of its own, so that those of before could be added cheaply.
+#: only the first is recorded. Keys begin with the event's time. A table of its own, so that those of before are cheap to add.
 inbox_signatures = Table(
     "inbox_signatures",
     metadata,

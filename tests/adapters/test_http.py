@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import thread_time
 
 import pytest
 
-from adapters.clock import now_ms
+from adapters.clock import monotonic_s, now_ms
 from adapters.http import BODY_LIMIT, HttpClient, NoAnswer, Reply
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Account, HttpRequest, Outcome, TaskRef, WireError
@@ -353,6 +354,93 @@ def test_interim_answers_without_end_are_cut_off(hasty: HttpClient) -> None:
 
     with serving(go_on) as server:
         assert error_of(hasty, server.url()) is WireError.CUT_OFF
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+TRAILERS = CHUNKED + b"2\r\nok\r\n0\r\n"
+_64K = 64 * 1024
+
+
+@pytest.mark.parametrize("limit", [4096, BODY_LIMIT])
+@pytest.mark.parametrize(
+    ("begin", "endless"),
+    [
+        (TRAILERS, b"a" * _64K),
+        (TRAILERS + b"a:", b"b" * _64K),
+        (TRAILERS, b"a: b\r\n" * 10_000),
+        (TRAILERS, b"a: b\r\n"),
+        (CHUNKED + b"1;", b"x" * _64K),
+        (CHUNKED, b"0" * _64K),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" * 2_000),
+        (b"HTTP/1.1 200 OK\r\na: b\r\n", b" c\r\n" * 10_000),
+        (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 10_000),
+        (b"HTTP/1.1 200 OK\r\n", b"a" * _64K),
+        (b"HTTP/1.1 200 ", b"a" * _64K),
+        (TRAILERS + b"a:", b"b"),
+        (b"HTTP/1.1 200 OK\r\na:", b"b"),
+    ],
+    ids=[
+        "trailer name",
+        "trailer value",
+        "trailers",
+        "trailers one by one",
+        "chunk extension",
+        "chunk size",
+        "interim answers",
+        "interim answers with headers",
+        "folded lines",
+        "headers",
+        "header name",
+        "reason",
+        "trailer byte by byte",
+        "header byte by byte",
+    ],
+)
+def test_whatever_has_no_end_is_cut_off_after_so_many_bytes_and_reads(begin: bytes, endless: bytes, limit: int) -> None:
+    """Before, a trailer or a chunk's extension took a core for as long as an answer may take, and 100 MB."""
+    sent = []
+
+    def go_on(connection: socket.socket, _: bytes) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(begin)
+        while True:  # until the other side closes it
+            connection.sendall(endless)
+            sent.append(len(endless))
+
+    with serving(go_on) as server, closing(HttpClient(connect_s=1, total_s=60, body_limit=limit)) as client:
+        began_s = thread_time()
+        assert error_of(client, server.url()) is WireError.CUT_OFF
+        assert thread_time() - began_s < 2
+    assert sum(sent) < 64 * 1024 * 1024, "what the sockets hold"
+
+
+def test_a_body_in_small_chunks_is_read_as_long_as_it_is_most_of_what_comes(client: HttpClient) -> None:
+    body = b"".join(b"%x;a=b\r\n%b\r\n" % (size, b"x" * size) for size in [16] * 20_000)
+    with serving(says(CHUNKED, body, b"0\r\nDigest: abc\r\n\r\n"), says(OK)) as server:
+        assert client.send(request(server.url())).body == b"x" * 320_000
+        assert client.send(request(server.url())).body == b"ok"
+    assert server.connections == 1
+
+
+def test_a_request_that_is_not_read_is_given_up_in_time_over_tls_too(tmp_path: Path) -> None:
+    """Each record of 16 KiB is taken well within the time; all of them are not."""
+
+    def read_slowly(connection: socket.socket, _: bytes) -> None:
+        pause = threading.Event()
+        while connection.recv(16 * 1024) and not pause.wait(0.1):
+            pass
+
+    begin = [lambda connection, _: None, read_slowly]
+    with serving(*begin, tls=serving_context(tmp_path)) as server:
+        client = HttpClient(trust=trusting(), total_s=1)
+        head = request(server.url(scheme="https"), body=b"")
+        big = HttpRequest(method="POST", url=head.url, headers={"Content-Length": "0"}, body=bytes(16 * 1024 * 1024))
+        began_s = monotonic_s()
+        with pytest.raises(NoAnswer) as caught, closing(client):
+            client.send(big)
+    assert caught.value.timed_out
+    assert monotonic_s() - began_s < 5
 
 
 @pytest.mark.parametrize("size", [BODY_LIMIT, 50 * BODY_LIMIT])
