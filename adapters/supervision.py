@@ -232,7 +232,8 @@ class Health:
 
 def end_process() -> None:
     """Ends this process as its service manager would; what does not end by itself in time is cut off."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    # To the main thread, which handles signals: one that another thread gets does not wake it from what it waits for.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     cut = threading.Timer(_END_S, _cut_off)
     cut.daemon = True
     cut.start()

@@ -18,6 +18,7 @@ from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Account, App, Database, Secret, Settings, Spool
+from adapters.supervision import Health
 from callbacks.app import Ears, make_app
 from callbacks.recorder import Limits
 from workers.applying import Applier
@@ -45,7 +46,9 @@ def settings(url: str, *, accounts: bool = False) -> Settings:
 class House:
     """`now`: ms, moved by the test."""
 
-    def __init__(self, folder: Path, now: int, *, accounts: bool = False, made: Settings | None = None) -> None:
+    def __init__(
+        self, folder: Path, now: int, *, accounts: bool = False, made: Settings | None = None, health: Health | None = None
+    ) -> None:
         self.now = now
         made = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
         self.settings = replace(made, spool=Spool(folder=f"{folder}/spool"))
@@ -60,6 +63,7 @@ class House:
                 clock=self.clock,
                 ring=self._ring,
                 limits=PATIENT,
+                health=health or Health(),
             )
         )
         self.shards = Shards(self.ledger)
