@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,7 @@ class House:
         self.ledger = Ledger(self.settings.database.url)
         upgrade(self.ledger)
         self.rung = 0
+        self.on_ring: Callable[[], None] = lambda: None
         self.app = make_app(
             Ears(
                 ledger=self.ledger,
@@ -75,6 +76,7 @@ class House:
 
     def _ring(self) -> None:
         self.rung += 1
+        self.on_ring()
 
     @contextmanager
     def open(self) -> Iterator["House"]:

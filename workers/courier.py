@@ -188,12 +188,25 @@ class Courier:
             for _ in range(window.put(of_it)):
                 future = self._pool.submit(self._send_in_thread, window)
                 self._under_way.add(future)
-                future.add_done_callback(self._under_way.discard)
+                future.add_done_callback(self._finished)
+
+    def _finished(self, future: Future[None]) -> None:
+        self._under_way.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            log.error("thread.failed", part="send", exc_info=error)
 
     def _send_in_thread(self, window: Window) -> None:
+        """Whatever ends the thread, what it had comes back, and another one may take its place."""
         while not self._stopping.is_set() and (parcel := window.next_one()) is not None:
-            self._back.put(self._sender.send(parcel))
-            self._woken.set()
+            back: Sent | Delivery = parcel.delivery
+            try:
+                back = self._sender.send(parcel)
+            except BaseException:
+                window.leave()
+                raise
+            finally:
+                self._back.put(back)
+                self._woken.set()
 
     # In the caller's own thread.
 

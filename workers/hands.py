@@ -11,7 +11,7 @@ from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.queue import Hints
 from adapters.supervision import Health
-from workers.actors import declare_actors, open_worker
+from workers.actors import HintWorker, declare_actors
 from workers.applying import Applier
 from workers.calling import Caller, Client
 from workers.courier import Courier
@@ -58,7 +58,7 @@ class Hands:
         )
         self.sweep = Sweep(ledger, self.applier, clock, self.shards, health=health)
         declare_actors(broker, self.applier, hints)
-        self._worker = open_worker(broker)
+        self._worker = HintWorker(broker, hints, health)
 
     def start(self) -> None:
         self._worker.start()

@@ -67,6 +67,11 @@ class Window:
                 return None
             return self._waiting.popleft()
 
+    def leave(self) -> None:
+        """A thread ends although more may wait."""
+        with self._lock:
+            self._senders -= 1
+
     def unsent(self) -> list[Parcel]:
         """What waits for a thread, and gets none any more."""
         with self._lock:

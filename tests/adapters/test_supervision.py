@@ -89,12 +89,13 @@ def named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-def test_a_thread_that_is_gone_altogether_is_started_anew():
+def test_a_thread_that_is_gone_altogether_is_started_anew(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
     health = Health(every_s=0.01)
     health.start()
     loop = Loop(health)
     loop.thread.start()
-    for _ in range(5):  # some of them hit the loop that runs it again, too
+    for _ in range(3):  # some of them hit the loop that runs it again, too
         before = loop.rounds
         for thread in named("loop"):
             end_from_outside(thread)
@@ -165,7 +166,7 @@ def test_time_in_which_the_process_stood_still_counts_against_nobody(monkeypatch
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_000.0
-        monkeypatch.setattr("adapters.supervision.monotonic_s", lambda: self.now)
+        monkeypatch.setattr("adapters.supervision.health.monotonic_s", lambda: self.now)
 
 
 def test_a_process_in_which_a_part_hangs_for_good_is_ended_once(monkeypatch: pytest.MonkeyPatch):

@@ -1,35 +1,18 @@
-"""Supervises the parts of a process: threads that must neither end nor hang unseen, and states that must be told.
+"""What works in a process, what does not, and since when."""
 
-A part registers with the process's `Health`. A thread that runs as a `SupervisedThread` is run again, after a pause, when an
-exception ends it. A part that is at work and makes no progress for longer than its patience counts as hanging. Nobody can end a
-thread that hangs, so a process in which one has hung for `give_up_s` ends itself: the service manager starts it again.
-
-One thread, the monitor, looks at everything once a second, and tells in the log what stopped working and what works again.
-`Health.faults` waits for nothing, so that an event loop may ask it.
-"""
-
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from adapters import logs
 from adapters.clock import monotonic_s, now_ms
 from adapters.logs import logger
 
-#: Pauses before a thread is run again, s: the first, doubled up to the last.
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
-#: Who ran for so long begins with the first pause again, s.
-_LONG_S = 60.0
-#: So often is a thread run again that fails while it is told to end.
-_LAST_TRIES = 5
 #: A monitor that was not there for so long says that the whole process stood still, s: it was suspended, or one call kept all
 #: threads from running. That time counts against no part.
 _STILL_S = 3.0
-#: The exit status of a process that ended itself (EX_SOFTWARE of sysexits.h), and how long it may take for that, s.
-CANNOT_RECOVER, _END_S = 70, 30.0
 #: The part that tells whether the ledger can be read. While it fails, who needs the ledger may hang: that is no fault of its own.
 LEDGER = "ledger"
 
@@ -114,6 +97,19 @@ class Part:
         return None
 
 
+class Watched(Protocol):
+    """What the monitor looks after."""
+
+    @property
+    def ended(self) -> bool:
+        """It was told to end, and did: it is looked after no longer."""
+        ...
+
+    def revive(self) -> None:
+        """Puts something new in the place of what is gone. Waits for a few seconds at the most."""
+        ...
+
+
 class Health:
     """The parts of one process. every_s: how often the monitor looks.
 
@@ -125,7 +121,7 @@ class Health:
         self._every_s = every_s
         self._give_up_s = give_up_s
         self._parts: dict[str, Part] = {}
-        self._threads: list[SupervisedThread] = []
+        self._watched: list[Watched] = []
         self._told: dict[str, Fault] = {}
         self._looked_s = monotonic_s()
         #: In which the process stood still, s.
@@ -168,20 +164,20 @@ class Health:
         if self._monitor.ident is not None and self._monitor is not threading.current_thread():
             self._monitor.join(timeout=5)
 
-    def watch(self, thread: "SupervisedThread") -> None:
-        """From now on the monitor starts it again if it is gone."""
-        self._threads.append(thread)
+    def watch(self, watched: Watched) -> None:
+        """From now on the monitor revives it if it is gone."""
+        self._watched.append(watched)
 
     def look(self) -> None:
         """Revives threads that are gone, tells what has changed, and ends the process if it cannot recover."""
         self._forgive_standstill()
         if self._log_part is not None:
             self._log_part.works_if(not logs.is_stuck(), "lines wait: nobody reads them, or the disk is full")
-        for thread in tuple(self._threads):
-            if thread.ended:
-                self._threads.remove(thread)
+        for watched in tuple(self._watched):
+            if watched.ended:
+                self._watched.remove(watched)
             else:
-                thread.revive()
+                watched.revive()
         found = {fault.part: fault for fault in self.faults()}
         for name, fault in found.items():
             if name not in self._told:
@@ -228,106 +224,3 @@ class Health:
             self.ends_because = fault
             log.critical("process.ends", part=fault.part, detail=fault.detail)
             self._on_end()
-
-
-def end_process() -> None:
-    """Ends this process as its service manager would; what does not end by itself in time is cut off."""
-    # To the main thread, which handles signals: one that another thread gets does not wake it from what it waits for.
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-    cut = threading.Timer(_END_S, _cut_off)
-    cut.daemon = True
-    cut.start()
-
-
-def _cut_off() -> None:
-    logs.flush()
-    os._exit(CANNOT_RECOVER)
-
-
-def exit_status(health: Health) -> int:
-    """Of a process that was told to end, or had to."""
-    return CANNOT_RECOVER if health.ends_because is not None else 0
-
-
-class SupervisedThread:
-    """A daemon thread that runs `run` until `stopping` is set. `run` returns then; whatever else ends it, it is run again.
-
-    is_over: whether it may end although `stopping` is not set. on_failure: called before it is run again; raises nothing.
-    """
-
-    def __init__(
-        self,
-        health: Health,
-        part: Part,
-        run: Callable[[], None],
-        stopping: threading.Event,
-        *,
-        is_over: Callable[[], bool] = lambda: False,
-        on_failure: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._health = health
-        self._part = part
-        self._target = run
-        self._stopping = stopping
-        self._is_over = is_over
-        self._on_failure = on_failure
-        #: It was told to, and did.
-        self.ended = False
-        self._thread = self._new_thread()
-
-    def start(self) -> None:
-        self._thread.start()
-        self._health.watch(self)
-
-    def join(self, timeout: float | None = None) -> None:
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def revive(self) -> None:
-        """Starts a new thread if this one is gone and should not be: even the loop that runs it again can be ended from outside."""
-        if self.ended or self._may_end() or self._thread.is_alive():
-            return
-        log.error("thread.failed", part=self._part.name, error="the thread is gone; another one is started")
-        self._part.failed("its thread was gone")
-        self._thread = self._new_thread()
-        try:
-            self._thread.start()
-        except RuntimeError as error:  # no more threads can be made
-            fault = Fault(part=self._part.name, since=now_ms(), detail=f"no thread can be started: {error}", vital=True)
-            self._health.end(fault)
-
-    def _new_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._run, name=self._part.name, daemon=True)
-
-    def _may_end(self) -> bool:
-        return self._stopping.is_set() or self._is_over()
-
-    def _run(self) -> None:
-        failures = 0
-        while True:
-            begun_s = monotonic_s()
-            error = self._run_once()
-            self._part.rest()
-            failures = failures if monotonic_s() - begun_s < _LONG_S else 0
-            if self._may_end() and (error is None or failures >= _LAST_TRIES):
-                break
-            self._complain(error)
-            self._stopping.wait(min(_LAST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10)))
-            failures += 1
-        self.ended = True
-
-    def _run_once(self) -> BaseException | None:
-        """What ended it; None: it returned."""
-        try:
-            self._target()
-        except BaseException as error:  # noqa: BLE001 - whatever ends a thread, it must not end in silence
-            return error
-        return None
-
-    def _complain(self, error: BaseException | None) -> None:
-        self._part.failed_with(error)
-        log.error("thread.failed", part=self._part.name, error=repr(error), exc_info=error)
-        self._on_failure()
