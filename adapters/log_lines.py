@@ -26,7 +26,7 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 1.0
 #: How often a descriptor is asked that would have to wait, ms.
 _POLL_MS = 200
 #: Who has tried to write for so long is stuck, s.
-_STUCK_S = 5.0
+_STUCK_S = 3.0
 
 
 #: Takes a line, without its end. Raises nothing.

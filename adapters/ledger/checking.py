@@ -18,9 +18,9 @@ _PATIENCE_S = 3.0
 class LedgerCheck:
     """Tells `health` about the parts `ledger` (a fault that all processes share: it makes none of them unready) and `schema`."""
 
-    def __init__(self, ledger: Ledger, health: Health) -> None:
+    def __init__(self, ledger: Ledger, health: Health, *, patience_s: float = _PATIENCE_S) -> None:
         self._ledger = ledger
-        self._state = health.part(LEDGER, patience_s=_PATIENCE_S, vital=False)
+        self._state = health.part(LEDGER, patience_s=patience_s, vital=False)
         self._schema = health.part("schema")
         self._checked = threading.Event()
         self._stopping = threading.Event()

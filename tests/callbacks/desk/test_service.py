@@ -1,17 +1,19 @@
 """Refusals, numbers and health."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from adapters.clock import to_rfc3339
+from adapters.clock import monotonic_s, parse_rfc3339, to_rfc3339
 from adapters.ledger import deliveries, rejections, stats, subscriptions
 from adapters.ledger.checking import LedgerCheck
 from adapters.ledger.rejections import Refused
 from adapters.ledger.subscriptions import Subscription
+from adapters.settings import Role
 from statemachine.delivery import SubscriptionState
 from statemachine.states import Anomaly, Verdict
-from tests.callbacks.desk.desk_world import T0, World, made, settings
+from tests.callbacks.desk.desk_world import T0, TOKENS, World, made, settings
 
 
 def refuse(world: World, *numbers: int) -> None:
@@ -196,6 +198,50 @@ def test_it_is_ready_once_the_schema_is_current(tmp_path: Path) -> None:
     LedgerCheck(ready.ledger, ready.desk.health).once()
     assert ready.get("/readyz", role=None).json() == {"status": "ready"}
     ready.ledger.close()
+
+
+def test_readiness_is_told_at_once_while_all_of_the_desks_threads_are_busy(world: World) -> None:
+    """A probe waits for a second, and then takes the door out of service."""
+
+    async def ask() -> dict[str, float]:
+        slow = [asyncio.create_task(world._ask("GET", "/v1/tasks", headers=VIEWER)) for _ in range(60)]
+        while world.ledger.reads < 40:
+            await asyncio.sleep(0.005)
+        took = {}
+        for path in ("/readyz", "/healthz"):
+            begun = monotonic_s()
+            assert (await asyncio.wait_for(world._ask("GET", path, headers=[]), 10)).status_code == 200
+            took[path] = monotonic_s() - begun
+        world.ledger.may_go_on.set()
+        await asyncio.gather(*slow)
+        return took
+
+    world.ledger.may_go_on.clear()
+    took = asyncio.run(ask())
+    assert max(took.values()) < 0.1, took
+
+
+VIEWER = [("Authorization", f"Bearer {TOKENS[Role.VIEWER]}")]
+
+
+def test_readiness_names_what_does_not_work_and_since_when(world: World) -> None:
+    courier, bell = world.desk.health.part("courier"), world.desk.health.part("bell", vital=False)
+    bell.failed("it failed: KeyError")
+    degraded = world.get("/readyz", role=None)
+    courier.failed("it failed: ValueError")
+    answer = world.get("/readyz", role=None)
+
+    assert (degraded.status_code, degraded.json()["status"]) == (200, "degraded")
+    assert [part["part"] for part in degraded.json()["parts"]] == ["bell"]
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "courier: it failed: ValueError; bell: it failed: KeyError"
+    assert [part["part"] for part in answer.json()["parts"]] == ["courier", "bell"]
+    assert all(parse_rfc3339(part["since"]) for part in answer.json()["parts"])
+    lines = world.get("/metrics").text.splitlines()
+    assert [line for line in lines if line.startswith("tally_part_up{")] == [
+        'tally_part_up{part="courier"} 0.0',
+        'tally_part_up{part="bell"} 0.0',
+    ]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/tasks", "/", "/docs"])
