@@ -112,7 +112,7 @@ class Spool:
             try:
                 make_folder(self._folder.parent, 0o700)
                 make_folder(self._folder, 0o700)
-                write_and_remove(self._folder / f"{os.getpid()}.probe", size)
+                write_and_remove(self._folder / "writable.probe", size)
             except OSError as error:
                 raise SpoolUnavailableError(f"the spool cannot be written: {error.strerror}") from error
 

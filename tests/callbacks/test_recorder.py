@@ -19,8 +19,10 @@ from adapters.ledger.inbox import Arrival
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
 from adapters.spool import Spool
+from adapters.supervision import Health
 from callbacks import recorder as recording
 from callbacks.recorder import Limits, NotTakenError, Recorder
+from tests.disks import small_disk
 
 #: Room in the queue for ten callbacks.
 TEN = 10 * (recording._OVERHEAD + 100)
@@ -75,15 +77,15 @@ class Desk:
     spool: Spool
     metrics: Metrics = field(default_factory=Metrics)
     rings: int = 0
+    health: Health = field(default_factory=Health)
 
     def ring(self) -> None:
         self.rings += 1
 
     @asynccontextmanager
     async def at_work(self, **limits: Any) -> AsyncIterator[Recorder]:
-        recorder = Recorder(
-            self.ledger, self.spool, self.metrics, on_recorded=self.ring, limits=Limits(**{"patience_s": 60, **limits})
-        )
+        made = Limits(**{"patience_s": 60, **limits})
+        recorder = Recorder(self.ledger, self.spool, self.metrics, on_recorded=self.ring, limits=made, health=self.health)
         recorder.start()
         try:
             yield recorder
@@ -388,3 +390,68 @@ async def test_callbacks_that_share_a_signature_are_one_from_the_spool_too(desk:
         await until(lambda: desk.spool.rows() == 0 and desk.ledger.keys() != [])
         assert await recorder.record(variants[1]) is False
         assert desk.ledger.keys() == ["1"]
+
+
+class HangingSpool(Spool):
+    """A real one on a disk that does not answer."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "spool", PLENTY, lambda: 1)
+        self.may_go_on = threading.Event()
+
+    def append(self, arrivals: Any) -> None:
+        assert self.may_go_on.wait(LATE_S)
+        super().append(arrivals)
+
+
+@in_a_loop
+async def test_nobody_waits_for_longer_than_the_vendor_though_ledger_and_spool_both_hang(tmp_path: Path):
+    spool = HangingSpool(tmp_path)
+    desk = Desk(MoodyLedger(tmp_path), spool)
+    async with desk.at_work(patience_s=0.1, refuse_s=1.0) as recorder:
+        desk.ledger.may_go_on.clear()
+        began = monotonic_s()
+        results = await asyncio.gather(*(recorder.record(arrival(n)) for n in range(3)), return_exceptions=True)
+        assert [str(result) for result in results] == ["neither the ledger nor the spool took it in time"] * 3
+        assert monotonic_s() - began < 2.5
+        assert recorder._weight == 0
+        spool.may_go_on.set()
+        desk.ledger.may_go_on.set()
+        await until(lambda: not desk.spool.has_rows and len(desk.ledger.keys()) == 3)
+        assert await recorder.record(arrival(0)) is False  # it was taken after all
+    desk.ledger.close()
+
+
+@in_a_loop
+async def test_that_neither_takes_callbacks_is_told_without_any_coming_and_is_over_by_itself(tmp_path: Path):
+    desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=4_000))
+    health = desk.health
+    async with desk.at_work() as recorder:
+        desk.ledger.is_away = True
+        assert await recorder.record(arrival(0))  # opens the breaker; then there is no room for a probe
+        await until(lambda: [fault.detail for fault in health.faults()] == ["neither the ledger nor the spool takes callbacks"])
+        desk.ledger.is_away = False
+        await until(lambda: not health.faults())
+        assert desk.number("tally_breaker_open") == 0
+    desk.ledger.close()
+
+
+@in_a_loop
+async def test_the_breaker_stays_open_while_what_was_refused_finds_no_room(tmp_path: Path):
+    """A row of a few bytes would: in what the failed transaction has left behind."""
+    with small_disk(tmp_path / "disk", 4 * 1024) as disk:
+        desk = Desk(MoodyLedger(disk.folder), spool_in(tmp_path, max_bytes=0))
+        large = replace(arrival(0), body=bytes(500_000))
+        async with desk.at_work() as recorder:
+            await recorder.record(arrival(1))
+            disk.fill()
+            with pytest.raises(NotTakenError):
+                await recorder.record(large)
+            await until(lambda: desk.number("tally_breaker_open") == 1)
+            for _ in range(6):
+                await asyncio.sleep(recording._PROBE_S / 2)
+                assert desk.number("tally_breaker_open") == 1
+            disk.free()
+            await until(lambda: desk.number("tally_breaker_open") == 0)
+            assert await recorder.record(large)
+        desk.ledger.close()
