@@ -3,14 +3,13 @@
 `keys`: whether the reader may see stream keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from adapters import masking
 from adapters.clock import to_rfc3339
 from adapters.vendors import DIALECTS
-from adapters.vendors.calls import SecretPath
 from statemachine.facts import File
 from statemachine.tasks import Task
 
@@ -41,30 +40,37 @@ def task(task: Task, *, keys: bool) -> dict[str, Any]:
         "vendor_code": view.vendor_code,
         "vendor_message": view.vendor_message,
         "action": task.action,
-        **asked_for(task.key.vendor, task.action, task.params, task.policy, keys=keys),
-        "attempts": task.attempts,
         "outputs": [{"url": output.url, "state": output.state.value} for output in view.outputs],
     }
-    return {**(shown if keys else masking.without_keys(shown)), **_files_and_times(task, keys=keys), **_others(task)}
+    asked = asked_for(task.key.vendor, task.action, task.params, task.policy, keys=keys)
+    seen = shown if keys else masking.without_keys(shown)
+    return {**seen, **asked, "attempts": task.attempts, **_files_and_times(task, keys=keys), **_others(task)}
 
 
 def asked_for(
     vendor: str, action: str | None, params: Mapping[str, Any], policy: Mapping[str, Any], *, keys: bool
 ) -> dict[str, Any]:
     """`params` and `policy` of a task, without secrets."""
-    paths = DIALECTS[vendor].secret_paths(action) if action is not None else ()
-    return {"params": _masked(paths, params, keys=keys), "policy": _masked(paths, policy, keys=keys, below="renew.params.")}
+    renew, shown = policy.get("renew"), masking.without_secrets(policy)
+    shown = shown if keys else masking.without_keys(shown)
+    if isinstance(renew, Mapping) and "params" in renew:
+        shown["renew"]["params"] = masked_params(vendor, action, renew["params"], keys=keys)
+    return {"params": masked_params(vendor, action, params, keys=keys), "policy": shown}
 
 
-def _masked(paths: Sequence[SecretPath], value: Any, *, keys: bool, below: str = "") -> Any:
+def masked_params(vendor: str, action: str | None, params: Any, *, keys: bool) -> Any:
     """A start call's parameters without secrets: those that the vendor's pages name, and whatever is named like one.
 
-    below: where the parameters stand in the value.
+    keys: False: without stream keys too, and what the pages do not name only where it is plainly harmless.
     """
-    for secret in paths:
+    dialect = DIALECTS[vendor]
+    secrets = dialect.secret_paths(action or "")
+    for secret in secrets:
         if not (secret.in_url and keys):
-            value = masking.at_path(value, below + secret.path, masking.keyed_url if secret.in_url else masking.hidden)
-    return masking.without_secrets(value)
+            params = masking.at_path(params, secret.path, masking.keyed_url if secret.in_url else masking.hidden)
+    if keys:
+        return masking.without_secrets(params)
+    return masking.harmless(params, dialect.documented_paths(action or ""), frozenset(secret.path for secret in secrets))
 
 
 def _others(task: Task) -> dict[str, Any]:
@@ -98,5 +104,6 @@ def _file(file: File, *, keys: bool) -> dict[str, Any]:
     shown["started_at"], shown["ended_at"] = time(file.started_at), time(file.ended_at)
     if not keys:
         shown["url"] = masking.file_url(file.url) if file.url else None
+        shown["name"] = masking.file_name(file.name) if file.name else file.name
         shown["message"] = masking.text(file.message) if file.message else None
     return shown

@@ -1,10 +1,6 @@
 """Takes secrets out of tasks that need them no more: that have ended, and will be neither called, renewed nor started again."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from adapters import masking
-from adapters.vendors import DIALECTS
+from adapters import showing
 from statemachine.states import FINAL, Deadline
 from statemachine.tasks import Task
 from statemachine.values import changed
@@ -19,24 +15,13 @@ def wiped(task: Task) -> Task:
 
 
 def without_secrets(task: Task) -> Task:
-    """The task as anybody may know it, stream keys apart."""
+    """The task as anybody may know it, apart from the stream keys that the vendor itself told."""
     if task.action is None:
         return task
-    policy = task.policy
-    if "renew" in policy:
-        renew = {**policy["renew"], "params": _without_secrets(task, policy["renew"]["params"])}
-        policy = {**policy, "renew": renew}
-    return changed(task, params=_without_secrets(task, task.params), policy=policy)
+    return changed(task, **showing.asked_for(task.key.vendor, task.action, task.params, task.policy, keys=False))
 
 
 def as_told(task: Task) -> Task:
     """The task as others are told of it: calls that are under way are the workers' business, and may carry secrets."""
     clean = without_secrets(task)
     return changed(clean, calls={}) if clean.calls else clean
-
-
-def _without_secrets(task: Task, params: Mapping[str, Any]) -> Any:
-    clean: Any = params
-    for path in DIALECTS[task.key.vendor].secret_paths(task.action or ""):
-        clean = masking.at_path(clean, path.path, masking.keyed_url if path.in_url else masking.hidden)
-    return masking.without_secrets(clean)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.vendors.calls import FieldProblem, IdleTime, SecretPath
-from adapters.vendors.catalogue import Catalogue, check, secret_paths, start_actions
+from adapters.vendors.catalogue import Catalogue, check, documented_paths, secret_paths, start_actions
 from statemachine.states import Kind
 
 
@@ -15,6 +15,8 @@ class Calling:
         self._catalogue = catalogue
         self._idle = idle
         self.start_actions: Mapping[str, Kind] = start_actions(catalogue)
+        self._documented = {action: documented_paths(catalogue, action) for action in catalogue}
+        self._secret = {action: secret_paths(catalogue, action) for action in catalogue}
 
     def check(self, action: str, version: str | None, params: Any) -> list[FieldProblem]:
         """See Dialect."""
@@ -30,4 +32,8 @@ class Calling:
 
     def secret_paths(self, action: str) -> tuple[SecretPath, ...]:
         """See Dialect."""
-        return secret_paths(self._catalogue, action)
+        return self._secret.get(action, ())
+
+    def documented_paths(self, action: str) -> frozenset[str]:
+        """See Dialect."""
+        return self._documented.get(action, frozenset())

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from adapters.vendors.calls import Call, FieldProblem, Operation, SecretPath
-from adapters.vendors.parameters import Params, Shape, problems, secrets_in
+from adapters.vendors.parameters import Params, Shape, documented_in, problems, secrets_in
 from adapters.vendors.wire import storable
 from statemachine.states import Kind
 
@@ -60,6 +60,12 @@ def call(catalogue: Catalogue, action: str, version: str | None, params: Params,
         params=dict(params),
         vendor_task_id=task_id,
     )
+
+
+def documented_paths(catalogue: Catalogue, action: str) -> frozenset[str]:
+    """Where values stand in the parameters of this action that its pages name and that are no secrets; none of an unknown one."""
+    api = catalogue.get(action)
+    return frozenset(path for shape in (api.versions.values() if api else ()) for path in documented_in(shape.fields))
 
 
 def secret_paths(catalogue: Catalogue, action: str) -> tuple[SecretPath, ...]:

@@ -247,6 +247,18 @@ def _shown(path: str) -> str:
     return storable(path)[:_NAME_SHOWN]
 
 
+def documented_in(fields: Mapping[str, Field], path: str = "") -> Iterator[str]:
+    """Where values stand that the page names and that are no secrets, as paths of `secrets_in`."""
+    for name, one in fields.items():
+        here = path + name.removesuffix("*")
+        inner = one
+        while inner.items is not None:
+            here, inner = f"{here}[]", inner.items
+        if not (inner.secret or inner.keyed):
+            yield here
+            yield from documented_in(inner.fields, f"{here}.")
+
+
 def secrets_in(fields: Mapping[str, Field], path: str = "") -> Iterator[SecretPath]:
     """Where secrets stand: those that nobody may see, and urls with stream keys."""
     for name, one in fields.items():

@@ -181,3 +181,7 @@ class Dialect(Protocol):
     def secret_paths(self, action: str) -> tuple[SecretPath, ...]:
         """Where secrets and stream keys stand in the parameters of this action."""
         ...
+
+    def documented_paths(self, action: str) -> frozenset[str]:
+        """Where values stand in them that the vendor's pages name, and that are neither; written as in `secret_paths`."""
+        ...
