@@ -8,9 +8,10 @@ Whatever a text is, the time grows with its length and no faster: no expression 
 text the beginning is looked at and the rest hidden.
 """
 
+from adapters.masking.files import file_name, file_url
 from adapters.masking.given import masked_paths
 from adapters.masking.texts import identifier, text
-from adapters.masking.urls import file_name, file_url, stream_url
+from adapters.masking.urls import stream_url
 from adapters.masking.values import at_path, harmless, hidden, keyed_url, without_keys, without_secrets
 from adapters.masking.words import HIDDEN
 

@@ -14,7 +14,7 @@ _TOKEN = re.compile(r'[^\s"<>]+')
 _MARKS = re.compile(
     r"[/\\?=@%&:]|[A-Za-z0-9_+-]{16}|key|secret|token|pass|pwd|auth|cookie|sig|jwt|bearer|credential", re.IGNORECASE
 )
-_LOOKS_LIKE_URL = re.compile(r":[/\\]{2}|:\\|%(25)*(3a|2f)", re.IGNORECASE)
+_LOOKS_LIKE_URL = re.compile(r":[/\\]|%(25)*(3a|2f)|&#", re.IGNORECASE)
 _OPENING, _CLOSING = "([{'`,;", ")]}'`,;.!\\"
 _SCHEME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
 _SCHEME_LONGEST = 31
@@ -45,7 +45,7 @@ def text(value: str) -> str:
 def identifier(value: str) -> str:
     """An id or a name of which a vendor or an operator says that it is one: shown, unless it is a url or the like."""
     begin = value[:_LONGEST]
-    if _LOOKS_LIKE_URL.search(begin) or begin.startswith(("//", "\\\\")):
+    if _LOOKS_LIKE_URL.search(begin) or begin.startswith(("//", "\\\\")) or is_host(begin.partition("/")[0].rpartition("@")[2]):
         return text(value)
     name, equals, _ = begin.rpartition("?")[2].partition("=")
     return text(value) if equals and is_secret(name) else value

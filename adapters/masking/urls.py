@@ -13,17 +13,20 @@ from adapters.masking.names import is_secret
 from adapters.masking.words import HIDDEN, is_host, is_plain_name, shown_host
 
 #: Of what is longer the beginning counts; a url that a vendor takes has at most 2,083.
-_LONGEST = 4_096
+LONGEST = 4_096
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:/{2,}")
 _ENCODED = re.compile(r"%(25)*(2f|3a|3f|3d|40|5c)", re.IGNORECASE)
-_ESCAPES = re.compile(r"\\+(?=/)|\\+u00([0-9a-fA-F]{2})|\\+x([0-9a-fA-F]{2})")
+_ESCAPES = re.compile(r"\\+(?:(/)|u00([0-9a-fA-F]{2})|x([0-9a-fA-F]{2}))?")
 _SLASHES = re.compile(r"[/\\]+")
 _AUTHORITY_ENDS = re.compile(r"[/\\?#]")
-_FILE_SCHEMES = ("http://", "https://", "cos://", "tos://", "s3://", "oss://")
-_FILE = re.compile(r"[^?#]+\.(mp4|m3u8|ts|flv|mp3|aac|m4a|m4s|hls|wav|mkv|mov|webm|jpg|jpeg|png|json)", re.IGNORECASE)
 _MOST_PARAMETERS = 32
 #: A stream's name that is shorter tells nobody anything, characters.
 _SHORTEST = 3
+
+
+def is_encoded(text: str) -> bool:
+    """Whether a mark of a url is percent-encoded in it."""
+    return _ENCODED.search(text) is not None
 
 
 def decoded(text: str) -> str:
@@ -40,8 +43,10 @@ def decoded(text: str) -> str:
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    code = match[1] or match[2]
-    return chr(int(code, 16)) if code else ""
+    if match[1]:
+        return "/"
+    code = match[2] or match[3]
+    return chr(int(code, 16)) if code else match[0]
 
 
 def stream_url(url: str) -> str:
@@ -50,7 +55,7 @@ def stream_url(url: str) -> str:
     `rtmp://push.example.com/live/s1` -> `rtmp://push.example.com/live/***`
     `rtmp://push.example.com/live/show-42?txSecret=abc` -> `rtmp://push.example.com/live/show-42?***`
     """
-    plain = decoded(url[:_LONGEST]).strip()
+    plain = decoded(url[:LONGEST]).strip()
     scheme, rest = _split_scheme(plain)
     end = _AUTHORITY_ENDS.search(rest)
     authority, behind = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
@@ -60,7 +65,7 @@ def stream_url(url: str) -> str:
         return HIDDEN
     # A password may hold a slash: then what seemed to be the host is the user.
     shown = HIDDEN if "@" in behind.partition("?")[0] and "@" not in authority else shown_host(host)
-    return f"{scheme}{shown}{_shown_behind(behind, cut=len(url) > _LONGEST)}"
+    return f"{scheme}{shown}{_shown_behind(behind, cut=len(url) > LONGEST)}"
 
 
 def _split_scheme(plain: str) -> tuple[str, str]:
@@ -90,33 +95,3 @@ def _carries_key(query: str, segments: list[str]) -> bool:
     found = [pair.partition("=") for pair in re.split("[&;]", query[1:], maxsplit=_MOST_PARAMETERS)]
     values = [value for name, _, value in found if value and is_secret(name)]
     return bool(values) and not any(value in segment or segment in value for value in values for segment in segments[-1:])
-
-
-def file_url(url: str) -> str:
-    """A url without its user and its query, which opens the file. What is no file's is taken for a stream's."""
-    plain = url[:_LONGEST]
-    if plain.lower().startswith(_FILE_SCHEMES):
-        scheme, _, rest = plain.partition("://")
-        path = re.split("[?#]", rest)[0]
-        authority, slash, behind = path.partition("/")
-        return f"{scheme}://{authority.rpartition('@')[2]}{slash}{behind}"
-    if _is_relative(plain):
-        return re.split("[?#]", plain)[0]
-    return stream_url(url)
-
-
-def file_name(name: str) -> str:
-    """A file's name, or its path. Where a vendor told a url instead, its user and query go, or its stream key."""
-    if name.lower().startswith(_FILE_SCHEMES) or not _is_relative(name) or re.search("[?#]", name):
-        return file_url(name)
-    return name
-
-
-def _is_relative(path: str) -> bool:
-    """Whether it is a path of a file and nothing of a url: no scheme, no host, no user, nothing encoded."""
-    if path.startswith(("/", "\\")) and path[1:2] in ("/", "\\"):
-        return False
-    bare = re.split("[?#]", path)[0]
-    if any(mark in bare for mark in ("://", ":/", "\\", "@")) or _ENCODED.search(bare):
-        return False
-    return (bare == path and "=" not in path) or _FILE.fullmatch(bare) is not None

@@ -57,7 +57,7 @@ def _is_label(label: str) -> bool:
 def is_host(text: str) -> bool:
     """Whether it reads as a host where no scheme says that one follows: a name with a dot in it, or with a port."""
     host, colon, port = text.partition(":")
-    if colon and not _PORT.fullmatch(port):
+    if len(text) > 4 * _NAME or (colon and not _PORT.fullmatch(port)):
         return False
     return bool(host) and (bool(colon) or "." in host.strip(".")) and all(_is_label(label) for label in host.split(".") if label)
 

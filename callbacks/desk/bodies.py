@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from math import isfinite
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 
+from adapters import masking
 from callbacks.desk.problems import FieldError, Invalid, Malformed, TooLarge
 
 #: Bytes of a body that is read.
@@ -14,6 +16,8 @@ _MAX_BODY = 64 * 1024
 #: The same where it holds a vendor's parameters: layouts of many streams are long.
 MAX_PARAMS_BODY = 256 * 1024
 _NAME_SHOWN = 100
+#: So many masked values are told at most, and so many characters of where each stands.
+_MASKED_TOLD, _PATH_SHOWN = 100, 200
 
 
 async def read(request: Request, most: int = _MAX_BODY) -> bytes:
@@ -49,6 +53,13 @@ def unknown_members(document: Mapping[str, Any], known: Sequence[str]) -> list[F
     """A problem for each member that is not one of these."""
     message = f"is not known; there are {', '.join(known)}" if known else "is not known; the body must be empty, or {}"
     return [FieldError(field=name[:_NAME_SHOWN], message=message) for name in document if name not in known]
+
+
+def masked_members(given: Any, path: str = "") -> list[FieldError]:
+    """A problem for each value that is our own mask, or a url and the like of which a part is."""
+    message = f"is masked: send the real value, not the {masking.HIDDEN} that is shown in its place"
+    found = islice(masking.masked_paths(given, path), _MASKED_TOLD)
+    return [FieldError(field=at[:_PATH_SHOWN] or "params", message=message) for at in found]
 
 
 def _refused(constant: str) -> NoReturn:

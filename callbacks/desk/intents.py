@@ -56,6 +56,9 @@ def _intent(document: Mapping[str, Any]) -> Intent:
 
 def _errors(desk: Desk, document: Mapping[str, Any]) -> Iterator[FieldError]:
     yield from bodies.unknown_members(document, _MEMBERS)
+    # Before all else: a masked url is told for what it is, not for its shape.
+    yield from bodies.masked_members(document.get("params"))
+    yield from bodies.masked_members(document.get("policy"), "policy")
     vendor, action = document.get("vendor"), document.get("action")
     dialect = DIALECTS.get(vendor) if isinstance(vendor, str) else None
     if dialect is None:

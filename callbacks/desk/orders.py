@@ -95,6 +95,8 @@ def _params(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _check(task: Task, params: Mapping[str, Any]) -> None:
     """Raises NotUpdatable, NotStartedYet or Invalid."""
+    if masked := bodies.masked_members(params):
+        raise Invalid("this was masked when it was read", masked)
     call = _update_call(task, params)
     problems = DIALECTS[task.key.vendor].check(call.action, call.version, call.params)
     if problems:

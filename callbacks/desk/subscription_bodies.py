@@ -62,6 +62,8 @@ def _sink(desk: Desk, given: Any) -> _Read:
     sink = desk.sinks.get(type_) if isinstance(type_, str) else None
     if sink is None:
         return None, [FieldError(field="sink.type", message=f"must be one of {', '.join(desk.sinks)}")]
+    if masked := bodies.masked_members(given, "sink"):
+        return None, masked
     read, problems = sink.read(given)
     return read, [FieldError(field=problem.field, message=problem.message) for problem in problems]
 
