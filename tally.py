@@ -30,6 +30,7 @@ from adapters.logs import configure, logger
 from adapters.metrics import Metrics
 from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
+from adapters.settings.warnings import warnings_of
 from adapters.simulator import command as simulator
 from adapters.standard_files import give_up_output, is_output_error, keep_standard_numbers
 from adapters.supervision import Health, end_process, exit_status
@@ -329,6 +330,8 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
         print("no [[apps]]: every callback will be refused with 403")
     if not settings.tokens:
         print("no [[tokens]]: the desk is open to whoever is on this machine")
+    for warning in warnings_of(settings):
+        print(f"warning: {warning}")
     print("good")
     return 0
 

@@ -165,3 +165,30 @@ def test_upgrade_of_a_fresh_ledger_is_what_up_does_itself(tmp_path: Path):
     ledger.close()
     assert before is None
     assert after
+
+
+def test_check_warns_of_callback_secrets_that_are_shared_or_short(tmp_path: Path):
+    """Not every vendor signs the app: with one key in two apps a callback of one is believed for the other."""
+    apps = "".join(
+        f"""
+        [[apps]]
+        vendor = "{vendor}"
+        app_id = "{app_id}"
+        callback_secrets = {secrets}
+        """
+        for vendor, app_id, secrets in (
+            ("tencent", "1400000001", '["aLongEnoughSecret", "another-long-one"]'),
+            ("tencent", "1400000002", '["aLongEnoughSecret"]'),
+            ("tencent", "1400000003", '["short"]'),
+            ("volcengine", "661e", '["aLongEnoughSecret"]'),
+        )
+    )
+    (tmp_path / "tally.toml").write_text(apps)
+    checked = run("check", folder=tmp_path)
+    said = [line for line in checked.stdout.splitlines() if line.startswith("warning")]
+    assert checked.returncode == 0
+    assert [line.split(":")[1].strip() for line in said] == [
+        "apps 1400000001, 1400000002 at tencent share a callback secret",
+        "app tencent 1400000003 has a callback secret of fewer than 12 characters",
+    ]
+    assert "aLongEnoughSecret" not in checked.stdout

@@ -204,3 +204,12 @@ def test_one_call_that_waits_is_enough(world: World) -> None:
     calls = {Operation.STOP: Pursuit(since=1, serial=1), Operation.INSPECT: Pursuit(since=1, retry_at=2)}
 
     assert order(world, there(world, calls=calls), "retry").status_code == 202
+
+
+@pytest.mark.parametrize("url", ["***", "rtmp://source.example.com/live/***", "https://source.example.com/a?***"])
+def test_masked_parameters_of_an_update_are_refused(world: World, url: str) -> None:
+    answer = order(world, there(world), "update", {"params": {"Control": {**CONTROL["Control"], "StreamUrl": url}}})
+
+    message = "is masked: send the real value, not the *** that is shown in its place"
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"field": "Control.StreamUrl", "message": message}])
+    assert orders(world) == []

@@ -302,3 +302,61 @@ def test_secrets_are_in_no_problem(world: World, vendor: str, action: str) -> No
         answer = post(world, {**good, name: value})
         assert answer.status_code == 422
         assert SESAME not in answer.text
+
+
+MASKED = "is masked: send the real value, not the *** that is shown in its place"
+
+
+def test_a_tasks_own_masked_parameters_are_refused_where_they_are_posted_again(world: World) -> None:
+    """As a viewer, and as an operator, reads them: `"AccessKey": "***"` would be used at the vendor."""
+    for vendor, action in ACTIONS:
+        asked = body(vendor, action)
+        asked["params"] = with_secrets(vendor, action, asked["params"])
+        for shown in (post(world, asked).json(), world.get("/v1/tasks", role=Role.VIEWER).json()["items"][0]):
+            again = post(world, {"vendor": vendor, "action": action, "params": shown["params"]})
+            assert again.status_code == 422 or "***" not in json.dumps(shown["params"])
+            if again.status_code == 422:
+                assert MASKED in {error["message"] for error in again.json()["errors"]}, again.text
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("Token", "***"),
+        ("Control.StreamUrl", "rtmp://source.example.com/live/***"),
+        ("Control.StreamUrl", "rtmp://source.example.com/live/show-42?***"),
+        ("Control.StreamUrl", "rtmp://source.example.com/live/%2A%2A%2A"),
+        ("Control.Odd.Deep[1].Header", "Authorization: ***"),
+        ("Control.Odd.Deep[1].Json", '{"Key":"***"}'),
+    ],
+)
+def test_a_masked_value_is_named_wherever_it_stands(world: World, where: str, value: str) -> None:
+    asked = body(*INGEST)
+    parts = where.split(".")
+    if parts[-1] in ("Header", "Json"):
+        asked["params"]["Control"]["Odd"] = {"Deep": [0, {parts[-1]: value}]}
+    elif len(parts) == 1:
+        asked["params"][parts[0]] = value
+    else:
+        asked["params"][parts[0]][parts[1]] = value
+
+    answer = post(world, asked)
+
+    assert answer.status_code == 422
+    assert {"field": where, "message": MASKED} in answer.json()["errors"]
+    assert world.waiting() == []
+
+
+def test_a_successors_masked_parameters_are_refused_too(world: World) -> None:
+    asked = body(*INGEST, policy=renewal())
+    asked["policy"]["renew"]["params"]["Token"] = "***"
+
+    answer = post(world, asked)
+
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"field": "policy.renew.params.Token", "message": MASKED}])
+
+
+def test_stars_in_a_text_that_is_no_secret_are_taken(world: World) -> None:
+    asked = body("volcengine", "StartWebcast", MonitorConfig={"Title": "*** live *** tonight"})
+
+    assert post(world, asked).status_code == 202

@@ -289,3 +289,11 @@ def test_changes_at_once_come_one_after_the_other(world: World) -> None:
     assert sorted(answer["version"] for answer in answers) == list(range(2, 10))
     newest = max(answers, key=lambda answer: answer["version"])
     assert seen(world, id_)["description"] == newest["description"]
+
+
+def test_a_masked_target_is_refused(world: World) -> None:
+    """As a viewer reads it: its path is hidden."""
+    answer = world.ask("POST", "/v1/subscriptions", json={"sink": {"type": "webhook", "url": "https://93.184.216.34/***"}})
+
+    message = "is masked: send the real value, not the *** that is shown in its place"
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"field": "sink.url", "message": message}])
