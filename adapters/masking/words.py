@@ -18,6 +18,9 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _WORD = re.compile(r"[^\W\d_]{1,40}")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,:]{0,15}(ms|s|kb|mb|kbps|%)?", re.IGNORECASE)
 _LONG = 16
+_HUMPS = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")
+#: Letters of a hump on average, at the least.
+_HUMP = 4
 
 
 def is_plain_name(name: str) -> bool:
@@ -62,9 +65,16 @@ def is_host(text: str) -> bool:
     return bool(host) and (bool(colon) or "." in host.strip(".")) and all(_is_label(label) for label in host.split(".") if label)
 
 
+def _has_long_humps(word: str) -> bool:
+    """`InvalidParameter` has, as words do that are written together; a key's letters change their case more often."""
+    return len(word) < _LONG or len(word) >= _HUMP * len(_HUMPS.findall(word))
+
+
 def is_harmless(word: str) -> bool:
     """Whether a word of a sentence is a word, a number or a plain name."""
-    if _WORD.fullmatch(word) or _NUMBER.fullmatch(word) or is_plain_name(word):
+    if _NUMBER.fullmatch(word) or is_plain_name(word):
+        return True
+    if len(word) <= _NAME and all(_WORD.fullmatch(part) and _has_long_humps(part) for part in _BETWEEN.split(word)):
         return True
     if len(word) >= _LONG or not word.isascii():
         return not word.isascii() and len(word) <= _NAME

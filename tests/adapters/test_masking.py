@@ -211,6 +211,8 @@ def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None
         ("h264/aac is not supported, see text/plain", "h264/aac is not supported, see text/plain"),
         ("token: sEcReT is wrong", "token: is wrong"),
         ("txSecret=sEcReT&code=3", "txSecret=***&code=3"),
+        ("InvalidParameter.TaskAlreadyExists: the task exists", "InvalidParameter.TaskAlreadyExists: the task exists"),
+        ("no stream qXwErTyUiOpAsDfG there", "no stream *** there"),
         ("RTMP handshake error -110 after 5s", "RTMP handshake error -110 after 5s"),
     ],
 )

@@ -309,8 +309,8 @@ MASKED = "is masked: send the real value, not the *** that is shown in its place
 
 def test_a_tasks_own_masked_parameters_are_refused_where_they_are_posted_again(world: World) -> None:
     """As a viewer, and as an operator, reads them: `"AccessKey": "***"` would be used at the vendor."""
-    for vendor, action in ACTIONS:
-        asked = body(vendor, action)
+    for number, (vendor, action) in enumerate(ACTIONS):
+        asked = body(vendor, action, number)
         asked["params"] = with_secrets(vendor, action, asked["params"])
         said = post(world, asked).json()
         for shown in (said, world.get(f"/v1/tasks/{said['id']}", role=Role.VIEWER).json()):
