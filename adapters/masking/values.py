@@ -15,7 +15,8 @@ _NAMING = ("key", "name", "header", "field")
 _NAMED = ("value", "val", "content")
 _HEADER = re.compile(r"\s*([A-Za-z][A-Za-z0-9_-]{0,99})\s*[:=]")
 #: Names under which an id stands, of parameters and of a timeline's lines.
-_IDS = re.compile(r"([a-z]+_)?ids?|[A-Za-z]*(Id|ID)s?|([a-z]+_)?code|kind|from|to|verdict|reason|says|state|operation|outcome|action|deadline|by")
+_KNOWN = "kind|from|to|verdict|reason|says|state|operation|outcome|action|deadline|by"
+_IDS = re.compile(rf"([a-z]+_)?ids?|[A-Za-z]*(Id|ID)s?|([a-z]+_)?code|{_KNOWN}")
 #: JSON within a text that is longer is not read.
 _JSON_LONGEST = 64 * 1024
 
