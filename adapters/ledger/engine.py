@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -214,6 +214,32 @@ def _sqlite(url: str, pool_size: int, *, begin: str) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def migration_engine(url: str) -> Engine:
+    """Makes the engine that migrations run on: each transaction is a real one, DDL included, and none has a limit of time.
+
+    On SQLite the driver's own transactions end at DDL, so they are ours; the write lock is taken at their beginning. Without a pool:
+    no connection outlives a migration that fails.
+    """
+    if sqlite_path(url) is None:
+        limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        options = " ".join((*(f"-c {name}=0" for name in limits), "-c synchronous_commit=on"))
+        settings = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "tally db upgrade", "options": options, **_KEEPALIVES}
+        return create_engine(driver_url(url), poolclass=NullPool, hide_parameters=True, connect_args=settings)
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", _prepare_for_migrations)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _prepare_for_migrations(connection: Any, _record: object) -> None:
+    # Alembic's batch mode drops a table after it was copied: with foreign keys on, that deletes what refers to its rows or fails
+    # (sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes"); inside a transaction it cannot be switched off.
+    connection.execute("PRAGMA foreign_keys=OFF")
+    # An index over millions of rows is sorted in a file, not in memory.
+    connection.execute("PRAGMA temp_store=DEFAULT")
 
 
 def _prepare(connection: Any, _record: object) -> None:
