@@ -1,11 +1,13 @@
 """Makes the engines that connect to a ledger, set so that commits are durable and nothing waits for ever."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, NullPool, create_engine, event
 
 from adapters.ledger.failover import Server
+from adapters.ledger.locks import refuse_other_name
 from adapters.ledger.urls import driver_url, hosts_of, sqlite_path
 
 #: How long a SQLite writer waits for another process's transaction, ms.
@@ -24,6 +26,8 @@ def sqlite_engine(url: str, pool_size: int, *, begin: str, opened: Callable[[], 
     """begin: the statement that begins a transaction. opened: called with each new connection; what it raises refuses that one."""
     # What is bound to a statement may be a secret, and the text of an error comes into the log.
     engine = create_engine(url, pool_size=pool_size, max_overflow=8, pool_timeout=_POOL_TIMEOUT_S, hide_parameters=True)
+    path = Path(sqlite_path(url) or "")
+    event.listen(engine, "do_connect", lambda *_: refuse_other_name(path))
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "connect", lambda *_: opened())
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))

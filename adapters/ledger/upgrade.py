@@ -1,44 +1,62 @@
 """Brings the ledger's schema up to date, and tells when it is not."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from adapters.clock import now_ms
 from adapters.ledger import postgresql
+from adapters.ledger.connecting import migration_engine
 from adapters.ledger.engine import Ledger
+from adapters.ledger.half_made import undo_half_made
+from adapters.ledger.locks import UpgradeLock
+from adapters.ledger.progress import Progress
+from adapters.ledger.schema_state import SchemaError, config, newest, revision_of, revisions
 from adapters.logs import logger
+
+__all__ = ["SchemaError", "make_room", "newest", "require_current", "upgrade"]
 
 log = logger(__name__)
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _OLDEST_POSTGRESQL = 15
 
 
-class SchemaError(Exception):
-    """The ledger's schema is not the one that this version of the program needs; the message says what to do."""
-
-
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
-    """Runs the migrations that are missing, under a lock. (revision before, revision after)"""
+    """Runs the migrations that are missing, under a lock, each in one transaction. (revision before, revision after)
+
+    Raises SchemaError, LedgerUnavailableError.
+    """
     with _only_one(ledger):
         _make_private(ledger.path)
         with ledger.read() as connection:
-            before = _revision(connection)
-        config = _config()
-        config.attributes["url"] = ledger.url
-        command.upgrade(config, "head")
+            before = revision_of(connection)
+        if before != newest():
+            with ledger.told():
+                _migrate(ledger, before)
         if ledger.path is None:
             _prepare_postgresql(ledger)
         return before, newest()
+
+
+def _migrate(ledger: Ledger, before: str | None) -> None:
+    if ledger.path is not None:
+        _repair(ledger.url, before)
+    known = revisions()
+    progress = Progress([before, *known[known.index(before) + 1 if before else 0 :]])
+    making = config()
+    making.attributes.update({"url": ledger.url, "progress": progress})
+    with progress.told():
+        command.upgrade(making, "head")
+
+
+def _repair(url: str, before: str | None) -> None:
+    with migration_engine(url).begin() as connection:
+        undone = undo_half_made(connection, before)
+    if undone:
+        log.warning("db.repaired", revision=before, undone=undone)
 
 
 def make_room(ledger: Ledger, now: int) -> None:
@@ -65,32 +83,12 @@ def _make_private(path: Path | None) -> None:
         path.touch(mode=0o600)
 
 
-@cache
-def newest() -> str:
-    """Read once: to load all migrations takes 10 ms, and readiness is checked every second."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:  # pragma: no cover - the package ships its migrations
-        raise SchemaError("this installation has no migrations")
-    return head
-
-
 def require_current(ledger: Ledger) -> None:
     """Raises SchemaError unless the schema is the newest."""
     with ledger.read() as connection:
-        found = _revision(connection)
+        found = revision_of(connection)
     if found != newest():
         raise SchemaError(f"the ledger's schema is {found or 'missing'}, this version needs {newest()}: run `tally db upgrade`")
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 @contextmanager
@@ -103,8 +101,7 @@ def _only_one(ledger: Ledger) -> Iterator[None]:
             postgresql.lock_session(connection, "upgrade")
             yield
         return
-    with Path(f"{ledger.path}.upgrade.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with UpgradeLock(ledger.path):
         yield
 
 

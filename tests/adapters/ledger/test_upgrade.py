@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.util import CommandError
 from sqlalchemy import text
 
 from adapters.clock import now_ms
@@ -59,19 +58,29 @@ def test_a_missing_schema_is_refused_with_a_sentence_that_says_what_to_do(bare: 
     assert str(error.value) == f"the ledger's schema is missing, this version needs {newest()}: run `tally db upgrade`"
 
 
-def test_another_schema_is_refused_with_its_name(bare: Ledger) -> None:
+def test_an_older_schema_is_refused_with_its_name_and_what_to_do(bare: Ledger) -> None:
     upgrade(bare)
     with bare.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(SchemaError, match=f"schema is 0000, this version needs {newest()}"):
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+    with pytest.raises(SchemaError, match=f"schema is 0003, this version needs {newest()}: run `tally db upgrade`"):
         require_current(bare)
+
+
+@pytest.mark.parametrize("what", [upgrade, require_current])
+def test_a_newer_schema_is_refused_without_advice_that_cannot_help(bare: Ledger, what: Callable[[Ledger], object]) -> None:
+    upgrade(bare)
+    with bare.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaError, match=f"schema is 9999, and this program is older: the newest .* {newest()}") as error:
+        what(bare)
+    assert "db upgrade" not in str(error.value)
 
 
 def test_an_upgrade_leaves_no_lock_and_no_setting_behind_even_where_it_fails(bare: Ledger) -> None:
     upgrade(bare)
     with bare.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(CommandError):
+    with pytest.raises(SchemaError):
         upgrade(bare)
     with bare.write() as connection:
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{newest()}'")

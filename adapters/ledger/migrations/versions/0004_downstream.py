@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 from sqlalchemy.dialects import postgresql
 
 revision = "0004"
@@ -81,13 +81,18 @@ def _copy_events() -> None:
         "INSERT INTO events (id, subject, version, type, at, vendor, app_id, kind, doc)"
         " VALUES (:id, :subject, :version, :type, :at, :vendor, :app_id, :kind, :doc)"
     )
-    place = 0
+    place = done = 0
+    total = connection.scalar(sa.text("SELECT count(*) FROM events_before")) or 0
+    progress = context.config.attributes.get("progress")
     for rows in _batches(connection):
         copies = []
         for row in rows:
             place = max(place, row.at // 1000 << _NUMBER_BITS) + 1
             copies.append(_copy(row, place))
         connection.execute(insert, copies)
+        done += len(rows)
+        if progress is not None:
+            progress.rows(done, total)
     if place:
         connection.execute(
             sa.text("INSERT INTO counters (name, label, value) VALUES ('position', 'events', :place)"), {"place": place}

@@ -1,0 +1,161 @@
+"""Undoes what a killed upgrade of an older version left in a SQLite ledger.
+
+Up to revision 0004 the driver committed each change of a table by itself: who was killed on the way left the old revision's number
+with some of the next one's tables, columns and indexes, and no start got any further. Rows were copied in one transaction, so new
+tables are empty, and what was renamed (`events` to `events_before`) has all rows. So the old revision can be made whole again: its
+tables as the migrations make them in memory say what it must have, the next one's what may be too much. Anything else is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alembic import command
+from sqlalchemy import Connection, StaticPool, create_engine, event, select, table, text
+
+from adapters.ledger.schema_state import SchemaError, config, revisions
+from adapters.logs import logger
+
+log = logger(__name__)
+
+#: Since the revision after this one, each migration is one transaction.
+_LAST = "0004"
+#: What a migration renamed: the name meanwhile, the name that it had.
+_RENAMED = {"events_before": "events"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """tables: the columns of each. indexes: the table and the columns of each. sql: by which each was made."""
+
+    tables: Mapping[str, Sequence[str]]
+    indexes: Mapping[str, tuple[str, Sequence[str]]]
+    sql: Mapping[str, str]
+
+
+def undo_half_made(connection: Connection, revision: str | None) -> list[str]:
+    """Makes this revision whole again where a killed upgrade left it half changed; what was undone.
+
+    In the transaction of the connection. Raises SchemaError where that could lose something.
+    """
+    following = _next(revision)
+    if following is None:
+        return []
+    found, old, new = _shape(connection), _shape_at(revision), _shape_at(following)
+    if _same(found, old):
+        return []
+    done = [
+        *_drop_new_indexes(connection, found, old, new),
+        *_drop_new_tables(connection, found, old, new),
+        *_rename_back(connection, found),
+        *_make_emptied(connection, old),
+        *_drop_new_columns(connection, old, new),
+        *_make_old_indexes(connection, old),
+    ]
+    if not _same(_shape(connection), old):
+        raise SchemaError(_advice(revision, "its tables are not those of that revision"))
+    return done
+
+
+def _next(revision: str | None) -> str | None:
+    known = revisions()
+    following = known[0] if revision is None else (*known, None)[known.index(revision) + 1]
+    return following if following is not None and following <= _LAST else None
+
+
+def _same(found: _Shape, old: _Shape) -> bool:
+    """Somebody may have added tables or indexes of their own."""
+    has_tables = all(sorted(found.tables.get(name, ())) == sorted(columns) for name, columns in old.tables.items())
+    has_indexes = all(found.indexes.get(name) == made for name, made in old.indexes.items())
+    return has_tables and has_indexes and not _RENAMED.keys() & found.tables.keys() and (bool(old.tables) or not found.tables)
+
+
+def _drop_new_indexes(connection: Connection, found: _Shape, old: _Shape, new: _Shape) -> list[str]:
+    known = old.indexes.keys() | new.indexes.keys()
+    gone = [name for name, made in found.indexes.items() if name in known and old.indexes.get(name) != made]
+    for name in gone:
+        connection.exec_driver_sql(f"DROP INDEX {name}")
+    return gone
+
+
+def _drop_new_tables(connection: Connection, found: _Shape, old: _Shape, new: _Shape) -> list[str]:
+    """Those that the old revision has not, or has with other columns while the rows lie under another name."""
+    gone = []
+    for name, columns in found.tables.items():
+        is_new = name in new.tables and name not in old.tables
+        is_remade = name in _RENAMED.values() and name in old.tables and sorted(columns) != sorted(old.tables[name])
+        if not (is_new or is_remade):
+            continue
+        if sorted(columns) != sorted(new.tables[name]) or connection.execute(select(text("1")).select_from(table(name))).first():
+            raise SchemaError(_advice(None, f"the table {name} is not empty"))
+        connection.exec_driver_sql(f"DROP TABLE {name}")
+        gone.append(name)
+    return gone
+
+
+def _rename_back(connection: Connection, found: _Shape) -> list[str]:
+    there = [(meanwhile, before) for meanwhile, before in _RENAMED.items() if meanwhile in found.tables]
+    for meanwhile, before in there:
+        connection.exec_driver_sql(f"ALTER TABLE {meanwhile} RENAME TO {before}")
+    return [meanwhile for meanwhile, _ in there]
+
+
+def _make_emptied(connection: Connection, old: _Shape) -> list[str]:
+    """What was renamed had no rows, and was dropped already."""
+    missing = [name for name in _RENAMED.values() if name in old.tables and name not in _shape(connection).tables]
+    for name in missing:
+        connection.exec_driver_sql(old.sql[name])
+    return missing
+
+
+def _drop_new_columns(connection: Connection, old: _Shape, new: _Shape) -> list[str]:
+    gone = []
+    for name, columns in _shape(connection).tables.items():
+        added = set(new.tables.get(name, ())) - set(old.tables.get(name, ()))
+        for column in [each for each in columns if name in old.tables and each in added]:
+            connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
+            gone.append(f"{name}.{column}")
+    return gone
+
+
+def _make_old_indexes(connection: Connection, old: _Shape) -> list[str]:
+    there = _shape(connection)
+    missing = [name for name, (table, _) in old.indexes.items() if name not in there.indexes and table in there.tables]
+    for name in missing:
+        connection.exec_driver_sql(old.sql[name])
+    return missing
+
+
+def _advice(revision: str | None, why: str) -> str:
+    at = f" of {revision}" if revision else ""
+    return (
+        f"an upgrade{at} by an older version was cut off, and cannot be undone safely: {why}. Nothing was changed. "
+        "Restore a backup from before that upgrade, or keep the file and report this"
+    )
+
+
+def _shape(connection: Connection) -> _Shape:
+    rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    ours = [row for row in rows if not row.name.startswith(("sqlite_", "alembic_"))]
+    tables = {row.name: _names(connection, "table_info", row.name) for row in ours if row.type == "table"}
+    indexes = {row.name: (row.tbl_name, _names(connection, "index_info", row.name)) for row in ours if row.type == "index"}
+    return _Shape(tables=tables, indexes=indexes, sql={row.name: row.sql for row in ours})
+
+
+def _names(connection: Connection, pragma: str, name: str) -> Sequence[str]:
+    return [str(row["name"]) for row in connection.exec_driver_sql(f'PRAGMA {pragma}("{name}")').mappings()]
+
+
+def _shape_at(revision: str | None) -> _Shape:
+    """As the migrations make it, in memory."""
+    if revision is None:
+        return _Shape(tables={}, indexes={}, sql={})
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    try:
+        with engine.connect() as connection:
+            made = config()
+            made.attributes["connection"] = connection
+            command.upgrade(made, revision)
+            return _shape(connection)
+    finally:
+        engine.dispose()
