@@ -1,23 +1,18 @@
 """The schema is brought up to date once, whoever else is at it."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from adapters.clock import now_ms
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, positions
 from adapters.ledger import postgresql as ours
-from adapters.ledger import upgrade as upgrading
-from adapters.ledger.documents import task_text
 from adapters.ledger.events import Told
 from adapters.ledger.positions import first_position
 from adapters.ledger.schema import metadata
@@ -26,6 +21,7 @@ from tests import postgresql
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import tell, told
 from tests.ledgers import BOTH
+from tests.old_ledgers import tell_as_0003, upgrade_to
 from tests.processes import free_port
 
 
@@ -218,48 +214,18 @@ TIMES = (T0 + 5 * SECOND, T0, T0 + 5 * SECOND + 1, *(T0 + 9 * SECOND for _ in ra
 @pytest.fixture
 def of_0003(bare: Ledger) -> tuple[Ledger, list[Told]]:
     """A ledger of that revision in which so much was told, the last thing today."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(upgrading.__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["url"] = bare.url
-    command.upgrade(config, "0003")
+    upgrade_to(bare.url, "0003")
     if bare.path is None:
         with bare.write() as connection:
             _add_old_partition(connection)
     before = [told(f"t{number % 7}", number, at=at) for number, at in enumerate((*TIMES, now_ms()), start=1)]
-    _tell_as_0003(bare, before)
+    tell_as_0003(bare, before)
     return bare, before
 
 
 def _add_old_partition(connection: Connection) -> None:
     bounds = ours.first_id(T0 - 10 * DAY), ours.first_id(T0 + 10 * DAY)
     connection.execute(text("CREATE TABLE events_202311 PARTITION OF events FOR VALUES FROM ({}) TO ({})".format(*bounds)))
-
-
-def _tell_as_0003(ledger: Ledger, them: list[Told]) -> None:
-    first = ours.first_id if ledger.path is None else lambda _: 0
-    rows = [
-        {
-            "id": first(max(T0, each.at)) + number,
-            "task_id": each.subject,
-            "version": each.version,
-            "type": each.type,
-            "at": each.at,
-            "doc": _doc_of_0003(each),
-        }
-        for number, each in enumerate(them, start=1)
-    ]
-    names = ", ".join(rows[0])
-    statement = f"INSERT INTO events ({names}) VALUES ({', '.join(f':{name}' for name in rows[0])})"
-    with ledger.write() as connection:
-        connection.execute(text(statement), sorted(rows, key=lambda row: row["id"]))
-
-
-def _doc_of_0003(each: Told) -> str:
-    its = each.task.key
-    its_key = [its.vendor, its.app_id, its.room_id, its.vendor_task_id, its.family]
-    said = {"key": its_key, "previous_state": each.previous_state, "cause": each.cause, "task": json.loads(task_text(each.task))}
-    return json.dumps(said)
 
 
 def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tuple[Ledger, list[Told]]) -> None:

@@ -1,0 +1,23 @@
+"""Two hundred kills during upgrades: minutes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import test_kill_upgrade
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("revision", test_kill_upgrade.FROM)
+def test_killed_a_hundred_times_during_an_upgrade_a_file_is_always_whole(
+    tmp_path: Path, revision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_kill_upgrade, "KILLS", {"sqlite": 100})
+    test_kill_upgrade.test_an_upgrade_of_a_file_that_is_killed_is_finished_by_the_next_one(tmp_path, revision)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("revision", test_kill_upgrade.FROM)
+def test_killed_twenty_times_on_postgresql(revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_kill_upgrade, "KILLS", {"postgresql": 20})
+    test_kill_upgrade.test_on_postgresql_too(revision)
