@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import test_kill_upgrade
+from tests.adapters.ledger import test_half_made
 
 
 @pytest.mark.soak
@@ -21,3 +22,12 @@ def test_killed_a_hundred_times_during_an_upgrade_a_file_is_always_whole(
 def test_killed_twenty_times_on_postgresql(revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_kill_upgrade, "KILLS", {"postgresql": 20})
     test_kill_upgrade.test_on_postgresql_too(revision)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("before", "after", "rows"), test_half_made.STEPS)
+def test_an_older_versions_upgrade_that_was_killed_after_any_statement_is_made_again(
+    tmp_path: Path, before: str | None, after: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_half_made, "EVERY", 1)
+    test_half_made.test_an_upgrade_that_was_killed_at_any_moment_is_undone_and_made_again(tmp_path, before, after, rows)
