@@ -315,7 +315,8 @@ def _upgrade(ledger: Ledger) -> None:
 
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
-    print(f"server     http://{settings.server.host}:{settings.server.port}")
+    host = settings.server.host
+    print(f"server     http://{f'[{host}]' if ':' in host else host}:{settings.server.port}")
     print(f"database   {without_password(settings.database.url)}")
     print(f"queue      {'in process' if not settings.queue.url else 'redis'}")
     for app in settings.apps:

@@ -46,7 +46,8 @@ def told(url: str) -> Iterator[None]:
         if not is_unwell(cause):
             _hide_row(error, cause)
             raise  # what one row did wrong; the ledger is well
-        raise LedgerUnavailableError(f"{cause} ({without_password(url)})") from error
+        said = " ".join(str(cause).split())  # a driver's error may have several lines
+        raise LedgerUnavailableError(f"{said} ({without_password(url)})") from error
 
 
 def _hide_row(error: BaseException, cause: BaseException | None) -> None:

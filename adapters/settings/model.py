@@ -59,8 +59,9 @@ class Database:
         repr=False,
         metadata=_says(
             "The ledger: `sqlite:///PATH`, where a relative path counts from the working directory, or "
-            "`postgresql://USER:PASSWORD@HOST/NAME` (15 or newer) for more than one process of a kind.",
-            right="sqlite:///PATH of a file, or postgresql://USER:PASSWORD@HOST:PORT/NAME",
+            "`postgresql://USER:PASSWORD@HOST/NAME` (15 or newer) for more than one process of a kind; HOST may be a list, as in "
+            "`a:5432,b:5432`, then with `?target_session_attrs=read-write`.",
+            right="sqlite:///PATH of a file, or postgresql://USER:PASSWORD@HOST:PORT/NAME with options of libpq",
             ok=is_database,
         ),
     )
@@ -91,7 +92,7 @@ class Queue:
         repr=False,
         metadata=_says(
             "Where wake-up hints go: empty for this process only, or `redis://`, `rediss://`, `unix://`.",
-            right="empty, or a redis://, rediss:// or unix:// url",
+            right="empty, or a redis://, rediss:// or unix:// url whose options redis-py knows",
             ok=is_queue,
         ),
     )
@@ -150,7 +151,7 @@ class Streams:
         repr=False,
         metadata=_says(
             "The Redis with the streams of `redis` subscriptions: empty for that of `queue.url`, or `redis://`, `rediss://`, `unix://`.",
-            right="empty, or a redis://, rediss:// or unix:// url",
+            right="empty, or a redis://, rediss:// or unix:// url whose options redis-py knows",
             ok=is_queue,
         ),
     )

@@ -2,9 +2,16 @@
 
 import hmac
 import ipaddress
+import re
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
+from redis import ConnectionPool, RedisError
+
+from adapters.ledger.urls import hosts_of
 
 
 class Secret:
@@ -77,22 +84,39 @@ def is_loopback(host: str) -> bool:
 
 
 def is_database(url: str) -> bool:
+    """SQLite takes no options: those that there are would change what a commit means, and a misspelt one nothing."""
     if url.startswith("sqlite:///"):
-        return url.removeprefix("sqlite:///").split("?")[0] not in ("", ":memory:")
+        return url.removeprefix("sqlite:///") not in ("", ":memory:") and "?" not in url
     try:
-        parts = urlsplit(url)
-        named = bool(parts.hostname or "host=" in parts.query) and len(parts.path) > 1 and parts.port != 0
-    except ValueError:
+        host, path, query = _place(url)
+        make_conninfo(**dict(parse_qsl(query, strict_parsing=bool(query))))
+    except (ValueError, ProgrammingError):
         return False
-    return parts.scheme == "postgresql" and named
+    named = bool(host or "host=" in query) and len(path) > 1
+    return urlsplit(url).scheme == "postgresql" and named
+
+
+def _place(url: str) -> tuple[str, str, str]:
+    """(host, path, options). Raises ValueError for hosts or ports that can be none."""
+    parts = urlsplit(url)
+    host = hosts_of(url).get("host") or parts.hostname or ""
+    if "," not in parts.netloc and parts.port == 0:
+        raise ValueError
+    return host, parts.path, parts.query
 
 
 def is_queue(url: str) -> bool:
+    """Whether the client can be made from it: each option is one that it knows, with a value of its kind."""
+    if not url:
+        return True
     try:
-        good = url.startswith(("redis://", "rediss://", "unix://")) and urlsplit(url).port != 0
-    except ValueError:  # a port that is no number
+        parts = urlsplit(url)
+        good = url.startswith(("redis://", "rediss://", "unix://")) and parts.port != 0
+        if good and parts.scheme != "unix":
+            good = re.fullmatch(r"/?[0-9]*", parts.path) is not None
+        return good and ConnectionPool.from_url(url).make_connection() is not None
+    except (ValueError, TypeError, RedisError):  # a port that is no number; an option that is unknown, or its value
         return False
-    return not url or good
 
 
 def is_endpoint(url: str) -> bool:

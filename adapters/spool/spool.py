@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from adapters.ledger.engine import sqlite_path
 from adapters.ledger.inbox import Arrival
+from adapters.ledger.urls import hosts_of, sqlite_path
 from adapters.logs import logger
 from adapters.spool.files import SpoolFile, count_more, make_folder, sync_folder, write_and_remove
 from adapters.spool.payloads import UnreadablePayloadError, arrival, payload
@@ -62,7 +62,9 @@ def folder_of(folder: Path, ledger_url: str) -> Path:
         parts = urlsplit(ledger_url)
         # Who logs in, and how, may change; which database it is may not.
         asked = [(key, value) for key, value in parse_qsl(parts.query) if key in ("host", "port", "dbname", "service")]
-        name, where = parts.path.strip("/"), repr((parts.hostname, parts.port, parts.path, sorted(asked)))
+        several = hosts_of(ledger_url)
+        host, port = (several["host"], several["port"]) if several else (parts.hostname, parts.port)
+        name, where = parts.path.strip("/"), repr((host, port, parts.path, sorted(asked)))
     plain = "".join(c for c in name if c.isalnum() or c in "-_")[:40]
     return folder / f"{plain}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
 
@@ -89,6 +91,14 @@ class Spool:
                 file.remove()
         for other in self._strangers():
             log.warning("spool.stranded", folder=str(other), hint="move its files into the folder of this ledger")
+        self._complain_early()
+
+    def _complain_early(self) -> None:
+        """The door opens all the same, for the ledger may take it all; but whoever starts it should know."""
+        there = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.exists())
+        if self._max_bytes and not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            error = f"{there} cannot be written by user {os.geteuid()}: while the ledger is away, callbacks will be refused"
+            log.error("spool.failed", folder=str(self._folder), error=error)
 
     def close(self) -> None:
         """What was not drained is left to the next process."""
