@@ -6,6 +6,7 @@ A thread of its own does it: who asks for the readiness of the process gets what
 import threading
 
 from adapters.ledger.engine import ConflictError, Ledger, LedgerUnavailableError
+from adapters.ledger.errors import LedgerFileError
 from adapters.ledger.upgrade import SchemaError, require_current
 from adapters.supervision import LEDGER, Health, SupervisedThread
 
@@ -16,12 +17,15 @@ _PATIENCE_S = 3.0
 
 
 class LedgerCheck:
-    """Tells `health` about the parts `ledger` (a fault that all processes share: it makes none of them unready) and `schema`."""
+    """Tells `health` about the parts `ledger` (a fault that all processes share: it makes none of them unready), `schema` and
+    `ledger_file` (SQLite: the file that this process opened is still the one of that name).
+    """
 
     def __init__(self, ledger: Ledger, health: Health, *, patience_s: float = _PATIENCE_S) -> None:
         self._ledger = ledger
         self._state = health.part(LEDGER, patience_s=patience_s, vital=False)
         self._schema = health.part("schema")
+        self._file = health.part("ledger_file")
         self._checked = threading.Event()
         self._stopping = threading.Event()
         self._thread = SupervisedThread(health, self._state, self._run, self._stopping)
@@ -39,6 +43,10 @@ class LedgerCheck:
         try:
             with self._state.at_work():
                 self._schema_is_current()
+            self._file.worked()
+        except LedgerFileError as error:
+            self._file.failed(str(error))
+            self._state.failed("the ledger's file is not there any more")
         except (LedgerUnavailableError, ConflictError):
             self._state.failed("the ledger cannot be read")
         finally:

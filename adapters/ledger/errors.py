@@ -28,6 +28,10 @@ class LedgerUnavailableError(Exception):
     """The ledger cannot be opened or reached."""
 
 
+class LedgerFileError(LedgerUnavailableError):
+    """The ledger's file is not the one that this process opened: it was deleted, moved away or replaced."""
+
+
 class ConflictError(Exception):
     """Somebody else has saved what was read meanwhile: read it again and decide again."""
 

@@ -9,7 +9,7 @@ import os
 import threading
 from pathlib import Path
 
-from adapters.ledger.errors import LedgerUnavailableError
+from adapters.ledger.errors import LedgerFileError
 from adapters.logs import logger
 
 log = logger(__name__)
@@ -28,7 +28,7 @@ class FileWatch:
         self._lost = ""
 
     def opened(self) -> None:
-        """A connection was made. Raises LedgerUnavailableError if it is one to another file than those before."""
+        """A connection was made. Raises LedgerFileError if it is one to another file than those before."""
         if self._path not in self._known and (found := _identity(self._path)) is not None:
             with self._lock:
                 self._known = {self._path: found} | self._known
@@ -46,7 +46,7 @@ class FileWatch:
             self._known = {}
 
     def check(self) -> None:
-        """Raises LedgerUnavailableError unless each name leads to the file that was opened."""
+        """Raises LedgerFileError unless each name leads to the file that was opened."""
         for name, known in self._known.items():
             found = _identity(name)
             if found != known:
@@ -63,14 +63,14 @@ class FileWatch:
                 self._known = self._known | {name: identity for name, identity in found.items() if identity is not None}
 
     def _lose(self, name: str, found: _Identity | None) -> None:
-        """Says it once, loudly. Raises LedgerUnavailableError."""
+        """Says it once, loudly. Raises LedgerFileError."""
         event, what = ("ledger.file_gone", "was deleted or moved away") if found is None else ("ledger.replaced", "was replaced")
         message = f"{name} {what} while it was in use: put the very file back, or stop this process, restore, and start it again"
         with self._lock:
             before, self._lost = self._lost, event + name
         if before != event + name:
             log.error(event, path=name, error=message)
-        raise LedgerUnavailableError(message)
+        raise LedgerFileError(message)
 
     def _find_again(self) -> None:
         with self._lock:
