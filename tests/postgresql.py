@@ -25,9 +25,9 @@ _QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"
 
 
 class PostgresServer:
-    """A server on a free port of the loopback address. `folder`: must not exist yet."""
+    """A server on a free port of the loopback address. `folder`: must not exist yet. `follows`: of whom it is a standby."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, **options: object) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, follows: "PostgresServer | None" = None, **options: object) -> None:
         self._folder = folder
         self._programs = programs()
         self.port = free_port()
@@ -43,9 +43,16 @@ class PostgresServer:
         folder.chmod(0o755)
         if os.geteuid() == 0:  # the server refuses to run as root
             shutil.chown(folder, "postgres", "postgres")
+        if follows is not None:
+            self._run("pg_basebackup", "-D", f"{folder}/data", "-d", follows.url(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+            return
         # Most databases compare texts by a language; what needs them compared otherwise must say so.
         language = ("--no-locale", "--locale-provider=icu", "--icu-locale=en-US")
         self._run("initdb", "-D", f"{folder}/data", "-U", "tally", "--auth=trust", *language, "-E", "UTF8", "--no-sync")
+
+    def promote(self) -> None:
+        """Makes a standby the primary."""
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "promote")
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://tally@127.0.0.1:{self.port}/{database}"
