@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from adapters.masking.names import is_secret
 from adapters.masking.urls import decoded, stream_url
-from adapters.masking.words import HIDDEN, is_harmless, is_host, is_plain_name
+from adapters.masking.words import HIDDEN, is_harmless, is_host, is_number, is_plain_name, is_step
 
 #: So much of a text is looked at; what follows is hidden.
 _LONGEST = 4_096
@@ -120,7 +120,7 @@ def _pair(pair: str) -> str:
 
 
 def _is_plain(value: str) -> bool:
-    return is_plain_name(value) and not value.isupper()
+    return is_number(value) or (is_plain_name(value) and not value.isupper())
 
 
 def _word(prefix: str, core: str, suffix: str) -> tuple[str, bool]:
@@ -133,12 +133,9 @@ def _word(prefix: str, core: str, suffix: str) -> tuple[str, bool]:
         return prefix + core + suffix, False
     if "/" in core:
         parts = core.split("/")
-        return prefix + "/".join(part if not part or _is_step(part) else HIDDEN for part in parts) + suffix, False
+        return prefix + "/".join(
+            part if not part.rstrip(":") or is_step(part.rstrip(":")) else HIDDEN for part in parts
+        ) + suffix, False
     bare = core.rstrip(":")
     announces = len(bare) <= _NAME_LONGEST and is_secret(bare) and (bare.isascii())
     return prefix + (core if not bare or is_harmless(bare) else HIDDEN) + suffix, announces
-
-
-def _is_step(part: str) -> bool:
-    """Whether it is plainly a step of a path, such as `and/or`, `text/plain` or `dir1/a.mp4`."""
-    return is_harmless(part) and (part.islower() or is_plain_name(part))

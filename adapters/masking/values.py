@@ -14,9 +14,13 @@ from adapters.masking.words import HIDDEN, is_plain_name
 _NAMING = ("key", "name", "header", "field")
 _NAMED = ("value", "val", "content")
 _HEADER = re.compile(r"\s*([A-Za-z][A-Za-z0-9_-]{0,99})\s*[:=]")
-#: Names under which an id stands, of parameters and of a timeline's lines.
-_KNOWN = "kind|from|to|verdict|reason|says|state|operation|outcome|action|deadline|by"
-_IDS = re.compile(rf"([a-z]+_)?ids?|[A-Za-z]*(Id|ID)s?|([a-z]+_)?code|{_KNOWN}")
+#: Names under which an id, or a word of ours, stands in a task and in its timeline.
+_OURS = "kind|from|to|verdict|reason|says|state|operation|outcome|action|deadline|by"
+_IDS = re.compile(rf"([a-z]+_)?ids?|[A-Za-z]*(Id|ID)s?|([a-z]+_)?code|{_OURS}")
+#: The same of parameters; a stream's id may be its key.
+_PARAMETER_IDS = re.compile(
+    r"((sdk|sub)?app|(str)?room|user|task|business|account|robot|layout|region|file|event)_?ids?", re.IGNORECASE
+)
 #: JSON within a text that is longer is not read.
 _JSON_LONGEST = 64 * 1024
 
@@ -129,7 +133,7 @@ def harmless(value: Any, documented: frozenset[str], masked: frozenset[str] = fr
         return [harmless(item, documented, masked, f"{path}[]", name) for item in value]
     if not isinstance(value, str):
         return value
-    return identifier(value) if path in documented or _IDS.fullmatch(name[-60:]) else _of_unknown(value)
+    return identifier(value) if path in documented or _PARAMETER_IDS.fullmatch(name[-60:]) else _of_unknown(value)
 
 
 def _of_unknown(value: str) -> str:

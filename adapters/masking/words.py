@@ -2,6 +2,8 @@
 
 import re
 
+from adapters.masking.names import is_secret
+
 HIDDEN = "***"
 
 #: One piece of a name: a number, a word with a number behind it, two capitals. Keys mix more than that.
@@ -19,15 +21,18 @@ _WORD = re.compile(r"[^\W\d_]{1,40}")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,:]{0,15}(ms|s|kb|mb|kbps|%)?", re.IGNORECASE)
 _LONG = 16
 _HUMPS = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")
-#: Letters of a hump on average, at the least.
-_HUMP = 4
+#: Letters of a hump on average, at the least: in a sentence, and in a path, where a key may stand.
+_HUMP, _STEP_HUMP = 4, 3
+_PROTOCOLS = frozenset({"HTTP", "HTTPS", "RTSP", "RTMP", "RTMPS", "ICE", "TCP", "UDP", "TLS", "IP"})
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether it is a name as people give them: `live`, `show-42`, `Room1_cam`."""
+    """Whether it is a name as people give them: `live`, `show-42`, `Room1_cam`; not `streamkey-7`, which says what it is."""
     if not name or len(name) > _NAME:
         return False
     pieces = _BETWEEN.split(name)
+    if any(is_secret(piece) for piece in pieces):
+        return False
     if len(pieces) > _PIECES or (len(pieces) >= _GROUPS and all(len(piece) == _GROUP for piece in pieces)):
         return False
     return all(_PIECE.fullmatch(piece) for piece in pieces)
@@ -68,6 +73,19 @@ def is_host(text: str) -> bool:
 def _has_long_humps(word: str) -> bool:
     """`InvalidParameter` has, as words do that are written together; a key's letters change their case more often."""
     return len(word) < _LONG or len(word) >= _HUMP * len(_HUMPS.findall(word))
+
+
+def is_step(part: str) -> bool:
+    """Whether it is plainly a step of a path, such as in `and/or`, `HTTP/1.1`, `NotFound/Gone` or `dir1/a.mp4`."""
+    if part in _PROTOCOLS or is_plain_name(part):
+        return True
+    if part.isalpha():
+        return not part.isupper() and len(part) >= _STEP_HUMP * len(_HUMPS.findall(part))
+    return part.islower() and is_harmless(part)
+
+
+def is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
 
 
 def is_harmless(word: str) -> bool:

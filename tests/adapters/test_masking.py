@@ -196,6 +196,7 @@ def test_no_key_is_seen_in_any_shape_of_a_url(shape: str) -> None:
         ("rtmp://cdn/live/show-42?txSecret=", "rtmp://cdn/live/***"),
         ("rtmp://a.rtmp.youtube.com/live2/abcd-efgh-ijkl-mnop", "rtmp://a.rtmp.youtube.com/live2/***"),
         ("push.example.com/live/x", "push.example.com/live/***"),
+        ("rtmp://cdn/live/streamkey-0123456789?txSecret=abc", "rtmp://cdn/live/***"),
     ],
 )
 def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None:
@@ -268,11 +269,20 @@ def test_a_secret_that_stands_within_a_text_or_beside_its_name_is_hidden_too(val
 
 
 def test_of_what_is_not_documented_only_what_is_plainly_harmless_is_shown() -> None:
-    given = {"Mode": "fast", "Number": 7, "On": True, "Odd": "dGhlIGtleQ9x", "Out": "rtmp://h/live/x", "Color": "#ff0000"}
+    given = {
+        "Mode": "fast",
+        "Number": 7,
+        "On": True,
+        "Odd": "dGhlIGtleQ9x",
+        "Out": "rtmp://h/live/x",
+        "Color": "#ff0000",
+        "UserId": "q9X-7",
+    }
+    given["StreamId"] = "dGhlIGtleQ9x"
 
     shown = masking.harmless({"Open": given, "Named": "dGhlIGtleQ9x"}, frozenset({"Named"}))
 
-    assert shown == {"Open": {**given, "Odd": "***", "Out": "rtmp://h/live/***"}, "Named": "dGhlIGtleQ9x"}
+    assert shown == {"Open": {**given, "Odd": "***", "StreamId": "***", "Out": "rtmp://h/live/***"}, "Named": "dGhlIGtleQ9x"}
 
 
 #: Texts that made an expression try again what it had seen, or would.
