@@ -214,6 +214,8 @@ def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None
         ("txSecret=sEcReT&code=3", "txSecret=***&code=3"),
         ("InvalidParameter.TaskAlreadyExists: the task exists", "InvalidParameter.TaskAlreadyExists: the task exists"),
         ("no stream qXwErTyUiOpAsDfG there", "no stream *** there"),
+        ("what came is no answer of HTTP/1.1 (errno=-110)", "what came is no answer of HTTP/1.1 (errno=-110)"),
+        ("live/sTrEaMkEy gone: StreamNotFound/NoPublisher", "live/*** gone: StreamNotFound/NoPublisher"),
         ("RTMP handshake error -110 after 5s", "RTMP handshake error -110 after 5s"),
     ],
 )
