@@ -1,5 +1,6 @@
 """What was appended to the spool comes out again, in order, whatever becomes of the process or the disk in between."""
 
+import json
 import os
 import signal
 import stat
@@ -403,3 +404,12 @@ def test_killed_while_it_appends_it_loses_nothing_that_was_appended(folder: Path
     drained = drain(spool(folder))
     assert len(drained) >= told
     assert drained == [callback(number, b"x" * 50_000) for number in range(len(drained))]
+
+
+def test_a_callback_that_an_older_version_spooled_is_read():
+    """It knew of no key of a signature."""
+    line, _, body = payload(callback(1)).partition(b"\n")
+    told = json.loads(line)
+    del told["signature_key"]
+
+    assert arrival(json.dumps(told).encode() + b"\n" + body) == callback(1)
