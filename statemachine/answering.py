@@ -17,7 +17,7 @@ from statemachine.facts import Outcome as Ending
 from statemachine.inspecting import inspected
 from statemachine.policy import read
 from statemachine.pursuits import asking, later, wanting, without
-from statemachine.saying import NEVER_SENT, Said, concluded, inferred, never, ours
+from statemachine.saying import GAVE_UP, NEVER_SENT, Said, concluded, inferred, never, ours
 from statemachine.states import FINAL, Anomaly, Deadline, Reason, State
 from statemachine.survey import GIVE_UP
 from statemachine.tasks import Task
@@ -30,7 +30,6 @@ _LEASE_PAUSE_S = 10.0
 #: A repeated start throws out what the first one may have made: that is repeated only when nothing is heard of it for so long, s.
 _ADOPTION_PAUSE_S = 15.0
 _REFUSED = Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)
-_GAVE_UP = Ending(state=State.FAILED, reason=Reason.START_GAVE_UP, rank=1)
 _AGAIN = (Outcome.RETRY, Outcome.THROTTLED, Outcome.NOT_MADE)
 
 
@@ -157,7 +156,7 @@ def _try_again(task: Task, event: Answered, waiting: Pursuit, rules: Rules, now:
         return Said(calls=without(task.calls, Operation.START), facts=(fact,))
     over = (waiting.retry_at or now) > waiting.since + policy.max_elapsed_s * _S
     if task.attempts >= policy.max_attempts or over:
-        return _given_up(task, event, waiting, rules, now, _GAVE_UP)
+        return _given_up(task, event, waiting, rules, now, GAVE_UP)
     return Said(calls={**task.calls, Operation.START: waiting})
 
 

@@ -16,7 +16,9 @@ from statemachine.tasks import Task
 
 def requested(key: TaskKey, event: StartAsked, after: int, now: int) -> tuple[Task, Fact]:
     """The task that is wanted, and the fact that it is. after: ms, the newest time known under its key."""
-    at = max(now, after + 1)
+    asked_at = now if event.asked_at is None else min(event.asked_at, now)
+    since = asked_at if event.doubted else now  # what may have run since then must not look older than this
+    at = max(since, after + 1)
     fact = Fact(
         kind=FactKind.INTENT,
         at=at,
@@ -39,11 +41,11 @@ def requested(key: TaskKey, event: StartAsked, after: int, now: int) -> tuple[Ta
         api_version=event.api_version,
         params=event.params,
         policy=event.policy,
-        calls={Operation.START: Pursuit(since=now)},
+        calls={Operation.START: Pursuit(since=since)},
         renews=event.renews,
         restarts=event.restarts,
         restart_count=event.restart_count,
-        created_at=now if event.asked_at is None else min(event.asked_at, now),
+        created_at=asked_at,
         updated_at=now,
     )
     return task, fact
@@ -93,7 +95,7 @@ def retry_asked(task: Task, event: RetryAsked, rules: Rules, now: int) -> Said:
 
 
 def _at_once(calls: Mapping[Operation, Pursuit], operation: Operation, now: int) -> dict[Operation, Pursuit]:
-    return {**calls, operation: replace(calls[operation], retry_at=None)}
+    return {**calls, operation: replace(calls[operation], retry_at=None, doubted_at=None)}
 
 
 def succeeded(task: Task, event: Succeeded, now: int) -> Said:

@@ -96,6 +96,8 @@ class Pursuit:
     ambiguous: tuple[int, ...] = ()
     #: Of START: when the newest of them was sent, ms.
     ambiguous_at: int | None = None
+    #: Of START: since when nobody knows whether it was made, because a backup was restored that held it, ms (`restoring`).
+    doubted_at: int | None = None
     #: Of INSPECT: the deadline that asks; None: a contradiction does.
     asks: Deadline | None = None
     #: Where not the usual call is to be made: which (the adapters' own data).

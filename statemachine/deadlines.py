@@ -143,6 +143,8 @@ def _renew(task: Task, rules: Rules, policy: Policy) -> Due | None:
     if policy.renew is None or rules.life_s is None or view.started_at is None or task.renewed_by or task.wiped or not lives:
         return None
     base, last = view.started_at, task.passed.get(Deadline.RENEW)
+    if _may_be_done(task, rules, base + int((rules.life_s - policy.renew.lead_s) * _S)):
+        return None
     if last is not None and last.base == base:  # its successor failed
         return Due(kind=Deadline.RENEW, base=base, at=last.at + _RENEW_AGAIN_MS)
     return _due(Deadline.RENEW, base, int((rules.life_s - policy.renew.lead_s) * _S))
@@ -161,7 +163,18 @@ def _restart(task: Task, rules: Rules, policy: Policy) -> Due | None:
     if view.reason is Reason.START_UNKNOWN and rules.single_run:  # it may run, and a second one would run beside it
         return None
     base = view.ended_at or view.evidence_at
+    known_until = view.evidence_at if view.inferred else base  # of an end that nobody told: when it was last seen
+    if _may_be_done(task, rules, known_until):
+        return None
     return _due(Deadline.RESTART, base, restart.pause_s * _S)
+
+
+def _may_be_done(task: Task, rules: Rules, at: int) -> bool:
+    """Whether what was due then (ms) may have been done between a backup and its restore, and would run twice.
+
+    Under an id of ours a second start finds the first; a vendor that mints ids would start another task.
+    """
+    return rules.single_run and task.restored_at is not None and at < task.restored_at
 
 
 def _stop_confirm(task: Task, rules: Rules, policy: Policy) -> Due | None:

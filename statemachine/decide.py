@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine import answering, asking
+from statemachine import answering, asking, restoring
 from statemachine.calls import Operation
 from statemachine.events import (
     Adopted,
@@ -18,6 +18,7 @@ from statemachine.events import (
     Heard,
     Marked,
     Passed,
+    Restored,
     RetryAsked,
     StartAsked,
     StopAsked,
@@ -43,12 +44,13 @@ UNCHANGED = "unchanged"
 _MARK_REASONS = {State.STOPPED: Reason.STOP_REQUESTED, State.FAILED: Reason.VENDOR_ERROR, State.LOST: Reason.UNKNOWN_TO_VENDOR}
 
 
-def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind: Kind | None = None) -> Decision:
+def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind: Kind | None = None, epoch: int = 0) -> Decision:
     """What this event changes.
 
-    now: ms since the epoch. kind: of the lineage's tasks, where its key alone says it; None: its facts do.
+    now: ms since 1970. kind: of the lineage's tasks, where its key alone says it; None: its facts do. epoch: of the ledger; every
+    version that is given is greater.
     """
-    return _DECIDERS[type(event)](lineage, event, Folding(lineage, now, rules_of, kind))
+    return _DECIDERS[type(event)](lineage, event, Folding(lineage, now, rules_of, kind, epoch))
 
 
 def _hear(lineage: Lineage, event: Heard, folding: Folding) -> Decision:
@@ -106,6 +108,8 @@ def _start(lineage: Lineage, event: StartAsked, folding: Folding) -> Decision:
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason="begun_before", task_id=event.task_id)
     newest = max((fact.at for fact in lineage.facts), default=0)
     task, fact = asking.requested(lineage.key, event, newest, folding.now)
+    if event.doubted:
+        task = replace(task, calls=restoring.doubted(task, task.calls, folding.rules_for(task), folding.now))
     entry = {"kind": "start_asked", "by": event.by, "action": event.action}
     links = {name: value for name in ("renews", "restarts") if (value := getattr(event, name)) is not None}
     folded = folding.joined([task], was={task.id: None}).over(
@@ -139,7 +143,18 @@ def _request(
     task = _task(lineage, event.task_id)
     if task is None:
         return _no_such_task(lineage)
-    return _say(lineage, folding, task, says(task), (asking.entry(event),))
+    said = says(task)
+    if not isinstance(event, RetryAsked) and event.doubted:
+        said = restoring.asked_first(task, said, folding.rules_for(task), folding.now)
+    return _say(lineage, folding, task, said, (asking.entry(event),))
+
+
+def _restore(lineage: Lineage, event: Restored, folding: Folding) -> Decision:
+    task = _task(lineage, event.task_id)
+    if task is None:
+        return _no_such_task(lineage)
+    said = restoring.restored(task, event, folding.rules_for(task), folding.now)
+    return _say(lineage, folding, task, said, (restoring.entry(task, event),))
 
 
 def _answer(lineage: Lineage, event: Answered, folding: Folding) -> Decision:
@@ -229,6 +244,7 @@ _DECIDERS: Mapping[type, Callable[[Lineage, Any, Folding], Decision]] = {
     UpdateAsked: _update,
     RetryAsked: _retry,
     Succeeded: _succeed,
+    Restored: _restore,
     Answered: _answer,
     Adopted: _adopt,
     Surplus: _surplus,

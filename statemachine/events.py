@@ -69,6 +69,8 @@ class StartAsked:
     asked_at: int | None = None
     #: Who asked: a token's name, or what made it.
     by: str = ""
+    #: It waited when a backup was made that was restored: nobody knows whether it was made since.
+    doubted: bool = False
     renews: str | None = None
     restarts: str | None = None
     restart_count: int = 0
@@ -79,6 +81,8 @@ class StartAsked:
 class StopAsked:
     task_id: str
     by: str = ""
+    #: As of `StartAsked`.
+    doubted: bool = False
     #: Attempts of its calls that are on the wire, or were taken to be sent.
     taken: frozenset[int] = frozenset()
     key: str
@@ -89,6 +93,8 @@ class UpdateAsked:
     task_id: str
     params: Mapping[str, Any] = field(repr=False)
     by: str = ""
+    #: As of `StartAsked`.
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +156,20 @@ class Succeeded:
     successor: str
     #: It runs; else it ended before it ran.
     runs: bool
+    #: As of `StartAsked`.
+    doubted: bool = False
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The ledger was restored from a backup in which this task lived, or wanted something. Times in ms."""
+
+    task_id: str
+    #: When the new epoch began.
+    at: int
+    #: When its start was sent, or was to be, if one was under way.
+    sent_at: int | None = None
 
 
 Event = (
@@ -166,6 +185,7 @@ Event = (
     | Adopted
     | Surplus
     | Succeeded
+    | Restored
 )
 
 

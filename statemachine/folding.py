@@ -29,11 +29,12 @@ RulesOf = Callable[[Kind, Mapping[str, Any]], Rules]
 class Folding:
     """A lineage before, and how it is folded after."""
 
-    def __init__(self, lineage: Lineage, now: int, rules_of: RulesOf, kind: Kind | None) -> None:
+    def __init__(self, lineage: Lineage, now: int, rules_of: RulesOf, kind: Kind | None, epoch: int = 0) -> None:
         self.lineage = lineage
         self.now = now
         self.rules = rules_of
         self._kind = kind
+        self._epoch = epoch
         #: Tasks that were not of this lineage before -> as they were; None: they are new.
         self._was: Mapping[str, Task | None] = {}
 
@@ -136,13 +137,21 @@ class Folding:
         return held is None or not set(held.facts) <= set(run.facts)
 
     def _versioned(self, before: Task | None, after: Task, deadlines: Mapping[Deadline, int]) -> Task:
-        if before is None or not visible(before, after, deadlines):
+        if before is None:
+            return changed(after, deadlines=deadlines, version=self._next_version(0))
+        if not visible(before, after, deadlines):
             return changed(after, deadlines=deadlines)
-        return changed(after, deadlines=deadlines, version=before.version + 1, updated_at=self.now)
+        return changed(after, deadlines=deadlines, version=self._next_version(before.version), updated_at=self.now)
+
+    def _next_version(self, version: int) -> int:
+        """What a restored ledger does not know of may have had all versions up to its epoch."""
+        return max(version, self._epoch) + 1
 
     def _merge(self, task: Task, into: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
         winner = changes[next(i for i, run in enumerate(runs) if run is into)].after
-        after = replace(task, merged_into=winner.id, deadlines={}, calls={}, version=task.version + 1, updated_at=self.now)
+        after = replace(
+            task, merged_into=winner.id, deadlines={}, calls={}, version=self._next_version(task.version), updated_at=self.now
+        )
         before = self._was.get(task.id, task)
         dropped = [Drop(task_id=task.id, serial=p.serial) for p in task.calls.values() if p.serial is not None]
         entries = ({"kind": "merged", "into": winner.id},)

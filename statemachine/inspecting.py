@@ -14,6 +14,7 @@ from statemachine.events import Answered
 from statemachine.facts import Delivery, Fact, FactKind, Outcome, Rules
 from statemachine.policy import read
 from statemachine.pursuits import wanting
+from statemachine.restoring import not_started
 from statemachine.saying import Said, concluded, inferred
 from statemachine.states import FINAL, Anomaly, Deadline, Kind, Reason, State
 from statemachine.tasks import Task
@@ -35,6 +36,9 @@ def inspected(task: Task, event: Answered, asks: Deadline | None, calls: Calls, 
     inspection = event.inspection
     assert inspection is not None
     if inspection.sign is Sign.GONE or _is_of_an_older_run(task, inspection, rules):
+        start = calls.get(Operation.START)
+        if start is not None and start.doubted_at is not None and not task.key.pending and task.view.stop_asked_at is None:
+            return not_started(task, start, calls, now, f"inspection {task.id} {event.serial}")
         return _ended(task, event, Inspection(sign=Sign.GONE), asks, calls, rules, now)
     if _began_before(task, inspection, rules):  # our start met it running: it is ours since then
         inspection = replace(inspection, started_at=None)

@@ -12,6 +12,7 @@ from statemachine.events import Post, StartAsked
 from statemachine.facts import FactKind, Rules
 from statemachine.policy import Policy, read
 from statemachine.pursuits import asking, wanting
+from statemachine.restoring import look_again
 from statemachine.saying import Said, concluded, ours
 from statemachine.states import Anomaly, Deadline, State
 from statemachine.tasks import Task, task_id
@@ -38,6 +39,8 @@ def _ask(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Said:
 
 def _start_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Said:
     pursuit = task.calls[Operation.START]
+    if pursuit.doubted_at is not None:
+        return look_again(task, pursuit, rules, now)
     must_not = pursuit.ambiguous and (task.view.stop_asked_at is not None or not (rules.repeatable or rules.askable_unnamed))
     if not must_not:
         return Said(calls={**task.calls, Operation.START: replace(pursuit, retry_at=None)})

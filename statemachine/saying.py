@@ -14,6 +14,9 @@ from statemachine.tasks import Task
 #: The task never was: whoever says so need not be asked why.
 NEVER_SENT = Outcome(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=1)
 
+#: No further start is tried, and none is in doubt.
+GAVE_UP = Outcome(state=State.FAILED, reason=Reason.START_GAVE_UP, rank=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:

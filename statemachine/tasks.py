@@ -65,6 +65,8 @@ class Task:
     restarts: str | None = None
     restarted_by: str | None = None
     restart_count: int = 0
+    #: When the ledger was last restored from a backup in which it lived, or wanted something, ms: it may have gone on since.
+    restored_at: int | None = None
     created_at: int
     updated_at: int
     version: int = 1

@@ -1,0 +1,133 @@
+"""What a task wants once its ledger was restored from a backup: what was done since the backup is not known any more.
+
+A call that waited or was on the wire then may have been made since, and followed by others. So none is repeated before the vendor
+was asked; where it cannot be asked, a start is never repeated: it is known again by what it started, or given up as
+`start_unknown`. A stop under an id that the vendor minted can only end that task, so it is repeated where nobody can be asked.
+Parameters of an update may be older than what the task has now: an update is dropped, and the timeline says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from statemachine.calls import Operation, Pursuit
+from statemachine.conclusions import START_UNKNOWN
+from statemachine.deadlines import can_be_asked
+from statemachine.events import Restored
+from statemachine.facts import Rules
+from statemachine.policy import read
+from statemachine.pursuits import asking, without
+from statemachine.saying import GAVE_UP, Said, inferred, never
+from statemachine.states import FINAL, Deadline, State
+from statemachine.tasks import Task
+
+#: A start whose fate is not known is looked at so often: whether it is known by now, ms.
+_LOOK_MS = 60_000
+
+Calls = Mapping[Operation, Pursuit]
+
+
+def restored(task: Task, event: Restored, rules: Rules, now: int) -> Said:
+    """What the opening of a new epoch means for a task that lived, or wanted something, when the backup was made."""
+    changes: dict[str, Any] = {"restored_at": event.at}
+    calls = doubted(task, task.calls, rules, now, sent_at=event.sent_at)
+    lives = task.view.state not in FINAL
+    if lives and not calls and can_be_asked(task, rules, now):
+        calls = asking(calls, now, None)
+    return Said(calls=calls, changes=changes)
+
+
+def entry(task: Task, event: Restored) -> Mapping[str, Any]:
+    """The restore in the timeline."""
+    dropped = {"dropped": ["update"]} if Operation.UPDATE in task.calls else {}
+    return {"kind": "restored", "epoch_began_at": event.at, **dropped}
+
+
+def doubted(task: Task, calls: Calls, rules: Rules, now: int, *, sent_at: int | None = None) -> Calls:
+    """These calls, of which none is made before it is known what became of it.
+
+    sent_at: when the start that was under way was sent, or was to be, ms.
+    """
+    kept: dict[Operation, Pursuit] = {
+        operation: _unsent(pursuit) for operation, pursuit in calls.items() if operation is not Operation.UPDATE
+    }
+    start = calls.get(Operation.START)
+    if start is not None:
+        kept = _doubted_start(task, start, kept, rules, now, sent_at)
+    if Operation.STOP in kept and Operation.START not in kept:
+        kept = _doubted_stop(task, kept, rules, now)
+    return kept
+
+
+def asked_first(task: Task, said: Said, rules: Rules, now: int) -> Said:
+    """What a request says that had not been applied when the backup was made: its call, too, may have been made since."""
+    stopping = task if task.view.state in FINAL else replace(task, view=replace(task.view, state=State.STOPPING))
+    return replace(said, calls=doubted(stopping if Operation.STOP in said.calls else task, said.calls, rules, now))
+
+
+def _unsent(pursuit: Pursuit) -> Pursuit:
+    return pursuit if pursuit.serial is None else replace(pursuit, serial=None, step=None)
+
+
+def _doubted_start(
+    task: Task, start: Pursuit, calls: Calls, rules: Rules, now: int, sent_at: int | None
+) -> dict[Operation, Pursuit]:
+    stops = task.view.stop_asked_at is not None or Operation.STOP in calls
+    if stops and not task.key.pending:
+        return without(calls, Operation.START)  # it has a name: the stop settles it
+    doubtful = replace(
+        start,
+        serial=None,
+        retry_at=now + _LOOK_MS,
+        ambiguous=start.ambiguous or (start.serial or task.serial + 1,),
+        ambiguous_at=start.ambiguous_at or sent_at or start.retry_at or start.since,
+        doubted_at=now,
+    )
+    waiting = {**calls, Operation.START: doubtful}
+    return _asked_about(task, doubtful, waiting, rules, now)
+
+
+def _asked_about(task: Task, start: Pursuit, calls: Calls, rules: Rules, now: int) -> dict[Operation, Pursuit]:
+    if not can_be_asked(task, rules, now):
+        return dict(calls)
+    asks = Deadline.START_RETRY if task.key.pending else None
+    return asking(calls, now, asks, start.ambiguous)
+
+
+def _doubted_stop(task: Task, calls: Calls, rules: Rules, now: int) -> dict[Operation, Pursuit]:
+    """Under an id that its caller chose another task may run by now."""
+    if task.key.pending or not can_be_asked(task, rules, now):
+        return dict(calls)
+    asks = Deadline.STOP_CONFIRM if task.view.state is State.STOPPING else None
+    return asking(without(calls, Operation.STOP), now, asks)
+
+
+def look_again(task: Task, start: Pursuit, rules: Rules, now: int) -> Said:
+    """A start that is in doubt since a restore has waited: for an answer, or for a sign of what it started."""
+    waiting = replace(start, retry_at=now + _LOOK_MS)
+    calls = {**task.calls, Operation.START: waiting}
+    if Operation.INSPECT in task.calls:
+        return Said(calls=calls)
+    last = (start.doubted_at or now) + read(task.policy).start.max_elapsed_s * 1000
+    if now < last:
+        soon = replace(waiting, retry_at=min(now + _LOOK_MS, last))
+        return Said(calls=_asked_about(task, soon, {**calls, Operation.START: soon}, rules, now))
+    return _unknown(task, calls, now)
+
+
+def _unknown(task: Task, calls: Calls, now: int) -> Said:
+    key = f"{task.id}:restored:{now}"
+    known_at = task.view.begins_at  # nothing is known of it since: any sign of it is news
+    end = inferred(task, START_UNKNOWN, now, key=key, ended_at=now, deadline=Deadline.START_RETRY, known_at=known_at)
+    return Said(calls=without(calls, Operation.START), facts=(end,))
+
+
+def not_started(task: Task, start: Pursuit, calls: Calls, now: int, key: str) -> Said:
+    """The vendor, which knows every id for longer than a start is tried, knows none like this: it was never started.
+
+    So it is started now, unless that comes too late for whoever asked for it.
+    """
+    if now <= start.since + read(task.policy).start.max_elapsed_s * 1000:
+        fresh = replace(start, retry_at=None, ambiguous=(), ambiguous_at=None, doubted_at=None)
+        return Said(calls={**calls, Operation.START: fresh})
+    return Said(calls=without(calls, Operation.START), facts=(never(task, GAVE_UP, now, key),))
