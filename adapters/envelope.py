@@ -1,7 +1,7 @@
 """Events as CloudEvents 1.0 (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), in JSON, structured.
 
 `id` stays the same however often an event is told. `source` is the app at its vendor, `subject` the task and `sequence` its
-version; `data` is the task as it was then, with `previous_state` and `cause` beside its own members.
+version, `epoch` the ledger's; `data` is the task as it was then, with `previous_state` and `cause` beside its own members.
 """
 
 import json
@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from adapters import showing
+from adapters.ledger import epochs
 from adapters.ledger.events import Event, Note, Told
 from statemachine.states import State
 
@@ -19,6 +20,8 @@ TASK_PREFIX = "tally.task."
 #: What a test says.
 TEST_TYPE = "tally.test"
 DISABLED_TYPE = "tally.subscription.disabled"
+#: The ledger was restored from a backup.
+RESTORED_TYPE = epochs.RESTORED_TYPE
 
 
 #: All that a subscription can ask for.
@@ -26,6 +29,7 @@ TYPES = (
     *(f"{TASK_PREFIX}{state}" for state in State),
     *(f"{TASK_PREFIX}{what}" for what in ("outputs", "files", "anomaly", "updated")),
     DISABLED_TYPE,
+    RESTORED_TYPE,
 )
 
 
@@ -67,6 +71,7 @@ def _envelope(told: Told | Note, id_: str, source: str, data: dict[str, Any]) ->
         "subject": told.subject,
         "time": showing.time(told.at),
         "sequence": told.version,
+        "epoch": told.epoch,
         "datacontenttype": "application/json",
         "data": data,
     }

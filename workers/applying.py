@@ -18,6 +18,7 @@ from adapters.ledger import (
     callbacks,
     deadlines,
     effects,
+    epochs,
     events,
     inbox,
     lineages,
@@ -171,6 +172,7 @@ class Applier:
     def _decided(self, rows: Sequence[Row]) -> Batch:
         now = self._clock()
         with self._ledger.read() as connection:
+            epoch = epochs.current(connection)
             known = self._known(connection, rows)
             asked = [ask(row, known) for row in rows]
             stored = self._load(connection, keys_of(asked))
@@ -178,7 +180,7 @@ class Applier:
             asked = adopting(connection, [item for item in asked if item.row.id not in waiting], stored, self._rulebook, now)
             more = keys_of(asked) - stored.keys()
             stored |= self._load(connection, more)
-        batch = Batch(stored, now, self._rulebook, Outgoing(self._accounts, now))
+        batch = Batch(stored, now, self._rulebook, Outgoing(self._accounts, now), epoch=epoch)
         batch.held = waiting
         for item in asked:
             batch.decide(item)

@@ -57,10 +57,13 @@ class _Open:
 
 
 class Batch:
-    """Rows in, and what is to be saved out. `now`: ms."""
+    """Rows in, and what is to be saved out. `now`: ms. `epoch`: the ledger's."""
 
-    def __init__(self, stored: Mapping[TaskKey, Stored], now: int, rulebook: Rulebook, outgoing: Outgoing) -> None:
+    def __init__(
+        self, stored: Mapping[TaskKey, Stored], now: int, rulebook: Rulebook, outgoing: Outgoing, *, epoch: int = 0
+    ) -> None:
         self._now = now
+        self._epoch = epoch
         self._rulebook = rulebook
         self._open = {key: _Open(item, item.lineage) for key, item in stored.items()}
         #: Keys of which everything stands under another one since.
@@ -89,7 +92,9 @@ class Batch:
         for question in asked.questions:
             for key, event in self._events(question):
                 opened = self._open[key]
-                decision = decide(opened.lineage, event, self._now, self._rulebook.of(key), kind=kind_of_key(key))
+                decision = decide(
+                    opened.lineage, event, self._now, self._rulebook.of(key), kind=kind_of_key(key), epoch=self._epoch
+                )
                 opened.take(decision)
                 self._note(asked, key, event, decision)
                 if not isinstance(event, _ASIDE):
@@ -147,7 +152,7 @@ class Batch:
 
     def _note(self, asked: Asked, key: TaskKey, event: Event, decision: Decision) -> None:
         self.changes += decision.changes
-        self.events += events_of(decision.changes, asked.row, self._now)
+        self.events += events_of(decision.changes, asked.row, self._now, self._epoch)
         if decision.effects:
             self.outgoing.take(decision.effects, {change.after.id: change.after for change in decision.changes})
         if isinstance(event, Answered):

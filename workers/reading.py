@@ -10,6 +10,7 @@ from adapters.ledger.inbox import (
     DEADLINE,
     MARK,
     REPLAY,
+    RESTORED,
     RETRY,
     START,
     STOP,
@@ -26,6 +27,7 @@ from statemachine.events import (
     Heard,
     Marked,
     Passed,
+    Restored,
     RetryAsked,
     StartAsked,
     StopAsked,
@@ -159,6 +161,7 @@ def _start(row: Row, known: Known) -> Asked:
         scheduled_at=start.scheduled_at,
         asked_at=row.received_at,
         by=start.by,
+        doubted=start.doubted,
         renews=start.renews,
         restarts=start.restarts,
         restart_count=start.restart_count,
@@ -170,13 +173,13 @@ def _start(row: Row, known: Known) -> Asked:
 def _stop(row: Row, known: Known) -> Asked:
     task_id, said = str(row.payload["task_id"]), row.payload
     taken = frozenset(serial for of_task, serial in known.taken if of_task == task_id)
-    return _of_task(row, known, StopAsked(task_id=task_id, by=said["by"], taken=taken, key=f"stop {row.id}"))
+    return _of_task(row, known, StopAsked(task_id=task_id, by=said["by"], doubted=_doubted(row), taken=taken, key=f"stop {row.id}"))
 
 
 def _update(row: Row, known: Known) -> Asked:
-    return _of_task(
-        row, known, UpdateAsked(task_id=str(row.payload["task_id"]), params=row.payload["params"], by=row.payload["by"])
-    )
+    said = row.payload
+    event = UpdateAsked(task_id=str(said["task_id"]), params=said["params"], by=said["by"], doubted=_doubted(row))
+    return _of_task(row, known, event)
 
 
 def _retry(row: Row, known: Known) -> Asked:
@@ -185,11 +188,23 @@ def _retry(row: Row, known: Known) -> Asked:
 
 def _succession(row: Row, known: Known) -> Asked:
     said = row.payload
-    event = Succeeded(task_id=said["task_id"], successor=said["successor"], runs=said["runs"], key=said["key"])
+    event = Succeeded(
+        task_id=said["task_id"], successor=said["successor"], runs=said["runs"], doubted=_doubted(row), key=said["key"]
+    )
     return _of_task(row, known, event)
 
 
-def _of_task(row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded) -> Asked:
+def _restored(row: Row, known: Known) -> Asked:
+    said = row.payload
+    return _of_task(row, known, Restored(task_id=said["task_id"], at=said["at"], sent_at=said["sent_at"]))
+
+
+def _doubted(row: Row) -> bool:
+    """Whether it waited already when a backup was made that was restored since."""
+    return bool(row.payload.get("doubted"))
+
+
+def _of_task(row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded | Restored) -> Asked:
     key = known.keys.get(event.task_id)
     return Asked(row=row) if key is None else Asked(row=row, questions=(Question(key=key, event=event),))
 
@@ -220,7 +235,7 @@ def _named(key: TaskKey, event: Answered) -> TaskKey | None:
 
 
 #: Kinds of rows that speak of one task, in their payload.
-OF_A_TASK = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION})
+OF_A_TASK = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION, RESTORED})
 
 _READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
     CALLBACK: _callback,
@@ -233,4 +248,5 @@ _READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
     RETRY: _retry,
     ANSWER: _answer,
     SUCCESSION: _succession,
+    RESTORED: _restored,
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapters.envelope import DISABLED_TYPE
-from adapters.ledger import Connection, Ledger, deliveries, events, positions, replays, subscriptions
+from adapters.ledger import Connection, Ledger, deliveries, epochs, events, positions, replays, subscriptions
 from adapters.ledger.deliveries import Delivery, Queued, Settled
 from adapters.ledger.events import Heading, Note, Unread
 from adapters.ledger.subscriptions import Subscription
@@ -138,10 +138,10 @@ def _save(connection: Connection, before: Subscription, new: Subscription) -> No
     if changed:
         subscriptions.change(connection, new.id, **changed)
     if new.state is not before.state:  # it was disabled
-        events.append_notes(connection, [_farewell(new)])
+        events.append_notes(connection, [_farewell(new, epochs.current(connection))])
 
 
-def _farewell(disabled: Subscription) -> Note:
+def _farewell(disabled: Subscription, epoch: int) -> Note:
     """Others can be told that a subscription is not served any more."""
     about = {
         "subscription_id": disabled.id,
@@ -150,7 +150,8 @@ def _farewell(disabled: Subscription) -> Note:
         "state": disabled.state.value,
         "reason": disabled.reason,
     }
-    return Note(subject=disabled.id, version=disabled.version, type=DISABLED_TYPE, at=disabled.updated_at, data=about)
+    said_at = disabled.updated_at
+    return Note(subject=disabled.id, version=disabled.version, type=DISABLED_TYPE, at=said_at, data=about, epoch=epoch)
 
 
 def _queue_news(

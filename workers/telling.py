@@ -11,8 +11,8 @@ from statemachine.tasks import Task
 from workers.wiping import as_told
 
 
-def events_of(changes: Sequence[Change], row: Row, now: int) -> Iterator[Told]:
-    """The events of what an inbox row did. now: ms."""
+def events_of(changes: Sequence[Change], row: Row, now: int, epoch: int = 0) -> Iterator[Told]:
+    """The events of what an inbox row did. now: ms. epoch: the ledger's."""
     for change in changes:
         if change.visible:
             yield Told(
@@ -21,6 +21,7 @@ def events_of(changes: Sequence[Change], row: Row, now: int) -> Iterator[Told]:
                 at=now,
                 previous_state=change.before.view.state.value if change.before is not None else None,
                 cause=_cause(row),
+                epoch=epoch,
             )
 
 

@@ -94,6 +94,11 @@ def forget(connection: Connection, answered: Sequence[Attempt]) -> None:
     bulk.delete(connection, effects, [{"task_id": task_id, "serial": serial} for task_id, serial in answered])
 
 
+def drop_all(connection: Connection) -> None:
+    """Forgets all calls, taken or not."""
+    connection.execute(delete(effects))
+
+
 def taken(connection: Connection, task_ids: Sequence[str]) -> set[Attempt]:
     """The calls of these tasks that were taken: they may be on the wire."""
     if not task_ids:

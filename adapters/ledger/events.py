@@ -29,6 +29,8 @@ class Told:
     previous_state: str | None
     #: What made it so: the kind of inbox row, and what tells which one it was.
     cause: Mapping[str, Any]
+    #: The ledger's, in which it was told (`epochs`).
+    epoch: int = 0
 
     @property
     def subject(self) -> str:
@@ -49,6 +51,7 @@ class Note:
     type: str
     at: int
     data: Mapping[str, Any]
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,7 @@ def _row_of_task(event: Told, texts: Texts) -> dict[str, Any]:
 
 
 def _row_of_note(note: Note) -> dict[str, Any]:
-    about = {"vendor": "", "app_id": "", "kind": "", "doc": json_text({"data": note.data})}
+    about = {"vendor": "", "app_id": "", "kind": "", "doc": json_text({"data": note.data, "epoch": note.epoch})}
     return {"subject": note.subject, "version": note.version, "type": note.type, "at": note.at, **about}
 
 
@@ -123,6 +126,7 @@ def _text(event: Told, texts: Texts) -> str:
         "key": [getattr(event.task.key, name) for name in _KEY],
         "previous_state": event.previous_state,
         "cause": event.cause,
+        **({"epoch": event.epoch} if event.epoch else {}),
     }
     return f'{json_text(told)[:-1]},"task":{texts.of(event.task)}}}'
 
@@ -182,8 +186,11 @@ def _told(row: RowMapping, doc: Mapping[str, Any]) -> Told:
         at=row["at"],
         previous_state=doc["previous_state"],
         cause=doc["cause"],
+        epoch=doc.get("epoch", 0),
     )
 
 
 def _note(row: RowMapping, doc: Mapping[str, Any]) -> Note:
-    return Note(subject=row["subject"], version=row["version"], type=row["type"], at=row["at"], data=doc["data"])
+    return Note(
+        subject=row["subject"], version=row["version"], type=row["type"], at=row["at"], data=doc["data"], epoch=doc.get("epoch", 0)
+    )

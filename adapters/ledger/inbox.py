@@ -18,6 +18,7 @@ from adapters.ledger.schema import inbox, inbox_signatures
 CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
 START, STOP, UPDATE, RETRY = "start", "stop", "update", "retry"
 ANSWER, SUCCESSION = "answer", "succession"
+RESTORED = "restored"
 
 #: Into how many parts the work can be shared out.
 SHARDS = 256
@@ -164,6 +165,8 @@ class Posting:
     task_id: str | None = None
     #: That of the task it is about.
     shard: int = 0
+    #: It waits until then, ms.
+    held_until: int | None = None
 
 
 def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int, *, shard: int = 0) -> bool:
@@ -183,6 +186,7 @@ def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now
             "app_id": posting.app_id,
             "task_id": posting.task_id,
             "shard": posting.shard,
+            "held_until": posting.held_until,
         }
         for posting in postings
     ]
@@ -306,6 +310,11 @@ def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> Non
     else:
         same = inbox.c.dedupe_key == dedupe_key
     _delete(connection, list(connection.scalars(select(inbox.c.id).where(same, inbox.c.applied_at.is_not(None)))))
+
+
+def drop(connection: Connection, ids: Sequence[int]) -> int:
+    """Drops rows that are no callbacks; how many."""
+    return sum(_delete(connection, ids[start : start + 500]) for start in range(0, len(ids), 500))
 
 
 def _delete(connection: Connection, ids: Sequence[int]) -> int:

@@ -34,7 +34,7 @@ inbox = Table(
     "inbox",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    #: callback, replay, deadline, mark, start, stop, update, retry, answer, succession
+    #: callback, replay, deadline, mark, start, stop, update, retry, answer, succession, restored
     Column("kind", String(16), nullable=False),
     #: sha256 over everything that tells this row from others.
     Column("dedupe_key", LargeBinary(32), nullable=False, unique=True),

@@ -51,6 +51,8 @@ class Start:
     renews: str | None = None
     restarts: str | None = None
     restart_count: int = 0
+    #: It waited when a backup was made that was restored: nobody knows whether it was made since. Only a restore says so.
+    doubted: bool = False
 
     @property
     def key(self) -> TaskKey:
@@ -126,7 +128,7 @@ def start_of(doc: Mapping[str, Any]) -> Start:
 
 
 def _payload_of(start: Start) -> dict[str, Any]:
-    return {each.name: getattr(start, each.name) for each in fields(Start)}
+    return {each.name: getattr(start, each.name) for each in fields(Start) if each.name != "doubted"}
 
 
 def _waits() -> tuple[ColumnElement[bool], ...]:

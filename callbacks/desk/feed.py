@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.envelope import cloud_event
-from adapters.ledger import events
+from adapters.ledger import epochs, events
 from callbacks.desk import parameters
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import answer
@@ -32,9 +32,10 @@ async def list_events(desk: Desk, request: Request, caller: Caller) -> Response:
 
     def read() -> dict[str, Any]:
         with desk.ledger.read() as connection:
-            found = events.page(connection, after=after, limit=limit)
+            behind = epochs.resumed(connection, after)
+            found = events.page(connection, after=behind, limit=limit)
         items = [cloud_event(event, keys=caller.sees_keys) for event in found]
-        return {"items": items, "next_after": found[-1].position if found else after}
+        return {"items": items, "next_after": found[-1].position if found else behind}
 
     return answer(await run_in_threadpool(read))
 

@@ -221,6 +221,7 @@ def _cloud_event() -> Schema:
         subject=said(TEXT, "The id of the task."),
         time=said(TIME, "When it came to pass."),
         sequence=said({"type": "integer", "minimum": 1}, "The task's version, a number: of one subject it only grows."),
+        epoch=said(COUNT, "0; after the ledger was restored from a backup, the number from which versions go on."),
         datacontenttype={"const": "application/json"},
         data=said(ANYTHING, data),
     )

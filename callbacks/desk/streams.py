@@ -76,6 +76,7 @@ class EventStream(Response):
     def __init__(self, streams: Streams, after: int, *, keys: bool) -> None:
         self._streams = streams
         self._position = after
+        self._resumed = False
         self._keys = keys
         self.status_code = 200
         self.background = None
@@ -113,6 +114,9 @@ class EventStream(Response):
         """What comes next; nothing when it is time for a heartbeat."""
         try:
             async with asyncio.timeout(self._streams.heartbeat_s):
+                if not self._resumed:  # it may come from a ledger that was lost
+                    self._position = await self._streams.tail.resumed(self._position)
+                    self._resumed = True
                 return await self._streams.tail.behind(self._position, keys=self._keys)
         except TimeoutError:
             return ()

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from adapters.envelope import cloud_event, event_bytes
-from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, events, positions
+from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, epochs, events, positions
 from adapters.ledger.events import Event
 from adapters.logs import logger
 
@@ -126,6 +126,10 @@ class Tail:
         """The position of the newest event. Raises LedgerUnavailableError."""
         return await self._in_thread(self._read_newest)
 
+    async def resumed(self, after: int) -> int:
+        """Where who asks for what is behind this position goes on."""
+        return await self._patiently(lambda: self._read_resumed(after))
+
     async def behind(self, position: int, *, keys: bool) -> Sequence[Item]:
         """The next events behind a position, in order; waits until there is one. Needs `joined`."""
         window = self._window
@@ -184,6 +188,10 @@ class Tail:
     def _read_newest(self) -> int:
         with self._ledger.read() as connection:
             return positions.newest(connection)
+
+    def _read_resumed(self, after: int) -> int:
+        with self._ledger.read() as connection:
+            return epochs.resumed(connection, after)
 
     def _read_if_newer(self, position: int, wanted: Collection[bool]) -> Sequence[Item]:
         return self._read(position, wanted) if self._read_newest() > position else ()

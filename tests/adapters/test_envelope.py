@@ -68,6 +68,7 @@ def test_every_member_of_a_tasks_event_is_told() -> None:
         "subject": "01HF7YAT00GS2BEJWXS547R0BJ",
         "time": AT,
         "sequence": 5,
+        "epoch": 0,
         "datacontenttype": "application/json",
         "data": {
             "id": "01HF7YAT00GS2BEJWXS547R0BJ",
@@ -134,6 +135,7 @@ def test_every_member_of_a_subscriptions_event_is_told(*, keys: bool) -> None:
         "subject": "01HF7YAT00GS2BEJWXS547R0BK",
         "time": AT,
         "sequence": 3,
+        "epoch": 0,
         "datacontenttype": "application/json",
         "data": {"subscription_id": "01HF7YAT00GS2BEJWXS547R0BK", "reason": "gone"},
     }
