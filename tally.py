@@ -22,9 +22,12 @@ from adapters.clock import now_ms, parse_rfc3339
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
+from adapters.ledger.backup import BackupError, require_no_backup
 from adapters.ledger.checking import LedgerCheck
+from adapters.ledger.command import begin_epoch, run_backup, run_restore
 from adapters.ledger.engine import without_password
 from adapters.ledger.locks import AlreadyServedError, ServingLock
+from adapters.ledger.restore import finish
 from adapters.ledger.upgrade import SchemaError, require_current, upgrade
 from adapters.logs import configure, logger
 from adapters.metrics import Metrics
@@ -32,6 +35,7 @@ from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Settings, SettingsError, load
 from adapters.settings.warnings import warnings_of
 from adapters.simulator import command as simulator
+from adapters.spool import folder_of
 from adapters.standard_files import give_up_output, is_output_error, keep_standard_numbers
 from adapters.supervision import Health, end_process, exit_status
 from adapters.vendors import DIALECTS
@@ -79,7 +83,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return BAD_USAGE
     try:
         return command(options, settings)
-    except (SchemaError, AlreadyServedError, LedgerUnavailableError) as error:
+    except (SchemaError, AlreadyServedError, LedgerUnavailableError, BackupError) as error:
         print(f"tally: {error}", file=sys.stderr)
         return 1
 
@@ -91,8 +95,18 @@ def parser() -> argparse.ArgumentParser:
     _serving(commands, "up", up, "web and workers in one process; migrates first. The embedded default: SQLite, no other server")
     _serving(commands, "web", web, "the door and the desk alone; the workers run as `tally work`")
     _add(commands, "work", work, "the workers alone")
-    db = _add(commands, "db", db_upgrade, "the ledger's schema")
-    db.add_argument("what", choices=["upgrade"], help="upgrade: run the migrations that are missing, under a lock")
+    db_ = _add(commands, "db", db, "the ledger's schema, and its epoch")
+    about_db = (
+        "upgrade: run the migrations that are missing, under a lock. new-epoch: after a restore by other means than `tally restore`"
+    )
+    db_.add_argument("what", choices=["upgrade", "new-epoch"], help=about_db)
+    backup_ = _add(commands, "backup", backup, "copy a SQLite ledger into one file, while it is served")
+    backup_.add_argument("file", type=Path, metavar="FILE", help="an earlier backup there is replaced once the new one is whole")
+    backup_.add_argument("--thorough", action="store_true", help="check the copy against its indices too (slower)")
+    restore_ = _add(commands, "restore", restore, "make a ledger of a backup; what is there is moved aside")
+    restore_.add_argument("file", type=Path, metavar="FILE", help="what `tally backup` made")
+    restore_.add_argument("--replace", action="store_true", help="move a ledger aside that ended without closing, with its log")
+    restore_.add_argument("--with-wal", action="store_true", help="FILE was copied with its own -wal: take that in")
     _add(commands, "check", check, "is this configuration good? Prints what it says, without secrets")
     explain_ = _add(commands, "explain", explain, "a task's story as text")
     explain_.add_argument("task", metavar="TASK", help="its id, or any id of the vendor, whole or its beginning")
@@ -280,16 +294,34 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)  # type: ignore[arg-type]
 
 
-def db_upgrade(options: argparse.Namespace, settings: Settings) -> int:
+def db(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _open(settings)
-    _upgrade(ledger)
-    ledger.close()
+    try:
+        if options.what == "new-epoch":
+            return begin_epoch(ledger)
+        _upgrade(ledger)
+    finally:
+        ledger.close()
     return 0
+
+
+def backup(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = _open(settings)
+    return run_backup(ledger, options.file, folder_of(Path(settings.spool.folder), ledger.url), thorough=options.thorough)
+
+
+def restore(options: argparse.Namespace, settings: Settings) -> int:
+    ledger = _open(settings)
+    spool = folder_of(Path(settings.spool.folder), ledger.url)
+    return run_restore(ledger, options.file, spool, replace=options.replace, with_wal=options.with_wal)
 
 
 def _open(settings: Settings) -> Ledger:
     about = settings.database
-    return Ledger(about.url, pool_size=about.pool_size, statement_timeout_s=about.statement_timeout_s)
+    ledger = Ledger(about.url, pool_size=about.pool_size, statement_timeout_s=about.statement_timeout_s)
+    if ledger.path is not None:
+        finish(ledger.path.resolve())
+    return ledger
 
 
 def _existing(settings: Settings) -> Ledger:
@@ -305,10 +337,12 @@ def _require(ledger: Ledger) -> None:
     """
     if ledger.path is not None and not ledger.path.exists():
         raise SchemaError(f"there is no ledger at {ledger.path}: run `tally db upgrade` to make one")
+    require_no_backup(ledger)
     require_current(ledger)
 
 
 def _upgrade(ledger: Ledger) -> None:
+    require_no_backup(ledger)
     before, after = upgrade(ledger)
     if before != after:
         log.info("db.upgraded", before=before, after=after)

@@ -69,6 +69,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "ledger.file_gone": "The ledger's file was deleted or moved under the process; callbacks are spooled until it is back.",
         "ledger.replaced": "The ledger's file was replaced under the process; callbacks are spooled until the very file is back.",
         "ledger.file_back": "The ledger's own file is where it was again.",
+        "ledger.restore_finished": "A restore that had been killed half way was finished; what it replaced is kept.",
         "ledger.away": "The ledger cannot be reached as the door opens; callbacks are spooled until it can.",
         "db.migrating": "The schema goes `from` one revision `to` the next; said again every 5 s, a copy with `rows` of `total`.",
         "db.repaired": "What a killed upgrade of an older version had left half made was undone; `undone` says what.",
