@@ -11,6 +11,7 @@ it.
 
 import fcntl
 import os
+import secrets
 import shutil
 import sqlite3
 import time
@@ -107,7 +108,7 @@ def _size_of(path: Path) -> int:
 @contextmanager
 def _new_file(target: Path, word: str) -> Iterator[tuple[Path, int]]:
     """An empty file beside the target, its owner's alone, locked while it is written."""
-    path = target.with_name(f".{target.name}.{word}-{os.getpid()}-{time.time_ns()}")
+    path = target.with_name(f".{target.name}.{word}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
