@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import sqlite3
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from pathlib import Path
 from sqlalchemy import Connection, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from adapters.clock import monotonic_s
 from adapters.ledger import inbox
 from adapters.ledger.engine import Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival
@@ -56,7 +57,7 @@ def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *,
 
     thorough: the whole copy is checked against its indices too, which takes several times as long.
     """
-    began = time.monotonic()
+    began = monotonic_s()
     if not source.is_file():
         raise BackupError(f"there is no ledger at {source}")
     target = target.absolute() if not target.is_symlink() else target.resolve()
@@ -73,7 +74,7 @@ def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *,
     return Made(
         path=target,
         size=target.stat().st_size,
-        took_s=time.monotonic() - began,
+        took_s=monotonic_s() - began,
         revision=revision,
         spooled=added,
         log_bytes=log_bytes,
@@ -142,7 +143,7 @@ def _copied(source: Path, copy: Path, fd: int) -> int:
 
     def breathe(_status: int, _left: int, _all: int) -> None:
         os.fdatasync(fd)
-        time.sleep(_PAUSE_S)
+        threading.Event().wait(_PAUSE_S)
 
     try:
         with closing(_connected(source)) as read, closing(_connected(copy)) as write:
