@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Process:
                 self._ready.set()
         self._ready.set()
 
-    @property
+    @cached_property
     def port(self) -> int:
         return next(int(e["port"]) for e in self.events if e.get("event") == "server.started")
 
