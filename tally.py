@@ -27,6 +27,7 @@ from adapters.ledger.checking import LedgerCheck
 from adapters.ledger.command import begin_epoch, run_backup, run_restore
 from adapters.ledger.engine import without_password
 from adapters.ledger.locks import AlreadyServedError, ServingLock
+from adapters.ledger.permissions import require_writable
 from adapters.ledger.restore import finish
 from adapters.ledger.upgrade import SchemaError, require_current, upgrade
 from adapters.logs import configure, logger
@@ -183,6 +184,7 @@ def web(options: argparse.Namespace, settings: Settings) -> int:
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _existing(settings)
+    require_writable(ledger.path)
     lock = ServingLock(ledger.url, "work")
     lock.acquire()
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
@@ -209,6 +211,7 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int:
+    require_writable(ledger.path)
     locks = [ServingLock(ledger.url, role) for role in roles]
     for lock in locks:
         lock.acquire()
