@@ -9,7 +9,7 @@ from adapters.ledger.errors import LedgerUnavailableError
 def require_writable(ledger: Path | None) -> None:
     """Raises LedgerUnavailableError unless the file, what SQLite keeps beside it, and their folder may be written.
 
-    Without this the door would open, spool all that comes, and no worker would get anywhere: as after a command that was run as root.
+    Without this the door would open, spool all that comes, and no worker would get anywhere: as after a command that root ran.
     """
     if ledger is None:
         return

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
+from alembic import context
+
 from adapters.clock import monotonic_s
 from adapters.logs import logger
 
@@ -57,3 +59,10 @@ class Progress:
                 before, after = steps[0]
                 rows = {} if self._rows is None else {"rows": self._rows[0], "total": self._rows[1]}
                 log.info("db.migrating", **{"from": before, "to": after, "running_s": round(monotonic_s() - self._began)}, **rows)
+
+
+def tell_rows(done: int, total: int) -> None:
+    """For a migration that copies many rows: so many of so many are done."""
+    progress: Progress | None = context.config.attributes.get("progress")
+    if progress is not None:
+        progress.rows(done, total)

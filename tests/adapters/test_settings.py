@@ -251,7 +251,7 @@ def test_all_problems_are_told_at_once_with_their_places() -> None:
 
     assert problems(text, {"Q": "amqp://x", "TALLY_OUTBOUND__ALLOW_HTTP": "maybe"}) == [
         "server.port (tally.toml): must be a whole number from 0 to 65535",
-        "queue.url (Q, named in tally.toml): must be empty, or a redis://, rediss:// or unix:// url",
+        "queue.url (Q, named in tally.toml): must be empty, or a redis://, rediss:// or unix:// url whose options redis-py knows",
         "outbound.allow_http (TALLY_OUTBOUND__ALLOW_HTTP): must be true or false",
         "apps[1].callback_secrets[0] (tally.toml): must be a list of at least one secret, none of them empty",
     ]
@@ -526,3 +526,51 @@ def test_a_redis_url_with_a_port_that_is_none_is_named(tmp_path: Path, key: str)
     with pytest.raises(SettingsError) as caught:
         load(path, {})
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/0?db=x",
+        "redis://h/abc",
+        "redis://h?nothing_like_it=1",
+        "redis://h?socket_timeout=soon",
+        "rediss://h?ssl_cert_reqs=perhaps",
+        "unix:///run/redis.sock?db=y",
+        "redis://h:99999",
+    ],
+)
+@pytest.mark.parametrize("key", ["queue.url", "streams.url"])
+def test_a_redis_url_with_options_that_nobody_knows_is_refused(key: str, url: str) -> None:
+    section, name = key.split(".")
+    with pytest.raises(SettingsError, match=key):
+        load(None, {f"TALLY_{section.upper()}__{name.upper()}": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////var/lib/tally.db?timeout=soon",
+        "postgresql://h/tally?nothing_like_it=1",
+        "postgresql://h:0/tally",
+        "postgresql://a:1,b:port/tally",
+        "postgresql://a:1,:2/tally",
+        "postgresql://a:1,b:99999/tally",
+    ],
+)
+def test_a_database_url_that_no_driver_takes_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"database\.url"):
+        load(None, {"TALLY_DATABASE__URL": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40@a:5432,b:5433/tally?target_session_attrs=read-write",
+        "postgresql://a,b/tally",
+        "postgresql://[::1]:5432,[::2]/tally?sslmode=require",
+        "postgresql:///tally?host=/run/postgresql",
+    ],
+)
+def test_a_list_of_hosts_and_options_of_libpq_are_taken(url: str) -> None:
+    assert load(None, {"TALLY_DATABASE__URL": url}).database.url == url

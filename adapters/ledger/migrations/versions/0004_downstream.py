@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from adapters.ledger.progress import tell_rows
 
 revision = "0004"
 down_revision = "0003"
@@ -83,7 +85,6 @@ def _copy_events() -> None:
     )
     place = done = 0
     total = connection.scalar(sa.text("SELECT count(*) FROM events_before")) or 0
-    progress = context.config.attributes.get("progress")
     for rows in _batches(connection):
         copies = []
         for row in rows:
@@ -91,8 +92,7 @@ def _copy_events() -> None:
             copies.append(_copy(row, place))
         connection.execute(insert, copies)
         done += len(rows)
-        if progress is not None:
-            progress.rows(done, total)
+        tell_rows(done, total)
     if place:
         connection.execute(
             sa.text("INSERT INTO counters (name, label, value) VALUES ('position', 'events', :place)"), {"place": place}

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
+
+from adapters.ledger.progress import tell_rows
 
 revision = "0006"
 down_revision = "0004"
@@ -25,21 +27,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("signature_key"),
         sqlite_with_rowid=False,
     )
-    add_recorded(op.get_bind(), context.config.attributes.get("progress"))
+    _add_recorded(op.get_bind())
 
 
-def add_recorded(connection: sa.Connection, progress: Any = None) -> None:
+def _add_recorded(connection: sa.Connection) -> None:
     """Adds the signatures that stand in the bodies of callbacks. Measured: 20 us a callback on SQLite."""
     add = sa.text("INSERT INTO inbox_signatures (signature_key) VALUES (:key) ON CONFLICT (signature_key) DO NOTHING")
-    total = connection.scalar(sa.text("SELECT count(*) FROM inbox WHERE kind = 'callback'")) or 0
-    done = 0
+    done, total = 0, connection.scalar(sa.text("SELECT count(*) FROM inbox WHERE kind = 'callback'")) or 0
     for rows in _batches(connection):
         keys = {key for row in rows if (key := _key(bytes(row.body))) is not None}
         if keys:
             connection.execute(add, [{"key": key} for key in sorted(keys)])
         done += len(rows)
-        if progress is not None:
-            progress.rows(done, total)
+        tell_rows(done, total)
 
 
 def _batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:

@@ -1,0 +1,58 @@
+"""A migration says what it does, and a long one how far it is."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.ledger.progress import Progress
+from adapters.logs import configure
+
+
+class Lines:
+    """A log's stream. `told`: set once a line tells of rows."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, object]] = []
+        self.told = threading.Event()
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            self.lines.append(json.loads(line))
+            if "rows" in self.lines[-1]:
+                self.told.set()
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    made = Lines()
+    configure(stream=made)  # type: ignore[arg-type]  # all of a stream that a log uses
+    yield made
+    configure()
+
+
+def test_each_step_is_told_as_it_begins_and_a_long_one_again_and_again_with_its_rows(lines: Lines) -> None:
+    progress = Progress([None, "0001", "0002"], every_s=0.01)
+    with progress.told():
+        progress.step_done()
+        progress.rows(5, 9)
+        assert lines.told.wait(20)
+        progress.step_done()
+    steps = [(line["from"], line["to"]) for line in lines.lines if "running_s" not in line]
+    assert steps == [(None, "0001"), ("0001", "0002")]
+    again = next(line for line in lines.lines if "rows" in line)
+    assert {name: again[name] for name in ("event", "to", "running_s", "rows", "total")} == {
+        "event": "db.migrating",
+        "to": "0002",
+        "running_s": 0,
+        "rows": 5,
+        "total": 9,
+    }
