@@ -2,7 +2,7 @@
 
 Names say nothing: what is committed into a file that has no name any more is gone when the process ends. So a file is known by its
 device and inode, and a transaction is believed only if the names still lead there after it. The write-ahead log and the index of it
-(`-wal`, `-shm`) are watched too: what was committed lies in them first. Three looks take 4 us.
+(`-wal`, `-shm`) are watched too: what was committed lies in them first. Three looks take 4 us, a transaction 150.
 """
 
 import os

@@ -22,6 +22,7 @@ class Progress:
     def __init__(self, missing: Sequence[str | None], *, every_s: float = _EVERY_S) -> None:
         """missing: the revision that is there, and those that are to come."""
         self._steps = list(pairwise(missing))
+        self._is_new = missing[0] is None  # then there is nothing to wait for, and nothing to say of each step
         self._every_s = every_s
         self._began = monotonic_s()
         self._rows: tuple[int, int] | None = None
@@ -49,7 +50,7 @@ class Progress:
         self._begin()
 
     def _begin(self) -> None:
-        if self._steps:
+        if self._steps and not self._is_new:
             before, after = self._steps[0]
             log.info("db.migrating", **{"from": before, "to": after})
 

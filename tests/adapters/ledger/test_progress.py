@@ -40,18 +40,18 @@ def lines() -> Iterator[Lines]:
 
 
 def test_each_step_is_told_as_it_begins_and_a_long_one_again_and_again_with_its_rows(lines: Lines) -> None:
-    progress = Progress([None, "0001", "0002"], every_s=0.01)
+    progress = Progress(["0001", "0002", "0003"], every_s=0.01)
     with progress.told():
         progress.step_done()
         progress.rows(5, 9)
         assert lines.told.wait(20)
         progress.step_done()
     steps = [(line["from"], line["to"]) for line in lines.lines if "running_s" not in line]
-    assert steps == [(None, "0001"), ("0001", "0002")]
+    assert steps == [("0001", "0002"), ("0002", "0003")]
     again = next(line for line in lines.lines if "rows" in line)
     assert {name: again[name] for name in ("event", "to", "running_s", "rows", "total")} == {
         "event": "db.migrating",
-        "to": "0002",
+        "to": "0003",
         "running_s": 0,
         "rows": 5,
         "total": 9,
