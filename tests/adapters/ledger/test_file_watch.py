@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.ledger import Ledger, LedgerUnavailableError, inbox
 from adapters.ledger.errors import LedgerFileError
@@ -64,17 +65,17 @@ def _record_while_it_goes(ledger: Ledger) -> None:
         _path(ledger).unlink()
 
 
-def test_the_very_file_put_back_goes_on(used: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_very_file_put_back_goes_on_and_both_are_said_once(used: Ledger) -> None:
     away = _path(used).with_name("away.db")
-    _path(used).rename(away)
-    for _ in range(3):
-        with pytest.raises(LedgerUnavailableError):
-            _record(used, 2)
-    away.rename(_path(used))
-    _record(used, 3)
+    with capture_logs() as logs:
+        _path(used).rename(away)
+        for _ in range(3):
+            with pytest.raises(LedgerUnavailableError):
+                _record(used, 2)
+        away.rename(_path(used))
+        _record(used, 3)
     assert len(waiting_ids(used)) == 2
-    said = capsys.readouterr().out
-    assert (said.count("ledger.file_gone"), said.count("ledger.file_back")) == (1, 1)
+    assert [line["event"] for line in logs] == ["ledger.file_gone", "ledger.file_back"]
 
 
 def test_a_link_that_leads_elsewhere_now_is_noticed(tmp_path: Path) -> None:
