@@ -93,7 +93,7 @@ def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
             sink.close()
 
     streams = Streams(Tail(ears.ledger))
-    routes = desk_routes(_desk(ears, spool, streams, sinks))
+    routes = desk_routes(_desk(ears, spool, streams, sinks, refusals))
     desk = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers())
     desk.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
     return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk, streams)
@@ -108,7 +108,7 @@ def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGI
     return doors
 
 
-def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink]) -> Desk:
+def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink], refusals: Refusals) -> Desk:
     return Desk(
         ledger=ears.ledger,
         settings=ears.settings,
@@ -120,4 +120,5 @@ def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink])
         streams=streams,
         sinks=sinks,
         health=ears.health,
+        unrecorded=refusals.unwritten,
     )

@@ -69,6 +69,13 @@ class Refusals:
             self._unrecorded[vendor] += 1
             self._unrecorded_at[vendor] = at
 
+    def unwritten(self) -> tuple[int, int | None]:
+        """How many could not be made durable and are not told to the ledger yet, and when the last of them came, ms."""
+        with self._lock:
+            if not self._unrecorded:
+                return 0, None
+            return self._unrecorded.total(), max(self._unrecorded_at[vendor] for vendor in self._unrecorded)
+
     def _may_log(self, event: str) -> bool:
         with self._lock:
             self._lines[event] += 1
@@ -80,8 +87,7 @@ class Refusals:
             noted, counts, lines = list(self._noted), self._counts, self._lines
             self._noted.clear()
             self._counts, self._lines = Counter(), Counter()
-            unrecorded, self._unrecorded = self._unrecorded, Counter()
-            last = dict(self._unrecorded_at)
+            unrecorded, last = self._unrecorded.copy(), dict(self._unrecorded_at)
         for event, wanted in lines.items():
             if wanted > _LINES:
                 log.warning("callback.lines_left_out", of=event, lines=wanted - _LINES)
@@ -100,7 +106,9 @@ class Refusals:
             with self._lock:
                 self._noted.extendleft(reversed(noted[len(self._noted) :]))
                 self._counts.update(counts)
-                self._unrecorded.update(unrecorded)
+        else:
+            with self._lock:
+                self._unrecorded -= unrecorded
 
     def _run(self) -> None:
         stopping = False

@@ -203,6 +203,7 @@ def test_a_disk_that_takes_no_callback_is_told_by_every_number_and_recovers_by_i
                 threading.Event().wait(0.1)  # the ledger is probed twice a second
             assert gauges == [1] * 15
             assert server.metric('tally_callbacks_unrecorded_total{vendor="tencent"}') == refused
+            assert server.client.get("/v1/stats").json()["callbacks"]["unrecorded"] == refused
             problem = server.ready().json()
             assert problem["type"] == "urn:tallylight:problem:not_ready"
             assert "neither the ledger nor the spool takes callbacks" in problem["detail"]

@@ -33,6 +33,8 @@ class Desk:
     streams: Streams
     #: Which parts of the process work.
     health: Health = field(default_factory=Health)
+    #: Callbacks that could not be made durable and of which the ledger does not know yet; when the last of them came, ms.
+    unrecorded: Callable[[], tuple[int, int | None]] = lambda: (0, None)
     #: What `/metrics` has already added up from the ledger.
     sums: Sums = field(default_factory=Sums)
     #: Who signs the calls of which app.

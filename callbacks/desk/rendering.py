@@ -94,7 +94,9 @@ def part(name: str, fault_: Fault | None) -> dict[str, Any]:
     return {"part": name, "up": fault_ is None, **said}
 
 
-def stats(stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None]) -> dict[str, Any]:
+def stats(stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None], unwritten: tuple[int, int | None]) -> dict[str, Any]:
+    """unwritten: callbacks that could not be made durable, of which the ledger does not know yet."""
+    number, last = unwritten
     return {
         "tasks": [
             {"vendor": vendor, "kind": kind, "state": state, "count": count} for (vendor, kind, state), count in stats.tasks.items()
@@ -105,8 +107,8 @@ def stats(stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None]) -
             "rejected": stats.rejected,
             "last_minute": stats.last_minute,
             "by_verdict": stats.by_verdict,
-            "unrecorded": stats.unrecorded,
-            "last_unrecorded_at": time(stats.last_unrecorded_at),
+            "unrecorded": stats.unrecorded + number,
+            "last_unrecorded_at": time(stats.last_unrecorded_at if last is None else last),
         },
         "unapplied_callbacks": stats.unapplied_callbacks,
         "oldest_unapplied_s": stats.oldest_unapplied_s,

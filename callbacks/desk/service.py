@@ -45,7 +45,7 @@ async def show_stats(desk: Desk, request: Request, caller: Caller) -> Response:
         return read_stats, desk.spool_rows()
 
     found, spool_rows = await run_in_threadpool(read)
-    return answer(rendering.stats(found, spool_rows=spool_rows, parts=desk.health.parts()))
+    return answer(rendering.stats(found, spool_rows=spool_rows, parts=desk.health.parts(), unwritten=desk.unrecorded()))
 
 
 async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response:
