@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -65,6 +66,19 @@ class PostgresServer:
         """immediate: as if it had crashed; fast: as its service manager does."""
         if (self._folder / "data" / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", f"{self._folder}/data", "-m", how, "-w", "stop")
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """It hangs meanwhile: connections are accepted by the kernel, stay open and are never answered."""
+        postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, children)):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in (postmaster, *map(int, children)):
+                os.kill(pid, signal.SIGCONT)
 
     def make_database(self, name: str, *, template: str = "template1") -> str:
         """Its url."""

@@ -127,6 +127,8 @@ class Caller:
 
     def _finished(self, future: Future[None]) -> None:
         self._under_way.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            log.error("thread.failed", part="call", exc_info=error)
         self._woken.set()
 
     def _make_in_thread(self, effect: Effect) -> None:

@@ -3,6 +3,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +131,47 @@ def test_a_traceback_on_a_terminal_shows_no_variables() -> None:
 
     assert "OSError: 6" in terminal.getvalue()
     assert "sesame" not in terminal.getvalue()
+
+
+TROUBLE = """
+import logging, sys, threading, warnings
+from adapters.logs import configure, logger
+configure()
+log = logger("x")
+
+class Unshowable:
+    def __repr__(self):
+        raise ValueError("no words for it")
+
+class Failing:
+    def __del__(self):
+        raise ValueError("in the end")
+
+log.info("server.started", port=Unshowable())
+logging.getLogger("y").warning("%d", "no number")
+thread = threading.Thread(target=lambda: 1 / 0, name="counting")
+thread.start()
+thread.join()
+Failing()
+warnings.warn("old ways", DeprecationWarning)
+print("as it is", file=sys.stderr)
+raise SystemExit(Unshowable.nothing)
+"""
+
+
+def test_nothing_that_goes_wrong_while_it_is_told_is_lost_or_raised() -> None:
+    words = [sys.executable, "-W", "always", "-c", TROUBLE]
+    ended = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+    events = [json.loads(line) if line.startswith("{") else line for line in ended.stderr.splitlines()]
+    assert ended.returncode == 1
+    assert events[0] == {"event": "server.started", "level": "info", "logger": "x", "unrenderable": "ValueError"}
+    assert events[1] == {"event": "library.message", "level": "warning", "logger": "y", "unrenderable": "TypeError"}
+    assert (events[2]["event"], events[2]["part"]) == ("thread.failed", "counting")
+    assert events[2]["exception"].endswith("ZeroDivisionError: division by zero")
+    assert "in the end" in events[3]["exception"]
+    assert "old ways" in events[4]["message"]
+    assert events[5:7] == ["as it is", "Traceback (most recent call last):"]
+    assert events[-1].startswith("AttributeError")
 
 
 def sources() -> list[Path]:
