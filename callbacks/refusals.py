@@ -1,14 +1,14 @@
-"""Keeps the newest refused callbacks.
+"""Keeps the newest refused callbacks, of each kind its share.
 
 A flood of forged ones must cost little: they are written once a second, and not each of them is worth a line in the log.
 """
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
-from adapters.ledger.rejections import KEPT, Refused, keep
+from adapters.ledger.rejections import KEPT, Refused, keep, surplus
 from adapters.ledger.stats import add_unrecorded, count_rejected
 from adapters.logs import logger
 from adapters.metrics import Metrics
@@ -26,7 +26,7 @@ class Refusals:
         self._ledger = ledger
         self._metrics = metrics
         self._lock = threading.Lock()
-        self._noted: deque[Refused] = deque(maxlen=KEPT)
+        self._noted: list[Refused] = []
         self._counts: Counter[tuple[str, str]] = Counter()
         #: By vendor: how many could not be made durable, and when the last of them came, ms.
         self._unrecorded: Counter[str] = Counter()
@@ -49,12 +49,20 @@ class Refusals:
         """A callback was not believed."""
         with self._lock:
             self._noted.append(refused)
+            self._drop_surplus(2 * KEPT)
             self._counts[refused.vendor, refused.reason] += 1
         self._metrics.rejections.labels(refused.vendor, refused.reason).inc()
         if self._may_log("callback.rejected"):
             log.warning(
                 "callback.rejected", vendor=refused.vendor, reason=refused.reason, detail=refused.detail, remote=refused.remote
             )
+
+    def _drop_surplus(self, most: int) -> None:
+        """Where there are more than so many: not at each one, since it looks at all."""
+        if len(self._noted) <= most:
+            return
+        gone = set(surplus([refused.kind for refused in self._noted]))
+        self._noted = [refused for index, refused in enumerate(self._noted) if index not in gone]
 
     def unrecorded(self, vendor: str, app_id: str, why: str, at: int) -> None:
         """A callback was believed, and could not be made durable. at: ms."""
@@ -84,8 +92,9 @@ class Refusals:
     def flush(self) -> None:
         """Writes what is noted. When the ledger is away it stays noted, the newest of it."""
         with self._lock:
-            noted, counts, lines = list(self._noted), self._counts, self._lines
-            self._noted.clear()
+            self._drop_surplus(KEPT)
+            noted, counts, lines = self._noted, self._counts, self._lines
+            self._noted = []
             self._counts, self._lines = Counter(), Counter()
             unrecorded, last = self._unrecorded.copy(), dict(self._unrecorded_at)
         for event, wanted in lines.items():
@@ -104,7 +113,8 @@ class Refusals:
                 add_unrecorded(connection, unrecorded, last)
         except (LedgerUnavailableError, ConflictError):
             with self._lock:
-                self._noted.extendleft(reversed(noted[len(self._noted) :]))
+                self._noted[:0] = noted
+                self._drop_surplus(KEPT)
                 self._counts.update(counts)
         else:
             with self._lock:

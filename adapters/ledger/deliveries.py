@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func
 from adapters.ledger import bulk
 from adapters.ledger.counters import add, add_all, drop_sum, sums
 from adapters.ledger.documents import json_text
+from adapters.ledger.pages import Page, fitting_ids
 from adapters.ledger.schema import deliveries, subscriptions
 from statemachine.delivery import DeliveryState
 
@@ -216,20 +217,21 @@ def find(connection: Connection, subscription_id: str, delivery_id: int) -> Deli
     return _delivery(row) if row is not None else None
 
 
-def page(connection: Connection, subscription_id: str, wanted: DeliveryFilter, *, before: int | None, limit: int) -> list[Delivery]:
-    """Newest first, older than this one."""
+def page(connection: Connection, subscription_id: str, wanted: DeliveryFilter, *, before: int | None, limit: int) -> Page[Delivery]:
+    """Newest first, older than this one; fewer than `limit` where they had many long answers."""
     older = true() if before is None else deliveries.c.id < before
     subject = true() if wanted.subject is None else deliveries.c.subject == wanted.subject
     chosen = and_(deliveries.c.subscription_id == subscription_id, subject, older)
     states = tuple(DeliveryState) if wanted.state is None else (wanted.state,)
     # The index has those of each state in order.
-    found = [each for state in states for each in _newest(connection, and_(chosen, deliveries.c.state == state.value), limit)]
-    return sorted(found, key=lambda each: each.id, reverse=True)[:limit]
+    found = [id_ for state in states for id_ in _newest(connection, and_(chosen, deliveries.c.state == state.value), limit)]
+    ids, cut = fitting_ids(connection, deliveries, deliveries.c.attempts, sorted(found, reverse=True)[:limit])
+    statement = select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
+    return Page((_delivery(row) for row in connection.execute(statement).mappings()), cut=cut)
 
 
-def _newest(connection: Connection, chosen: ColumnElement[bool], limit: int) -> list[Delivery]:
-    statement = select(deliveries).where(chosen).order_by(deliveries.c.id.desc()).limit(limit)
-    return [_delivery(row) for row in connection.execute(statement).mappings()]
+def _newest(connection: Connection, chosen: ColumnElement[bool], limit: int) -> list[int]:
+    return list(connection.scalars(select(deliveries.c.id).where(chosen).order_by(deliveries.c.id.desc()).limit(limit)))
 
 
 def hasten(connection: Connection, subscription_id: str, now: int, delivery: Delivery | None = None) -> None:

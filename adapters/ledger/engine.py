@@ -15,6 +15,7 @@ import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from adapters.ledger import stopping
 from adapters.ledger.connecting import BUSY_TIMEOUT_MS, postgresql_engine, sqlite_engine
 from adapters.ledger.errors import ConflictError, LedgerUnavailableError, tells_to_leave, told
 from adapters.ledger.failover import Server, takes_no_writes
@@ -54,8 +55,17 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the ledger. Raises LedgerUnavailableError."""
-        with self._connected(self._reader) as connection:
+        reading = stopping.current()
+        if reading is None:
+            with self._connected(self._reader) as connection:
+                yield connection
+            return
+        if reading.stopped:
+            raise LedgerUnavailableError("the reading was stopped")
+        with self._connected(self._reader) as connection, reading.using(connection):
             yield connection
+            if reading.stopped:
+                raise LedgerUnavailableError("the reading was stopped")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from adapters.ledger import bulk, positions
 from adapters.ledger.documents import Texts, json_text, task_from_doc
+from adapters.ledger.pages import Page, fitting_rows, size_of
 from adapters.ledger.schema import events
 from statemachine.facts import TaskKey
 from statemachine.tasks import Task
@@ -131,10 +132,14 @@ def _text(event: Told, texts: Texts) -> str:
     return f'{json_text(told)[:-1]},"task":{texts.of(event.task)}}}'
 
 
-def page(connection: Connection, *, after: int, limit: int) -> list[Event]:
-    """Events behind a position, in order."""
-    statement = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
-    return [event_of(row) for row in connection.execute(statement).mappings()]
+def page(connection: Connection, *, after: int, limit: int) -> Page[Event]:
+    """Events behind a position, in order; fewer than `limit` where they are long."""
+    sizes = select(events.c.id, size_of(connection, events.c.doc)).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    number, last, cut = fitting_rows(connection, sizes)
+    if not number:
+        return Page()
+    statement = select(events).where(events.c.id > after, events.c.id <= last).order_by(events.c.id).limit(number)
+    return Page((event_of(row) for row in connection.execute(statement).mappings()), cut=cut)
 
 
 def unread(connection: Connection, ids: Collection[int]) -> dict[int, Unread]:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func
 from adapters.ledger.documents import task_of
 from adapters.ledger.facets import slashed
 from adapters.ledger.newest import newest_of, unordered
+from adapters.ledger.pages import Page, fitting_ids
 from adapters.ledger.schema import facets, lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.states import LIVE
@@ -57,8 +58,8 @@ def find(connection: Connection, task_id: str) -> Task | None:
     return next(iter(_tasks(connection, [task_id])), None)
 
 
-def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int, effort: Effort = _EFFORT) -> list[Task]:
-    """Tasks that pass, newest first, older than the id `before`."""
+def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int, effort: Effort = _EFFORT) -> Page[Task]:
+    """Tasks that pass, newest first, older than the id `before`; fewer than `limit` where they are long."""
     search = _Search(
         facets=tuple(_facets(wanted)),
         shared={name: value for name in ("room_id", "vendor_task_id") if (value := getattr(wanted, name)) is not None},
@@ -66,7 +67,8 @@ def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limi
         effort=effort,
     )
     ids = search.newest(connection, limit) if wanted.q is None else search.named(connection, wanted.q, limit)
-    return _tasks(connection, ids)
+    fitting, cut = fitting_ids(connection, tasks, tasks.c.doc, ids)
+    return Page(_tasks(connection, fitting), cut=cut)
 
 
 def _tasks(connection: Connection, ids: Sequence[str]) -> list[Task]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from adapters.ledger import bulk
 from adapters.ledger.documents import json_text
+from adapters.ledger.pages import Page, fitting_rows, size_of
 from adapters.ledger.schema import timeline
 
 
@@ -31,13 +32,16 @@ def append(connection: Connection, lines: Sequence[Line]) -> None:
     bulk.insert(connection, timeline, rows)
 
 
-def page(connection: Connection, task_id: str, *, after: int, limit: int) -> list[tuple[int, Line]]:
-    """(position, line) of a task, oldest first, behind a position."""
-    statement = select(timeline).where(timeline.c.task_id == task_id, timeline.c.id > after).order_by(timeline.c.id).limit(limit)
-    return [
-        (
-            row["id"],
-            Line(task_id=task_id, at=row["at"], inbox_id=row["inbox_id"], entries=json.loads(row["entries"])),
-        )
-        for row in connection.execute(statement).mappings()
-    ]
+def page(connection: Connection, task_id: str, *, after: int, limit: int) -> Page[tuple[int, Line]]:
+    """(position, line) of a task, oldest first, behind a position; fewer than `limit` where they are long."""
+    behind = (timeline.c.task_id == task_id, timeline.c.id > after)
+    sizes = select(timeline.c.id, size_of(connection, timeline.c.entries)).where(*behind).order_by(timeline.c.id).limit(limit)
+    number, last, cut = fitting_rows(connection, sizes)
+    if not number:
+        return Page()
+    statement = select(timeline).where(*behind, timeline.c.id <= last).order_by(timeline.c.id).limit(number)
+    return Page((_line(task_id, row) for row in connection.execute(statement).mappings()), cut=cut)
+
+
+def _line(task_id: str, row: RowMapping) -> tuple[int, Line]:
+    return row["id"], Line(task_id=task_id, at=row["at"], inbox_id=row["inbox_id"], entries=json.loads(row["entries"]))

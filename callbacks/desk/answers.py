@@ -17,4 +17,11 @@ def json_bytes(content: Any) -> bytes:
 def answer(
     content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
 ) -> Response:
-    return Response(json_bytes(content), status_code=status, headers={**NO_STORE, **(headers or {})}, media_type=media_type)
+    return answer_bytes(json_bytes(content), status=status, headers=headers, media_type=media_type)
+
+
+def answer_bytes(
+    content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
+) -> Response:
+    """An answer that is JSON already."""
+    return Response(content, status_code=status, headers={**NO_STORE, **(headers or {})}, media_type=media_type)

@@ -1,13 +1,14 @@
 """What vendors sent."""
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.ledger import callbacks
-from adapters.ledger.callbacks import Callback, CallbackFilter
+from adapters.ledger import Connection, callbacks
+from adapters.ledger.callbacks import Callback, CallbackFilter, Listed
 from adapters.settings.loading import vendor_names
 from callbacks.desk import cursors, parameters, rendering
 from callbacks.desk.access import Caller
@@ -16,6 +17,8 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.paging import page_of
 from callbacks.desk.problems import NotFound
 from statemachine.states import Verdict
+
+T = TypeVar("T")
 
 #: Fits the ledger's ids.
 _ID = re.compile(r"[0-9]{1,18}")
@@ -36,32 +39,42 @@ async def list_callbacks(desk: Desk, request: Request, caller: Caller) -> Respon
     limit, cursor = values.pop("limit"), values.pop("cursor")
     wanted = CallbackFilter(**values)
 
-    def read() -> list[Callback]:
+    def read() -> Response:
         with desk.ledger.read() as connection:
-            return callbacks.page(connection, wanted, before=cursor, limit=limit + 1)
-
-    found = await run_in_threadpool(read)
-    return answer(
-        page_of(
+            found = callbacks.page(connection, wanted, before=cursor, limit=limit + 1)
+        return page_of(
             found,
             limit,
-            shown=lambda callback: rendering.callback(callback, keys=caller.sees_keys),
-            cursor=lambda callback: cursors.encode(callback.received_at, callback.id),
+            shown=lambda each: rendering.callback(each, keys=caller.sees_keys),
+            cursor=lambda each: cursors.encode(each.received_at, each.id),
         )
-    )
+
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_callback(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    callback = await run_in_threadpool(find, desk, request.path_params["id"])
-    return answer(rendering.callback(callback, keys=caller.sees_keys))
+
+    def read() -> Response:
+        """Who may not see the body does not have it read either."""
+        found: Callback | Listed
+        look_for = request.path_params["id"]
+        found = _found(desk, look_for, callbacks.find) if caller.sees_keys else find(desk, look_for)
+        return answer(rendering.callback(found, keys=caller.sees_keys))
+
+    return await desk.queries.run(request, caller.name, read)
 
 
-def find(desk: Desk, callback_id: str) -> Callback:
+def find(desk: Desk, callback_id: str) -> Listed:
+    """Raises NotFound."""
+    return _found(desk, callback_id, callbacks.find_listed)
+
+
+def _found(desk: Desk, callback_id: str, look: Callable[[Connection, int], T | None]) -> T:
     """Raises NotFound."""
     if _ID.fullmatch(callback_id):
         with desk.ledger.read() as connection:
-            callback = callbacks.find(connection, int(callback_id))
+            callback = look(connection, int(callback_id))
         if callback is not None:
             return callback
     raise NotFound("there is no callback with this id")

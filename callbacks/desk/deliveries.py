@@ -2,7 +2,6 @@
 
 import re
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,22 +34,20 @@ async def list_deliveries(desk: Desk, request: Request, caller: Caller) -> Respo
     state = DeliveryState(values["state"]) if values["state"] else None
     wanted = DeliveryFilter(state=state, subject=values["task_id"])
 
-    def read() -> tuple[list[Delivery], dict[int, int]]:
+    def read() -> Response:
         with desk.ledger.read() as connection:
             subscriptions.find(connection, subscription_id)
             before = cursor[0] if cursor else None
             found = deliveries.page(connection, subscription_id, wanted, before=before, limit=limit + 1)
-            return found, events.versions(connection, [each.event_id for each in found if each.event_id is not None])
-
-    found, versions = await run_in_threadpool(read)
-    return answer(
-        page_of(
+            versions = events.versions(connection, [each.event_id for each in found if each.event_id is not None])
+        return page_of(
             found,
             limit,
             shown=lambda each: outgoing.delivery(each, versions, desk.clock(), keys=caller.sees_keys),
             cursor=lambda each: cursors.encode(each.id),
         )
-    )
+
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_delivery(desk: Desk, request: Request, caller: Caller) -> Response:
@@ -61,19 +58,19 @@ async def show_delivery(desk: Desk, request: Request, caller: Caller) -> Respons
             subscriptions.find(connection, request.path_params["id"])
             return answer(_shown(connection, _find(connection, request), desk.clock(), caller))
 
-    return await run_in_threadpool(read)
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def test(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     await bodies.read_none(request)
-    return await run_in_threadpool(_tested, desk, request, caller)
+    return await desk.queries.run(request, caller.name, _tested, desk, request, caller)
 
 
 async def retry(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     await bodies.read_none(request)
-    return await run_in_threadpool(_retried, desk, request, caller)
+    return await desk.queries.run(request, caller.name, _retried, desk, request, caller)
 
 
 def _tested(desk: Desk, request: Request, caller: Caller) -> Response:

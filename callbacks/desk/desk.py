@@ -10,6 +10,7 @@ from adapters.metrics import Metrics
 from adapters.settings import Settings
 from adapters.supervision import Health
 from adapters.tokens import Tokens
+from callbacks.desk.queries import Queries
 from callbacks.desk.streams import Streams
 from callbacks.desk.sums import Sums
 
@@ -35,6 +36,8 @@ class Desk:
     health: Health = field(default_factory=Health)
     #: Callbacks that could not be made durable and of which the ledger does not know yet; when the last of them came, ms.
     unrecorded: Callable[[], tuple[int, int | None]] = lambda: (0, None)
+    #: Runs what is asked of the ledger, in threads that callers share fairly.
+    queries: Queries = field(default_factory=Queries)
     #: What `/metrics` has already added up from the ledger.
     sums: Sums = field(default_factory=Sums)
     #: Who signs the calls of which app.

@@ -1,8 +1,5 @@
 """What happened, for those who want to know of everything: events from any position, as pages and as a stream."""
 
-from typing import Any
-
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,8 +7,9 @@ from adapters.envelope import cloud_event
 from adapters.ledger import epochs, events
 from callbacks.desk import parameters
 from callbacks.desk.access import Caller
-from callbacks.desk.answers import answer
+from callbacks.desk.answers import answer_bytes
 from callbacks.desk.desk import Desk
+from callbacks.desk.paging import fitting
 from callbacks.desk.parameters import Given
 from callbacks.desk.problems import Invalid
 from callbacks.desk.streams import EventStream
@@ -30,14 +28,15 @@ async def list_events(desk: Desk, request: Request, caller: Caller) -> Response:
     values = parameters.from_query(LIST_PARAMS, request)
     after, limit = values["after"], values["limit"]
 
-    def read() -> dict[str, Any]:
+    def read() -> Response:
         with desk.ledger.read() as connection:
             behind = epochs.resumed(connection, after)
             found = events.page(connection, after=behind, limit=limit)
-        items = [cloud_event(event, keys=caller.sees_keys) for event in found]
-        return {"items": items, "next_after": found[-1].position if found else behind}
+        items, _ = fitting(found, limit, lambda event: cloud_event(event, keys=caller.sees_keys))
+        last = found[len(items) - 1].position if items else behind
+        return answer_bytes(b'{"items":[%b],"next_after":%d}' % (b",".join(items), last))
 
-    return answer(await run_in_threadpool(read))
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def stream_events(desk: Desk, request: Request, caller: Caller) -> Response:

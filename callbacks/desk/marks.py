@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,11 +30,11 @@ _MAX_NOTE = 1_000
 
 async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    task = await run_in_threadpool(find, desk, request.path_params["id"])
+    task = await desk.queries.run(request, caller.name, find, desk, request.path_params["id"])
     word = _word(bodies.document(await bodies.read(request), _EXAMPLE))
     if task.merged_into is not None:
         return moved(task.merged_into, "/mark")
-    await run_in_threadpool(_post, desk, task, {**word, "task_id": task.id, "by": caller.name})
+    await desk.queries.run(request, caller.name, _post, desk, task, {**word, "task_id": task.id, "by": caller.name})
     return answer(showing.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 

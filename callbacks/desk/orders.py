@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,43 +39,43 @@ _UPDATE_EXAMPLE = '{"params": {...}}'
 
 async def stop(desk: Desk, request: Request, caller: Caller) -> Response:
     """An end that was only inferred, or that a zombie contradicts, may be none: then the vendor is told to stop it all the same."""
-    task = await _asked(desk, request)
+    task = await _asked(desk, request, caller)
     if task.merged_into is not None:
         return moved(task.merged_into, "/stop")
     view = task.view
     if view.state in FINAL and not view.inferred and Anomaly.ZOMBIE not in task.anomalies:
         raise AlreadyEnded(f"it is {view.state} already, and nothing speaks against it")
     _require_account(desk, task)
-    return await _ordered(desk, caller, task, inbox.STOP, {})
+    return await _ordered(desk, request, caller, task, inbox.STOP, {})
 
 
 async def retry(desk: Desk, request: Request, caller: Caller) -> Response:
-    task = await _asked(desk, request)
+    task = await _asked(desk, request, caller)
     if task.merged_into is not None:
         return moved(task.merged_into, "/retry")
     if all(pursuit.retry_at is None for pursuit in task.calls.values()) and Anomaly.STOP_UNCONFIRMED not in task.anomalies:
         raise NothingPending("no call of this task waits to be tried again")
-    return await _ordered(desk, caller, task, inbox.RETRY, {})
+    return await _ordered(desk, request, caller, task, inbox.RETRY, {})
 
 
 async def update(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     params = _params(bodies.document(await bodies.read(request, bodies.MAX_PARAMS_BODY), _UPDATE_EXAMPLE))
-    task = await run_in_threadpool(find, desk, request.path_params["id"])
+    task = await desk.queries.run(request, caller.name, find, desk, request.path_params["id"])
     if task.merged_into is not None:
         return moved(task.merged_into, "/update")
     if task.view.state in FINAL or task.view.state is State.FINISHING:
         raise AlreadyEnded(f"it is {task.view.state} already; only what still runs can be updated")
     _require_account(desk, task)
     _check(task, params)
-    return await _ordered(desk, caller, task, inbox.UPDATE, {"params": params})
+    return await _ordered(desk, request, caller, task, inbox.UPDATE, {"params": params})
 
 
-async def _asked(desk: Desk, request: Request) -> Task:
+async def _asked(desk: Desk, request: Request, caller: Caller) -> Task:
     """The task of a request that says no more than its path. Raises Malformed, Invalid or NotFound."""
     parameters.from_query((), request)
     await bodies.read_none(request)
-    return await run_in_threadpool(find, desk, request.path_params["id"])
+    return await desk.queries.run(request, caller.name, find, desk, request.path_params["id"])
 
 
 def _require_account(desk: Desk, task: Task) -> None:
@@ -114,8 +113,8 @@ def _update_call(task: Task, params: Mapping[str, Any]) -> Call:
     raise NotUpdatable("the vendor has no update call for this task")
 
 
-async def _ordered(desk: Desk, caller: Caller, task: Task, kind: str, what: Mapping[str, Any]) -> Response:
-    await run_in_threadpool(_post, desk, task, kind, {"task_id": task.id, "by": caller.name, **what})
+async def _ordered(desk: Desk, request: Request, caller: Caller, task: Task, kind: str, what: Mapping[str, Any]) -> Response:
+    await desk.queries.run(request, caller.name, _post, desk, task, kind, {"task_id": task.id, "by": caller.name, **what})
     return answer(showing.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 

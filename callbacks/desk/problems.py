@@ -164,6 +164,20 @@ class Invalid(Problem):
     status, name = 422, "invalid"
 
 
+class TooManyQueries(Problem):
+    """This token asks too much at once."""
+
+    status, name = 429, "too_many_queries"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
+class QueryTooLong(Problem):
+    """The query took too long."""
+
+    status, name = 503, "query_too_long"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
 class NotReady(Problem):
     """The service cannot serve yet."""
 

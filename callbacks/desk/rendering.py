@@ -2,16 +2,20 @@
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from adapters import masking
-from adapters.ledger.callbacks import Callback
+from adapters import masking, showing
+from adapters.ledger.callbacks import Callback, Listed
 from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
 from adapters.ledger.timeline import Line
 from adapters.showing import time
 from adapters.supervision import Fault
+from statemachine.tasks import Task
+
+#: Files, and outputs, of a task in a list.
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,19 @@ def _with_times(value: Any) -> Any:
     return [_with_times(item) for item in value] if isinstance(value, list) else value
 
 
-def callback(callback: Callback, *, keys: bool) -> dict[str, Any]:
-    """Headers, body and error text, which may quote the body, need to be allowed."""
+def listed_task(task: Task, *, keys: bool) -> dict[str, Any]:
+    """A task as lists show it: of thousands of files and outputs the first ones, and how many are left out."""
+    view = task.view
+    left_out = {"outputs": len(view.outputs) - _SHOWN, "files": len(view.files) - _SHOWN}
+    if max(left_out.values()) <= 0:
+        return showing.task(task, keys=keys)
+    part = replace(task, view=replace(view, outputs=view.outputs[:_SHOWN], files=view.files[:_SHOWN]))
+    return {**showing.task(part, keys=keys), "left_out": {name: max(0, number) for name, number in left_out.items()}}
+
+
+def callback(callback: Callback | Listed, *, keys: bool) -> dict[str, Any]:
+    """Headers, body and error text, which may quote the body, need to be allowed. In lists there is no body."""
+    whole = callback if keys and isinstance(callback, Callback) else None
     return {
         "id": str(callback.id),
         "vendor": callback.vendor,
@@ -64,9 +79,10 @@ def callback(callback: Callback, *, keys: bool) -> dict[str, Any]:
         "error": callback.error if keys or callback.error is None else masking.HIDDEN,
         "task_id": callback.task_id,
         "masked": not keys,
-        "headers": dict(callback.headers) if keys else None,
-        "body": _as_text(callback.body) if keys else None,
-        "body_base64": base64.b64encode(callback.body).decode() if keys else None,
+        "size": callback.size,
+        "headers": dict(whole.headers) if whole else None,
+        "body": _as_text(whole.body) if whole else None,
+        "body_base64": base64.b64encode(whole.body).decode() if whole else None,
     }
 
 

@@ -6,7 +6,6 @@ The desk only puts the wish into the inbox; a worker does it. What is selected i
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,8 +32,8 @@ log = logger(__name__)
 
 async def replay_one(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    callback = await run_in_threadpool(find, desk, request.path_params["id"])
-    queued = await run_in_threadpool(_queue, desk, [callback.id])
+    callback = await desk.queries.run(request, caller.name, find, desk, request.path_params["id"])
+    queued = await desk.queries.run(request, caller.name, _queue, desk, [callback.id])
     log.info("callback.replay_asked", by=caller.name, matched=1, callback_id=callback.id)
     return answer({"matched": 1, "queued": queued}, status=202, headers={"Location": f"/v1/callbacks/{callback.id}"})
 
@@ -43,9 +42,9 @@ async def replay_many(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     wanted, dry_run = _asked(await bodies.read(request))
     if dry_run:
-        return answer({"matched": await run_in_threadpool(_count, desk, wanted), "dry_run": True})
-    ids = await run_in_threadpool(_select, desk, wanted)
-    queued = await run_in_threadpool(_queue, desk, ids)
+        return answer({"matched": await desk.queries.run(request, caller.name, _count, desk, wanted), "dry_run": True})
+    ids = await desk.queries.run(request, caller.name, _select, desk, wanted)
+    queued = await desk.queries.run(request, caller.name, _queue, desk, ids)
     log.info("callback.replay_asked", by=caller.name, matched=len(ids))
     return answer({"matched": len(ids), "queued": queued}, status=202)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -41,7 +40,7 @@ class Asked:
 async def resend(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     body = await bodies.read(request)
-    return await run_in_threadpool(_resent, desk, caller, request.path_params["id"], body)
+    return await desk.queries.run(request, caller.name, _resent, desk, caller, request.path_params["id"], body)
 
 
 def _resent(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> Response:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +25,7 @@ async def rotate(desk: Desk, request: Request, caller: Caller) -> Response:
     """Of several secrets the newest two live: one that was being replaced when this is asked dies at once."""
     parameters.from_query((), request)
     body = await bodies.read(request)
-    return await run_in_threadpool(_rotated, desk, caller, request.path_params["id"], body)
+    return await desk.queries.run(request, caller.name, _rotated, desk, caller, request.path_params["id"], body)
 
 
 def _rotated(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> Response:

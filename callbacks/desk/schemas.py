@@ -107,6 +107,13 @@ def _mark() -> Schema:
 
 
 def _task() -> Schema:
+    left_out = object_of("How many are left out.", outputs=COUNT, files=COUNT)
+    meaning = "Only in lists, and only where a task has more than 200 outputs or files: how many of each are left out."
+    shape = _whole_task()
+    return {**shape, "properties": {**shape["properties"], "left_out": said(left_out, meaning)}}
+
+
+def _whole_task() -> Schema:
     return object_of(
         "One run of a stream task. Viewers see urls without stream keys.",
         id=TEXT,
@@ -175,9 +182,10 @@ def _callback() -> Schema:
         error=said(or_null(TEXT), "Why it was set aside."),
         task_id=or_null(TEXT),
         masked=said({"type": "boolean"}, "Headers and body are hidden from this token."),
-        headers={"type": ["object", "null"], "additionalProperties": TEXT},
-        body=said(or_null(TEXT), "The body, if it is UTF-8."),
-        body_base64=or_null(TEXT),
+        size=said(COUNT, "Bytes of the body."),
+        headers={"type": ["object", "null"], "additionalProperties": TEXT, "description": "Null in lists, and where `masked`."},
+        body=said(or_null(TEXT), "The body, if it is UTF-8. Null in lists, and where `masked`: the callback's own path has it."),
+        body_base64=said(or_null(TEXT), "The body, whatever it is. Null in lists, and where `masked`."),
     )
 
 

@@ -1,12 +1,11 @@
 """How the service itself does: refusals, numbers, health."""
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.ledger import LedgerUnavailableError, rejections, stats
-from adapters.ledger.rejections import Refused
-from adapters.ledger.stats import Stats
+from adapters.ledger.rejections import RejectionFilter
+from adapters.settings.loading import vendor_names
 from callbacks.desk import cursors, parameters, rendering, sums
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import NO_STORE, answer
@@ -14,38 +13,43 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.paging import page_of
 from callbacks.desk.problems import NotReady
 
-REJECTION_PARAMS = parameters.paging(int)
+REJECTION_PARAMS = (
+    parameters.word("vendor", vendor_names(), "Refusals of what came to this vendor's path."),
+    parameters.text("app_id", "Refusals of what said to be of this app."),
+    parameters.text("reason", "Refusals for this reason, as in `bad_signature`."),
+    *parameters.paging(int),
+)
 
 
 async def list_rejections(desk: Desk, request: Request, caller: Caller) -> Response:
     values = parameters.from_query(REJECTION_PARAMS, request)
-    limit, cursor = values["limit"], values["cursor"]
+    limit, cursor = values.pop("limit"), values.pop("cursor")
+    wanted = RejectionFilter(**values)
 
-    def read() -> list[tuple[int, Refused]]:
+    def read() -> Response:
         with desk.ledger.read() as connection:
-            return rejections.newest(connection, before=cursor[0] if cursor else None, limit=limit + 1)
-
-    found = await run_in_threadpool(read)
-    return answer(
-        page_of(
+            found = rejections.newest(connection, before=cursor[0] if cursor else None, limit=limit + 1, wanted=wanted)
+        return page_of(
             found,
             limit,
             shown=lambda item: rendering.rejection(item[1], keys=caller.sees_keys),
             cursor=lambda item: cursors.encode(item[0]),
         )
-    )
+
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_stats(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
 
-    def read() -> tuple[Stats, int]:
+    def read() -> Response:
+        spool_rows = desk.spool_rows()  # before the ledger: what moves from one to the other meanwhile must not be in neither
         with desk.ledger.read() as connection:
-            read_stats = stats.read(connection, desk.clock())
-        return read_stats, desk.spool_rows()
+            found = stats.read(connection, desk.clock())
+        parts, unwritten = desk.health.parts(), desk.unrecorded()
+        return answer(rendering.stats(found, spool_rows=spool_rows, parts=parts, unwritten=unwritten))
 
-    found, spool_rows = await run_in_threadpool(read)
-    return answer(rendering.stats(found, spool_rows=spool_rows, parts=desk.health.parts(), unwritten=desk.unrecorded()))
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response:
@@ -63,7 +67,7 @@ async def show_metrics(desk: Desk, request: Request, caller: Caller) -> Response
         desk.metrics.event_streams.set(desk.streams.open)
         return desk.metrics.render()
 
-    body, content_type = await run_in_threadpool(render)
+    body, content_type = await desk.queries.run(request, caller.name, render)
     return Response(body, headers={**NO_STORE, "Content-Type": content_type})
 
 

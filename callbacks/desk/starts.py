@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -50,7 +49,7 @@ async def start(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     body = await bodies.read(request, bodies.MAX_PARAMS_BODY)
     names = request.headers.getlist(_KEY)
-    kept = await run_in_threadpool(_answered, desk, caller, names, body)
+    kept = await desk.queries.run(request, caller.name, _answered, desk, caller, names, body)
     headers = {**NO_STORE, "Location": kept.location or ""}
     return Response(kept.answer, status_code=kept.status, headers=headers, media_type="application/json")
 

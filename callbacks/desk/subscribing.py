@@ -7,7 +7,6 @@ import secrets as chance
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,13 +28,13 @@ _CHANCE_BITS = 80
 async def create(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     body = await bodies.read(request)
-    return await run_in_threadpool(_created, desk, caller, body)
+    return await desk.queries.run(request, caller.name, _created, desk, caller, body)
 
 
 async def change(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     body = await bodies.read(request)
-    return await run_in_threadpool(_changed, desk, caller, request.path_params["id"], body)
+    return await desk.queries.run(request, caller.name, _changed, desk, caller, request.path_params["id"], body)
 
 
 async def pause(desk: Desk, request: Request, caller: Caller) -> Response:
@@ -49,7 +48,7 @@ async def resume(desk: Desk, request: Request, caller: Caller) -> Response:
 async def delete(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
     await bodies.read_none(request)
-    await run_in_threadpool(_deleted, desk, caller, request.path_params["id"])
+    await desk.queries.run(request, caller.name, _deleted, desk, caller, request.path_params["id"])
     return Response(status_code=204, headers=NO_STORE)
 
 
@@ -98,7 +97,7 @@ def _changed(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> R
 async def _turned(desk: Desk, request: Request, caller: Caller, state: SubscriptionState, what: str) -> Response:
     parameters.from_query((), request)
     await bodies.read_none(request)
-    return await run_in_threadpool(_put, desk, caller, request.path_params["id"], {"state": state}, what)
+    return await desk.queries.run(request, caller.name, _put, desk, caller, request.path_params["id"], {"state": state}, what)
 
 
 def _put(desk: Desk, caller: Caller, subscription_id: str, wanted: Mapping[str, Any], what: str, **more: Any) -> Response:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,29 +39,28 @@ async def list_subscriptions(desk: Desk, request: Request, caller: Caller) -> Re
     values = parameters.from_query(LIST_PARAMS, request)
     limit, cursor = values["limit"], values["cursor"]
 
-    def read() -> list[Standing]:
+    def read() -> Response:
         with desk.ledger.read() as connection:
-            return standings(connection, subscriptions.page(connection, before=cursor[0] if cursor else None, limit=limit + 1))
-
-    found = await run_in_threadpool(read)
-    return answer(
-        page_of(
+            found = standings(connection, subscriptions.page(connection, before=cursor[0] if cursor else None, limit=limit + 1))
+        return page_of(
             found,
             limit,
             shown=lambda each: shown(desk, each, caller),
             cursor=lambda each: cursors.encode(each.subscription.id),
         )
-    )
+
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_subscription(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
 
-    def read() -> Standing:
+    def read() -> Response:
         with desk.ledger.read() as connection:
-            return standing(connection, find(connection, request.path_params["id"]))
+            found = standing(connection, find(connection, request.path_params["id"]))
+        return answer(shown(desk, found, caller))
 
-    return answer(shown(desk, await run_in_threadpool(read), caller))
+    return await desk.queries.run(request, caller.name, read)
 
 
 def find(connection: Connection, subscription_id: str) -> Subscription:

@@ -2,7 +2,6 @@
 
 import re
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +13,7 @@ from callbacks.desk import cursors, parameters, rendering
 from callbacks.desk.access import Caller
 from callbacks.desk.answers import NO_STORE, answer
 from callbacks.desk.desk import Desk
-from callbacks.desk.paging import page_of
+from callbacks.desk.paging import page_from, page_of
 from callbacks.desk.problems import NotFound
 from statemachine.states import Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
@@ -46,27 +45,29 @@ async def list_tasks(desk: Desk, request: Request, caller: Caller) -> Response:
     limit, cursor, states = values.pop("limit"), values.pop("cursor"), values.pop("state")
     wanted = TaskFilter(states=states, **values)
 
-    def read() -> list[Task]:
+    def read() -> Response:
         with desk.ledger.read() as connection:
-            return search.page(connection, wanted, before=cursor[0] if cursor else None, limit=limit + 1)
-
-    found = await run_in_threadpool(read)
-    return answer(
-        page_of(
+            found = search.page(connection, wanted, before=cursor[0] if cursor else None, limit=limit + 1)
+        return page_of(
             found,
             limit,
-            shown=lambda task: showing.task(task, keys=caller.sees_keys),
+            shown=lambda task: rendering.listed_task(task, keys=caller.sees_keys),
             cursor=lambda task: cursors.encode(task.id),
         )
-    )
+
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_task(desk: Desk, request: Request, caller: Caller) -> Response:
     parameters.from_query((), request)
-    task = await run_in_threadpool(find, desk, request.path_params["id"])
-    if task.merged_into is not None:
-        return moved(task.merged_into)
-    return answer(showing.task(task, keys=caller.sees_keys))
+
+    def read() -> Response:
+        task = find(desk, request.path_params["id"])
+        if task.merged_into is not None:
+            return moved(task.merged_into)
+        return answer(showing.task(task, keys=caller.sees_keys))
+
+    return await desk.queries.run(request, caller.name, read)
 
 
 async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Response:
@@ -75,16 +76,21 @@ async def show_timeline(desk: Desk, request: Request, caller: Caller) -> Respons
     limit = values["limit"]
     line, number = values["cursor"] or (0, 0)
 
-    def read() -> list[rendering.Entry]:
+    def read() -> Response:
         task = find(desk, request.path_params["id"])
         with desk.ledger.read() as connection:
             # Each line has at least one entry, and the first one may have been shown in part.
             lines = timeline.page(connection, task.id, after=line - 1, limit=limit + 1)
-        return [entry for entry in rendering.entries(lines) if entry.place >= (line, number)]
+        found = [entry for entry in rendering.entries(lines) if entry.place >= (line, number)]
+        return page_from(
+            found,
+            limit,
+            shown=lambda entry: rendering.entry(entry, keys=caller.sees_keys),
+            cursor=lambda entry: cursors.encode(*entry.place),
+            more=cursors.encode(lines[-1][0] + 1, 0) if lines.cut else None,
+        )
 
-    found = await run_in_threadpool(read)
-    items = [rendering.entry(entry, keys=caller.sees_keys) for entry in found[:limit]]
-    return answer({"items": items, "next_cursor": cursors.encode(*found[limit].place) if len(found) > limit else None})
+    return await desk.queries.run(request, caller.name, read)
 
 
 def find(desk: Desk, task_id: str) -> Task:

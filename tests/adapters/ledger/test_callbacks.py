@@ -1,13 +1,14 @@
 """Callbacks are found as looking at each would find them."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, callbacks, inbox
-from adapters.ledger.callbacks import Callback, CallbackFilter
+from adapters.ledger.callbacks import Callback, CallbackFilter, Listed
 from adapters.ledger.inbox import MARK, Arrival, Settled
 from tests.adapters.ledger.making import T0, arrival, settle, waiting_ids
 from tests.ledgers import empty, examples
@@ -68,8 +69,12 @@ def _hear(ledger: Ledger, heard: Sequence[Heard], first: int = 0) -> list[Callba
     return [one for one in found if one is not None]
 
 
-def _pages(ledger: Ledger, wanted: CallbackFilter, limit: int, arriving: Sequence[Heard] = ()) -> list[Callback]:
-    found: list[Callback] = []
+def _listed(one: Callback) -> Listed:
+    return Listed(**{field.name: getattr(one, field.name) for field in fields(Listed)})
+
+
+def _pages(ledger: Ledger, wanted: CallbackFilter, limit: int, arriving: Sequence[Heard] = ()) -> list[Listed]:
+    found: list[Listed] = []
     before = None
     coming = list(enumerate(arriving, 10_000))
     while True:
@@ -84,8 +89,8 @@ def _pages(ledger: Ledger, wanted: CallbackFilter, limit: int, arriving: Sequenc
             _hear(ledger, [heard], number)
 
 
-def _newest_first(found: Sequence[Callback]) -> list[Callback]:
-    return sorted(found, key=lambda one: (one.received_at, one.id), reverse=True)
+def _newest_first(found: Sequence[Callback]) -> list[Listed]:
+    return sorted(map(_listed, found), key=lambda one: (one.received_at, one.id), reverse=True)
 
 
 def test_pages_counts_and_ids_are_those_of_what_passes(kept_ledger: Ledger) -> None:

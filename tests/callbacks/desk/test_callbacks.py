@@ -29,6 +29,7 @@ def test_an_operator_sees_the_callback_as_it_was_sent(world: World) -> None:
         "error": None,
         "task_id": "0" * 26,
         "masked": False,
+        "size": len(BODY),
         "headers": {"x-signature": "sig"},
         "body": BODY.decode(),
         "body_base64": base64.b64encode(BODY).decode(),
