@@ -39,6 +39,7 @@ from adapters.simulator import command as simulator
 from adapters.spool import folder_of
 from adapters.standard_files import give_up_output, is_output_error, keep_standard_numbers
 from adapters.supervision import Health, end_process, exit_status
+from adapters.terminal import say
 from adapters.vendors import DIALECTS
 from callbacks.app import Application, Ears, make_app
 from callbacks.connection import Connection
@@ -80,12 +81,12 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         settings = _settings(options)
     except SettingsError as error:
-        print(f"tally: the configuration is not good\n{error}", file=sys.stderr)
+        say("tally: the configuration is not good", *str(error).split("\n"), file=sys.stderr)
         return BAD_USAGE
     try:
         return command(options, settings)
     except (SchemaError, AlreadyServedError, LedgerUnavailableError, BackupError) as error:
-        print(f"tally: {error}", file=sys.stderr)
+        say(*f"tally: {error}".split("\n"), file=sys.stderr)
         return 1
 
 
@@ -353,24 +354,24 @@ def _upgrade(ledger: Ledger) -> None:
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
     host = settings.server.host
-    print(f"server     http://{f'[{host}]' if ':' in host else host}:{settings.server.port}")
-    print(f"database   {without_password(settings.database.url)}")
-    print(f"queue      {'in process' if not settings.queue.url else 'redis'}")
+    say(f"server     http://{f'[{host}]' if ':' in host else host}:{settings.server.port}")
+    say(f"database   {without_password(settings.database.url)}")
+    say(f"queue      {'in process' if not settings.queue.url else 'redis'}")
     for app in settings.apps:
         account = f"account {app.account}" if app.account else "no account: it is followed, and cannot be asked or stopped"
-        print(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
+        say(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
     for name in settings.tokens:
-        print(f"token      {name.name}: {name.role.value}")
+        say(f"token      {name.name}: {name.role.value}")
     streams = settings.streams.url or settings.queue.url
-    print(f"streams    {'none: no subscription can write to Redis' if not streams else 'redis'}")
-    print(f"webhooks   {', '.join(('public addresses', *settings.outbound.allow))}{_SCHEMES[settings.outbound.allow_http]}")
+    say(f"streams    {'none: no subscription can write to Redis' if not streams else 'redis'}")
+    say(f"webhooks   {', '.join(('public addresses', *settings.outbound.allow))}{_SCHEMES[settings.outbound.allow_http]}")
     if not settings.apps:
-        print("no [[apps]]: every callback will be refused with 403")
+        say("no [[apps]]: every callback will be refused with 403")
     if not settings.tokens:
-        print("no [[tokens]]: the desk is open to whoever is on this machine")
+        say("no [[tokens]]: the desk is open to whoever is on this machine")
     for warning in warnings_of(settings):
-        print(f"warning: {warning}")
-    print("good")
+        say(f"warning: {warning}")
+    say("good")
     return 0
 
 
@@ -379,11 +380,11 @@ def explain(options: argparse.Namespace, settings: Settings) -> int:
     with ledger.read() as connection:
         found = find(connection, options.task)
         if len(found) == 1:
-            print(story(connection, found[0]), end="")
+            say(*story(connection, found[0]).rstrip("\n").split("\n"))
             return 0
     for task in found:
-        print(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")
-    print(f"tally: {'several tasks match; give one id' if found else f'no task is named {options.task}'}", file=sys.stderr)
+        say(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")
+    say(f"tally: {'several tasks match; give one id' if found else f'no task is named {options.task}'}", file=sys.stderr)
     return 1
 
 
@@ -397,15 +398,15 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         received_before=options.before,
     )
     if options.callback is None and wanted == callbacks.CallbackFilter():
-        print("tally: say which: --callback, --verdict, --event-type, --vendor, --after or --before", file=sys.stderr)
+        say("tally: say which: --callback, --verdict, --event-type, --vendor, --after or --before", file=sys.stderr)
         return BAD_USAGE
     chosen = _chosen(ledger, options.callback, wanted)
     if not options.dry_run:
         _post_replays(ledger, chosen)
     if options.callback is not None and not chosen:
-        print(f"tally: no callback has the id {options.callback}", file=sys.stderr)
+        say(f"tally: no callback has the id {options.callback}", file=sys.stderr)
         return 1
-    print(f"{len(chosen)} callback(s){' would be' if options.dry_run else ''} queued to be read again")
+    say(f"{len(chosen)} callback(s){' would be' if options.dry_run else ''} queued to be read again")
     return 0
 
 
@@ -431,7 +432,7 @@ def simulate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def token(options: argparse.Namespace, settings: Settings) -> int:
-    print(tokens.generate())
+    say(tokens.generate())
     return 0
 
 

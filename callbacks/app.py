@@ -77,6 +77,8 @@ def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
     refusals = Refusals(ears.ledger, ears.metrics, ears.health)
     sinks = open_sinks(ears.settings)
     check = LedgerCheck(ears.ledger, ears.health)
+    streams = Streams(Tail(ears.ledger))
+    made = _desk(ears, spool, streams, sinks, refusals)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -86,15 +88,14 @@ def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
         await asyncio.to_thread(check.start)
         yield
         check.stop()
+        made.queries.close()
         recorder.stop()
         refusals.stop()
         spool.close()
         for sink in sinks.values():
             sink.close()
 
-    streams = Streams(Tail(ears.ledger))
-    routes = desk_routes(_desk(ears, spool, streams, sinks, refusals))
-    desk = Starlette(routes=routes, lifespan=lifespan, exception_handlers=exception_handlers())
+    desk = Starlette(routes=desk_routes(made), lifespan=lifespan, exception_handlers=exception_handlers())
     desk.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
     return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk, streams)
 

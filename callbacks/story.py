@@ -5,6 +5,7 @@ from typing import Any
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import Connection, search, timeline
+from adapters.terminal import visible
 from statemachine.tasks import Task
 
 #: Lines of the timeline that are read.
@@ -18,7 +19,7 @@ def find(connection: Connection, name: str, limit: int = 5) -> list[Task]:
 
 
 def story(connection: Connection, task: Task) -> str:
-    return "\n".join([*_head(task), "", *_body(connection, task)]) + "\n"
+    return "\n".join(map(visible, [*_head(task), "", *_body(connection, task)])) + "\n"
 
 
 def _head(task: Task) -> Iterator[str]:

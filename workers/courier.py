@@ -245,7 +245,8 @@ class Courier:
     def _look(self, room: Room) -> Wanted:
         with self._ledger.read() as connection:
             wanted = look(connection, self._clock(), room)
-        self._windows.keep(wanted.active)
+        if wanted.to_do:
+            self._windows.keep(wanted.active)
         self._looked_s = monotonic_s()
         return wanted
 

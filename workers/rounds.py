@@ -6,6 +6,7 @@ subscriptions that it touches are locked, so that rounds of several workers, and
 Others wait meanwhile, on SQLite everybody who writes: what never changes, the events themselves, is read before and after.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from workers.verdicts import after, by_subscription, settled
 LEASE_MS = 45_000
 #: Events that are queued at once.
 _NEWS = 500
+#: Subscriptions for which news are queued at once: others wait for the transaction, and the rest come in the next round.
+_SERVED = 250
 #: Events that are taken at once, shared by all subscriptions.
 _TAKEN = 4_000
 
@@ -46,7 +49,7 @@ class Round:
 class Wanted:
     """The subscriptions for which there is something to do, beside those from which something came back."""
 
-    #: All that are served.
+    #: All that are served; empty where there is nothing to do.
     active: frozenset[str]
     to_do: frozenset[str]
     #: Those of them with replays that may go on.
@@ -59,17 +62,20 @@ NOTHING = Wanted(active=frozenset(), to_do=frozenset())
 
 
 def look(connection: Connection, now: int, room: Callable[[str], int]) -> Wanted:
-    """What a round would find to do. room: subscription -> how many more may be sent."""
-    active = subscriptions.active(connection)
-    if not active:
-        return NOTHING
-    ids = frozenset(each.id for each in active)
+    """What a round would find to do. room: subscription -> how many more may be sent.
+
+    While there is nothing, it takes four statements however many subscriptions there are: it is asked four times a second.
+    """
     newest = positions.newest(connection)
-    replaying = replays.due(connection, now) & ids
-    to_do = {each.id for each in active if each.position < newest} | replaying
-    to_do |= {id_ for id_ in ids - to_do if room(id_) and deliveries.any_due(connection, id_, now)}
-    news = {position: _news(connection, position, newest) for position in {each.position for each in active} if position < newest}
-    return Wanted(active=ids, to_do=frozenset(to_do), replaying=frozenset(replaying), news=news)
+    behind = dict(itertools.islice(subscriptions.behind(connection, newest).items(), _SERVED))
+    replaying = replays.due(connection, now)
+    due = {id_ for id_ in deliveries.due_subscriptions(connection, now) if room(id_)}
+    if not (behind or replaying or due):
+        return NOTHING
+    active = subscriptions.active_ids(connection)
+    replaying &= active
+    news = {position: _news(connection, position, newest) for position in set(behind.values())}
+    return Wanted(active=active, to_do=frozenset(behind.keys() | replaying | due), replaying=frozenset(replaying), news=news)
 
 
 def _news(connection: Connection, position: int, newest: int) -> tuple[Sequence[Heading], int]:
@@ -98,10 +104,11 @@ def make_round(
 
 
 def _take(connection: Connection, served: Mapping[str, Subscription], now: int, room: Callable[[str], int]) -> list[Delivery]:
-    share = max(1, _TAKEN // max(1, len(served)))
+    due = deliveries.due_subscriptions(connection, now, served)
+    share = max(1, _TAKEN // max(1, len(due)))
     return [
         delivery
-        for id_ in served
+        for id_ in due
         if (free := min(room(id_), share)) > 0
         for delivery in deliveries.claim(connection, id_, now, free, now + LEASE_MS)
     ]
@@ -158,11 +165,14 @@ def _queue_news(
     connection: Connection, served: Mapping[str, Subscription], news: Mapping[int, tuple[Sequence[Heading], int]], now: int
 ) -> None:
     """Queues the next events for those who are where the news begin: who was moved on meanwhile has them already."""
+    moved: dict[int, list[str]] = {}
     for each in served.values():
         found, last = news.get(each.position, ((), each.position))
         deliveries.queue(connection, each.id, [_queued(event) for event in found if each.wants(event)], now)
         if last != each.position:
-            subscriptions.change(connection, each.id, position=last)
+            moved.setdefault(last, []).append(each.id)
+    for last, ids in moved.items():
+        subscriptions.move_on(connection, ids, last)
 
 
 def _queued(event: Heading) -> Queued:

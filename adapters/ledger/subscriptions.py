@@ -107,6 +107,22 @@ def active(connection: Connection) -> list[Subscription]:
     return [_subscription(row) for row in connection.execute(statement).mappings()]
 
 
+def active_ids(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.scalars(select(subscriptions.c.id).where(_STATE == SubscriptionState.ACTIVE)))
+
+
+def behind(connection: Connection, position: int) -> dict[str, int]:
+    """Active subscriptions for which not all events up to a position were queued -> up to which they were; the furthest first."""
+    active = (_STATE == SubscriptionState.ACTIVE, subscriptions.c.position < position)
+    statement = select(subscriptions.c.id, subscriptions.c.position).where(*active)
+    return {row.id: row.position for row in connection.execute(statement.order_by(subscriptions.c.position, subscriptions.c.id))}
+
+
+def move_on(connection: Connection, ids: Collection[str], position: int) -> None:
+    """Events up to this one were queued for these subscriptions, which are locked."""
+    connection.execute(update(subscriptions).where(subscriptions.c.id.in_(ids)).values(position=position))
+
+
 def by_state(connection: Connection) -> dict[str, int]:
     """state -> how many; deleted ones apart."""
     statement = select(_STATE, func.count()).where(_STATE != SubscriptionState.DELETED).group_by(_STATE)

@@ -11,6 +11,7 @@ from adapters.simulator.server import Server, make_app
 from adapters.simulator.simulation import Simulation
 from adapters.simulator.vendors.registry import DEMO_APPS, DEMO_STEPS
 from adapters.simulator.world import World
+from adapters.terminal import say
 
 CALLBACK_URL = "http://127.0.0.1:8080/callbacks/{vendor}"
 #: The demonstration's tasks last a few minutes.
@@ -89,5 +90,5 @@ def _greet(options: argparse.Namespace, port: int) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    say(line)
     sys.stdout.flush()

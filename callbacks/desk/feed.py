@@ -12,7 +12,7 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.paging import fitting
 from callbacks.desk.parameters import Given
 from callbacks.desk.problems import Invalid
-from callbacks.desk.streams import EventStream
+from callbacks.desk.streams import EventStream, Listener
 
 _LAST = "Last-Event-ID"
 
@@ -43,11 +43,12 @@ async def stream_events(desk: Desk, request: Request, caller: Caller) -> Respons
     after = _asked(request)
     if after is None:
         after = await desk.streams.tail.newest()
-    return EventStream(desk.streams, after, keys=caller.sees_keys)
+    return EventStream(desk.streams, after, Listener(name=caller.name, keys=caller.sees_keys))
 
 
 def _asked(request: Request) -> int | None:
     """Where the stream begins; None: now. Raises Invalid."""
+    parameters.require_short(request)
     in_query = [Given(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
     in_headers = [Given(name=_LAST, field=_LAST, value=value) for value in request.headers.getlist(_LAST)]
     query, errors = parameters.read_all(STREAM_PARAMS, in_query)

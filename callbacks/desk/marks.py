@@ -46,19 +46,15 @@ def _post(desk: Desk, task: Task, payload: Mapping[str, Any]) -> None:
 
 def _word(document: Mapping[str, Any]) -> dict[str, Any]:
     """state, clear and note. Raises Invalid with everything that is wrong."""
-    errors = [
-        FieldError(field=name, message="is not known; there are state, clear and note")
-        for name in document
-        if name not in ("state", "clear", "note")
-    ]
-    state, clear, note = document.get("state"), document.get("clear") or [], document.get("note")
-    if state is not None and state not in STATES:
+    errors = bodies.unknown_members(document, ("state", "clear", "note"))
+    state, clear, note = document.get("state"), document.get("clear", []), document.get("note")
+    if "state" in document and state not in STATES:
         errors.append(FieldError(field="state", message=f"must be one of {', '.join(STATES)}"))
-    if not isinstance(clear, list) or not all(item in list(Anomaly) for item in clear):
+    if not isinstance(clear, list) or len(clear) > len(Anomaly) or not all(item in list(Anomaly) for item in clear):
         errors.append(FieldError(field="clear", message=f"must be a list of {', '.join(Anomaly)}"))
     if not isinstance(note, str) or not note.strip() or len(note) > _MAX_NOTE:
         errors.append(FieldError(field="note", message=f"must say why, in at most {_MAX_NOTE} characters"))
-    if not errors and state is None and not clear:
+    if not errors and "state" not in document and not clear:
         errors.append(FieldError(field="state", message="state or clear must be given"))
     if errors:
         raise Invalid("this does not say what to mark", errors)

@@ -13,11 +13,13 @@ from starlette.requests import Request
 
 from adapters.clock import parse_rfc3339
 from callbacks.desk.cursors import BadCursorError, decode
-from callbacks.desk.problems import FieldError, Invalid
+from callbacks.desk.problems import FieldError, Invalid, UriTooLong
 
 MAX_LIMIT = 500
 _DEFAULT_LIMIT = 50
 _MAX_TEXT = 1_000
+#: Bytes of a query string, and its parameters; a name that is longer is like none that there is.
+_MAX_QUERY, _MAX_GIVEN, _MAX_NAME = 16 * 1024, 100, 100
 #: A ledger can hold no larger number.
 _MAX_NUMBER = 2**63 - 1
 
@@ -96,11 +98,19 @@ def paging(*position: type[int] | type[str]) -> tuple[Param, Param]:
 
 def from_query(params: Sequence[Param], request: Request) -> dict[str, Any]:
     """The values of the query's parameters, defaults included. Raises Invalid."""
+    require_short(request)
     given = [Given(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
     values, errors = read_all(params, given)
     if errors:
         raise Invalid("some parameters are not right", errors)
     return values
+
+
+def require_short(request: Request) -> None:
+    """Before it is read: 20,000 parameters in one url took 0.26 s of the event loop. Raises UriTooLong."""
+    query: bytes = request.scope["query_string"]
+    if len(query) > _MAX_QUERY or query.count(b"&") >= _MAX_GIVEN:
+        raise UriTooLong(f"the query string must have at most {_MAX_QUERY} bytes and {_MAX_GIVEN} parameters")
 
 
 def read_all(params: Sequence[Param], given: Iterable[Given]) -> tuple[dict[str, Any], list[FieldError]]:
@@ -114,7 +124,7 @@ def read_all(params: Sequence[Param], given: Iterable[Given]) -> tuple[dict[str,
         items = by_name.pop(param.name, [])
         values[param.name] = _value(param, items, errors)
     names = [param.name for param in params]
-    errors += [FieldError(field=item.field, message=_unknown(name, names)) for name, items in by_name.items() for item in items[:1]]
+    errors += [FieldError(field=items[0].field, message=_unknown(name, names)) for name, items in by_name.items()]
     return values, errors
 
 
@@ -134,7 +144,7 @@ def _value(param: Param, items: Sequence[Given], errors: list[FieldError]) -> An
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1) if len(name) <= _MAX_NAME else []
     return f"is not known; did you mean {near[0]}?" if near else f"is not known; there are {', '.join(known) or 'none'}"
 
 

@@ -17,6 +17,10 @@ from callbacks.desk.answers import answer
 
 log = logger(__name__)
 
+#: What is wrong with so many fields is told at most, of others only their number: an answer must not grow with what was sent.
+MOST_ERRORS = 100
+#: Characters of a field's name.
+_FIELD_SHOWN = 100
 _TYPE = "urn:tallylight:problem:"
 
 
@@ -152,6 +156,12 @@ class TooManyReplays(Problem):
     status, name = 409, "too_many_replays"
 
 
+class UriTooLong(Problem):
+    """The query string is too long."""
+
+    status, name = 414, "uri_too_long"
+
+
 class TooLarge(Problem):
     """The body is too large."""
 
@@ -222,7 +232,9 @@ def problem_response(
 ) -> Response:
     content: dict[str, Any] = {"type": f"{_TYPE}{name}", "title": title, "status": status, "detail": detail, **more}
     if errors:
-        content["errors"] = [{"field": error.field, "message": error.message} for error in errors]
+        content["errors"] = [{"field": error.field[:_FIELD_SHOWN], "message": error.message} for error in errors[:MOST_ERRORS]]
+    if len(errors) > MOST_ERRORS:
+        content["errors_left_out"] = len(errors) - MOST_ERRORS
     return answer(content, status=status, headers=headers, media_type="application/problem+json")
 
 

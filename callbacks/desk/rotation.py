@@ -45,8 +45,7 @@ def _secrets(before: Subscription, until: int | None) -> dict[str, Any]:
 
 
 def _overlap_s(document: Mapping[str, Any]) -> int:
-    errors, given = bodies.unknown_members(document, ("overlap_s",)), document.get("overlap_s")
-    overlap_s = USUAL_OVERLAP_S if given is None else given
+    errors, overlap_s = bodies.unknown_members(document, ("overlap_s",)), document.get("overlap_s", USUAL_OVERLAP_S)
     if type(overlap_s) is not int or not 0 <= overlap_s <= MAX_OVERLAP_S:
         errors.append(FieldError(field="overlap_s", message=f"must be a whole number of seconds from 0 to {MAX_OVERLAP_S}"))
     if errors:

@@ -19,7 +19,9 @@ def desk_routes(desk: Desk) -> list[BaseRoute]:
     by_path: dict[str, dict[str, Handle]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = _handle(desk, endpoint)
-    return [Route(path, _by_method(handles), methods=list(handles)) for path, handles in by_path.items()]
+    # A path that is written out comes before one with a parameter that it would match too: `replay` is no callback's id.
+    paths = sorted(by_path, key=lambda path: path.count("{"))
+    return [Route(path, _by_method(by_path[path]), methods=list(by_path[path])) for path in paths]
 
 
 def _by_method(handles: Mapping[str, Handle]) -> Handle:

@@ -8,6 +8,7 @@ client, nor the moment when the process is told to end.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -25,10 +26,19 @@ _HEARTBEAT = b":\n\n"
 _END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Whose stream it is: the caller's name, and whether it may see stream keys."""
+
+    name: str
+    keys: bool
+
+
 class Streams:
     """All streams of a process.
 
-    most: more are refused. heartbeat_s: after so long without an event a comment is sent. patience_s: a client that takes nothing
+    most: more are refused; of one caller half of them are taken, and of all viewers three quarters, so that nobody takes them all
+    and operators get one. heartbeat_s: after so long without an event a comment is sent. patience_s: a client that takes nothing
     for so long is cut off; grace_s: one whose stream is over.
     """
 
@@ -40,7 +50,7 @@ class Streams:
         self.patience_s = patience_s
         self.grace_s = grace_s
         self._most = most
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], Listener] = {}
         self._over = False
 
     @property
@@ -55,29 +65,40 @@ class Streams:
             pump.cancel()
 
     @contextmanager
-    def place(self, pump: asyncio.Task[None]) -> Iterator[None]:
+    def place(self, pump: asyncio.Task[None], whose: Listener) -> Iterator[None]:
         """A place for who sends. Raises TooManyStreams, NotReady."""
         if self._over:
             raise NotReady("this process is about to end; ask again")
         if len(self._open) >= self._most:
             raise TooManyStreams(f"this process has {self._most} streams and takes no more; ask again, or read pages")
-        self._open.add(pump)
+        self._require_share(whose)
+        self._open[pump] = whose
         try:
             yield
         finally:
-            self._open.discard(pump)
+            del self._open[pump]
+
+    def _require_share(self, whose: Listener) -> None:
+        """Raises TooManyStreams."""
+        of_caller = sum(each.name == whose.name for each in self._open.values())
+        if of_caller >= max(1, self._most // 2):
+            raise TooManyStreams(f"{whose.name} has {of_caller} streams, half of what this process takes; end some, or read pages")
+        of_viewers = sum(not each.keys for each in self._open.values())
+        if not whose.keys and of_viewers >= max(1, 3 * self._most // 4):
+            raise TooManyStreams(f"viewers have {of_viewers} streams, and the rest are for operators; ask again, or read pages")
 
 
 class EventStream(Response):
-    """Sends what is behind a position, event by event, until somebody ends it. keys: whether the reader may see stream keys."""
+    """Sends what is behind a position, event by event, until somebody ends it."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: Streams, after: int, *, keys: bool) -> None:
+    def __init__(self, streams: Streams, after: int, whose: Listener) -> None:
         self._streams = streams
         self._position = after
         self._resumed = False
-        self._keys = keys
+        self._whose = whose
+        self._keys = whose.keys
         self.status_code = 200
         self.background = None
         self.init_headers({**NO_STORE, "X-Accel-Buffering": "no"})
@@ -92,7 +113,7 @@ class EventStream(Response):
         gone = asyncio.create_task(_gone(receive))
         gone.add_done_callback(lambda _: pump.cancel())
         try:
-            with self._streams.place(pump), self._streams.tail.joined(keys=self._keys):
+            with self._streams.place(pump, self._whose), self._streams.tail.joined(keys=self._keys):
                 await asyncio.wait({pump})
             if not gone.done():
                 await self._finish(pump, gone, send, cut_of(scope))

@@ -21,6 +21,8 @@ from adapters.logs import logger
 
 #: Events that are read at once.
 PAGE = 100
+#: Bytes of rendered events that are kept in memory.
+KEPT_BYTES = 32 * 1024 * 1024
 #: The ledger is read by so many threads at once at the most: the desk's own are for those who wait for an answer.
 _THREADS = 4
 
@@ -34,6 +36,7 @@ class Item:
 
     def __init__(self, event: Event) -> None:
         self.position = event.position
+        self.size = 0
         self._event = event
         self._blocks: dict[bool, bytes] = {}
 
@@ -42,6 +45,7 @@ class Item:
         if keys not in self._blocks:
             said = event_bytes(cloud_event(self._event, keys=keys))
             self._blocks[keys] = b"id: %d\ndata: %b\n\n" % (self.position, said)
+            self.size = sum(map(len, self._blocks.values()))
         return self._blocks[keys]
 
 
@@ -65,8 +69,11 @@ class _Window:
 
     def add(self, items: Sequence[Item]) -> None:
         self._items.extend(items)
-        while len(self._items) > self._kept:
-            self.since = self._items.popleft().position
+        sizes = sum(item.size for item in self._items)
+        while len(self._items) > self._kept or (sizes > KEPT_BYTES and len(self._items) > 1):
+            oldest = self._items.popleft()
+            sizes -= oldest.size
+            self.since = oldest.position
         self._ring()
 
     def covers(self, position: int) -> bool:
@@ -169,7 +176,7 @@ class Tail:
         found = await self._patiently(lambda: self._read_if_newer(known, wanted))
         if found:
             window.add(found)
-        return len(found) == PAGE
+        return bool(found)  # a page of long events has few
 
     async def _patiently(self, read: Callable[[], T]) -> T:
         """Reads as soon as the ledger can be read."""

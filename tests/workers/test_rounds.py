@@ -1,9 +1,12 @@
 """A round does all that is to be done for those who are served, in one transaction, and leaves the others alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from adapters.ledger import Ledger, positions, replays
 from adapters.ledger.deliveries import Delivery
@@ -65,6 +68,57 @@ def test_where_nobody_is_served_there_is_nothing_to_do(office: PostOffice) -> No
     assert looked(office) == NOTHING
 
 
+def statements(office: PostOffice, do: Callable[[], object]) -> int:
+    """How many are made meanwhile, of any kind."""
+    made: list[str] = []
+
+    def note(*given: Any) -> None:
+        made.append(given[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        do()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return len([each for each in made if not each.startswith("BEGIN")])
+
+
+def test_idle_subscriptions_cost_no_statements_of_their_own(office: PostOffice) -> None:
+    """Each look took one for every subscription: 1,000 of them cost a third of a core."""
+    office.subscribe(1)
+    few = statements(office, lambda: looked(office))
+    for number in range(2, 202):
+        office.subscribe(number)
+
+    assert statements(office, lambda: looked(office)) == few <= 4
+    assert looked(office) == NOTHING
+
+
+def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(office: PostOffice) -> None:
+    for number in range(1, 201):
+        office.subscribe(number, types=["tally.task.failed"])
+    office.tell("a")
+    found = looked(office)
+
+    made = statements(office, lambda: make_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0))
+
+    assert made <= 6
+    assert looked(office) == NOTHING
+
+
+def test_who_is_behind_is_served_some_at_a_time(office: PostOffice) -> None:
+    """Others wait for the transaction that queues news."""
+    for number in range(1, 601):
+        office.subscribe(number, types=["tally.task.failed"])
+    office.tell("a")
+    served = []
+    while (found := looked(office)).to_do:
+        served.append(len(found.to_do))
+        make_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0)
+
+    assert served == [250, 250, 100]
+
+
 def test_there_is_something_to_do_for_who_is_behind(office: PostOffice) -> None:
     office.subscribe(1)
     office.tell("a")
@@ -80,7 +134,7 @@ def test_there_is_something_to_do_for_who_has_room_and_something_due(office: Pos
     queue(office.ledger, queued("a"), number=1)
     queue(office.ledger, queued("a"), number=2, now=T0 + 1)
     found = [looked(office), looked(office, now=T0 + 1), looked(office, room=0, now=T0 + 1)]
-    assert found == [wanted({1, 2, 3}, to_do) for to_do in ({1}, {1, 2}, set())]
+    assert found == [wanted({1, 2, 3}, {1}), wanted({1, 2, 3}, {1, 2}), NOTHING]
 
 
 def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: PostOffice) -> None:
@@ -90,7 +144,7 @@ def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: PostOffi
         for number in (1, 2):
             replays.add(connection, subscription(number), Selection(since=0, until=T0), 1, T0 + 5)
     early, late = (looked(office, now=T0 + ms) for ms in (4, 5))
-    assert (whose(early), whose(late)) == (wanted({1}, set()), wanted({1}, {1}))
+    assert (whose(early), whose(late)) == (NOTHING, wanted({1}, {1}))
     assert (early.replaying, late.replaying) == (frozenset(), frozenset({id_of(1)}))
 
 

@@ -11,6 +11,8 @@ import redis
 
 from adapters.downstream.redis_stream import RedisStream, open_sink
 from adapters.downstream.sink import Answer, Message
+from adapters.envelope import event_bytes
+from adapters.envelope import test_event as made_event
 from adapters.settings import Queue, Settings, Streams
 from adapters.vendors.calls import FieldProblem
 from tests.adapters.serving import closed_port, hangs, serving
@@ -57,8 +59,42 @@ def test_entries_keep_their_order(stream: RedisStream, admin: Any):
 def test_about_as_many_entries_are_kept_as_was_set(server: RedisServer, admin: Any):
     stream = RedisStream(server.url, 100)
     for number in range(500):
-        stream.send(SINK, message(number), ())
+        stream.send(SINK, event(number), ())
     assert 100 <= admin.xlen("tasks") <= 250
+    stream.close()
+
+
+def event(number: int) -> Message:
+    """As it is really sent."""
+    return Message(id=f"e{number}", body=event_bytes(made_event("0" * 26, number, 0)), at=0)
+
+
+def test_a_stream_of_another_program_is_never_trimmed(server: RedisServer, admin: Any):
+    for number in range(506):
+        admin.xadd("victim", {"event": f"theirs {number}"})
+    stream = RedisStream(server.url, 100)
+    for number in range(150):
+        assert stream.send({**SINK, "stream": "victim"}, event(number), ()) == Answer(ok=True)
+    assert admin.xlen("victim") == 506 + 150
+    admin.xtrim("victim", maxlen=150, approximate=False)  # its owner may trim it
+    admin.xadd("victim", {"event": "theirs again"})
+    for number in range(300):
+        stream.send({**SINK, "stream": "victim"}, event(number), ())
+    assert [entry for _, entry in admin.xrange("victim") if entry[b"event"] == b"theirs again"] != []
+    stream.close()
+
+
+def test_a_stream_that_was_flushed_or_made_anew_by_another_program_is_judged_by_what_it_holds(server: RedisServer, admin: Any):
+    stream = RedisStream(server.url, 100)
+    for number in range(250):
+        stream.send(SINK, event(number), ())
+    assert admin.xlen("tasks") <= 200
+    admin.flushall()
+    for number in range(20):
+        admin.xadd("tasks", {"n": number})
+    for number in range(250):
+        stream.send(SINK, event(number), ())
+    assert admin.xlen("tasks") == 270
     stream.close()
 
 

@@ -212,7 +212,7 @@ QUESTIONS: dict[str, Question] = {
     "headings of a subject": lambda connection: events.headings(connection, after=EVENTS, limit=500, subject=id_of(7)),
     "events by their positions": lambda connection: events.unread(connection, range(EVENTS, EVENTS + 100)),
     "versions by their positions": lambda connection: events.versions(connection, range(EVENTS, EVENTS + 100)),
-    "whether anything is due": lambda connection: deliveries.any_due(connection, WHOSE, T0),
+    "whether anything is due": lambda connection: deliveries.due_subscriptions(connection, T0),
     "what is due": _taken,
     "settling what was taken": lambda connection: deliveries.settle(connection, [*map(result, _taken(connection))], T0),
     "giving back what was taken": lambda connection: deliveries.release(connection, T0, _taken(connection)),
