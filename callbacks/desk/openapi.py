@@ -18,15 +18,28 @@ _PROBLEMS = {
     "NotFound": "Not found.",
     "TooLarge": "The body is too large.",
     "Invalid": "Parameters are not right; `errors` has one entry for each.",
+    "UriTooLong": "The query string has more than 16 KiB or 100 parameters.",
+    "TooManyQueries": "This token asks too much at once; ask again after `Retry-After` seconds.",
     "Failed": "A bug.",
-    "Unavailable": "The ledger cannot be reached; ask again after `Retry-After` seconds.",
+    "Unavailable": "The ledger cannot be reached, or the query took too long; ask again after `Retry-After` seconds.",
 }
 _DESCRIPTION = (
     "Tallylight follows the stream tasks that RTC clouds run: it hears the vendors' callbacks and keeps one durable state machine"
     " per task.\n\n"
     "Roles are viewer, operator and admin; each may do what the ones before it may. Times are RFC 3339, UTC, with milliseconds."
-    " Every list answers `items` and `next_cursor`, that of events `next_after`. Errors are `application/problem+json`."
+    " Every list answers `items` and `next_cursor`, that of events `next_after`; a page of long items may have fewer than"
+    " `limit`. Errors are `application/problem+json`. To a method that it does not take, any path answers 405 with `Allow`."
 )
+
+
+_OF_GUARDED = {
+    "401": "Unauthenticated",
+    "403": "Forbidden",
+    "414": "UriTooLong",
+    "422": "Invalid",
+    "429": "TooManyQueries",
+    "503": "Unavailable",
+}
 
 
 def document(endpoints: Sequence[GuardedEndpoint | FreeEndpoint]) -> dict[str, Any]:
@@ -91,13 +104,13 @@ def _parameter(param: Param, place: str) -> dict[str, Any]:
 
 def _responses(endpoint: GuardedEndpoint | FreeEndpoint, *, guarded: bool) -> dict[str, Any]:
     responses = {str(status): _response(status, *said) for status, said in endpoint.answers.items()}
-    problems = {"401": "Unauthenticated", "403": "Forbidden", "422": "Invalid", "503": "Unavailable"} if guarded else {}
+    problems = dict(_OF_GUARDED) if guarded else {}
     if "{id}" in endpoint.path:
         problems["404"] = "NotFound"
-    if endpoint.body:
+    if endpoint.method != "GET":  # those that take no body look whether one came
         problems |= {"400": "Malformed", "413": "TooLarge"}
     if endpoint.path == "/metrics":
-        del problems["422"], problems["503"]
+        del problems["422"]
     for status, name in {**problems, "500": "Failed"}.items():
         responses.setdefault(status, {"$ref": f"#/components/responses/{name}"})
     return dict(sorted(responses.items()))
@@ -124,7 +137,9 @@ def _door() -> dict[str, Any]:
         ("400", "It is not of the vendor's documented shape."),
         ("401", "No live secret of the app gives its signature."),
         ("403", "No such app is configured."),
+        ("404", "No vendor's callbacks come to this path."),
         ("413", "It has more than 1 MiB."),
+        ("500", "A bug."),
         ("503", "Nothing can take it now; send it again after `Retry-After` seconds."),
     )
     vendor = {"type": "string", "enum": list(vendor_names())}

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from callbacks.desk.access import admit
 from callbacks.desk.desk import Desk
@@ -21,7 +22,15 @@ def desk_routes(desk: Desk) -> list[BaseRoute]:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = _handle(desk, endpoint)
     # A path that is written out comes before one with a parameter that it would match too: `replay` is no callback's id.
     paths = sorted(by_path, key=lambda path: path.count("{"))
-    return [Route(path, _by_method(by_path[path]), methods=list(by_path[path])) for path in paths]
+    return [_PathRoute(path, _by_method(by_path[path]), methods=list(by_path[path])) for path in paths]
+
+
+class _PathRoute(Route):
+    """The one route of its path: whatever method comes, no other route is looked for, and `Allow` names what the path takes."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, more = super().matches(scope)
+        return Match.FULL if match is Match.PARTIAL else match, more
 
 
 def _by_method(handles: Mapping[str, Handle]) -> Handle:

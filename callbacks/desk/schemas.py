@@ -208,7 +208,7 @@ def _rejection() -> Schema:
     return object_of(
         "A callback that was refused.",
         at=TIME,
-        vendor=words(vendor_names()),
+        vendor=said(words((*vendor_names(), "")), "Empty where the path is no vendor's."),
         app_id=or_null(TEXT),
         status=said(COUNT, "The status it was answered with."),
         reason=said(TEXT, "As in `bad_signature`."),
@@ -299,4 +299,6 @@ def _problem() -> Schema:
     )
     errors = list_of(object_of("What is wrong with one field, and what would be right.", field=TEXT, message=TEXT))
     parts = said(list_of(_fault()), "What does not work; only of `not_ready`.")
-    return {**problem, "properties": {**problem["properties"], "errors": errors, "parts": parts}}
+    left_out = said(COUNT, "How many more there are, where they are too many to be told.")
+    more = {"errors": errors, "errors_left_out": left_out, "parts": parts}
+    return {**problem, "properties": {**problem["properties"], **more}}
