@@ -17,7 +17,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     body = case.body
     sink = body.get("sink") if isinstance(body, dict) else None
     if isinstance(sink, dict) and isinstance(sink.get("url"), str):
-        case.body = {**body, "sink": {**sink, "url": "https://hook.invalid/tally"}}  # never resolves (RFC 2606)
+        case.body = {**body, "sink": {**sink, "url": "http://127.0.0.1:9/tally"}}  # nobody is there
     number = next(_numbers)
     for begins, ids in THERE.items():
         if number % 2 and ids and case.path.startswith(begins) and "id" in (case.path_parameters or {}):

@@ -33,14 +33,15 @@ CHECKS = (
 def running(folder: Path) -> Iterator[Process]:
     """One with a token for each role, tasks, callbacks, refusals and subscriptions."""
     tokens = "\n".join(f'[[tokens]]\nname = "{role}"\nrole = "{role}"\ntoken = "{token}"' for role, token in TOKENS.items())
-    process = up(write_config(folder, more=tokens))
+    process = up(write_config(folder, more=f'[outbound]\nallow = ["127.0.0.0/8"]\nallow_http = true\n{tokens}'))
     try:
         for number in range(20):
             info = {"RoomId": f"r{number}", "EventMsTs": _AT, "UserId": "u", "TaskId": f"t{number}", "Payload": {"Status": 0}}
             vendor, body, headers = tencent({"EventGroupId": 3, "EventType": 301, "CallbackTs": _AT, "EventInfo": info})
             for signed in (headers, {**headers, "Sign": "no"}):
                 _ask(process, "POST", f"/callbacks/{vendor}", body, signed)
-            sink = {"sink": {"type": "webhook", "url": "https://hook.invalid/"}}
+        sink = {"sink": {"type": "webhook", "url": "http://127.0.0.1:9/"}}
+        for _ in range(3):
             _ask(process, "POST", "/v1/subscriptions", json.dumps(sink).encode(), _bearer("operator"))
         yield process
     finally:
@@ -76,7 +77,7 @@ def _bearer(role: str) -> dict[str, str]:
 
 
 def _ask(process: Process, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
     connection.request(method, path, body, dict(headers or {}))
     said = connection.getresponse().read()
     connection.close()

@@ -11,7 +11,7 @@ from tests.conformance.running import ROLES, conforms, running
 def test_answers_are_as_the_document_says(tmp_path: Path, role: str) -> None:
     with running(tmp_path) as process:
         said = conforms(
-            process, role, "--phases", "fuzzing", "-n", "4", "--seed", "1", "--max-time", "8", "--generation-deterministic"
+            process, role, "--phases", "fuzzing", "-n", "2", "--seed", "1", "--max-time", "5", "--generation-deterministic"
         )
 
     assert "Tested:" in said

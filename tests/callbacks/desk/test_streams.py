@@ -1,11 +1,14 @@
 """Streams tell of each event once, whatever their clients and the ledger do."""
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from adapters.settings import Role
+from callbacks.desk.problems import TooManyStreams
+from callbacks.desk.streams import Listener, Streams
 from tests.callbacks.desk.desk_world import STREAM, World, made
 from tests.callbacks.desk.listening import LATE_S, listening, run, until
 
@@ -157,8 +160,30 @@ def test_a_stream_outlives_a_ledger_that_is_away(tmp_path: Path) -> None:
     world.ledger.close()
 
 
+def test_nobody_takes_all_places_and_operators_always_get_one(world: World) -> None:
+    """One viewer had all 200, and an operator was refused."""
+    streams = Streams(world.streams.tail, most=8)
+
+    async def scenario() -> None:
+        def take(name: str, *, keys: bool) -> bool:
+            pump = asyncio.create_task(asyncio.sleep(0))
+            try:
+                stack.enter_context(streams.place(pump, Listener(name=name, keys=keys)))
+            except TooManyStreams:
+                return False
+            return True
+
+        with ExitStack() as stack:
+            assert [take("grafana", keys=False) for _ in range(5)] == [True] * 4 + [False]
+            assert [take("board", keys=False) for _ in range(3)] == [True] * 2 + [False]
+            assert [take("ops", keys=True) for _ in range(3)] == [True] * 2 + [False]
+        assert streams.open == 0
+
+    run(scenario)
+
+
 def test_no_more_clients_are_taken_than_there_are_places(tmp_path: Path) -> None:
-    world = made(tmp_path, stream_limits={"most": 2})
+    world = made(tmp_path, stream_limits={"most": 4})
 
     async def scenario() -> None:
         async with listening(world) as one, listening(world) as other:
