@@ -16,6 +16,8 @@ from adapters.supervision import Health
 from tests.house import House, tencent
 from workers.hands import Hands
 
+#: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 T0 = 1_768_960_000_000
 #: What does not happen within this never will, s.
 LATE_S = 20

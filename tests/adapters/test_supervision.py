@@ -15,6 +15,8 @@ from adapters.supervision import CANNOT_RECOVER, LEDGER, Health, Part, Supervise
 
 #: What does not happen within this never will, s.
 LATE_S = 20
+#: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 ROOT = Path(__file__).parents[2]
 
 

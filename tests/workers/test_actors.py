@@ -12,6 +12,8 @@ from adapters.supervision import Health
 from tests.house import House, tencent
 from workers.actors import HintWorker, declare_actors
 
+#: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 T0 = 1_768_960_000_000
 LATE_S = 20
 
