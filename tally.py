@@ -16,9 +16,11 @@ from pathlib import Path
 import uvicorn
 from dramatiq import Broker
 
-from adapters import tokens
+from adapters import curl as curl_command
+from adapters import login_link, token_file, tokens
 from adapters.accounts import Accounts
 from adapters.clock import now_ms, parse_rfc3339
+from adapters.curl import CurlError
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
@@ -33,13 +35,15 @@ from adapters.ledger.upgrade import SchemaError, require_current, upgrade
 from adapters.logs import configure, logger
 from adapters.metrics import Metrics
 from adapters.queue import Bell, Hints, open_broker, open_hints
-from adapters.settings import Settings, SettingsError, load
+from adapters.settings import Role, Settings, SettingsError, load
+from adapters.settings.values import STRONG_LENGTH
 from adapters.settings.warnings import warnings_of
 from adapters.simulator import command as simulator
 from adapters.spool import folder_of
 from adapters.standard_files import give_up_output, is_output_error, keep_standard_numbers
 from adapters.supervision import Health, end_process, exit_status
 from adapters.terminal import say
+from adapters.token_file import Kept, TokenFileError, with_token
 from adapters.vendors import DIALECTS
 from callbacks.app import Application, Ears, make_app
 from callbacks.connection import Connection
@@ -73,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    options = parser().parse_args(argv)
+    options = _options(sys.argv[1:] if argv is None else argv)
     command: Command = options.command
     if command in (token, simulate):  # these need no configuration; one without tokens may be why `token` is called
         return command(options, Settings())
@@ -85,9 +89,21 @@ def _run(argv: Sequence[str] | None) -> int:
         return BAD_USAGE
     try:
         return command(options, settings)
-    except (SchemaError, AlreadyServedError, LedgerUnavailableError, BackupError) as error:
+    except CurlError as error:
+        say(f"tally: {error}", file=sys.stderr)
+        return BAD_USAGE
+    except (SchemaError, AlreadyServedError, LedgerUnavailableError, BackupError, TokenFileError) as error:
         say(*f"tally: {error}".split("\n"), file=sys.stderr)
         return 1
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    """curl's own options are many, and argparse would take them for bad ones of ours."""
+    if arguments[:1] != ["curl"]:
+        return parser().parse_args(arguments)
+    options = curl_command.parse(arguments[1:])
+    options.command = curl
+    return options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -113,6 +129,8 @@ def parser() -> argparse.ArgumentParser:
     explain_ = _add(commands, "explain", explain, "a task's story as text")
     explain_.add_argument("task", metavar="TASK", help="its id, or any id of the vendor, whole or its beginning")
     _replay_options(_add(commands, "replay", replay, "read and decide recorded callbacks again"))
+    _add(commands, "curl", curl, curl_command.ABOUT)
+    _at_server(_add(commands, "link", link, "print a link that logs a browser in to the board: once, within ten minutes"))
     _add(commands, "token", token, "make a new random token for [[tokens]]")
     about = "a fake vendor: takes the signed API calls of both vendors and sends signed callbacks"
     simulated = commands.add_parser("simulate", help=about, description=about[0].upper() + about[1:] + ".")
@@ -140,8 +158,14 @@ def _serving(
     about: str,
 ) -> None:
     added = _add(commands, name, command, about)
+    _at_server(added, "; 0 takes a free one")
+    meaning = "no token is needed: whoever reaches the port is admin; for a loopback address, and never behind a proxy"
+    added.add_argument("--open-desk", action="store_const", const="true", help=meaning)
+
+
+def _at_server(added: argparse.ArgumentParser, more: str = "") -> None:
     added.add_argument("--host", help="overrides server.host")
-    added.add_argument("--port", help="overrides server.port; 0 takes a free one")
+    added.add_argument("--port", help=f"overrides server.port{more}")
 
 
 def _replay_options(options: argparse.ArgumentParser) -> None:
@@ -162,7 +186,8 @@ def _time(text: str) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    flags = {f"server.{name}": str(value) for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    names = ("host", "port", "open_desk")
+    flags = {f"server.{name}": str(value) for name in names if (value := getattr(options, name, None)) is not None}
     return load(options.config, os.environ, flags=flags)
 
 
@@ -216,12 +241,13 @@ def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int
     locks = [ServingLock(ledger.url, role) for role in roles]
     for lock in locks:
         lock.acquire()
+    settings, kept = with_token(settings)
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
     health = Health(on_end=end_process)
     bell = _bell(broker, hints, health)
     hands = _hands(ledger, broker, hints, settings, bell, health) if "work" in roles else None
     ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring, health=health)
-    server = _Server(make_app(ears), settings)
+    server = _Server(make_app(ears), settings, kept)
     _on_stop(lambda: None)  # the server ends by itself, then raises the signal once more: what follows must still run
     health.start()
     bell.start()
@@ -278,10 +304,12 @@ def _server_config(app: Application, settings: Settings) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Says where it listens once it does, and ends streams when it is told to stop."""
 
-    def __init__(self, app: Application, settings: Settings) -> None:
+    def __init__(self, app: Application, settings: Settings, kept: Kept | None = None) -> None:
+        """kept: the token that the desk has because none is configured."""
         super().__init__(_server_config(app, settings))
         self._app = app
-        self._open_desk = not settings.tokens
+        self._settings = settings
+        self._kept = kept
 
     async def startup(self, sockets: object = None) -> None:
         await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own type is a list of sockets or None
@@ -290,12 +318,23 @@ class _Server(uvicorn.Server):
         for listening in self.servers:
             for address in (s.getsockname() for s in listening.sockets):
                 log.info("server.started", host=address[0], port=address[1])
-        if self._open_desk:
-            log.warning("server.open_desk", hint="anyone on this machine may use the desk; `tally token` makes a token")
+        _tell_who_may_enter(self._settings, self._kept, self.servers[0].sockets[0].getsockname()[1])
 
     async def shutdown(self, sockets: object = None) -> None:
         self._app.end_streams()
         await super().shutdown(sockets)  # type: ignore[arg-type]
+
+
+def _tell_who_may_enter(settings: Settings, kept: Kept | None, port: int) -> None:
+    """Where the token is; never the token itself, for logs are shipped. A link that logs in goes to the terminal alone."""
+    if settings.server.open_desk:
+        hint = "whoever reaches this port may do everything: never put a proxy before it; without --open-desk a token is made"
+        log.warning("server.open_desk", hint=hint)
+    elif kept is not None:
+        if kept.was_exposed:
+            log.warning("server.token_exposed", file=str(kept.path))
+        log.info("server.token_file", file=str(kept.path), new=kept.is_new)
+        login_link.show(settings, port)
 
 
 def db(options: argparse.Namespace, settings: Settings) -> int:
@@ -360,19 +399,26 @@ def check(options: argparse.Namespace, settings: Settings) -> int:
     for app in settings.apps:
         account = f"account {app.account}" if app.account else "no account: it is followed, and cannot be asked or stopped"
         say(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
-    for name in settings.tokens:
-        say(f"token      {name.name}: {name.role.value}")
+    _print_tokens(settings)
     streams = settings.streams.url or settings.queue.url
     say(f"streams    {'none: no subscription can write to Redis' if not streams else 'redis'}")
     say(f"webhooks   {', '.join(('public addresses', *settings.outbound.allow))}{_SCHEMES[settings.outbound.allow_http]}")
     if not settings.apps:
         say("no [[apps]]: every callback will be refused with 403")
-    if not settings.tokens:
-        say("no [[tokens]]: the desk is open to whoever is on this machine")
     for warning in warnings_of(settings):
         say(f"warning: {warning}")
     say("good")
     return 0
+
+
+def _print_tokens(settings: Settings) -> None:
+    for each in settings.tokens:
+        weak = "" if len(each.token) >= STRONG_LENGTH else "; short: `tally token` makes one that nobody guesses"
+        say(f"token      {each.name}: {each.role.value}{weak}")
+    if settings.server.open_desk:
+        say("token      none (open desk): whoever is on this machine may do everything; never behind a proxy")
+    elif not settings.tokens:
+        say(f"token      {token_file.NAME}: {Role.ADMIN.value}, in {token_file.path_of(settings)}, made by the first start")
 
 
 def explain(options: argparse.Namespace, settings: Settings) -> int:
@@ -429,6 +475,15 @@ def _post_replays(ledger: Ledger, chosen: Sequence[int], at_once: int = 500) -> 
 
 def simulate(options: argparse.Namespace, settings: Settings) -> int:
     return simulator.run(options)
+
+
+def curl(options: argparse.Namespace, settings: Settings) -> int:
+    return curl_command.run(settings, options.arguments, os.environ)
+
+
+def link(options: argparse.Namespace, settings: Settings) -> int:
+    say(login_link.login_link(settings))
+    return 0
 
 
 def token(options: argparse.Namespace, settings: Settings) -> int:

@@ -24,7 +24,10 @@ from adapters.log_lines import LineStream, LineWriter, Put, stream_put
 EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "server.started": "The server listens; `host` and `port` say where.",
-        "server.open_desk": "There are no tokens: whoever reaches this machine's loopback address may use the desk.",
+        "server.open_desk": "The desk was opened on purpose: whoever reaches this machine's loopback address may do everything.",
+        "server.token_file": "There are no `[[tokens]]`: the token in `file` opens the desk; `new` says whether it was made now.",
+        "server.token_exposed": "Others on this machine could read the token's `file`; it is 0600 now. Delete it for a new one.",
+        "token.refused": "A request to the desk had a wrong token or login code; `remote` says from where.",
         "callback.recorded": "A callback is durable; `vendor`, `app_id` and `event_type` say which.",
         "callback.rejected": "A callback was refused; `reason` says why.",
         "callback.set_aside": "A callback could not be applied and no longer holds up the others; replay it when mended.",

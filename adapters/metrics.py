@@ -47,6 +47,9 @@ class Metrics:
             "vendor",
         )
         self.rejections = self._counter("tally_rejections_total", "Callbacks refused.", "vendor", "reason")
+        self.wrong_tokens = self._counter(
+            "tally_wrong_tokens_total", "Requests to the desk with a token or login code that is not right."
+        )
         self.ack_seconds = self._histogram(
             "tally_ack_seconds", "Time from a callback's arrival to its answer.", _ACK_SECONDS, "vendor"
         )

@@ -122,4 +122,5 @@ def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink],
         sinks=sinks,
         health=ears.health,
         unrecorded=refusals.unwritten,
+        on_wrong_token=refusals.wrong_token,
     )

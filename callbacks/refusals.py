@@ -1,4 +1,4 @@
-"""Keeps the newest refused callbacks, of each kind its share.
+"""Keeps the newest refused callbacks, of each kind its share, and counts wrong tokens.
 
 A flood of forged ones must cost little: they are written once a second, and not each of them is worth a line in the log.
 """
@@ -83,6 +83,12 @@ class Refusals:
             if not self._unrecorded:
                 return 0, None
             return self._unrecorded.total(), max(self._unrecorded_at[vendor] for vendor in self._unrecorded)
+
+    def wrong_token(self, remote: str | None, why: str) -> None:
+        """A request to the desk came with a token or login code that is not right."""
+        self._metrics.wrong_tokens.inc()
+        if self._may_log("token.refused"):
+            log.warning("token.refused", remote=remote, reason=why)
 
     def _may_log(self, event: str) -> bool:
         with self._lock:

@@ -25,7 +25,7 @@ from adapters.simulator.wire import Request
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import HttpRequest, WireError
 from tests.adapters.simulator.driving import params
-from tests.house import House
+from tests.house import OPEN, House
 from workers.attempts import Attempt
 from workers.calling import Caller
 
@@ -49,7 +49,7 @@ def settings(folder: Path) -> Settings:
         App(vendor=app.vendor, app_id=app.app_id, account=app.vendor, callback_secrets=(Secret(app.callback_secret),))
         for app in DEMO_APPS
     )
-    return Settings(accounts=accounts, apps=apps, database=Database(url=f"sqlite:///{folder}/tally.db"))
+    return Settings(server=OPEN, accounts=accounts, apps=apps, database=Database(url=f"sqlite:///{folder}/tally.db"))
 
 
 class Wire:

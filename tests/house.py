@@ -17,7 +17,7 @@ from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Account, App, Database, Secret, Settings, Spool
+from adapters.settings import Account, App, Database, Secret, Server, Settings, Spool
 from adapters.supervision import Health
 from callbacks.app import Ears, make_app
 from callbacks.recorder import Limits
@@ -29,6 +29,8 @@ TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
 VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
 #: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
 PATIENT = Limits(patience_s=60, refuse_s=60)
+#: Who may ask is tested in tests/callbacks/desk/test_access.py and tests/test_tokens.py; here whoever is on this machine.
+OPEN = Server(open_desk=True)
 
 
 def settings(url: str, *, accounts: bool = False) -> Settings:
@@ -36,11 +38,11 @@ def settings(url: str, *, accounts: bool = False) -> Settings:
     apps = [App(vendor="volcengine", app_id=app, callback_secrets=(Secret(VOLCENGINE_KEY),)) for app in VOLCENGINE_APPS]
     apps.append(App(vendor="tencent", app_id=TENCENT_APP, callback_secrets=(Secret(TENCENT_KEY),)))
     if not accounts:
-        return Settings(apps=tuple(apps), database=Database(url=url))
+        return Settings(server=OPEN, apps=tuple(apps), database=Database(url=url))
     keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
     made = tuple(Account(name=f"{vendor}-1", vendor=vendor, **keys) for vendor in ("volcengine", "tencent"))
     named = tuple(replace(app, account=f"{app.vendor}-1") for app in apps)
-    return Settings(accounts=made, apps=named, database=Database(url=url))
+    return Settings(server=OPEN, accounts=made, apps=named, database=Database(url=url))
 
 
 class House:

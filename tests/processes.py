@@ -23,12 +23,16 @@ from tests.house import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KE
 READY_S = 30
 
 
-def write_config(folder: Path, *, database: str = "", queue: str = "", more: str = "") -> Path:
-    """A configuration with the samples' apps, a ledger in this folder unless another one is named, and its spool."""
+def write_config(folder: Path, *, database: str = "", queue: str = "", more: str = "", open_desk: bool = True) -> Path:
+    """A configuration with the samples' apps, a ledger in this folder unless another one is named, and its spool.
+
+    open_desk: whether tests may ask without a token; without, the service makes one, as it does for newcomers.
+    """
     database = database or f"sqlite:///{folder}/tally.db"
     apps = [("volcengine", app, VOLCENGINE_KEY) for app in VOLCENGINE_APPS] + [("tencent", TENCENT_APP, TENCENT_KEY)]
     lines = [
-        f'[database]\nurl = "{database}"\n[queue]\nurl = "{queue}"\n[spool]\nfolder = "{folder}/spool"\n[server]\nport = 0\n{more}'
+        f'[database]\nurl = "{database}"\n[queue]\nurl = "{queue}"\n[spool]\nfolder = "{folder}/spool"\n[server]\nport = 0\n'
+        f"open_desk = {str(open_desk).lower()}\n{more}"
     ]
     lines += [f'[[apps]]\nvendor = "{vendor}"\napp_id = "{app}"\ncallback_secrets = ["{key}"]' for vendor, app, key in apps]
     path = folder / "tally.toml"

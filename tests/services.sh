@@ -5,6 +5,7 @@ set -eu
 need=""
 command -v redis-server >/dev/null 2>&1 || need="$need redis-server"
 [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb >/dev/null 2>&1 || need="$need postgresql"
+command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need="$need nginx"
 [ -z "$need" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "not installed:$need (their tests are skipped; in CI they fail)" >&2

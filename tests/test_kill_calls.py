@@ -37,7 +37,7 @@ def vendor(folder: Path) -> Iterator[tuple[int, Path]]:
     config = folder / "tally.toml"
     text = (ROOT / "deploy" / "demo.toml").read_text(encoding="utf-8")
     text = text.replace("var/demo.db", f"{folder}/tally.db").replace("127.0.0.1:8090", f"127.0.0.1:{calls}")
-    config.write_text(f"[server]\nport = {port}\n{text}")
+    config.write_text(f"[server]\nport = {port}\nopen_desk = true\n{text}")
     flags = ["--slow", "0.5", "--slow-s", "0.3", "--ambiguous", "0.03", "--vanish", "0.03", "--throttle", "0.05"]
     back = ["--callback-url", f"http://127.0.0.1:{port}/callbacks/{{vendor}}"]
     command = [sys.executable, "-m", "tally", "simulate", "--steady", "--port", str(calls), *flags, *back]

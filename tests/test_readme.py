@@ -53,7 +53,7 @@ def demo(folder: Path) -> Iterator[tuple[Process, Path]]:
 
 def run(script: str, service: Process, config: Path) -> str:
     ours = f"{shlex.quote(sys.executable)} -m tally"
-    script = script.replace("localhost:8080", service.url.removeprefix("http://")).replace(".venv/bin/tally", ours)
+    script = script.replace("localhost:8081", service.url.removeprefix("http://")).replace(".venv/bin/tally", ours)
     script = script.replace("deploy/demo.toml", str(config))
     done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=PATIENCE_S, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
@@ -73,12 +73,29 @@ def test_a_newcomer_starts_and_stops_a_task_at_the_simulated_vendor(tmp_path: Pa
     before, _, after = block("Start a task").partition("sleep 8\n")
     with demo(tmp_path) as (service, config):
         assert run(before, service, config).startswith("HTTP/1.1 202 Accepted")
-        url = f"{service.url}/v1/tasks"
-        (task,) = wait_for(lambda: httpx2.get(url, params={"state": "running"}).json()["items"])
+        url, token = f"{service.url}/v1/tasks", (tmp_path / "demo.token").read_text().strip()
+        assert httpx2.get(url).status_code == 401
+        client = httpx2.Client(headers={"Authorization": f"Bearer {token}"})
+        (task,) = wait_for(lambda: client.get(url, params={"state": "running"}).json()["items"])
         shown = run(after, service, config)
         assert json.loads(shown.splitlines()[0])["items"][0]["id"] == task["id"]
         assert "call StartRelayStream: accepted" in shown
         assert "secret" not in shown
-        assert httpx2.post(f"{url}/{task['id']}/stop").status_code == 202
-        (task,) = wait_for(lambda: httpx2.get(url, params={"state": "stopped"}).json()["items"])
+        assert client.post(f"{url}/{task['id']}/stop").status_code == 202
+        (task,) = wait_for(lambda: client.get(url, params={"state": "stopped"}).json()["items"])
+        client.close()
         assert task["reason"] == "stop_requested"
+
+
+def test_a_newcomers_first_callback_makes_a_task_that_the_command_line_shows() -> None:
+    """Types the block as it stands, but for the port."""
+    script = (
+        block("The first task")
+        .replace("8081", str(free_port()))
+        .replace(".venv/bin/tally", f"{shlex.quote(sys.executable)} -m tally")
+    )
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=PATIENCE_S, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    answer, page, *_ = done.stdout.splitlines()
+    assert json.loads(answer) == {"code": 0}
+    assert [(task["kind"], task["state"]) for task in json.loads(page)["items"]] == [("record", "running")]

@@ -1,6 +1,7 @@
 """The first ten minutes of docs/subscriptions.md work as they stand: each command is typed, and what is shown is what comes."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests.processes import Process, free_port, up, write_config
 from tests.subscriber import subscriber
 
-DOCUMENT = (Path(__file__).parents[1] / "docs" / "subscriptions.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "subscriptions.md").read_text(encoding="utf-8")
 LOG = DOCUMENT.partition("## The first ten minutes\n")[2].partition("\n## ")[0]
 PATIENCE_S = 30
 
@@ -28,7 +30,7 @@ def blocks(language: str) -> list[str]:
 
 @contextmanager
 def service(folder: Path) -> Iterator[Process]:
-    process = up(write_config(folder, more="".join(blocks("toml"))))
+    process = up(write_config(folder, more="".join(blocks("toml")), open_desk=False))
     try:
         yield process
     finally:
@@ -38,11 +40,17 @@ def service(folder: Path) -> Iterator[Process]:
 class Shell:
     """One in which the log is typed, block by block."""
 
-    def __init__(self, folder: Path, replaced: dict[str, str]) -> None:
+    def __init__(self, folder: Path, replaced: dict[str, str], environ: dict[str, str]) -> None:
         self._replaced = replaced
         self._folder = folder
         self._process = subprocess.Popen(
-            ["sh", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder
+            ["sh", "-e"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=folder,
+            env=os.environ | environ,
         )
 
     def type(self, script: str) -> str:
@@ -85,8 +93,9 @@ def test_the_log_of_the_first_ten_minutes(tmp_path: Path) -> None:
         return lambda: received.exists() and received.read_text().count("tally.test ") == number
 
     with service(tmp_path) as running:
-        names = {"localhost:8080": running.url.removeprefix("http://"), "9000": str(port), "python3": sys.executable}
-        shell = Shell(folder, names)
+        names = {"9000": str(port), "python3": sys.executable, "tally curl": f"{sys.executable} -m tally curl"}
+        ours = {"TALLY_CONFIG": str(tmp_path / "tally.toml"), "TALLY_SERVER__PORT": str(running.port), "PYTHONPATH": str(ROOT)}
+        shell = Shell(folder, names, ours)
         try:
             shell.type(subscribe)
             shell.type(test)
@@ -109,9 +118,11 @@ def test_the_log_of_the_first_ten_minutes(tmp_path: Path) -> None:
 def test_an_event_verifies_under_both_secrets_while_they_are_changed_and_is_a_cloudevent(tmp_path: Path) -> None:
     with service(tmp_path) as running, subscriber() as listening:
         wish = {"sink": {"type": "webhook", "url": listening.url}}
-        made = httpx2.post(f"{running.url}/v1/subscriptions", json=wish).json()
-        new = httpx2.post(f"{running.url}/v1/subscriptions/{made['id']}/rotate-secret").json()["secret"]
-        assert httpx2.post(f"{running.url}/v1/subscriptions/{made['id']}/test").status_code == 202
+        token = (tmp_path / "tally.token").read_text().strip()
+        with httpx2.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}) as client:
+            made = client.post("/v1/subscriptions", json=wish).json()
+            new = client.post(f"/v1/subscriptions/{made['id']}/rotate-secret").json()["secret"]
+            assert client.post(f"/v1/subscriptions/{made['id']}/test").status_code == 202
         until(lambda: bool(listening.body))
     body, headers = listening.body, listening.headers
     for secret in (made["secret"], new):

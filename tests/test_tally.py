@@ -39,7 +39,9 @@ def config(tmp_path: Path) -> Path:
 def test_help_names_every_subcommand():
     shown = run("--help").stdout
     assert [
-        word for word in ("up", "web", "work", "db", "check", "explain", "replay", "token") if f"    {word} " not in shown
+        word
+        for word in ("up", "web", "work", "db", "check", "explain", "replay", "curl", "link", "token")
+        if f"    {word} " not in shown
     ] == []
 
 

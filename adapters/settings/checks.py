@@ -38,6 +38,15 @@ def check_together(server: Checked, arrays: Arrays, vendors: Collection[str], re
         _fitting_account(app, accounts, report)
     if not tokens and not is_loopback(server.values.get("host", "localhost")):
         report(server.problem("host", "is not a loopback address, so add [[tokens]], or set it to 127.0.0.1"))
+    if server.values.get("open_desk"):
+        _fitting_open_desk(server, tokens, report)
+
+
+def _fitting_open_desk(server: Checked, tokens: Sequence[Checked], report: Report) -> None:
+    if tokens:
+        report(server.problem("open_desk", "must be false where there are [[tokens]]: they say who may do what"))
+    elif not is_loopback(server.values.get("host", "localhost")):
+        report(server.problem("open_desk", "must be false unless server.host is a loopback address, such as 127.0.0.1"))
 
 
 def _known_vendor(table: Checked, vendors: Collection[str], report: Report) -> None:

@@ -1,6 +1,5 @@
 """What can be set. Meanings, defaults and limits stand here once; loader and README table are driven by them."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from adapters.settings.values import (
     is_endpoint,
     is_loopback,
     is_queue,
+    is_token,
 )
 
 
@@ -42,6 +42,16 @@ class Server:
             "The TCP port to listen on; 0 takes a free one.",
             right="a whole number from 0 to 65535",
             ok=lambda port: 0 <= port <= 65535,
+        ),
+    )
+
+    open_desk: bool = field(
+        default=False,
+        metadata=_says(
+            "Whether everybody on this machine may do everything without a token (`--open-desk`). Only on a loopback address and "
+            "without `[[tokens]]`; never behind a proxy, which cannot be told from a local client.",
+            right="true or false",
+            ok=anything,
         ),
     )
 
@@ -235,8 +245,8 @@ class Token:
     token: Secret = field(
         metadata=_says(
             "The bearer token; unique. `tally token` makes one.",
-            right="at least 16 printable ASCII characters without spaces",
-            ok=lambda token: re.fullmatch(r"[!-~]{16,}", token.reveal()),
+            right="at least 16 printable ASCII characters without spaces, 8 different ones or more, and no repeated pattern",
+            ok=lambda token: is_token(token.reveal()),
         )
     )
 

@@ -152,6 +152,7 @@ def overlay_flags(tree: Tree, flags: Mapping[str, str]) -> None:
     """Puts the command line's flags, as in {"server.port": "9000"}, over the tree."""
     for dotted, text in flags.items():
         section, name = dotted.split(".")
-        table = tree.setdefault(section, Table(key=section, place=f"--{name}", entries={}))
+        flag = f"--{name.replace('_', '-')}"
+        table = tree.setdefault(section, Table(key=section, place=flag, entries={}))
         if isinstance(table, Table):
-            table.entries[name] = Raw(value=text, place=f"--{name}", is_text=True)
+            table.entries[name] = Raw(value=text, place=flag, is_text=True)

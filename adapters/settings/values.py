@@ -70,6 +70,25 @@ class Role(StrEnum):
         return self.rank >= Role(other).rank
 
 
+#: Fewer different characters than this are no random token; `tally token` makes 20 and more.
+_FEWEST_DIFFERENT = 8
+#: Characters of a repeated piece that is looked for.
+_LONGEST_PIECE = 64
+#: From this length on random letters and digits cannot be guessed (131 bits); shorter tokens are taken, with a warning.
+STRONG_LENGTH = 22
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a bearer token (RFC 6750: printable, no spaces), and is not one that is guessed by patience."""
+    return re.fullmatch(r"[!-~]{16,}", text) is not None and len(set(text)) >= _FEWEST_DIFFERENT and not _is_repeated(text)
+
+
+def _is_repeated(text: str) -> bool:
+    """Whether it is one piece again and again, the last time perhaps cut off: such as abcdefgh12abcdefgh12."""
+    sizes = range(1, min(len(text) // 2, _LONGEST_PIECE) + 1)
+    return any(text[size:] == text[:-size] for size in sizes)
+
+
 def anything(value: object) -> bool:
     return True
 

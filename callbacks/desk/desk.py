@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from adapters.accounts import Accounts
 from adapters.downstream import Sink
 from adapters.ledger import Ledger
+from adapters.login_codes import LoginCodes
 from adapters.metrics import Metrics
 from adapters.settings import Settings
 from adapters.supervision import Health
 from adapters.tokens import Tokens
+from callbacks.desk.guesses import Guesses
 from callbacks.desk.queries import Queries
 from callbacks.desk.streams import Streams
 from callbacks.desk.sums import Sums
@@ -32,6 +34,9 @@ class Desk:
     sinks: Mapping[str, Sink]
     #: Who listens to events as they come.
     streams: Streams
+    #: Told of each wrong token or login code: the address that it came from, and why it is refused.
+    on_wrong_token: Callable[[str | None, str], None]
+    guesses: Guesses = field(default_factory=Guesses)
     #: Which parts of the process work.
     health: Health = field(default_factory=Health)
     #: Callbacks that could not be made durable and of which the ledger does not know yet; when the last of them came, ms.
@@ -42,9 +47,18 @@ class Desk:
     sums: Sums = field(default_factory=Sums)
     #: Who signs the calls of which app.
     accounts: Accounts = field(init=False)
+    #: What login links have instead of a token.
+    codes: LoginCodes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accounts", Accounts(self.settings))
+        object.__setattr__(self, "codes", LoginCodes(self.settings.tokens))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever is on this machine may do everything, without a token."""
+        server = self.settings.server
+        return server.open_desk and server.is_loopback and not self.settings.tokens
 
     def knows(self, vendor: str, app_id: str) -> bool:
         """Whether there is such an app."""

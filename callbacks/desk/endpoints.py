@@ -12,6 +12,7 @@ from callbacks.desk import (
     callbacks,
     docs,
     feed,
+    login,
     marks,
     orders,
     replays,
@@ -277,6 +278,23 @@ SERVICE = (
             503: ("It cannot; `parts` says which do not work and since when.", "Problem"),
         },
         handle=service.show_readiness,
+    ),
+    FreeEndpoint(
+        method="POST",
+        path="/v1/login",
+        name="logIn",
+        tag="Service",
+        summary="Exchange the code of a login link for its token",
+        meaning="For the status page, to which `tally link` and the first lines of `tally up` lead with such a code. It can be used"
+        " once, within ten minutes.",
+        body="Login",
+        answers={
+            200: ("The token. Send it as `Authorization: Bearer`.", "LoggedIn"),
+            401: ("The code was used, has expired or was never given.", "Problem"),
+            422: ("`code` is not right.", "Problem"),
+            429: ("Too many wrong ones came from this address; ask again after `Retry-After` seconds.", "Problem"),
+        },
+        handle=login.log_in,
     ),
     FreeEndpoint(
         method="GET",

@@ -19,7 +19,8 @@ _PROBLEMS = {
     "TooLarge": "The body is too large.",
     "Invalid": "Parameters are not right; `errors` has one entry for each.",
     "UriTooLong": "The query string has more than 16 KiB or 100 parameters.",
-    "TooManyQueries": "This token asks too much at once; ask again after `Retry-After` seconds.",
+    "TooMany": "This token asks too much at once, or too many wrong tokens came from this address: ask again after `Retry-After` "
+    "seconds. A right token is taken at any time.",
     "Failed": "A bug.",
     "Unavailable": "The ledger cannot be reached, or the query took too long; ask again after `Retry-After` seconds.",
 }
@@ -37,7 +38,7 @@ _OF_GUARDED = {
     "403": "Forbidden",
     "414": "UriTooLong",
     "422": "Invalid",
-    "429": "TooManyQueries",
+    "429": "TooMany",
     "503": "Unavailable",
 }
 
@@ -46,7 +47,7 @@ def document(endpoints: Sequence[GuardedEndpoint | FreeEndpoint]) -> dict[str, A
     paths: dict[str, dict[str, Any]] = {"/callbacks/{vendor}": {"post": _door()}}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
-    bearer = {"type": "http", "scheme": "bearer", "description": "A token of `[[tokens]]`."}
+    bearer = {"type": "http", "scheme": "bearer", "description": "A token of `[[tokens]]`, or the one that the first start made."}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tallylight", "version": _version(), "description": _DESCRIPTION},

@@ -54,6 +54,10 @@ class Problem(Exception):
         self.location = location
         self.more = more
 
+    def header_fields(self) -> dict[str, str]:
+        """The answer's own header fields."""
+        return {**self.headers, **({"Location": self.location} if self.location is not None else {})}
+
     @classmethod
     def title(cls) -> str:
         return (cls.__doc__ or "").removesuffix(".")
@@ -76,6 +80,19 @@ class NotLocal(Unauthenticated):
     """The desk is open to this machine only."""
 
     name = "not_local"
+
+
+class TooManyWrongTokens(Problem):
+    """Too many wrong tokens came from this address."""
+
+    status, name = 429, "too_many_wrong_tokens"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self._retry_after_s = retry_after_s
+
+    def header_fields(self) -> dict[str, str]:
+        return {**super().header_fields(), "Retry-After": str(self._retry_after_s)}
 
 
 class Forbidden(Problem):
@@ -240,9 +257,14 @@ def problem_response(
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    headers = {**error.headers, **({"Location": error.location} if error.location is not None else {})}
     return problem_response(
-        error.status, error.name, error.title(), error.detail, errors=error.errors, headers=headers, more=error.more
+        error.status,
+        error.name,
+        error.title(),
+        error.detail,
+        errors=error.errors,
+        headers=error.header_fields(),
+        more=error.more,
     )
 
 

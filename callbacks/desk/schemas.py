@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 
+from adapters.settings import Role
 from adapters.settings.loading import vendor_names
 from adapters.vendors import DIALECTS
 from callbacks.desk import subscription_schemas
@@ -50,6 +51,8 @@ def schemas() -> dict[str, Schema]:
         "CloudEvent": _cloud_event(),
         "EventPage": _event_page(),
         "Stats": _stats(),
+        "Login": body_of("The code of a login link.", {"code": TEXT}, "code"),
+        "LoggedIn": object_of("The token that a login code stood for.", token=TEXT, name=TEXT, role=words(Role)),
         "Status": _status(),
         "Taken": object_of("The callback is durable.", code={"const": 0}),
         "Problem": _problem(),

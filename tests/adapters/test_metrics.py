@@ -8,6 +8,7 @@ NAMES = {
     "tally_callbacks_duplicate_total": ("vendor",),
     "tally_callbacks_unrecorded_total": ("vendor",),
     "tally_rejections_total": ("vendor", "reason"),
+    "tally_wrong_tokens_total": (),
     "tally_ack_seconds": ("vendor",),
     "tally_unapplied_callbacks": (),
     "tally_oldest_unapplied_seconds": (),

@@ -574,3 +574,11 @@ def test_a_database_url_that_no_driver_takes_is_refused(url: str) -> None:
 )
 def test_a_list_of_hosts_and_options_of_libpq_are_taken(url: str) -> None:
     assert load(None, {"TALLY_DATABASE__URL": url}).database.url == url
+
+
+@pytest.mark.parametrize("token", ["x" * 21, "ab" * 20, "abcdefgh12" * 3, "abcdefgh12abcdefgh12abc", "1122334455667711223344"])
+def test_a_token_that_is_clearly_weak_is_refused(tmp_path: Path, token: str) -> None:
+    path = tmp_path / "tally.toml"
+    path.write_text(f'[[tokens]]\nname = "ops"\nrole = "admin"\ntoken = "{token}"\n')
+    with pytest.raises(SettingsError, match=r"tokens\[0\]\.token.*8 different ones or more, and no repeated pattern"):
+        load(path, {})

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from adapters.clock import to_rfc3339  # noqa: E402
 from adapters.ledger import Ledger  # noqa: E402
 from adapters.metrics import Metrics  # noqa: E402
-from adapters.settings import Database, Settings  # noqa: E402
+from adapters.settings import Database, Server, Settings  # noqa: E402
 from callbacks.app import Ears, make_app  # noqa: E402
 from callbacks.desk import cursors  # noqa: E402
 from tests.benchmarks.filling import APPS, DAY, NOW, Filled, fill  # noqa: E402
@@ -163,7 +163,7 @@ class House:
         url = f"sqlite:///{folder}/tally.db"
         self.ledger = Ledger(url)
         self.filled = fill(self.ledger, tasks_wanted=tasks, callbacks_wanted=callbacks)
-        settings = Settings(database=Database(url=url))
+        settings = Settings(server=Server(open_desk=True), database=Database(url=url))
         ears = Ears(ledger=self.ledger, settings=settings, metrics=Metrics(), clock=lambda: NOW, ring=lambda: None)
         self._app = make_app(ears)
 

@@ -17,11 +17,12 @@ from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, 
 from adapters.ledger.documents import Texts
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Account, App, Outbound, Role, Secret, Settings, Token
+from adapters.settings import Account, App, Outbound, Role, Secret, Server, Settings, Token
 from adapters.settings import Streams as RedisStreams
 from adapters.simulator import DEMO_APPS
 from adapters.tokens import Tokens
 from callbacks.desk import Desk, desk_routes, exception_handlers
+from callbacks.desk.guesses import Guesses
 from callbacks.desk.streams import Streams
 from callbacks.desk.tail import Tail
 from statemachine.decide import decide
@@ -44,6 +45,7 @@ def settings(*, tokens: bool = True) -> Settings:
     keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
     return Settings(
         tokens=made if tokens else (),
+        server=Server(open_desk=not tokens),
         outbound=Outbound(allow=("127.0.0.0/8",), allow_http=True),
         streams=RedisStreams(url="redis://127.0.0.1:1"),
         accounts=tuple(Account(name=f"{app.vendor}-1", vendor=app.vendor, **keys) for app in DEMO_APPS),
@@ -92,6 +94,8 @@ class World:
     settings: Settings = field(default_factory=settings)
     now: int = T0
     rung: int = 0
+    #: (address, why) of each that was refused.
+    wrong_tokens: list[tuple[str | None, str]] = field(default_factory=list)
     #: As `Streams` takes them.
     stream_limits: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,6 +113,8 @@ class World:
             spool_rows=lambda: 0,
             sinks=open_sinks(self.settings),
             streams=self.streams,
+            on_wrong_token=lambda address, why: self.wrong_tokens.append((address, why)),
+            guesses=Guesses(lambda: self.now / 1000),
         )
         self.app = Starlette(routes=desk_routes(self.desk), exception_handlers=exception_handlers())
 

@@ -8,8 +8,9 @@ from adapters.settings import Role, Server, Settings
 from callbacks.desk.endpoints import ENDPOINTS, GuardedEndpoint
 from tests.callbacks.desk.desk_world import TOKENS, World
 
+WRONG = {"Authorization": "Bearer wrong-0123456789abcdef"}
 GUARDED = [endpoint for endpoint in ENDPOINTS if isinstance(endpoint, GuardedEndpoint)]
-FREE = [endpoint for endpoint in ENDPOINTS if not isinstance(endpoint, GuardedEndpoint)]
+FREE = [each for each in ENDPOINTS if not isinstance(each, GuardedEndpoint) and each.method == "GET"]
 
 
 @pytest.mark.parametrize("endpoint", GUARDED, ids=lambda endpoint: endpoint.name)
@@ -56,7 +57,13 @@ def test_an_open_desk_refuses_other_names(open_world: World, host: str) -> None:
     assert "whose Host is localhost" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-FORWARDED-PROTO", "x-forwarded-anything"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-FORWARDED-PROTO", "x-forwarded-anything", "X_Forwarded_For"),
+        *("Via", "X-Real-IP", "X-Client-IP", "CF-Connecting-IP", "CF-Ray", "True-Client-IP", "Fastly-Client-IP", "CDN-Loop"),
+    ],
+)
 def test_an_open_desk_refuses_proxies(open_world: World, name: str) -> None:
     answer = open_world.ask("GET", "/v1/tasks", role=None, headers={name: "1"})
 
@@ -88,3 +95,48 @@ def test_with_tokens_host_and_proxy_do_not_matter(world: World) -> None:
     answer = world.ask("GET", "/v1/tasks", headers={"Host": "tally.example.com", "X-Forwarded-For": "1.2.3.4"})
 
     assert answer.status_code == 200
+
+
+def test_ten_wrong_tokens_are_refused_and_from_then_on_told_to_wait(world: World) -> None:
+    answers = [world.ask("GET", "/v1/tasks", role=None, headers=WRONG) for _ in range(12)]
+
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+    assert answers[-1].json()["type"] == "urn:tallylight:problem:too_many_wrong_tokens"
+    assert answers[-1].headers["retry-after"] == "60"
+    assert "wait before" in answers[-1].json()["detail"]
+    assert len(world.wrong_tokens) == 12
+
+
+def test_a_right_token_is_taken_at_once_however_many_wrong_ones_came_from_its_address(world: World) -> None:
+    for _ in range(50):
+        world.ask("GET", "/v1/tasks", role=None, headers=WRONG)
+
+    assert world.get("/v1/tasks").status_code == 200
+
+
+def test_after_a_minute_an_address_is_refused_as_before(world: World) -> None:
+    for _ in range(11):
+        world.ask("GET", "/v1/tasks", role=None, headers=WRONG)
+    world.now += 61_000
+
+    assert world.ask("GET", "/v1/tasks", role=None, headers=WRONG).status_code == 401
+
+
+def test_a_request_without_a_token_is_no_guess(world: World) -> None:
+    assert {world.ask("GET", "/v1/tasks", role=None).status_code for _ in range(20)} == {401}
+    assert world.wrong_tokens == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-Real-IP": "127.0.0.1"}, {"Via": "1.1 proxy"}, {"Cookie": f"token={TOKENS[Role.ADMIN]}"}, {}]
+)
+@pytest.mark.parametrize("query", ["", f"?token={TOKENS[Role.ADMIN]}", f"?access_token={TOKENS[Role.ADMIN]}"])
+def test_nothing_but_the_header_lets_anybody_in(world: World, headers: dict[str, str], query: str) -> None:
+    assert world.ask("GET", f"/v1/stats{query}", role=None, headers={"Host": "127.0.0.1:8080", **headers}).status_code == 401
+
+
+def test_without_tokens_a_loopback_address_is_no_proof(tmp_path: Path) -> None:
+    world = World(tmp_path, Settings())
+
+    assert world.ask("GET", "/v1/tasks", role=None).status_code == 401
+    world.ledger.close()
