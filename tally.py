@@ -7,20 +7,21 @@ import argparse
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import uvicorn
 from dramatiq import Broker
 
 from adapters import curl as curl_command
 from adapters import login_link, token_file, tokens
 from adapters.accounts import Accounts
-from adapters.clock import now_ms, parse_rfc3339
+from adapters.clock import monotonic_s, now_ms, parse_rfc3339
 from adapters.curl import CurlError
+from adapters.descriptors import connections_within, raise_limit
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
@@ -32,9 +33,11 @@ from adapters.ledger.locks import AlreadyServedError, ServingLock
 from adapters.ledger.permissions import require_writable
 from adapters.ledger.restore import finish
 from adapters.ledger.upgrade import SchemaError, require_current, upgrade
+from adapters.listening import ListenError, is_local, open_sockets
 from adapters.logs import configure, logger
 from adapters.metrics import Metrics
 from adapters.queue import Bell, Hints, open_broker, open_hints
+from adapters.service_manager import notify_ready, notify_stopping
 from adapters.settings import Role, Settings, SettingsError, load
 from adapters.settings.values import STRONG_LENGTH
 from adapters.settings.warnings import warnings_of
@@ -45,8 +48,8 @@ from adapters.supervision import Health, end_process, exit_status
 from adapters.terminal import say
 from adapters.token_file import Kept, TokenFileError, with_token
 from adapters.vendors import DIALECTS
-from callbacks.app import Application, Ears, make_app
-from callbacks.connection import Connection
+from callbacks.app import Ears, make_app
+from callbacks.server import Server, connections_of
 from callbacks.story import find, story
 from statemachine.states import Verdict
 from workers.hands import Hands
@@ -57,16 +60,25 @@ Command = Callable[[argparse.Namespace, Settings], int]
 _SCHEMES = {False: ", over https", True: ", over https and plain http"}
 #: For a bad configuration, and for wrong usage.
 BAD_USAGE = 2
+#: Of a process with a door, what is on its way to vendors and subscribers may take so long to finish when it ends, s.
+FINISH_S = 1.5
+#: A process whose door is shut ends within this, s.
+_ENDING_S = 1.5
+#: Fewer open files are too few for a server, as a rule.
+_FEW_FILES = 1_024
 
 log = logger("tally")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; its exit status. 2: the configuration or the usage is bad, 1: it did not work."""
+def main(argv: Sequence[str] | None = None, sockets: Sequence[socket.socket] = ()) -> int:
+    """Runs one subcommand; its exit status. 2: the configuration or the usage is bad, 1: it did not work.
+
+    sockets: on which a server is to listen; without any it opens its own.
+    """
     keep_standard_numbers()
     try:
         try:
-            return _run(argv)
+            return _run(argv, sockets)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -76,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return give_up_output(error)
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None, sockets: Sequence[socket.socket]) -> int:
     options = _options(sys.argv[1:] if argv is None else argv)
+    options.sockets = sockets
     command: Command = options.command
     if command in (token, simulate):  # these need no configuration; one without tokens may be why `token` is called
         return command(options, Settings())
@@ -92,7 +105,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except CurlError as error:
         say(f"tally: {error}", file=sys.stderr)
         return BAD_USAGE
-    except (SchemaError, AlreadyServedError, LedgerUnavailableError, BackupError, TokenFileError) as error:
+    except (SchemaError, AlreadyServedError, LedgerUnavailableError, ListenError, BackupError, TokenFileError) as error:
         say(*f"tally: {error}".split("\n"), file=sys.stderr)
         return 1
 
@@ -194,7 +207,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 def up(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _open(settings)
     _upgrade(ledger)
-    return _serve(ledger, settings, roles=("web", "work"))
+    return _serve(ledger, settings, options.sockets, roles=("web", "work"))
 
 
 def web(options: argparse.Namespace, settings: Settings) -> int:
@@ -205,14 +218,13 @@ def web(options: argparse.Namespace, settings: Settings) -> int:
         if ledger.path is not None:
             raise
         log.warning("ledger.away", error=str(error))  # a server that will be back: until then the door spools
-    return _serve(ledger, settings, roles=("web",))
+    return _serve(ledger, settings, options.sockets, roles=("web",))
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _existing(settings)
     require_writable(ledger.path)
-    lock = ServingLock(ledger.url, "work")
-    lock.acquire()
+    _acquire(ServingLock(ledger.url, "work"))
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
     health = Health(on_end=end_process)
     bell = _bell(broker, hints, health)
@@ -226,7 +238,9 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     hands.start()
     _calm_collector()
     log.info("worker.started")
+    notify_ready()
     stopped.wait()
+    notify_stopping()
     hands.stop()
     bell.stop()
     check.stop()
@@ -236,32 +250,76 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     return exit_status(health)
 
 
-def _serve(ledger: Ledger, settings: Settings, *, roles: tuple[str, ...]) -> int:
+def _serve(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socket], *, roles: tuple[str, ...]) -> int:
+    """Ends the process, and returns only if it could not start."""
     require_writable(ledger.path)
-    locks = [ServingLock(ledger.url, role) for role in roles]
-    for lock in locks:
-        lock.acquire()
+    about = settings.server
+    sockets = sockets or open_sockets(about.host, about.port, environ=os.environ)
+    if not settings.tokens and not all(is_local(each) for each in sockets):
+        raise ListenError("the service manager's socket is not on a loopback address, so add [[tokens]]")
+    for role in roles:
+        _acquire(ServingLock(ledger.url, role))
     settings, kept = with_token(settings)
     broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
-    health = Health(on_end=end_process)
+    metrics, health = Metrics(), Health(on_end=end_process)
     bell = _bell(broker, hints, health)
     hands = _hands(ledger, broker, hints, settings, bell, health) if "work" in roles else None
-    ears = Ears(ledger=ledger, settings=settings, metrics=Metrics(), clock=now_ms, ring=bell.ring, health=health)
-    server = _Server(make_app(ears), settings, kept)
-    _on_stop(lambda: None)  # the server ends by itself, then raises the signal once more: what follows must still run
-    health.start()
-    bell.start()
-    if hands is not None:
-        hands.start()
-    _calm_collector()
-    server.run()
-    if hands is not None:
-        hands.stop()
-    bell.stop()
-    health.stop()
-    broker.close()
-    ledger.close()
-    return exit_status(health) if server.started else 1
+    ears = Ears(ledger=ledger, settings=settings, metrics=metrics, clock=now_ms, ring=bell.ring, health=health)
+
+    def start() -> None:
+        health.start()
+        bell.start()
+        if hands is not None:
+            hands.start()
+        _calm_collector()
+        _tell_who_may_enter(settings, kept, sockets[0])
+
+    def stop() -> None:
+        if hands is not None:
+            hands.stop(FINISH_S)
+        bell.stop()
+
+    def close() -> None:
+        health.stop()
+        broker.close()
+        ledger.close()
+
+    server = Server(
+        make_app(ears),
+        connections_of(about, metrics, _connections(settings)),
+        sockets,
+        keep_alive_s=about.keep_alive_s,
+        start_others=start,
+        stop_others=stop,
+        close=close,
+        status=lambda: exit_status(health),
+    )
+    _on_stop(server.stop)
+    server.serve_until_told()
+    return 1
+
+
+def _acquire(lock: ServingLock) -> None:
+    """Who had it may be about to end: its door is shut, and what it closes takes a moment. Raises AlreadyServedError."""
+    until_s, pause = monotonic_s() + _ENDING_S, threading.Event()
+    while True:
+        try:
+            lock.acquire()
+        except AlreadyServedError:
+            if monotonic_s() > until_s:
+                raise
+            pause.wait(0.01)
+        else:
+            return
+
+
+def _connections(settings: Settings) -> int:
+    """How many clients may connect."""
+    files = raise_limit()
+    most = connections_within(files, settings.server.max_connections)
+    if files < _FEW_FILES or most < settings.server.max_connections:
+        log.warning("server.few_files", files=files, connections=most)
+    return most
 
 
 def _calm_collector() -> None:
@@ -285,47 +343,10 @@ def _hands(ledger: Ledger, broker: Broker, hints: Hints, settings: Settings, bel
 def _on_stop(then: Callable[[], object]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: then())
+    signal.signal(signal.SIGHUP, lambda *_: log.warning("server.hangup"))
 
 
-def _server_config(app: Application, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.server.host,
-        port=settings.server.port,
-        access_log=False,
-        log_config=None,
-        http=Connection,
-        proxy_headers=False,  # who asks must be judged by what the connection is, not by what it says
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
-
-
-class _Server(uvicorn.Server):
-    """Says where it listens once it does, and ends streams when it is told to stop."""
-
-    def __init__(self, app: Application, settings: Settings, kept: Kept | None = None) -> None:
-        """kept: the token that the desk has because none is configured."""
-        super().__init__(_server_config(app, settings))
-        self._app = app
-        self._settings = settings
-        self._kept = kept
-
-    async def startup(self, sockets: object = None) -> None:
-        await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own type is a list of sockets or None
-        if not self.started:
-            return
-        for listening in self.servers:
-            for address in (s.getsockname() for s in listening.sockets):
-                log.info("server.started", host=address[0], port=address[1])
-        _tell_who_may_enter(self._settings, self._kept, self.servers[0].sockets[0].getsockname()[1])
-
-    async def shutdown(self, sockets: object = None) -> None:
-        self._app.end_streams()
-        await super().shutdown(sockets)  # type: ignore[arg-type]
-
-
-def _tell_who_may_enter(settings: Settings, kept: Kept | None, port: int) -> None:
+def _tell_who_may_enter(settings: Settings, kept: Kept | None, listening: socket.socket) -> None:
     """Where the token is; never the token itself, for logs are shipped. A link that logs in goes to the terminal alone."""
     if settings.server.open_desk:
         hint = "whoever reaches this port may do everything: never put a proxy before it; without --open-desk a token is made"
@@ -334,7 +355,8 @@ def _tell_who_may_enter(settings: Settings, kept: Kept | None, port: int) -> Non
         if kept.was_exposed:
             log.warning("server.token_exposed", file=str(kept.path))
         log.info("server.token_file", file=str(kept.path), new=kept.is_new)
-        login_link.show(settings, port)
+        if listening.family is not socket.AF_UNIX:  # which no browser can open
+            login_link.show(settings, listening.getsockname()[1])
 
 
 def db(options: argparse.Namespace, settings: Settings) -> int:

@@ -24,6 +24,15 @@ from adapters.log_lines import LineStream, LineWriter, Put, stream_put
 EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "server.started": "The server listens; `host` and `port` say where.",
+        "server.inherited": "The listening socket came from the service manager; `server.host` and `server.port` were not used.",
+        "server.port_taken": "Something else listens on the address; it is tried again for some seconds.",
+        "server.stopping": "The process was told to end; callbacks are answered until the last moment.",
+        "server.failed": "The workers could not be started; the process ends.",
+        "server.cut_short": "What still ran was left behind, so that the process ends in time; `what` says in which step.",
+        "server.hangup": "SIGHUP came, and changes nothing: to read the settings again, restart.",
+        "server.few_files": "The limit of open files is low; `files` says how many, `connections` how many clients may connect.",
+        "connections.cut": "Connections were closed for what their clients sent or did not send; `reason` says why.",
+        "connections.failed": "Looking after connections ran into a bug; the next look is a second later.",
         "server.open_desk": "The desk was opened on purpose: whoever reaches this machine's loopback address may do everything.",
         "server.token_file": "There are no `[[tokens]]`: the token in `file` opens the desk; `new` says whether it was made now.",
         "server.token_exposed": "Others on this machine could read the token's `file`; it is 0600 now. Delete it for a new one.",

@@ -33,6 +33,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.families: list[Family] = []
         self._callbacks()
+        self._connections()
         self._spool()
         self._inbox()
         self._downstream()
@@ -54,6 +55,18 @@ class Metrics:
             "tally_ack_seconds", "Time from a callback's arrival to its answer.", _ACK_SECONDS, "vendor"
         )
         self.callbacks = self._counter("tally_callbacks_total", "Callbacks decided.", "vendor", "verdict")
+
+    def _connections(self) -> None:
+        self.connections_open = self._gauge("tally_connections_open", "Connections of clients to this process.")
+        self.connections_refused = self._counter(
+            "tally_connections_refused_total", "Connections closed as they opened, since nothing could be closed instead.", "reason"
+        )
+        self.connections_cut = self._counter(
+            "tally_connections_cut_total", "Connections closed for what their clients sent, or did not send.", "reason"
+        )
+        self.upgrades_ignored = self._counter(
+            "tally_upgrades_ignored_total", "Requests to change the protocol (`Upgrade`), answered in HTTP/1.1."
+        )
 
     def _spool(self) -> None:
         self.ledger_away = self._gauge(

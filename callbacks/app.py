@@ -18,14 +18,13 @@ from adapters.spool import Spool, folder_of
 from adapters.supervision import Health
 from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
+from callbacks.connection import DOORS
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.streams import Streams
 from callbacks.desk.tail import Tail
 from callbacks.door import Door, WrongDoor
 from callbacks.recorder import Limits, Recorder
 from callbacks.refusals import Refusals
-
-_DOORS = "/callbacks/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +44,17 @@ class Ears:
 class Application:
     """The door for what comes under its path, past all that a framework does for others; the desk for the rest."""
 
-    def __init__(self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp, streams: Streams) -> None:
+    def __init__(
+        self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp, streams: Streams, recorder: Recorder
+    ) -> None:
         self._doors = doors
         self._wrong_door = wrong_door
         self._desk = desk
         self._streams = streams
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(_DOORS):
+        if scope["type"] == "http" and scope["path"].startswith(DOORS):
             door = self._doors.get(scope["path"], self._wrong_door)
             await door(scope, receive, send)
         else:
@@ -61,6 +63,10 @@ class Application:
     def end_streams(self) -> None:
         """Of itself a stream never ends, and who stops the server waits for all answers."""
         self._streams.end()
+
+    def hurry(self) -> None:
+        """The process is about to end: callbacks wait less for the ledger, and go to the spool instead."""
+        self._recorder.hurry()
 
 
 def make_app(ears: Ears) -> Application:
@@ -97,7 +103,7 @@ def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
 
     desk = Starlette(routes=desk_routes(made), lifespan=lifespan, exception_handlers=exception_handlers())
     desk.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
-    return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk, streams)
+    return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk, streams, recorder)
 
 
 def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGIApp]:
@@ -105,7 +111,7 @@ def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGI
     doors: dict[str, ASGIApp] = {}
     for name, dialect in DIALECTS.items():
         door = Door(dialect, ears.settings.secrets_of(name), recorder, refusals, ears.metrics, ears.clock)
-        doors[f"{_DOORS}{name}"] = doors[f"{_DOORS}{name}/"] = door
+        doors[f"{DOORS}{name}"] = doors[f"{DOORS}{name}/"] = door
     return doors
 
 

@@ -19,6 +19,7 @@ from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.vendors import CallbackRejected, Dialect, Rejection
 from adapters.vendors.protocol import SecretsOf
+from callbacks.connection import connection_of
 from callbacks.recorder import NotTakenError, Recorder
 from callbacks.refusals import Refusals
 
@@ -58,7 +59,7 @@ def problem(status: int, reason: str, detail: str, headers: Mapping[bytes, bytes
         "status": status,
         "detail": detail[:500],
     }
-    return answer(status, content, b"application/problem+json", headers)
+    return answer(status, content, b"application/problem+json", {b"x-content-type-options": b"nosniff", **(headers or {})})
 
 
 _TAKEN = answer(200, {"code": 0}, b"application/json")
@@ -116,6 +117,8 @@ class Door:
             envelope = self._dialect.verify(headers, body, self._secrets_of)
         except CallbackRejected as refusal:
             return self._refuse(refusal, scope, body, received_at)
+        if (connection := connection_of(scope)) is not None:
+            connection.prove()
         arrival = Arrival(
             vendor=self._dialect.name,
             app_id=envelope.app_id,

@@ -56,6 +56,8 @@ _LOOP_PATIENCE_S, _GUARD_PATIENCE_S = 3.0, 5.0
 
 #: What is said then; see `Health`.
 _NEITHER = "neither the ledger nor the spool takes callbacks"
+#: How long the ledger may take for a callback while the process ends, s: the door shuts only after it.
+_HURRY_S = 0.25
 
 log = logger(__name__)
 
@@ -124,6 +126,7 @@ class Recorder:
         self._metrics = metrics
         self._on_recorded = on_recorded
         self._limits = limits
+        self._patience_s = limits.patience_s
         self._for_ledger: deque[_Waiting] = deque()
         self._for_spool: deque[_Waiting] = deque()
         #: Bytes of what waits for an answer. Only the event loop touches it.
@@ -158,12 +161,17 @@ class Recorder:
         self._guard.start()
         self._tick()
 
+    def hurry(self) -> None:
+        """The process is about to end: what the ledger does not take almost at once goes to the spool, for the next one."""
+        self._patience_s = min(self._patience_s, _HURRY_S)
+
     def stop(self) -> None:
         """Writes what waits, then ends; what the ledger does not take in time goes to the spool."""
         self._stopping = True
         self._loop_part.rest()  # this very call keeps it from running
         self._ending.set()
         self._work.set()
+        self._alarm.set()
         self._guard.join(timeout=10)
         if self._writer.thread is not None and self._writer.since is None:
             self._writer.thread.join(timeout=5)
@@ -349,10 +357,10 @@ class Recorder:
 
     def _look(self, now: float) -> None:
         """now: s."""
-        writer, late = self._writer, now - self._limits.patience_s
+        writer, late = self._writer, now - self._patience_s
         hung = self._taken_over(writer) if _oldest(writer.batch) < late else ()
         if hung or _oldest(self._for_ledger) < late:
-            self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._limits.patience_s:g} s"))
+            self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._patience_s:g} s"))
         if hung:
             self._spool_up(hung, self._last_chance)
         while self._open and (batch := _taken(self._for_ledger)):

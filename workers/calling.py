@@ -88,13 +88,13 @@ class Caller:
         """There may be calls to be made."""
         self._woken.set()
 
-    def stop(self) -> None:
+    def stop(self, finish_s: float = _FINISH_S) -> None:
         """Takes no more calls, and lets those under way finish."""
-        until_s = monotonic_s() + _FINISH_S
+        until_s = monotonic_s() + finish_s
         self._stopping.set()
         self._woken.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=_FINISH_S)
+            self._thread.join(timeout=finish_s)
         wait(list(self._under_way), timeout=max(0.0, until_s - monotonic_s()))
         self._abandoned.set()
         self._pool.shutdown(wait=False, cancel_futures=True)

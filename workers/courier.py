@@ -108,13 +108,13 @@ class Courier:
         self._news.set()
         self._woken.set()
 
-    def stop(self) -> None:
+    def stop(self, finish_s: float = _FINISH_S) -> None:
         """Takes no more, lets finish what is on its way, and writes down what came of it."""
-        until_s = monotonic_s() + _FINISH_S
+        until_s = monotonic_s() + finish_s
         self._stopping.set()
         self._woken.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=_FINISH_S)
+            self._thread.join(timeout=finish_s)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._unsent += [parcel.delivery for parcel in self._windows.unsent()]
         wait(list(self._under_way), timeout=max(0.0, until_s - monotonic_s()))

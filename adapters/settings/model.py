@@ -44,6 +44,64 @@ class Server:
             ok=lambda port: 0 <= port <= 65535,
         ),
     )
+    proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            "Networks (CIDR) of the proxies in front. Whom they name in `X-Forwarded-For` (or `Forwarded`) counts as the client; "
+            "they must set that header themselves.",
+            right="a list of addresses or networks such as 127.0.0.1 or 10.0.0.0/8, host bits zero",
+            ok=is_cidr,
+        ),
+    )
+    max_connections: int = field(
+        default=0,
+        metadata=_says(
+            "So many connections are open at the same time at most; 0: what the limit of open files allows, at most 8192.",
+            right="a whole number from 16 to 100000, or 0",
+            ok=lambda number: number == 0 or 16 <= number <= 100_000,
+        ),
+    )
+    max_waiting_per_client: int = field(
+        default=256,
+        metadata=_says(
+            "So many connections of a client (an IPv4 address, an IPv6 /64) may be silent or unfinished; one more closes the oldest. "
+            "Those that brought a signed callback, or are being answered, do not count.",
+            right="a whole number from 1 to 100000",
+            ok=lambda number: 1 <= number <= 100_000,
+        ),
+    )
+    head_timeout_s: int = field(
+        default=10,
+        metadata=_says(
+            "A request's head must be whole so soon after its first byte, the first one so soon after the connection opened, s.",
+            right="a whole number of seconds from 1 to 600",
+            ok=lambda seconds: 1 <= seconds <= 600,
+        ),
+    )
+    body_timeout_s: int = field(
+        default=20,
+        metadata=_says(
+            "A request must be whole so soon after its first byte, s.",
+            right="a whole number of seconds from 1 to 600",
+            ok=lambda seconds: 1 <= seconds <= 600,
+        ),
+    )
+    keep_alive_s: int = field(
+        default=75,
+        metadata=_says(
+            "A connection that is kept is closed after so long without a request, s; longer than the proxy in front keeps its own.",
+            right="a whole number of seconds from 1 to 3600",
+            ok=lambda seconds: 1 <= seconds <= 3_600,
+        ),
+    )
+    max_unfinished_mb: int = field(
+        default=64,
+        metadata=_says(
+            "Bodies that are not whole yet take so much memory, MiB, a quarter of it for one client; more closes the oldest.",
+            right="a whole number of MiB from 4 to 65536",
+            ok=lambda size: 4 <= size <= 65_536,
+        ),
+    )
 
     open_desk: bool = field(
         default=False,

@@ -18,6 +18,9 @@ class Forgetful(Recorder):
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
 
+    def hurry(self) -> None:
+        pass
+
     def stop(self) -> None:
         pass
 

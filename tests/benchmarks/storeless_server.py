@@ -5,13 +5,15 @@ import signal
 import sys
 from pathlib import Path
 
-import tally
 from adapters import logs
 from adapters.clock import now_ms
+from adapters.descriptors import connections_within, raise_limit
 from adapters.ledger import Ledger
+from adapters.listening import open_sockets
 from adapters.metrics import Metrics
 from adapters.settings import load
 from callbacks.app import Ears
+from callbacks.server import Server, connections_of
 from tests.benchmarks.storeless import make_storeless_app
 
 
@@ -19,10 +21,13 @@ def main(config: str) -> None:
     logs.configure()
     settings = load(Path(config), os.environ)
     ears = Ears(ledger=Ledger(settings.database.url), settings=settings, metrics=Metrics(), clock=now_ms, ring=lambda: None)
-    server = tally._Server(make_storeless_app(ears), settings)
+    connections = connections_of(settings.server, ears.metrics, connections_within(raise_limit()))
+    about = settings.server
+    sockets = open_sockets(about.host, about.port, environ=os.environ)
+    server = Server(make_storeless_app(ears), connections, sockets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # the server ends by itself
-    server.run()
+    server.serve_until_told()
 
 
 if __name__ == "__main__":
