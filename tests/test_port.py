@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,8 @@ def said(client: socket.socket) -> bytes:
 
 
 def send(client: socket.socket, data: bytes) -> None:
-    try:
+    with suppress(BrokenPipeError, ConnectionResetError):  # the server has heard enough
         client.sendall(data)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the server has heard enough
 
 
 def metric(process: Process, name: str) -> float:

@@ -410,14 +410,3 @@ def test_an_older_schema_is_an_unavailable_ledger_and_no_rows_fault(new_postgres
         connection.exec_driver_sql("ALTER TABLE inbox RENAME COLUMN shard TO no_shard_yet")
     with pytest.raises(LedgerUnavailableError, match="shard"), new_postgresql_ledger.write_once() as connection:
         inbox.record(connection, [arrival(1)])
-
-
-def test_a_ledger_that_is_asked_must_answer(own_server: PostgresServer) -> None:
-    ledger = Ledger(own_server.make_database("asked"))
-    ledger.ask()
-    own_server.stop()
-    with pytest.raises(LedgerUnavailableError):
-        ledger.ask()
-    own_server.start()
-    ledger.ask()
-    ledger.close()

@@ -67,7 +67,7 @@ def test_an_upgrade_that_was_killed_at_any_moment_is_undone_and_made_again(
             fill(f"sqlite:///{source}", before, rows)
     expected = _upgraded(copy_file(source, tmp_path / "tally.db"))
     tried = [_upgraded(url) for url in moments(source, tmp_path / "tally.db", after)]
-    assert len(tried) > 10 / EVERY
+    assert len(tried) >= 10 / EVERY
     assert [found for found in tried if found != expected] == []
 
 
