@@ -73,7 +73,7 @@ class Connection(HttpToolsProtocol):
         connections: Connections | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._connections = connections or _unwatched()
+        self._connections = connections if connections is not None else _unwatched()
         self.since = self.untaken_since = self.loop.time()
         self.stage = _HEAD  # of a new connection's first request the head is awaited at once
         self.client_key: str | None = None

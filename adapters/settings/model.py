@@ -64,8 +64,8 @@ class Server:
     max_waiting_per_client: int = field(
         default=256,
         metadata=_says(
-            "So many connections of a client (an IPv4 address, an IPv6 /64) may be silent or unfinished; one more closes the oldest."
-            " Those that brought a signed callback, or are being answered, do not count.",
+            "So many connections of a client (an IPv4 address, an IPv6 /64) may be silent or unfinished; one more closes the"
+            " oldest. Those that brought a signed callback, or are being answered, do not count.",
             right="a whole number from 1 to 100000",
             ok=lambda number: 1 <= number <= 100_000,
         ),

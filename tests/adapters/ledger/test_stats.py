@@ -22,6 +22,8 @@ def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:
             most_overdue_s=None,
             undelivered_events=0,
             oldest_undelivered_s=None,
+            unrecorded=0,
+            last_unrecorded_at=None,
         )
 
 
@@ -32,6 +34,7 @@ def test_everything_is_counted(ledger: Ledger) -> None:
         inbox.record(connection, [arrival(1, received_at=T0 - 90_000)])
         inbox.record(connection, [arrival(2, received_at=T0 - 1_500), arrival(3)])
         stats.count_rejected(connection, {"bad_signature": 2, "unknown_app": 1})
+        stats.add_unrecorded(connection, {"tencent": 2, "volcengine": 1}, {"tencent": T0 - 7, "volcengine": T0 - 9})
         stats.count(connection, Tally(verdicts={"tencent/stale": 1, "volcengine/stale": 2}, moves={"a/b/c": 1}, passed={"idle": 1}))
     settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, verdict="stale"))
     with ledger.read() as connection:
@@ -48,6 +51,8 @@ def test_everything_is_counted(ledger: Ledger) -> None:
             most_overdue_s=2.5,
             undelivered_events=0,
             oldest_undelivered_s=None,
+            unrecorded=3,
+            last_unrecorded_at=T0 - 7,
         )
         assert stats.by_verdict(connection) == {("tencent", "stale"): 1, ("volcengine", "stale"): 2}
         assert stats.moves(connection) == {("a", "b", "c"): 1}
