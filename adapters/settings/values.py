@@ -7,12 +7,6 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
-from redis import ConnectionPool, RedisError
-
-from adapters.ledger.urls import hosts_of
-
 
 class Secret:
     """A text that shows itself only to those who ask for it by `reveal()`: repr, str and logs have `***`."""
@@ -106,6 +100,10 @@ def is_database(url: str) -> bool:
     """SQLite takes no options: those that there are would change what a commit means, and a misspelt one nothing."""
     if url.startswith("sqlite:///"):
         return url.removeprefix("sqlite:///") not in ("", ":memory:") and "?" not in url
+    # Drivers are loaded only where there is such a url: a server reads its settings before its port is open (`adapters.entry`).
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
     try:
         host, path, query = _place(url)
         make_conninfo(**dict(parse_qsl(query, strict_parsing=bool(query))))
@@ -117,6 +115,8 @@ def is_database(url: str) -> bool:
 
 def _place(url: str) -> tuple[str, str, str]:
     """(host, path, options). Raises ValueError for hosts or ports that can be none."""
+    from adapters.ledger.urls import hosts_of
+
     parts = urlsplit(url)
     host = hosts_of(url).get("host") or parts.hostname or ""
     if "," not in parts.netloc and parts.port == 0:
@@ -128,6 +128,8 @@ def is_queue(url: str) -> bool:
     """Whether the client can be made from it: each option is one that it knows, with a value of its kind."""
     if not url:
         return True
+    from redis import ConnectionPool, RedisError
+
     try:
         parts = urlsplit(url)
         good = url.startswith(("redis://", "rediss://", "unix://")) and parts.port != 0
