@@ -3,6 +3,10 @@ import pytest
 from adapters.metrics import Metrics, metrics_table
 
 NAMES = {
+    "tally_connections_open": (),
+    "tally_connections_refused_total": ("reason",),
+    "tally_connections_cut_total": ("reason",),
+    "tally_upgrades_ignored_total": (),
     "tally_callbacks_total": ("vendor", "verdict"),
     "tally_callbacks_received_total": ("vendor",),
     "tally_callbacks_duplicate_total": ("vendor",),
