@@ -60,8 +60,10 @@ Command = Callable[[argparse.Namespace, Settings], int]
 _SCHEMES = {False: ", over https", True: ", over https and plain http"}
 #: For a bad configuration, and for wrong usage.
 BAD_USAGE = 2
-#: Of a process with a door, what is on its way to vendors and subscribers may take so long to finish when it ends, s.
-FINISH_S = 1.5
+#: Of a process with a door, deliveries that are on their way may take so long to finish when it ends, s: they are sent again.
+DELIVERIES_S = 1.5
+#: The same for calls to vendors, s: nobody knows how a call went that is left behind, and asking takes minutes.
+CALLS_S = 3.0
 #: A process whose door is shut ends within this, s.
 _ENDING_S = 1.5
 #: Fewer open files are too few for a server, as a rule.
@@ -276,7 +278,7 @@ def _serve(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socket],
 
     def stop() -> None:
         if hands is not None:
-            hands.stop(FINISH_S)
+            hands.stop(calls_s=CALLS_S, deliveries_s=DELIVERIES_S)
         bell.stop()
 
     def close() -> None:

@@ -18,8 +18,8 @@ from adapters.settings.values import is_loopback
 BACKLOG = 2048
 #: The first descriptor that a service manager passes on (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
-#: A port that is taken may be that of a process that is about to end, which takes up to 3 s: so long is waited for it, s.
-_TAKEN_S, _TRY_S = 4.0, 0.01
+#: A port that is taken may be that of a process that is about to end, which takes up to 4.5 s: so long is waited for it, s.
+_TAKEN_S, _TRY_S = 5.0, 0.01
 #: What a machine without an address family says.
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 

@@ -27,7 +27,7 @@ from callbacks.connections import ConnectionLimits, Connections
 from callbacks.forwarded import Proxies
 
 #: Workers and API requests may take so long to end while the door is open, s.
-OTHERS_S = 1.8
+WORKERS_S, REQUESTS_S = 3.3, 1.8
 #: The door shuts at a moment without a callback under way, or after so long, s; then those under way may take so long.
 MOMENT_S = 0.5
 CALLBACKS_S = 0.5
@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("server.stopping")
         notify_stopping()
-        with self._at_most(OTHERS_S + MOMENT_S + CALLBACKS_S + CLEANUP_S):
+        with self._at_most(WORKERS_S + MOMENT_S + CALLBACKS_S + CLEANUP_S):
             self._connections.ending = True
             self._app.end_streams()
             self._app.hurry()
@@ -157,8 +157,8 @@ class Server(uvicorn.Server):
         """The workers, and the API requests that are under way; new ones are answered for as long as that takes."""
         under_way = [each.cycle for each in self._all() if each.answering and not each.hears_callback]
         await asyncio.gather(
-            self._within(OTHERS_S, "workers", self._stop_started()),
-            self._until(lambda: all(cycle.response_complete or cycle.disconnected for cycle in under_way), OTHERS_S),
+            self._within(WORKERS_S, "workers", self._stop_started()),
+            self._until(lambda: all(cycle.response_complete or cycle.disconnected for cycle in under_way), REQUESTS_S),
         )
 
     async def _stop_started(self) -> None:

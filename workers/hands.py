@@ -68,11 +68,11 @@ class Hands:
         self.caller.start()
         self.courier.start()
 
-    def stop(self, finish_s: float = FINISH_S) -> None:
-        """Finishes what is under way. finish_s: calls and deliveries that take longer are left behind, as by `kill -9`."""
+    def stop(self, *, calls_s: float = FINISH_S, deliveries_s: float = FINISH_S) -> None:
+        """Finishes what is under way. calls_s, deliveries_s: what takes longer is left behind, as by `kill -9`."""
         with ThreadPoolExecutor() as pool:  # each waits for what it has on the wire
-            pool.submit(self.courier.stop, finish_s)
-            self.caller.stop(finish_s)
+            pool.submit(self.courier.stop, deliveries_s)
+            self.caller.stop(calls_s)
         self.applier.stop()
         self.sweep.stop()
         self._worker.stop()
