@@ -98,6 +98,11 @@ class Connection(HttpToolsProtocol):
         return self.answering and self.scope["path"].startswith(DOORS)
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether a request on it has begun or is to come at once, and is not whole."""
+        return self.stage is not _NONE and not self.answering and not self.closing
+
+    @property
     def closing(self) -> bool:
         return self.transport.is_closing()
 

@@ -31,6 +31,8 @@ WORKERS_S, REQUESTS_S = 3.3, 1.8
 #: The door shuts at a moment without a callback under way, or after so long, s; then those under way may take so long.
 MOMENT_S = 0.5
 CALLBACKS_S = 0.5
+#: Who connected, or began a request, so shortly before may still be about to send it: with a vendor that is far away, a round trip, s.
+FRESH_S = 0.3
 #: Closing files and connections may take so long, s.
 CLEANUP_S = 0.2
 _LOOK_S = 0.005
@@ -167,20 +169,22 @@ class Server(uvicorn.Server):
         await _in_thread(self._stop_others)
 
     async def _shut(self, sockets: list[socket.socket] | None) -> None:
-        """Stops listening, and lets the callbacks be answered that are under way."""
+        """Stops listening, and lets the callbacks be answered that are under way, or may be: who has just connected."""
+        await asyncio.sleep(0)  # the kernel resets what it has not handed over yet
         for server in self.servers:
             server.close()
         for each in sockets or ():
             each.close()
+        await self._until(self._no_callback_to_come, CALLBACKS_S)
         for connection in self._all():
-            if connection.hears_callback:
-                connection.shutdown()  # once it is answered
-            else:
-                connection.cut()
-        await self._until(self._no_callback, CALLBACKS_S)
+            connection.cut()
 
     def _no_callback(self) -> bool:
         return not any(each.hears_callback for each in self._all())
+
+    def _no_callback_to_come(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return not any(each.hears_callback or (each.is_awaited and now - each.since < FRESH_S) for each in self._all())
 
     def _all(self) -> Iterator[Connection]:
         return (each for each in list(self.server_state.connections) if isinstance(each, Connection))
