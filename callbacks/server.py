@@ -31,7 +31,7 @@ WORKERS_S, REQUESTS_S = 3.3, 1.8
 #: The door shuts at a moment without a callback under way, or after so long, s; then those under way may take so long.
 MOMENT_S = 0.5
 CALLBACKS_S = 0.5
-#: Who connected, or began a request, so shortly before may still be about to send it: with a vendor that is far away, a round trip, s.
+#: Who connected, or began a request, so shortly before may be about to send the rest: a round trip to a vendor far away, s.
 FRESH_S = 0.3
 #: Closing files and connections may take so long, s.
 CLEANUP_S = 0.2
