@@ -18,7 +18,7 @@ _PROBLEMS = {
     "NotFound": "Not found.",
     "TooLarge": "The body is too large.",
     "Invalid": "Parameters are not right; `errors` has one entry for each.",
-    "UriTooLong": "The query string has more than 16 KiB or 100 parameters.",
+    "UriTooLong": "The query string has more than 8 KiB or 100 parameters.",
     "TooMany": "This token asks too much at once, or too many wrong tokens came from this address: ask again after `Retry-After` "
     "seconds. A right token is taken at any time.",
     "Failed": "A bug.",

@@ -19,7 +19,7 @@ MAX_LIMIT = 500
 _DEFAULT_LIMIT = 50
 _MAX_TEXT = 1_000
 #: Bytes of a query string, and its parameters; a name that is longer is like none that there is.
-_MAX_QUERY, _MAX_GIVEN, _MAX_NAME = 16 * 1024, 100, 100
+_MAX_QUERY, _MAX_GIVEN, _MAX_NAME = 8 * 1024, 100, 100
 #: A ledger can hold no larger number.
 _MAX_NUMBER = 2**63 - 1
 
