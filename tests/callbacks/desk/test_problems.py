@@ -86,3 +86,10 @@ def test_answers_are_not_kept(tmp_path: Path) -> None:
 
     assert world.get("/v1/tasks").headers["cache-control"] == "no-store"
     world.ledger.close()
+
+
+def test_a_path_that_is_written_out_is_no_id(world: World) -> None:
+    """`replay` is no callback's id, and takes no GET."""
+    for method in ("GET", "DELETE"):
+        answer = world.ask(method, "/v1/callbacks/replay")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
