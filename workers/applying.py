@@ -20,6 +20,7 @@ from adapters.ledger import (
     effects,
     epochs,
     events,
+    fairness,
     inbox,
     lineages,
     stats,
@@ -110,20 +111,24 @@ class Applier:
 
     def _apply_all(self) -> int:
         applied = 0
-        while not self._stopping.is_set() and (rows := self._waiting()):
+        while not self._stopping.is_set():
+            rows, more = self._waiting()
+            if not rows:
+                break
             self._apply(rows)
             self._part.beat()
             applied += len(rows)
-            if len(rows) < _BATCH // 2:
+            if len(rows) < _BATCH // 2 and not more:
                 self._stopping.wait(self._gather_s)
         return applied
 
-    def _waiting(self) -> list[Row]:
+    def _waiting(self) -> tuple[list[Row], bool]:
+        """(the rows to be applied next, whether more may wait behind them)"""
         shards = self._shards.mine()
         with self._ledger.read() as connection:
             now = self._clock()
             self._rulebook.recount(connection, now)
-            return inbox.unapplied(connection, _BATCH, now, shards)
+            return fairness.next_rows(connection, _BATCH, now, shards)
 
     def _apply(self, rows: Sequence[Row]) -> None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Column, Connection, Select, delete, func, or_, select, update
 
 from adapters.ledger import bulk, postgresql
 from adapters.ledger.counters import add
@@ -53,9 +53,11 @@ class Row:
     received_at: int
     body: bytes
     payload: Mapping[str, Any]
+    #: Rows of one task have one.
+    shard: int
 
 
-_ROW = tuple(inbox.c[each] for each in ("id", "kind", "vendor", "app_id", "dedupe_key", "received_at", "body", "payload"))
+_ROW = tuple(inbox.c[each] for each in ("id", "kind", "vendor", "app_id", "dedupe_key", "received_at", "body", "payload", "shard"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +231,33 @@ def _insert_new(
 
 def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[Row]:
     """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer. shards: only of these."""
-    statement = select(*_ROW).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
+    return [_row(*found) for found in connection.execute(_oldest(_ROW, limit, now, shards))]
+
+
+def places_behind(
+    connection: Connection, limit: int, now: int, shards: Collection[int] | None, *, after: int, without: Collection[int]
+) -> list[tuple[int, int]]:
+    """(id, shard) of the oldest rows that wait and have a greater id than `after`, at most `limit`.
+
+    now: ms: without those that are held for longer. shards: only of these. without: but of none of these.
+    """
+    behind = _oldest((inbox.c.id, inbox.c.shard), limit, now, shards).where(inbox.c.id > after, inbox.c.shard.not_in(without))
+    return [(found.id, found.shard) for found in connection.execute(behind)]
+
+
+def unapplied_of(connection: Connection, ids: Collection[int]) -> list[Row]:
+    """Those of these rows that wait, the oldest first."""
+    statement = select(*_ROW).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None)).order_by(inbox.c.id)
+    return [_row(*found) for found in connection.execute(statement)] if ids else []
+
+
+def _oldest(columns: Sequence[Column[Any]], limit: int, now: int | None, shards: Collection[int] | None) -> Select[Any]:
+    statement = select(*columns).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
     if shards is not None:
         statement = statement.where(inbox.c.shard.in_(shards))
     if now is not None:
         statement = statement.where(or_(inbox.c.held_until.is_(None), inbox.c.held_until <= now))
-    return [_row(*found) for found in connection.execute(statement)]
+    return statement
 
 
 def waiting_of(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -249,7 +272,15 @@ def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
 
 
 def _row(
-    id_: int, kind: str, vendor: str | None, app_id: str | None, key: bytes, at: int, body: bytes | None, payload: str | None
+    id_: int,
+    kind: str,
+    vendor: str | None,
+    app_id: str | None,
+    key: bytes,
+    at: int,
+    body: bytes | None,
+    payload: str | None,
+    shard: int,
 ) -> Row:
     return Row(
         id=id_,
@@ -260,6 +291,7 @@ def _row(
         received_at=at,
         body=body or b"",
         payload=json.loads(payload) if payload else {},
+        shard=shard,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from adapters.ledger import LedgerUnavailableError, callbacks, inbox, lineages, timeline
 from adapters.ledger.schema import inbox as inbox_table
 from statemachine.states import Verdict
-from tests.house import House, tencent
+from tests.house import House, tencent, volcengine
 from workers import reading
 
 T0 = 1_768_960_000_000
@@ -130,3 +130,45 @@ def test_a_callback_that_turns_out_to_concern_no_task_withdraws_its_facts(house:
         found = callbacks.find(connection, int(newest["id"]))
     assert found is not None
     assert (found.verdict, found.task_id) == ("unknown", None)
+
+
+def flapping(task: str, number: int) -> tuple[str, bytes, dict[str, str]]:
+    """A push whose source comes and goes."""
+    said = {"RoomId": "r", "TaskId": task, "Timestamp": T0 + number, "TaskState": 2 + number % 2, "Code": 0}
+    return volcengine("TranscodeStateChanged", said, "2026-01-21T01:46:40Z", f"e{number}")
+
+
+def test_a_replay_of_thousands_of_one_task_does_not_hold_up_another_task(house: House, monkeypatch: pytest.MonkeyPatch):
+    for number in range(50):
+        assert house.post(*flapping("flapping", number)) == 200
+    house.applier.apply_waiting()
+    with house.ledger.write() as connection:
+        ids = [int(each["id"]) for each in house.get("/v1/callbacks?limit=100")["items"]]
+        assert sum(inbox.post_replays(connection, ids, house.now + again) for again in range(100)) == 5_000
+    assert house.post(*recording("other")) == 200
+    batches: list[int] = []
+    apply = inbox.apply
+
+    def counted(connection, settled, done):
+        batches.append(len(settled) + len(done))
+        if settled:  # the callback of the other task; replays are rows that are done
+            house.applier.stop()
+        return apply(connection, settled, done)
+
+    monkeypatch.setattr(inbox, "apply", counted)
+    house.applier.apply_waiting()
+    assert {task["vendor_task_id"] for task in house.tasks()} == {"flapping", "other"}
+    assert len(batches) <= 2, batches
+
+
+def test_callbacks_of_thousands_of_one_task_are_applied_in_their_order_with_another_task_between(house: House):
+    """The backlog is that of a stopped worker."""
+    for number in range(120):
+        assert house.post(*flapping("flapping", number)) == 200
+    house.post(*recording("other"))
+    assert house.applier.apply_waiting() == 121
+    (task,) = [task for task in house.tasks() if task["vendor_task_id"] == "flapping"]
+    with house.ledger.read() as connection:
+        lines = [line for _, line in timeline.page(connection, task["id"], after=0, limit=500)]
+    told = [entry["event_at"] for line in lines for entry in line.entries if entry["kind"] == "callback"]
+    assert told == [T0 + number for number in range(120)]

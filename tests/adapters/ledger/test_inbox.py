@@ -119,6 +119,7 @@ def test_a_row_is_what_was_recorded(ledger: Ledger) -> None:
         received_at=T0,
         body=b"\x00\xff",
         payload={},
+        shard=inbox.shard_of("app", ""),
     )
 
 

@@ -191,6 +191,10 @@ QUESTIONS: dict[str, Question] = {
     "a timeline": lambda connection: timeline.page(connection, f"{7:026d}", after=0, limit=50),
     "what waits": lambda connection: inbox.unapplied(connection, 100, now=T0),
     "what waits of a shard": lambda connection: inbox.unapplied(connection, 100, now=T0, shards=[7]),
+    "where something waits behind a backlog": lambda connection: inbox.places_behind(
+        connection, 100, T0, None, after=9, without=[7]
+    ),
+    "which rows wait there": lambda connection: inbox.unapplied_of(connection, _ids(connection)),
     "whether anything waits": inbox.any_waiting,
     "how much waits": inbox.waiting,
     "which of them wait": lambda connection: inbox.waiting_of(connection, _ids(connection)),
