@@ -88,6 +88,7 @@ def _files_and_times(task: Task, *, keys: bool) -> dict[str, Any]:
     deadlines = sorted(task.deadlines.items(), key=lambda item: (item[1], item[0]))
     return {
         "files": [_file(file, keys=keys) for file in view.files],
+        **({"files_truncated": True} if view.files_truncated else {}),
         "deadlines": [{"kind": kind.value, "due_at": time(at)} for kind, at in deadlines],
         "created_at": time(task.created_at),
         "accepted_at": time(view.accepted_at),

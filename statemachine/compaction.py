@@ -24,12 +24,17 @@ def compacted(facts: Sequence[Fact], runs: Sequence[Run], anchors: Set[str], thr
 
 
 def _middles(facts: Sequence[Fact]) -> list[Fact]:
-    signs = [_sign(fact) for fact in facts]
+    kinds = [fact.kind for fact in facts]
     return [
-        fact
-        for before, sign, after, fact in zip(signs, signs[1:], signs[2:], facts[1:], strict=False)
-        if sign is not None and before == sign == after
+        facts[index + 1]
+        for index, (before, kind, after) in enumerate(zip(kinds, kinds[1:], kinds[2:], strict=False))
+        if before is kind is after and _is_repeat(*facts[index : index + 3])
     ]
+
+
+def _is_repeat(before: Fact, fact: Fact, after: Fact) -> bool:
+    sign = _sign(fact)
+    return sign is not None and _sign(before) == sign == _sign(after)
 
 
 def _sign(fact: Fact) -> tuple[object, ...] | None:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from statemachine.bounds import MOST_FILES, MOST_OUTPUTS
 from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, File, Output, Rules
 from statemachine.runs import Run
 from statemachine.states import FileState, OutputState, Reason, State
 from statemachine.survey import Survey
+from statemachine.values import changed
 
 #: Our clock may be ahead of the vendor's by this much, ms, where "did we ask before it ended?" is decided.
 _SKEW_MS = 5_000
@@ -35,7 +37,7 @@ class Course(Survey):
         self._only_output: Output | None = None
         for fact in run.facts:
             self._take(fact)
-        self.files = _files(run.facts) if self.tells_files else ()
+        self.files, self.files_truncated = files_of(run.facts) if self.tells_files else ((), False)
 
     def _take(self, fact: Fact) -> None:
         shows_life = fact.shows_life
@@ -117,11 +119,21 @@ class Course(Survey):
             self._from_failed.add(url)
         elif output.state is not OutputState.ENDED or before not in (OutputState.FAILED, OutputState.ENDED):
             self._from_failed.discard(url)
+        self._outputs.pop(url, None)  # the newest stands last
         self._outputs[url] = output.state
+        if len(self._outputs) > MOST_OUTPUTS:
+            self._forget_output()
         self._outputs_ended_at = fact.at
         if output.state is OutputState.RUNNING:
             self.running_at = self.running_at or fact.at
         self._note_interruption(fact)
+
+    def _forget_output(self) -> None:
+        """Forgets the output that was told of longest ago; one that has ended goes before one that has not."""
+        ended = (url for url, state in self._outputs.items() if state is OutputState.ENDED)
+        url = next(ended, next(iter(self._outputs)))
+        del self._outputs[url]
+        self._from_failed.discard(url)
 
     def _note_interruption(self, fact: Fact) -> None:
         interrupted = self._by_outputs() is State.INTERRUPTED
@@ -246,31 +258,35 @@ class Course(Survey):
         return State.COMPLETED, Reason.FILES_UNKNOWN
 
 
-def _files(facts: Sequence[Fact]) -> tuple[File, ...]:
-    """All files of a run, in the order in which they were first told; what is told later overwrites.
+def files_of(facts: Sequence[Fact]) -> tuple[tuple[File, ...], bool]:
+    """All files of a run, in the order in which they were first told; what is told later overwrites. And whether there are more.
 
     How all files stand may be told before their names are.
     """
     files: dict[str, File] = {}
     of_all = FileState.KNOWN
+    truncated = False
     for fact in facts:
         for file in fact.files:
-            named = _restated(file, of_all) if file.state is FileState.KNOWN else file
+            named = restated(file, of_all) if file.state is FileState.KNOWN else file
             known = files.get(file.identity)
-            files[file.identity] = named if known is None else _merged(known, named)
+            if known is None and len(files) >= MOST_FILES:
+                truncated = True
+            else:
+                files[file.identity] = named if known is None else merged(known, named)
         if fact.file_state is not None:
             of_all = fact.file_state
-            files = {name: _restated(file, of_all) for name, file in files.items()}
-    return tuple(files.values())
+            files = {name: restated(file, of_all) for name, file in files.items()}
+    return tuple(files.values()), truncated
 
 
-def _merged(known: File, news: File) -> File:
+def merged(known: File, news: File) -> File:
     """To be named once more says nothing about where a file lies."""
     told = {name: value for name in File.__slots__ if (value := getattr(news, name)) is not None}
     if news.state is FileState.KNOWN:
         del told["state"]
-    return replace(known, **told)
+    return changed(known, **told)
 
 
-def _restated(file: File, state: FileState) -> File:
-    return file if file.state is FileState.FAILED else replace(file, state=state)
+def restated(file: File, state: FileState) -> File:
+    return file if file.state in (FileState.FAILED, state) else changed(file, state=state)

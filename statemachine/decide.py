@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from statemachine import answering, asking, restoring
+from statemachine.bounds import bounded
 from statemachine.calls import Operation
 from statemachine.events import (
     Adopted,
@@ -54,6 +55,7 @@ def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind:
 
 
 def _hear(lineage: Lineage, event: Heard, folding: Folding) -> Decision:
+    event = replace(event, fact=bounded(event.fact))
     if event.fact.at < lineage.sealed.until:
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason=SEALED)
     if event.replaces is not None and [fact for fact in lineage.facts if fact.source == event.replaces] == [event.fact]:
@@ -221,7 +223,7 @@ def _say(
         changes=said.changes,
         entries=entries,
     )
-    facts = {fact.key: fact for fact in (*lineage.facts, *said.facts)}
+    facts = {fact.key: fact for fact in (*lineage.facts, *map(bounded, said.facts))}
     folded = folding.over(facts.values(), touch=touch)
     return folded.decision(Verdict.APPLIED, None, task.id, effects=said.effects)
 

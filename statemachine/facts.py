@@ -133,6 +133,7 @@ class Output:
     state: OutputState
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """One file. Known again by `name`, else by `file_id`; later facts fill in and overwrite."""

@@ -29,6 +29,8 @@ class View:
     vendor_message: str | None = None
     outputs: tuple[Output, ...] = ()
     files: tuple[File, ...] = ()
+    #: More files were told than are kept.
+    files_truncated: bool = False
     room_id: str | None = None
     robot: str | None = None
     accepted_at: int | None = None
@@ -96,6 +98,7 @@ def fold(run: Run, rules: Rules) -> View:
         vendor_message=telling.message if telling else None,
         outputs=course.final_outputs() if end and rules.single_output else course.outputs(),
         files=course.files,
+        files_truncated=course.files_truncated,
         room_id=course.room_id,
         robot=course.robot,
         accepted_at=course.accepted_at,

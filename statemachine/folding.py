@@ -7,6 +7,7 @@ from typing import Any
 
 from statemachine.calls import Operation
 from statemachine.compaction import THRESHOLD, compacted
+from statemachine.conclusions import finished
 from statemachine.deadlines import Due, armed, can_be_asked, due
 from statemachine.differences import anomalies_of, deadline_entries, move_entries, visible
 from statemachine.events import Change, Decision, Drop, Effect, Passed, Post, Succeeded, Touch
@@ -15,9 +16,11 @@ from statemachine.fold import View, fold, kind_of
 from statemachine.moves import Move, known, move
 from statemachine.pursuits import asking, settled, wanting
 from statemachine.runs import Run, cut, cut_ordered
-from statemachine.sealing import seal
+from statemachine.saying import concluded
+from statemachine.sealing import crowded, seal
 from statemachine.states import FINAL, Anomaly, Deadline, Kind, Origin, Reason, State, Verdict
 from statemachine.tasks import Lineage, Task, task_id
+from statemachine.thinning import tails, thinned
 from statemachine.values import changed
 
 #: How a new task stands until its run is folded.
@@ -56,6 +59,11 @@ class Folding:
 
     def over(self, facts: Iterable[Fact], *, newest: Fact | None = None, touch: Touch | None = None) -> "Folded":
         kept = in_order(facts)
+        folded = self._over(kept, newest, touch)
+        hurried = self._hurried(folded)
+        return self._over(in_order((*kept, *hurried)), newest, touch) if hurried else folded
+
+    def _over(self, kept: tuple[Fact, ...], newest: Fact | None, touch: Touch | None) -> "Folded":
         kind = kind_of(kept, self._kind)
         runs = cut_ordered(kept, self.rules(kind, {}))
         owners, merged = match(runs, self.lineage.tasks)
@@ -65,8 +73,21 @@ class Folding:
             if before is not None:
                 before = _with_updates(before, [task for task, into in merged if into is run])
             changes.append(self._change(run, number, kind, before, newest, touch))
+        rules = [self.rules(kind, change.after.params) for change in changes]
+        facts = _kept(kept, runs, changes, rules)
         changes += [self._merge(task, into, changes, runs) for task, into in merged]
-        return Folded(self, _compacted(kept, runs, changes), runs, changes)
+        return Folded(self, facts, runs, changes)
+
+    def _hurried(self, folded: "Folded") -> list[Fact]:
+        """The ends of runs of which there are too many, and whose files were still awaited: as if they had come to nothing."""
+        waiting = [change.after for change in folded.changes[: crowded(folded.runs)] if change.after.view.state is State.FINISHING]
+        return [
+            fact
+            for task in waiting
+            for fact in concluded(
+                task, finished(task, self.now, self.rules_for(task)), self.now, Deadline.FINISH, f"{task.id}:crowded:{self.now}"
+            )
+        ]
 
     def _change(self, run: Run, number: int, kind: Kind, found: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
         task = found or self._new(run, number, kind, newest)
@@ -158,11 +179,14 @@ class Folding:
         return Change(before=before, after=after, entries=entries, effects=(*dropped, *_failed_to_renew(task, winner)))
 
 
-def _compacted(facts: tuple[Fact, ...], runs: Sequence[Run], changes: Sequence[Change]) -> tuple[Fact, ...]:
+def _kept(facts: tuple[Fact, ...], runs: Sequence[Run], changes: Sequence[Change], rules: Sequence[Rules]) -> tuple[Fact, ...]:
+    """The facts that the lineage keeps: what nothing rests on goes once there are many."""
     if len(facts) <= THRESHOLD:
         return facts
     anchors = {change.after.anchor for change in changes} | {fact.about for fact in facts if fact.about is not None}
-    return compacted(facts, runs, anchors)
+    facts = compacted(facts, runs, anchors)
+    tail_of = tails(runs, newly_begun=changes[-1].before is None)
+    return thinned(facts, runs, anchors, rules, tail_of) if tail_of else facts
 
 
 @dataclass(frozen=True, slots=True)

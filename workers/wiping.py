@@ -5,6 +5,9 @@ from statemachine.states import FINAL, Deadline
 from statemachine.tasks import Task
 from statemachine.values import changed
 
+#: Files that an event carries.
+MOST_FILES_TOLD = 500
+
 
 def wiped(task: Task) -> Task:
     """The task, without its secrets if nothing may need them."""
@@ -22,6 +25,12 @@ def without_secrets(task: Task) -> Task:
 
 
 def as_told(task: Task) -> Task:
-    """The task as others are told of it: calls that are under way are the workers' business, and may carry secrets."""
+    """The task as others are told of it: calls that are under way are the workers' business, and may carry secrets.
+
+    Of very many files the newest are told: an event with 50,000 of them would be 3 MB for each callback.
+    """
     clean = without_secrets(task)
+    if len(clean.view.files) > MOST_FILES_TOLD:
+        view = changed(clean.view, files=clean.view.files[-MOST_FILES_TOLD:], files_truncated=True)
+        clean = changed(clean, view=view)
     return changed(clean, calls={}) if clean.calls else clean

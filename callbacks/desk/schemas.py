@@ -112,8 +112,10 @@ def _mark() -> Schema:
 def _task() -> Schema:
     left_out = object_of("How many are left out.", outputs=COUNT, files=COUNT)
     meaning = "Only in lists, and only where a task has more than 200 outputs or files: how many of each are left out."
+    more = "Only where more files were told than are here: a task keeps the first 5,000, an event carries the newest 500."
     shape = _whole_task()
-    return {**shape, "properties": {**shape["properties"], "left_out": said(left_out, meaning)}}
+    optional = {"left_out": said(left_out, meaning), "files_truncated": said({"type": "boolean"}, more)}
+    return {**shape, "properties": {**shape["properties"], **optional}}
 
 
 def _whole_task() -> Schema:

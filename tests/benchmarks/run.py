@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.benchmarks.run [QUESTION ...] [--quick] [--callbacks N] [--peers FOLDER] ...
 
-QUESTION: acks (a), throughput (b), size (c and d, which need b), memory (e), telling (f), pages, deadlines; all of them if none is
-named. Exit status 1: something was lost or doubled. A target that was missed is printed, and is no failure.
+QUESTION: acks (a), throughput (b), size (c and d, which need b), memory (e), telling (f), pages, deadlines, long;
+all of them if none is named. Exit status 1: something was lost or doubled. A target that was missed is printed, and is no failure.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tests.benchmarks.rounds import Plan
 from tests.benchmarks.stack import Stack, Stores, stores
 from tests.benchmarks.stream import STEPS, Stream
 
-QUESTIONS = ("acks", "throughput", "size", "memory", "telling", "pages", "deadlines")
+QUESTIONS = ("acks", "throughput", "size", "memory", "telling", "pages", "deadlines", "long")
 #: Hardly a ledger takes more callbacks a second, nor half of what goes the whole way: so long is the stream.
 _MOST, _MOST_BESIDE = 14_000, 6_000
 #: Live tasks that are added to see what each takes, and callbacks before that.
@@ -50,6 +50,7 @@ class Wanted:
     #: Arguments for the programs that have tables of their own.
     pages: Sequence[str]
     deadlines: Sequence[str]
+    long: Sequence[str]
 
 
 def measure(wanted: Wanted) -> Report:
@@ -197,6 +198,7 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         seed=options.seed,
         pages=("--tasks", "10000", "--callbacks", "100000", "--rounds", "10") if quick else (),
         deadlines=("--armed", "50000", "--rounds", "3", "--seconds", "10") if quick else (),
+        long=("--callbacks", "100", "1000", "--rounds", "1") if quick else (),
     )
 
 
@@ -229,9 +231,14 @@ def main() -> int:
     with open(os.devnull, "w") as nowhere:
         logs.configure(stream=nowhere)
         report = measure(wanted)
-    for name, arguments in (("pages", wanted.pages), ("deadlines", wanted.deadlines)):
+    own = (
+        ("pages", "pages.py", wanted.pages),
+        ("deadlines", "deadlines.py", wanted.deadlines),
+        ("long", "long_tasks.py", wanted.long),
+    )
+    for name, script, arguments in own:
         if name in wanted.questions:
-            _run_own(f"{name}.py", arguments, report)
+            _run_own(script, arguments, report)
     report.notes.append(f"took {(time.monotonic() - began) / 60:.0f} minutes")
     print(f"\n{report.text()}")
     if options.json:

@@ -2,10 +2,10 @@
 
 from statemachine.decide import decide
 from statemachine.events import Decision, Heard
-from statemachine.facts import Fact, FactKind, Outcome, Rules, TaskKey
-from statemachine.sealing import KEPT_RUNS, OPEN_MS
+from statemachine.facts import Fact, FactKind, File, Outcome, Rules, TaskKey
+from statemachine.sealing import FEWEST_RUNS, KEPT_RUNS, MOST_FACTS, MOST_FILES, MOST_RUNS, OPEN_MS
 from statemachine.states import Reason, State, Verdict
-from statemachine.tasks import Lineage, Sealed
+from statemachine.tasks import Lineage, Sealed, Task
 
 DAY = 24 * 3600 * 1000
 T0 = 1_700_000_000_000
@@ -83,3 +83,73 @@ def test_a_live_run_holds_up_the_sealing():
         fact = Fact(kind=FactKind.NOTE, at=at, received_at=at, key=f"note {at}")
         lineage = hear(lineage, fact).lineage
     assert (lineage.sealed, len(lineage.tasks)) == (Sealed(), 1)
+
+
+# Too many for a week.
+
+SECOND = 1_000
+
+
+def each_minute(runs: int) -> Lineage:
+    """Runs of half a minute, one a minute."""
+    lineage = Lineage(key=KEY)
+    for number in range(runs):
+        lineage = hear(lineage, start(T0 + number * 60 * SECOND)).lineage
+        lineage = hear(lineage, end(T0 + number * 60 * SECOND + 30 * SECOND)).lineage
+    return lineage
+
+
+def test_of_very_many_runs_within_a_week_the_oldest_are_sealed():
+    lineage = each_minute(MOST_RUNS + 20)
+    assert len(lineage.tasks) == MOST_RUNS
+    assert lineage.sealed == Sealed(runs=20, until=lineage.tasks[0].view.begins_at)
+    assert [task.run for task in lineage.tasks] == list(range(21, MOST_RUNS + 21))
+    assert hear(lineage, end(T0 + 40 * SECOND, received_at=T0 + DAY)).reason == "sealed"
+
+
+def capture(at: int, files: int) -> Fact:
+    """Capturing ended, and these files are to be uploaded yet."""
+    named = tuple(File(name=f"{at} {number}.mp4") for number in range(files))
+    unknown = Outcome(state=State.COMPLETED, reason=Reason.FILES_UNKNOWN)
+    return Fact(kind=FactKind.CAPTURE_END, outcome=unknown, files=named, at=at, received_at=at, key=f"capture {at}")
+
+
+def recorded(runs: int, files: int) -> tuple[Lineage, dict[str, Task]]:
+    """Recordings of which nobody tells that their files are delivered; how each task stood at last."""
+    lineage, last = Lineage(key=KEY), {}
+    for number in range(runs):
+        at = T0 + number * 60 * SECOND
+        for fact in (start(at, media=True, one_off=True), capture(at + 30 * SECOND, files)):
+            decision = hear(lineage, fact)
+            lineage = decision.lineage
+            last |= {change.after.id: change.after for change in decision.changes}
+    return lineage, last
+
+
+def test_files_are_awaited_of_as_many_runs_as_are_kept_open():
+    lineage, last = recorded(MOST_RUNS + 3, 1)
+    assert [task.view.state for task in lineage.tasks] == [State.FINISHING] * MOST_RUNS
+    sealed = [task for task in last.values() if task.run <= 3]
+    assert [(task.view.state, task.view.inferred, task.deadlines) for task in sealed] == [(State.COMPLETED, True, {})] * 3
+
+
+def test_of_runs_with_very_many_files_the_oldest_are_sealed_and_the_newest_few_never():
+    lineage, last = recorded(FEWEST_RUNS + 2, MOST_FILES)
+    assert [task.run for task in lineage.tasks] == list(range(3, FEWEST_RUNS + 3))
+    assert len(last) == FEWEST_RUNS + 2
+
+
+def test_the_facts_of_all_open_runs_together_are_bounded():
+    """Runs of which each has many signs of its own."""
+    lineage = Lineage(key=KEY)
+    for number in range(40):
+        at = T0 + number * 600 * SECOND
+        lineage = hear(lineage, start(at)).lineage
+        for second in range(1, 40):
+            kind = (FactKind.MEDIA, FactKind.INTERRUPTED)[second % 2]
+            lineage = hear(
+                lineage, Fact(kind=kind, at=at + second * SECOND, received_at=at + second * SECOND, key=f"{at} {second}")
+            ).lineage
+        lineage = hear(lineage, end(at + 90 * SECOND)).lineage
+    assert len(lineage.facts) <= MOST_FACTS
+    assert len(lineage.tasks) > FEWEST_RUNS

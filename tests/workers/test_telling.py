@@ -55,3 +55,24 @@ def test_calls_under_way_are_not_told(tmp_path: Path, start: tuple[str, str]):
         found = told(story.house)
     assert found
     assert all("calls" not in row["doc"]["task"] for row in found)
+
+
+def test_of_very_many_files_an_event_carries_the_newest(tmp_path: Path):
+    names = [f"{number}.mp4" for number in range(600)]
+    with House(tmp_path, T0).open() as house:
+        house.hear(*recording(301, T0, {"Status": 0}))
+        house.hear(*recording(302, T0 + 1, {"LeaveCode": 0}))
+        house.hear(*recording(310, T0 + 2, {"Status": 0, "FileList": names}))
+        view = told(house)[-1]["doc"]["task"]["view"]
+        task = house.get(f"/v1/tasks/{house.tasks()[0]['id']}")
+    assert ([file["name"] for file in view["files"]], view["files_truncated"]) == (names[100:], True)
+    assert ([file["name"] for file in task["files"]], "files_truncated" in task) == (names, False)
+
+
+def test_it_is_said_of_a_task_and_of_its_event_that_files_are_missing(tmp_path: Path):
+    with House(tmp_path, T0).open() as house:
+        house.hear(*recording(310, T0, {"Status": 0, "FileList": [f"{number}.mp4" for number in range(5_001)]}))
+        task = house.get(f"/v1/tasks/{house.tasks()[0]['id']}")
+        (event,) = house.get("/v1/events?after=0")["items"]
+    assert (len(task["files"]), task["files_truncated"]) == (5_000, True)
+    assert (len(event["data"]["files"]), event["data"]["files_truncated"]) == (500, True)
