@@ -46,21 +46,27 @@ def tails(runs: Sequence[Run], *, newly_begun: bool) -> dict[int, int]:
 def thinned(
     facts: Sequence[Fact], runs: Sequence[Run], anchors: Set[str], rules: Sequence[Rules], tail_of: Mapping[int, int]
 ) -> tuple[Fact, ...]:
-    """Returns the facts, in order, without those that no run rests on; all of them, should any run read otherwise without those.
+    """Returns the facts, in order, without those that no run rests on.
 
-    anchors: keys of facts that stay. rules: of each run. tail_of: as `tails` says.
+    Should any run read otherwise without those, longer tails stay, at last all facts. anchors: keys of facts that stay. rules: of
+    each run. tail_of: as `tails` says.
     """
-    kept: dict[str, Fact] = {}
-    for index, run in enumerate(runs):
-        left = run.facts if index not in tail_of else _thinned_run(run, anchors, rules[index], tail_of[index])
-        kept |= {fact.key: fact for fact in left}
-    result = tuple(kept[fact.key] for fact in facts if fact.key in kept)
-    return result if _read_the_same(result, runs, rules) else tuple(facts)
+    while tail_of:
+        kept: dict[str, Fact] = {}
+        for index, run in enumerate(runs):
+            left = run.facts if index not in tail_of else _thinned_run(run, anchors, rules[index], tail_of[index])
+            kept |= {fact.key: fact for fact in left}
+        result = tuple(kept[fact.key] for fact in facts if fact.key in kept)
+        if _read_the_same(result, runs, rules):
+            return result
+        tail_of = {index: 2 * tail for index, tail in tail_of.items() if 2 * tail < len(runs[index].facts)}
+    return tuple(facts)
 
 
 def _thinned_run(run: Run, anchors: Set[str], rules: Rules, tail: int) -> Sequence[Fact]:
     trace = _Trace(run, rules)
     needed = trace.needed | {fact.key for fact in run.facts[-tail:]} | _first_and_last(run.facts) | _of_the_whole(run, trace)
+    needed |= {trace.beside[key] for key in (needed | anchors) & trace.beside.keys()}
     entries = _files_needed(run.facts)
     kept = []
     for fact in run.facts:
@@ -90,7 +96,11 @@ class _Trace(Course):
         #: url -> the last fact that told of it, and the last one that did not tell its end.
         self._last_told: dict[str, str] = {}
         self._last_open: dict[str, str] = {}
+        #: An end of an output -> what was told last of another output that had not ended then.
+        self.beside: dict[str, str] = {}
         self._last_url: str | None = None
+        #: What was told last of each output when `interrupted_since` changed.
+        self._when_interrupted: set[str] = set()
         super().__init__(run, rules)
 
     _MARKS = (
@@ -115,21 +125,28 @@ class _Trace(Course):
                 self._changed_by[index] = (*self._changed_by[index][-1:], fact.key)
 
     def _take_output(self, fact: Fact, output: Output) -> None:
+        interrupted_since = self.interrupted_since
         super()._take_output(fact, output)
         if fact.kind is not FactKind.OUTPUT:
             self._last_url = fact.key if output.url else self._last_url
             return
         url = output.url or ""
+        if self.interrupted_since != interrupted_since:  # it follows from how all outputs stood before and since
+            self._when_interrupted = {*self._last_told.values(), fact.key}
         self._last_told[url] = fact.key
         if output.state is not OutputState.ENDED:
             self._last_open[url] = fact.key
+        else:  # not the last one to end, as long as one of the others lives
+            lives = next((other for other, state in self._outputs.items() if state is not OutputState.ENDED), None)
+            if lives is not None:
+                self.beside[fact.key] = self._last_told[lives]
 
     @property
     def needed(self) -> set[str]:
         keys = {key for changed_by in self._changed_by for key in changed_by}
         for told in (self._last_told, self._last_open):
             keys |= {key for url, key in told.items() if url in self._outputs}
-        return keys | ({self._last_url} if self._last_url else set())
+        return keys | self._when_interrupted | ({self._last_url} if self._last_url else set())
 
 
 def _sort_of(fact: Fact) -> tuple[object, ...]:
