@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine import answering, asking, restoring
+from statemachine import answering, asking, clocks, restoring
 from statemachine.bounds import bounded
 from statemachine.calls import Operation
 from statemachine.events import (
     Adopted,
     Answered,
+    ClockCorrected,
     Decision,
     Event,
     Heard,
@@ -159,6 +160,17 @@ def _restore(lineage: Lineage, event: Restored, folding: Folding) -> Decision:
     return _say(lineage, folding, task, said, (restoring.entry(task, event),))
 
 
+def _correct_clock(lineage: Lineage, event: ClockCorrected, folding: Folding) -> Decision:
+    task = _task(lineage, event.task_id)
+    if task is None:
+        return _no_such_task(lineage)
+    calls = clocks.corrected_calls(task, folding.rules_for(task), folding.now)
+    passes = clocks.corrected_passes(task, folding.now)
+    if calls == task.calls and passes == task.passed:
+        return folding.over(lineage.facts).decision(Verdict.STALE, UNCHANGED, task.id)
+    return _say(lineage, folding, task, Said(calls=calls), (clocks.ENTRY,), passed=passes)
+
+
 def _answer(lineage: Lineage, event: Answered, folding: Folding) -> Decision:
     task = _task(lineage, event.task_id)
     if task is None:
@@ -247,6 +259,7 @@ _DECIDERS: Mapping[type, Callable[[Lineage, Any, Folding], Decision]] = {
     RetryAsked: _retry,
     Succeeded: _succeed,
     Restored: _restore,
+    ClockCorrected: _correct_clock,
     Answered: _answer,
     Adopted: _adopt,
     Surplus: _surplus,

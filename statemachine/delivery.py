@@ -46,6 +46,8 @@ LIFE_MS = 3 * 24 * 3_600_000
 FAILING_MS = 5 * 24 * 3_600_000
 #: A failure is not part of those after it if nothing failed for so long, ms: twice the longest pause.
 _FORGOTTEN_MS = 2 * PAUSES_MS[-1]
+#: The longest that a target can put off its next try (Retry-After), ms.
+LONGEST_HINT_MS = 24 * 3_600_000
 #: Pauses are made longer by up to this part of them, so that not all come back at the same moment.
 _JITTER = 0.2
 
@@ -61,6 +63,11 @@ def next_try(tries: int, first_tried_at: int, now: int, dice: float, retry_after
         return None
     pause_ms = PAUSES_MS[min(tries, len(PAUSES_MS)) - 1] * (1 + _JITTER * dice)
     return round(min(end, now + max(pause_ms, (retry_after_s or 0) * 1_000)))
+
+
+def longest_pause(tries: int) -> int:
+    """The longest pause that follows so many failed tries by our own schedule, ms; 0: none failed yet."""
+    return round(PAUSES_MS[min(tries, len(PAUSES_MS)) - 1] * (1 + _JITTER)) if tries else 0
 
 
 def failing_from(failing_since: int | None, failed_at: int | None, now: int) -> int:

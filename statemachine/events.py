@@ -172,6 +172,13 @@ class Restored:
     sent_at: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockCorrected:
+    """The clock was ahead and was set right: what this task waits for may lie too far ahead."""
+
+    task_id: str
+
+
 Event = (
     Heard
     | Withdrawn
@@ -186,6 +193,7 @@ Event = (
     | Surplus
     | Succeeded
     | Restored
+    | ClockCorrected
 )
 
 

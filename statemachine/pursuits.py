@@ -21,7 +21,8 @@ _OUTLIVES_ACCOUNT = (Operation.START, Operation.STOP)
 Calls = Mapping[Operation, Pursuit]
 
 _BASE_MS = 1000
-_CAP_MS = 60_000
+#: No pause before a call is tried again is longer, unless the vendor asks for it.
+LONGEST_PAUSE_MS = 60_000
 #: Which of two deadlines that ask the same question speaks for it: the one whose end is the most particular.
 _WEIGHT = {Deadline.EXPIRY: 4, Deadline.FINISH: 3, Deadline.IDLE: 2, Deadline.STOP_CONFIRM: 1}
 
@@ -52,8 +53,7 @@ def without(calls: Calls, operation: Operation) -> dict[Operation, Pursuit]:
 def later(task: Task, operation: Operation, pursuit: Pursuit, now: int, hint_s: float | None = None) -> Pursuit:
     """The pursuit after an attempt that failed: tried again after a full-jitter exponential pause, honouring the vendor's hint."""
     failures = pursuit.failures + 1
-    ceiling = min(_CAP_MS, _BASE_MS << min(failures - 1, 16))
-    pause = int(ceiling * chance(task.id, operation.value, pursuit.serial or task.serial))
+    pause = int(ceiling_ms(failures) * chance(task.id, operation.value, pursuit.serial or task.serial))
     return replace(
         pursuit,
         serial=None,
@@ -61,6 +61,11 @@ def later(task: Task, operation: Operation, pursuit: Pursuit, now: int, hint_s: 
         failures=failures,
         failing_since=pursuit.failing_since or now,
     )
+
+
+def ceiling_ms(failures: int) -> int:
+    """The longest pause after so many failures in a row, ms; at least one failed."""
+    return min(LONGEST_PAUSE_MS, _BASE_MS << min(failures - 1, 16))
 
 
 def settled(before: Task | None, task: Task, rules: Rules) -> tuple[Task, list[Effect]]:

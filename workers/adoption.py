@@ -20,7 +20,7 @@ from workers.reading import Asked, Question, kind_of_key
 from workers.rulebook import Rulebook
 
 #: How long a callback waits for the answer that may say whose it is, ms.
-_HELD_MS = 15_000
+HELD_MS = 15_000
 #: Before a call was sent nothing of it can begin; but clocks differ by so much, ms.
 _SKEW_MS = 5_000
 
@@ -31,11 +31,11 @@ def held(
     """row id -> until when it waits, ms: callbacks of unknown ids that a start on the wire may explain."""
     strange = {item.row.id: _whose(item) for item in asked if _is_strange(item, stored, rulebook, now)}
     under_way = effects.starts_under_way(connection, sorted(set(strange.values())))
-    return {item.row.id: item.row.received_at + _HELD_MS for item in asked if strange.get(item.row.id) in under_way}
+    return {item.row.id: item.row.received_at + HELD_MS for item in asked if strange.get(item.row.id) in under_way}
 
 
 def _is_strange(item: Asked, stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int) -> bool:
-    if item.row.kind != CALLBACK or now >= item.row.received_at + _HELD_MS or len(item.questions) != 1:
+    if item.row.kind != CALLBACK or abs(now - item.row.received_at) >= HELD_MS or len(item.questions) != 1:
         return False
     return _is_unknown(item.questions[0].key, stored, rulebook)
 

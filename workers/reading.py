@@ -7,6 +7,7 @@ from functools import cache
 from adapters.ledger.inbox import (
     ANSWER,
     CALLBACK,
+    CLOCK,
     DEADLINE,
     MARK,
     REPLAY,
@@ -23,6 +24,7 @@ from adapters.vendors import DIALECTS, Reading
 from statemachine.calls import Operation, Outcome, inspection_from_doc
 from statemachine.events import (
     Answered,
+    ClockCorrected,
     Event,
     Heard,
     Marked,
@@ -199,12 +201,18 @@ def _restored(row: Row, known: Known) -> Asked:
     return _of_task(row, known, Restored(task_id=said["task_id"], at=said["at"], sent_at=said["sent_at"]))
 
 
+def _clock(row: Row, known: Known) -> Asked:
+    return _of_task(row, known, ClockCorrected(task_id=str(row.payload["task_id"])))
+
+
 def _doubted(row: Row) -> bool:
     """Whether it waited already when a backup was made that was restored since."""
     return bool(row.payload.get("doubted"))
 
 
-def _of_task(row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded | Restored) -> Asked:
+def _of_task(
+    row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded | Restored | ClockCorrected
+) -> Asked:
     key = known.keys.get(event.task_id)
     return Asked(row=row) if key is None else Asked(row=row, questions=(Question(key=key, event=event),))
 
@@ -235,7 +243,7 @@ def _named(key: TaskKey, event: Answered) -> TaskKey | None:
 
 
 #: Kinds of rows that speak of one task, in their payload.
-OF_A_TASK = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION, RESTORED})
+OF_A_TASK = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION, RESTORED, CLOCK})
 
 _READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
     CALLBACK: _callback,
@@ -249,4 +257,5 @@ _READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
     ANSWER: _answer,
     SUCCESSION: _succession,
     RESTORED: _restored,
+    CLOCK: _clock,
 }

@@ -10,6 +10,7 @@ from adapters.ledger.upgrade import make_room
 from adapters.logs import logger
 from adapters.supervision import Health, SupervisedThread
 from workers.applying import Applier
+from workers.judging import Judge
 
 #: Deadlines taken at once.
 _DUE = 500
@@ -48,6 +49,7 @@ class Sweep:
         self._shards = shards
         self._interval_s = interval_s
         self._checkpointed_at = 0
+        self._judge = Judge(ledger)
         self._stop = threading.Event()
         health = health or Health()
         self._part = health.part("sweep")
@@ -63,6 +65,7 @@ class Sweep:
 
     def once(self) -> None:
         """Passes what is due, applies what waits. Raises LedgerUnavailableError."""
+        self._judge.judge_if_due(self._clock())
         self._apply()
         while self._post_due() == _DUE and not self._stop.is_set():
             self._apply()

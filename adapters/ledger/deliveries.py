@@ -143,7 +143,7 @@ def claim(connection: Connection, subscription_id: str, now: int, limit: int, le
         "first_tried_at": func.coalesce(deliveries.c.first_tried_at, now),
     }
     statement = update(deliveries).where(deliveries.c.id.in_(ids)).values(taken).returning(*deliveries.c)
-    found = {row["id"]: _delivery(row) for row in connection.execute(statement).mappings()}
+    found = {row["id"]: delivery_of(row) for row in connection.execute(statement).mappings()}
     return [found[id_] for id_ in ids]
 
 
@@ -221,7 +221,7 @@ def _call_up(connection: Connection, ended: Iterable[Delivery], now: int) -> Non
 def find(connection: Connection, subscription_id: str, delivery_id: int) -> Delivery | None:
     statement = select(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.subscription_id == subscription_id)
     row = connection.execute(statement).mappings().first()
-    return _delivery(row) if row is not None else None
+    return delivery_of(row) if row is not None else None
 
 
 def page(connection: Connection, subscription_id: str, wanted: DeliveryFilter, *, before: int | None, limit: int) -> Page[Delivery]:
@@ -234,7 +234,7 @@ def page(connection: Connection, subscription_id: str, wanted: DeliveryFilter, *
     found = [id_ for state in states for id_ in _newest(connection, and_(chosen, deliveries.c.state == state.value), limit)]
     ids, cut = fitting_ids(connection, deliveries, deliveries.c.attempts, sorted(found, reverse=True)[:limit])
     statement = select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
-    return Page((_delivery(row) for row in connection.execute(statement).mappings()), cut=cut)
+    return Page((delivery_of(row) for row in connection.execute(statement).mappings()), cut=cut)
 
 
 def _newest(connection: Connection, chosen: ColumnElement[bool], limit: int) -> list[int]:
@@ -268,7 +268,7 @@ def dead(connection: Connection, subscription_id: str, *, after: int, last: int,
     of_it = (deliveries.c.subscription_id == subscription_id, deliveries.c.state == DeliveryState.DEAD.value)
     between = (deliveries.c.id > after, deliveries.c.id <= last)
     statement = select(deliveries).where(*of_it, *between).order_by(deliveries.c.id).limit(limit)
-    return [_delivery(row) for row in connection.execute(statement).mappings()]
+    return [delivery_of(row) for row in connection.execute(statement).mappings()]
 
 
 def newest_dead(connection: Connection, subscription_id: str) -> int:
@@ -324,5 +324,5 @@ def drop_some(connection: Connection, subscription_id: str, limit: int) -> int:
     return len(ids)
 
 
-def _delivery(row: RowMapping) -> Delivery:
+def delivery_of(row: RowMapping) -> Delivery:
     return Delivery(**{**row, "state": DeliveryState(row["state"]), "attempts": json.loads(row["attempts"])})

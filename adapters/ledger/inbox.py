@@ -19,6 +19,8 @@ CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
 START, STOP, UPDATE, RETRY = "start", "stop", "update", "retry"
 ANSWER, SUCCESSION = "answer", "succession"
 RESTORED = "restored"
+#: The clock was set back: what a task waits for may lie too far ahead.
+CLOCK = "clock"
 
 #: Into how many parts the work can be shared out.
 SHARDS = 256

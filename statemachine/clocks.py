@@ -1,0 +1,55 @@
+"""What a task waits for once the clock was set back: no longer than its own schedule can make it wait from now.
+
+Times that lie ahead of now were taken from a clock that was ahead. What we saw then was seen by now; what is to be tried again is tried
+after the pause that its failures give it. Deadlines that count from the vendor's own times stay as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from statemachine.answering import awaiting
+from statemachine.calls import Operation, Pursuit
+from statemachine.facts import Rules
+from statemachine.pursuits import LONGEST_PAUSE_MS, ceiling_ms
+from statemachine.states import Deadline
+from statemachine.tasks import Pass, Task
+
+ENTRY: Mapping[str, Any] = {"kind": "clock_corrected"}
+
+
+def corrected_calls(task: Task, rules: Rules, now: int) -> dict[Operation, Pursuit]:
+    """The task's calls, none of which waits for longer than it can."""
+    return {operation: _corrected(task, operation, pursuit, rules, now) for operation, pursuit in task.calls.items()}
+
+
+def corrected_passes(task: Task, now: int) -> dict[Deadline, Pass]:
+    """When its deadlines last passed: by now."""
+    return {kind: replace(item, at=min(item.at, now)) for kind, item in task.passed.items()}
+
+
+def _corrected(task: Task, operation: Operation, pursuit: Pursuit, rules: Rules, now: int) -> Pursuit:
+    known = replace(
+        pursuit,
+        since=min(pursuit.since, now),
+        failing_since=_by_now(pursuit.failing_since, now),
+        ambiguous_at=_by_now(pursuit.ambiguous_at, now),
+        doubted_at=_by_now(pursuit.doubted_at, now),
+    )
+    if known.retry_at is None or known.retry_at <= now:
+        return known
+    return replace(known, retry_at=min(known.retry_at, _latest(task, operation, known, rules, now)))
+
+
+def _by_now(at: int | None, now: int) -> int | None:
+    return None if at is None else min(at, now)
+
+
+def _latest(task: Task, operation: Operation, pursuit: Pursuit, rules: Rules, now: int) -> int:
+    """When it is tried, or looked at, again at the latest. What may have happened gets its time to be heard of."""
+    if pursuit.doubted_at is not None:
+        return now + LONGEST_PAUSE_MS
+    if operation is Operation.START and pursuit.ambiguous:
+        repeats = task.view.stop_asked_at is None and (rules.repeatable or rules.askable_unnamed)
+        return now + LONGEST_PAUSE_MS if repeats else awaiting(task, pursuit, rules, now).retry_at or now
+    return now + (ceiling_ms(pursuit.failures) if pursuit.failures else LONGEST_PAUSE_MS)
