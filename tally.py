@@ -20,6 +20,7 @@ from adapters import curl as curl_command
 from adapters import login_link, token_file, tokens
 from adapters.accounts import Accounts
 from adapters.clock import monotonic_s, now_ms, parse_rfc3339
+from adapters.clock_watch import ClockWatch
 from adapters.curl import CurlError
 from adapters.descriptors import connections_within, raise_limit
 from adapters.downstream import open_sinks
@@ -231,10 +232,11 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     health = Health(on_end=end_process)
     bell = _bell(broker, hints, health)
     hands = _hands(ledger, broker, hints, settings, bell, health)
-    check = LedgerCheck(ledger, health)
+    check, watch = LedgerCheck(ledger, health), ClockWatch(health)
     stopped = threading.Event()
     _on_stop(stopped.set)
     health.start()
+    watch.start()
     check.start()
     bell.start()
     hands.start()
@@ -246,6 +248,7 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     hands.stop()
     bell.stop()
     check.stop()
+    watch.stop()
     health.stop()
     broker.close()
     ledger.close()
@@ -266,10 +269,12 @@ def _serve(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socket],
     metrics, health = Metrics(), Health(on_end=end_process)
     bell = _bell(broker, hints, health)
     hands = _hands(ledger, broker, hints, settings, bell, health) if "work" in roles else None
-    ears = Ears(ledger=ledger, settings=settings, metrics=metrics, clock=now_ms, ring=bell.ring, health=health)
+    watch = ClockWatch(health)
+    ears = Ears(ledger=ledger, settings=settings, metrics=metrics, clock=now_ms, ring=bell.ring, health=health, clock_watch=watch)
 
     def start() -> None:
         health.start()
+        watch.start()
         bell.start()
         if hands is not None:
             hands.start()
@@ -282,6 +287,7 @@ def _serve(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socket],
         bell.stop()
 
     def close() -> None:
+        watch.stop()
         health.stop()
         broker.close()
         ledger.close()

@@ -92,6 +92,7 @@ class Metrics:
 
     def _process(self) -> None:
         self.part_up = self._gauge("tally_part_up", "1 while this part of the process works, 0 while it does not.", "part")
+        self.clock_steps = self._counter("tally_clock_steps_total", "Times that this machine's clock was set by 2 s or more.")
         meaning = "Lines of the log that could not be written and were given up."
         self._list("tally_log_lines_dropped_total", "counter", (), meaning)
         self.registry.register(_LinesDropped(meaning))

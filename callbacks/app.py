@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.clock_watch import ClockWatch
 from adapters.downstream import Sink, open_sinks
 from adapters.ledger import Ledger
 from adapters.ledger.checking import LedgerCheck
@@ -39,6 +40,8 @@ class Ears:
     limits: Limits = field(default_factory=Limits)
     #: Where the parts of the process register; whoever made it starts and stops it.
     health: Health = field(default_factory=Health)
+    #: Tells when the clock is set; whoever made it starts and stops it.
+    clock_watch: ClockWatch = field(default_factory=ClockWatch)
 
 
 class Application:
@@ -80,6 +83,7 @@ def make_app(ears: Ears) -> Application:
 
 def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
     """The application with a recorder of one's own."""
+    ears.clock_watch.tell(lambda _step: ears.metrics.clock_steps.inc())
     refusals = Refusals(ears.ledger, ears.metrics, ears.health)
     sinks = open_sinks(ears.settings)
     check = LedgerCheck(ears.ledger, ears.health)
@@ -127,6 +131,7 @@ def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink],
         streams=streams,
         sinks=sinks,
         health=ears.health,
+        clock_watch=ears.clock_watch,
         unrecorded=refusals.unwritten,
         on_wrong_token=refusals.wrong_token,
     )

@@ -1,7 +1,7 @@
 """What a task waits for once the clock was set back: no longer than its own schedule can make it wait from now.
 
-Times that lie ahead of now were taken from a clock that was ahead. What we saw then was seen by now; what is to be tried again is tried
-after the pause that its failures give it. Deadlines that count from the vendor's own times stay as they are.
+Times that lie ahead of now were taken from a clock that was ahead. What we saw then was seen by now; what is to be tried again is
+tried after the pause that its failures give it. Deadlines that count from the vendor's own times stay as they are.
 """
 
 from collections.abc import Mapping

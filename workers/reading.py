@@ -210,9 +210,7 @@ def _doubted(row: Row) -> bool:
     return bool(row.payload.get("doubted"))
 
 
-def _of_task(
-    row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded | Restored | ClockCorrected
-) -> Asked:
+def _of_task(row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded | Restored | ClockCorrected) -> Asked:
     key = known.keys.get(event.task_id)
     return Asked(row=row) if key is None else Asked(row=row, questions=(Question(key=key, event=event),))
 

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from adapters.clock import monotonic_s
-from adapters.ledger import Ledger, LedgerUnavailableError, deadlines, inbox, stats
+from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, deadlines, inbox, stats
 from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import make_room
 from adapters.logs import logger
@@ -65,12 +66,16 @@ class Sweep:
 
     def once(self) -> None:
         """Passes what is due, applies what waits. Raises LedgerUnavailableError."""
-        self._judge.judge_if_due(self._clock())
+        self._judge_times()
         self._apply()
         while self._post_due() == _DUE and not self._stop.is_set():
             self._apply()
         self._apply()
         self._tidy()
+
+    def _judge_times(self) -> None:
+        with suppress(ConflictError):  # another worker mends the same; the next sweep looks again
+            self._judge.judge_if_due(self._clock())
 
     def _apply(self) -> None:
         """May take as long as there is something to apply; the applier's own part tells whether it makes progress."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, case, func, literal, or_, select, update
 
 from adapters.ledger import deliveries, positions
 from adapters.ledger.deliveries import Delivery
@@ -59,14 +59,12 @@ def misdated_deliveries(connection: Connection, subscription_id: str, now: int, 
     return wrong
 
 
-def _far_ahead(
-    connection: Connection, subscription_id: str, now: int, longest: Longest, after: tuple[int, int]
-) -> list[Delivery]:
+def _far_ahead(connection: Connection, subscription_id: str, now: int, longest: Longest, after: tuple[int, int]) -> list[Delivery]:
     due_at, tries = deliveries_table.c.due_at, deliveries_table.c.tries
     pauses = {number: longest_pause(number) for number in range(1, len(PAUSES_MS))}
     pause = case((deliveries_table.c.lease_until.is_not(None), longest.delivery_lease), *_pauses(tries, pauses), else_=_LAST_PAUSE)
     behind = or_(due_at > after[0], and_(due_at == after[0], deliveries_table.c.id > after[1]))
-    far = (due_at > now + SLACK_MS, due_at > now + SLACK_MS + pause, behind)
+    far = (due_at > now + SLACK_MS, due_at - pause > now + SLACK_MS, behind)
     statement = select(deliveries_table).where(deliveries_table.c.subscription_id == subscription_id, *far)
     ordered = statement.order_by(due_at, deliveries_table.c.id).limit(_AT_ONCE)
     return [deliveries.delivery_of(row) for row in connection.execute(ordered).mappings()]
@@ -96,7 +94,7 @@ def _mend_delivery(connection: Connection, delivery: Delivery, now: int, longest
     is_taken = delivery.lease_until is not None
     until = now + (longest.delivery_lease if is_taken else longest_pause(len(delivery.attempts)))
     first = deliveries_table.c.first_tried_at
-    values: dict[str, Any] = {"due_at": until, "first_tried_at": case((first > now, now), else_=first)}
+    values: dict[str, Any] = {"due_at": until, "first_tried_at": case((first > now, literal(now, BigInteger)), else_=first)}
     if is_taken:
         values["lease_until"] = until
     as_found = (deliveries_table.c.id == delivery.id, deliveries_table.c.due_at == delivery.due_at)

@@ -16,8 +16,6 @@ from adapters.ledger.subscriptions import Subscription
 REPLAY = "replay"
 #: Events that are looked at, at once.
 _LOOK = 1_000
-#: An event's position may run ahead of its time by so much, where a clock was set back, ms.
-_AHEAD_MS = 24 * 3_600_000
 #: How much of its rate a replay may make up for at once when it was not served in time, ms.
 _BURST_MS = 1_000
 
@@ -114,8 +112,16 @@ def _bounds(connection: Connection, subscription: Subscription, selection: Selec
     """(behind which position, up to which one) there may be something. What comes later is not part of it."""
     if selection.dead:
         return 0, deliveries.newest_dead(connection, subscription.id)
-    last = min(positions.newest(connection), positions.first_position(selection.until + _AHEAD_MS))
-    return positions.first_position(selection.since), last
+    first, last = positions.first_position(selection.since), _end(selection)
+    strays = positions.strays(connection)
+    if strays.last > first:
+        last = max(last, strays.last)
+    return first, min(positions.newest(connection), last)
+
+
+def _end(selection: Selection) -> int:
+    """Behind it nothing but strays can be of its time."""
+    return positions.first_position(selection.until + positions.AHEAD_MS)
 
 
 def _look(
@@ -126,9 +132,18 @@ def _look(
     if selection.dead:
         found = deliveries.dead(connection, subscription.id, after=position, last=last, limit=_LOOK)
     else:
+        position, last = _stretch(connection, selection, position, last)
         found = events.headings(connection, after=position, last=last, limit=_LOOK, subject=selection.subject)
     chosen = [each for each in found if _is_chosen(each, subscription, selection)]
     return chosen, last if len(found) < _LOOK else _place(found[-1])
+
+
+def _stretch(connection: Connection, selection: Selection, position: int, last: int) -> tuple[int, int]:
+    """(behind which position, up to which one) to look next: first where events of its time usually are, then among the strays."""
+    end = _end(selection)
+    if position < end:
+        return position, min(last, end)
+    return max(position, positions.strays(connection).first - 1), last
 
 
 def _is_chosen(item: Heading | Delivery, subscription: Subscription, selection: Selection) -> bool:

@@ -14,6 +14,8 @@ from adapters.ledger.schema import counters
 
 #: Sums by second are kept this long before they are added up, s.
 _KEPT_S = 120
+#: Clocks of several machines differ by so much, s.
+_SKEW_S = 10
 _ALL = "all"
 
 
@@ -44,13 +46,13 @@ def read(connection: Connection, now: int) -> Stats:
     due, most = overdue(connection, now)
     undelivered, oldest_undelivered = lag.read(connection)
     received = sums(connection, "received")
-    since = f"{now // 1000 - 60}/~"  # labels go on with a process behind the second
+    since, until = f"{now // 1000 - 60}/~", f"{now // 1000 + _SKEW_S}/~"  # labels go on with a process behind the second
     return Stats(
         tasks=facets.by_state(connection),
         anomalies=facets.by_anomaly(connection),
         received=sum(received.values()),
         rejected=sum(sums(connection, "rejected").values()),
-        last_minute=sum(value for label, value in received.items() if label != _ALL and label > since),
+        last_minute=sum(value for label, value in received.items() if label != _ALL and since < label <= until),
         by_verdict=_by_word(connection),
         unrecorded=sum(sums(connection, "unrecorded").values()),
         last_unrecorded_at=max(sums(connection, "unrecorded_at").values(), default=None),
@@ -131,4 +133,5 @@ def _split(label: str) -> tuple[str, str, str]:
 
 
 def _age_s(since: int | None, now: int) -> float | None:
-    return None if since is None else max(0.0, (now - since) / 1000)
+    # Of a time that lies ahead, because the clock was set back, the difference: 0 would say that all is well, and raise no alert.
+    return None if since is None else abs(now - since) / 1000

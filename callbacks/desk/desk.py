@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.accounts import Accounts
+from adapters.clock_watch import ClockWatch
 from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.login_codes import LoginCodes
@@ -39,6 +40,8 @@ class Desk:
     guesses: Guesses = field(default_factory=Guesses)
     #: Which parts of the process work.
     health: Health = field(default_factory=Health)
+    #: Knows whether the clock was set.
+    clock_watch: ClockWatch = field(default_factory=ClockWatch)
     #: Callbacks that could not be made durable and of which the ledger does not know yet; when the last of them came, ms.
     unrecorded: Callable[[], tuple[int, int | None]] = lambda: (0, None)
     #: Runs what is asked of the ledger, in threads that callers share fairly.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from adapters import masking, showing
+from adapters.clock_watch import ClockWatch, Step
 from adapters.ledger.callbacks import Callback, Listed
 from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
@@ -110,7 +111,9 @@ def part(name: str, fault_: Fault | None) -> dict[str, Any]:
     return {"part": name, "up": fault_ is None, **said}
 
 
-def stats(stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None], unwritten: tuple[int, int | None]) -> dict[str, Any]:
+def stats(
+    stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None], unwritten: tuple[int, int | None], clock: ClockWatch
+) -> dict[str, Any]:
     """unwritten: callbacks that could not be made durable, of which the ledger does not know yet."""
     number, last = unwritten
     return {
@@ -134,4 +137,9 @@ def stats(stats: Stats, *, spool_rows: int, parts: Mapping[str, Fault | None], u
         "oldest_undelivered_s": stats.oldest_undelivered_s,
         "spool_rows": spool_rows,
         "parts": [part(name, fault_) for name, fault_ in parts.items()],
+        "clock": {"steps": clock.steps, "last_step": clock_step(clock.last) if clock.last is not None else None},
     }
+
+
+def clock_step(step: Step) -> dict[str, Any]:
+    return {"at": time(step.at), "by_s": step.by_s}

@@ -291,7 +291,17 @@ def _stats() -> Schema:
         oldest_undelivered_s=age,
         spool_rows=said(COUNT, "Callbacks that wait on disk for the ledger to come back."),
         parts=said(list_of(_part()), "The parts of the process that answers, and which of them work."),
+        clock=object_of(
+            "The clock of the machine that answers.",
+            steps=said(COUNT, "How often it was set, by 2 s or more, since the process began."),
+            last_step=or_null(_clock_step()),
+        ),
     )
+
+
+def _clock_step() -> Schema:
+    by_s = said({"type": "number"}, "By how many seconds; less than 0: it was set back.")
+    return object_of("When the clock was last set, by the new time.", at=TIME, by_s=by_s)
 
 
 def _problem() -> Schema:

@@ -47,7 +47,8 @@ async def show_stats(desk: Desk, request: Request, caller: Caller) -> Response:
         with desk.ledger.read() as connection:
             found = stats.read(connection, desk.clock())
         parts, unwritten = desk.health.parts(), desk.unrecorded()
-        return answer(rendering.stats(found, spool_rows=spool_rows, parts=parts, unwritten=unwritten))
+        clock = desk.clock_watch
+        return answer(rendering.stats(found, spool_rows=spool_rows, parts=parts, unwritten=unwritten, clock=clock))
 
     return await desk.queries.run(request, caller.name, read)
 
