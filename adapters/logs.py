@@ -71,6 +71,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "call.waits": "A call, or its answer, waits until the ledger can be reached.",
         "call.lost": "A call ran into a bug or outlived its process; it will count as unanswered.",
         "caller.failed": "A look for calls to be made broke off; the next one tries again.",
+        "clock.stepped": "The clock of the machine was set, by `by_s` seconds (less than 0: back); what waits is judged again.",
+        "clock.times_mended": "What lay further ahead than it can, because the clock had been ahead, goes on by its own schedule.",
         "courier.failed": "A round of deliveries broke off; the next one tries again.",
         "delivery.dead": "An event could not be delivered for three days; it is kept, and sent again if somebody asks for it.",
         "delivery.failed": "An event could not be sent because of a bug; it counts as not delivered, and is tried again.",

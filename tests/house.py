@@ -13,6 +13,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from adapters.accounts import Accounts
+from adapters.clock_watch import ClockWatch
 from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import upgrade
@@ -46,12 +47,13 @@ def settings(url: str, *, accounts: bool = False) -> Settings:
 
 
 class House:
-    """`now`: ms, moved by the test."""
+    """`now`: ms, moved by the test. `elapsed_s`: what a clock says that nobody can set; for `clock_watch`, which is not started."""
 
     def __init__(
         self, folder: Path, now: int, *, accounts: bool = False, made: Settings | None = None, health: Health | None = None
     ) -> None:
-        self.now = now
+        self.now, self.elapsed_s = now, 0.0
+        self.clock_watch = ClockWatch(wall=self.clock, elapsed_s=lambda: self.elapsed_s)
         made = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
         self.settings = replace(made, spool=Spool(folder=f"{folder}/spool"))
         self.ledger = Ledger(self.settings.database.url)
@@ -67,6 +69,7 @@ class House:
                 ring=self._ring,
                 limits=PATIENT,
                 health=health or Health(),
+                clock_watch=self.clock_watch,
             )
         )
         self.shards = Shards(self.ledger)

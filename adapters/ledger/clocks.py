@@ -86,19 +86,27 @@ def _was_asked_for(delivery: Delivery, now: int) -> bool:
 
 
 def mend_deliveries(connection: Connection, wrong: Sequence[Delivery], now: int, longest: Longest) -> int:
-    """Has these wait no longer than their pause from now; how many. The subscription is locked."""
-    return sum(_mend_delivery(connection, each, now, longest) for each in wrong)
+    """Has these wait no longer than their pause from now; how many. The subscription is locked.
+
+    Those that somebody took since they were read are left alone.
+    """
+    alike: dict[tuple[bool, int, int], list[int]] = {}
+    for each in wrong:
+        alike.setdefault((each.lease_until is not None, each.tries, longest_pause(len(each.attempts))), []).append(each.id)
+    return sum(
+        _mend_alike(connection, ids, tries, now, now + (longest.delivery_lease if is_taken else pause), is_taken=is_taken)
+        for (is_taken, tries, pause), ids in alike.items()
+    )
 
 
-def _mend_delivery(connection: Connection, delivery: Delivery, now: int, longest: Longest) -> int:
-    is_taken = delivery.lease_until is not None
-    until = now + (longest.delivery_lease if is_taken else longest_pause(len(delivery.attempts)))
-    first = deliveries_table.c.first_tried_at
+def _mend_alike(connection: Connection, ids: Sequence[int], tries: int, now: int, until: int, *, is_taken: bool) -> int:
+    first, lease = deliveries_table.c.first_tried_at, deliveries_table.c.lease_until
     values: dict[str, Any] = {"due_at": until, "first_tried_at": case((first > now, literal(now, BigInteger)), else_=first)}
     if is_taken:
         values["lease_until"] = until
-    as_found = (deliveries_table.c.id == delivery.id, deliveries_table.c.due_at == delivery.due_at)
-    return connection.execute(update(deliveries_table).where(*as_found).values(values)).rowcount
+    taken = lease.is_not(None) if is_taken else lease.is_(None)
+    as_found = (deliveries_table.c.tries == tries, deliveries_table.c.due_at > until, taken)
+    return connection.execute(update(deliveries_table).where(deliveries_table.c.id.in_(ids), *as_found).values(values)).rowcount
 
 
 # What waits elsewhere.

@@ -32,6 +32,7 @@ NAMES = {
     "tally_subscriptions": ("state",),
     "tally_event_streams": (),
     "tally_part_up": ("part",),
+    "tally_clock_steps_total": (),
     "tally_log_lines_dropped_total": (),
 }
 

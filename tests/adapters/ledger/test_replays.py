@@ -1,16 +1,18 @@
 """What is asked for once more is queued once, what was chosen and nothing else, and never faster than its rate."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from adapters.ledger import Ledger, deliveries, replays
+from adapters.ledger import Ledger, deliveries, events, replays
 from adapters.ledger.deliveries import DeliveryFilter
 from adapters.ledger.events import Note
 from adapters.ledger.replays import Replay, Selection
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery import DeliveryState
-from tests.adapters.ledger.making import T0
+from tests.adapters.ledger.making import T0, statements
 from tests.adapters.ledger.outgoing import (
     claim,
     id_of,
@@ -142,6 +144,73 @@ def test_what_a_replay_is_to_do_comes_back_as_it_was_asked(ledger: Ledger) -> No
     ask(ledger, selection, rate=2.5)
     (found,) = under_way(ledger)
     assert found == Replay(id=found.id, selection=selection, position=0, last=0, rate=2.5, next_at=T0)
+
+
+DAY = 86_400 * S
+AHEAD = T0 + 400 * DAY
+
+
+def replayed(ledger: Ledger, since: int, until: int, **more: Any) -> list[int]:
+    """When each event was that a replay queued, ms; in the order of the events, as they were queued."""
+    promised = ask(ledger, Selection(since=since, until=until, **more), now=until)
+    for step in range(20):
+        go_on(ledger, until + step * S)
+    found = [each.event_id or 0 for each in listed(ledger)]
+    assert (found, len(found), under_way(ledger)) == (sorted(found), promised, [])
+    with ledger.read() as connection:
+        return [each.at for each in events.headings(connection, after=0, limit=1_000) if each.position in found]
+
+
+def set_ahead(ledger: Ledger, by: int = 400 * DAY) -> None:
+    """The clock is ahead at 10 s for a moment, in which there is an event; then there is one at 20 s, 21 s and 22 s."""
+    tell(ledger, told("t5", at=T0 + by + 10 * S))
+    for number in range(3):
+        tell(ledger, told("t6", number + 1, at=T0 + (20 + number) * S))
+
+
+@pytest.mark.parametrize("by", [2 * DAY, 400 * DAY])
+@pytest.mark.parametrize(
+    ("since", "until", "wanted"),
+    [(20, 60, (20, 21, 22)), (21, 22, (21,)), (8, 60, (8, 20, 21, 22)), (0, 2, (0, 1)), (30, 60, ())],
+)
+def test_events_after_the_clock_was_ahead_are_found_by_their_time(
+    ledger: Ledger, by: int, since: int, until: int, wanted: tuple[int, ...]
+) -> None:
+    set_ahead(ledger, by)
+    assert replayed(ledger, T0 + since * S, T0 + until * S) == [T0 + second * S for second in wanted]
+
+
+def test_they_are_found_when_the_time_has_caught_up_too(ledger: Ledger) -> None:
+    set_ahead(ledger, 3 * DAY)
+    tell(ledger, told("t7", at=T0 + 30 * DAY))
+    assert replayed(ledger, T0 + 20 * S, T0 + 60 * S) == [T0 + second * S for second in (20, 21, 22)]
+
+
+def test_what_was_told_ahead_is_found_by_its_own_time(ledger: Ledger) -> None:
+    set_ahead(ledger)
+    assert replayed(ledger, AHEAD, AHEAD + DAY) == [AHEAD + 10 * S]
+
+
+def test_of_one_task_they_are_found_as_well(ledger: Ledger) -> None:
+    set_ahead(ledger)
+    assert replayed(ledger, T0 + 5 * S, T0 + 60 * S, subject=subject_of("t6")) == [T0 + second * S for second in (20, 21, 22)]
+
+
+def test_what_lies_between_a_time_and_the_strays_is_not_looked_at(ledger: Ledger) -> None:
+    """2,500 events do: with them it would take four looks."""
+    tell(ledger, *(told(f"u{number}", at=T0 + 100 * DAY) for number in range(2_500)))
+    tell(ledger, told("t5", at=AHEAD))
+    tell(ledger, told("t6", at=T0 + 101 * DAY))
+    with ledger.read() as connection, statements(connection) as said:
+        assert replays.count(connection, subscription(), Selection(since=T0, until=T0 + 99 * S)) == 9
+    assert sum("FROM events" in each for each in said) == 2
+
+
+def test_the_feed_goes_on_in_order(ledger: Ledger) -> None:
+    set_ahead(ledger)
+    with ledger.read() as connection:
+        found = [each.position for each in events.headings(connection, after=0, limit=100)]
+    assert (len(found), found) == (13, sorted(set(found)))
 
 
 # Dead ones.

@@ -1,10 +1,13 @@
 """The statistics say what there is."""
 
-from adapters.ledger import Ledger, deadlines, inbox, stats
+import pytest
+
+from adapters.ledger import Ledger, deliveries, inbox, stats, subscriptions
 from adapters.ledger.inbox import Settled
 from adapters.ledger.stats import Stats, Tally
 from statemachine.states import Anomaly, Deadline
 from tests.adapters.ledger.making import DONE, T0, arrival, key, save, settle, task, waiting_ids
+from tests.adapters.ledger.outgoing import id_of, queued, subscription
 
 
 def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:
@@ -72,8 +75,20 @@ def test_tidying_changes_no_number(ledger: Ledger) -> None:
         assert (before.received, before.last_minute) == (300, 60)
 
 
-def test_a_clock_that_went_back_makes_no_negative_age(ledger: Ledger) -> None:
+@pytest.mark.parametrize("by_s", [0.005, 8 * 3_600.0, 400 * 86_400.0])
+def test_the_age_of_what_lies_ahead_is_the_difference(ledger: Ledger, by_s: float) -> None:
+    """An age of 0 would say that all is well."""
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
-        deadlines.rearm(connection, {"t": {"silence": (T0, 0)}})
-        assert stats.read(connection, T0 - 5).oldest_unapplied_s == 0
+        subscriptions.add(connection, subscription())
+        deliveries.queue(connection, id_of(1), [queued()], T0)
+        found = stats.read(connection, T0 - round(by_s * 1_000))
+        assert (found.oldest_unapplied_s, found.oldest_undelivered_s) == (by_s, by_s)
+
+
+def test_what_was_received_ahead_is_not_of_the_last_minute(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        inbox.record(connection, [arrival(number, received_at=T0 + 8 * 3_600_000) for number in range(5)])
+        inbox.record(connection, [arrival(9, received_at=T0)])
+        found = stats.read(connection, T0 + 1_000)
+        assert (found.received, found.last_minute) == (6, 1)

@@ -75,6 +75,7 @@ def test_the_numbers_of_nothing(world: World) -> None:
         "oldest_undelivered_s": None,
         "spool_rows": 0,
         "parts": [],
+        "clock": {"steps": 0, "last_step": None},
     }
 
 
