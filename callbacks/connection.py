@@ -14,8 +14,9 @@ from typing import Any
 
 import httptools
 from starlette.types import Scope
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from adapters.metrics import Metrics
@@ -84,6 +85,8 @@ class Connection(HttpToolsProtocol):
         #: Bytes of the piece that is being parsed, of the body, and fields behind it.
         self._piece = self._body = self._trailers = 0
         self._is_proxy = self._refused = False
+        #: What is being answered; `cycle` is the request that came last, which may wait behind it.
+        self._under_way: RequestResponseCycle | None = None
 
     # What Connections asks.
 
@@ -138,6 +141,18 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.closed(self)
         super().connection_lost(exc)
+        self._tell_under_way()
+
+    def _tell_under_way(self) -> None:
+        """Tells the request that is being answered that its client has gone: uvicorn tells the last one that came, and only that."""
+        self.pipeline.clear()
+        if self._under_way is not None and not self._under_way.response_complete:
+            self._under_way.disconnected = True
+            self._under_way.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._under_way = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:

@@ -17,12 +17,12 @@ HOST = "127.0.0.1"
 _PAUSE_S = 1.0
 _TENCENT = b"POST /callbacks/tencent HTTP/1.1\r\nHost: attacked\r\n"
 #: What a viewer may ask that is dear: long pages, filters, full texts.
-_QUERIES = (
+QUERIES = (
     "/v1/callbacks?limit=200",
     "/v1/tasks?limit=200",
     "/v1/tasks?limit=200&state=running",
     "/v1/tasks?q=room-1&limit=200",
-    "/v1/events?after=0&limit=1000",
+    "/v1/events?after=0&limit=500",
     "/v1/callbacks?verdict=unknown&limit=200",
     "/v1/stats",
 )
@@ -99,7 +99,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> None:
 async def ask_dearly(port: int, number: int) -> None:
     """Asks dear questions with the token of a viewer, the next one as soon as one is answered."""
     reader, writer = await _open(port)
-    for query in itertools.islice(itertools.cycle(_QUERIES), number, None):
+    for query in itertools.islice(itertools.cycle(QUERIES), number, None):
         writer.write(f"GET {query} HTTP/1.1\r\nHost: attacked\r\nAuthorization: Bearer {sys.argv[3]}\r\n\r\n".encode())
         await _read_answer(reader)
 
@@ -107,7 +107,7 @@ async def ask_dearly(port: int, number: int) -> None:
 async def take_no_answer(port: int, number: int) -> None:
     """Asks for the longest pages and for the stream of events, a few times each, and takes nothing of the answers."""
     _, writer = await _open(port)
-    query = "/v1/events/stream?after=0" if number % 4 == 0 else _QUERIES[0]
+    query = "/v1/events/stream?after=0" if number % 4 == 0 else QUERIES[0]
     writer.write(f"GET {query} HTTP/1.1\r\nHost: attacked\r\nAuthorization: Bearer {sys.argv[3]}\r\n\r\n".encode() * 8)
     await writer.drain()
     writer.transport.pause_reading()  # type: ignore[attr-defined]

@@ -176,6 +176,23 @@ def test_expect_100_chunks_and_pipelines_still_work(server: Process):
         assert said(client).count(b"HTTP/1.1 200") == 3
 
 
+def test_who_leaves_with_requests_still_waiting_leaves_nothing_running(server: Process):
+    """uvicorn tells only the last request of a connection that its client has gone."""
+    ask = b"GET /v1/events/stream?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    clients = [opened(server) for _ in range(3)]
+    for client in clients:
+        client.sendall(ask * 4)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    assert metric(server, "tally_event_streams") == 3
+    for client in clients:
+        client.close()
+    until_s = time.monotonic() + 5  # the next heartbeat would come after 15 s
+    while metric(server, "tally_event_streams"):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)  # another process works: only asking it tells
+    assert [event for event in server.events if event["event"] in ("desk.failed", "library.message")] == []
+
+
 def test_failures_of_the_door_are_not_to_be_guessed_at(server: Process):
     client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     for path, method in (("/callbacks/tencent", "GET"), ("/callbacks/nobody", "POST"), ("/callbacks/tencent", "POST")):
