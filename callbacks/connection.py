@@ -154,6 +154,19 @@ class Connection(HttpToolsProtocol):
         self._under_way = cycle
         super()._start_asgi_task(cycle, app)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.pause(self, self._asking_client())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._connections.resume(self)
+
+    def _asking_client(self) -> str:
+        """Who asks, behind a proxy if there is one."""
+        peer = self.cycle.scope["client"] if self.cycle is not None else None
+        return client_key(peer[0]) if peer else ""
+
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
@@ -179,8 +192,7 @@ class Connection(HttpToolsProtocol):
         if self._refused or self.cycle is None or self.cycle.response_complete:
             self._connections.release(self)  # it is not kept
         elif self._body > self.held:
-            peer = self.cycle.scope["client"]
-            self._connections.hold(self, client_key(peer[0]) if peer else "", self._body)
+            self._connections.hold(self, self._asking_client(), self._body)
 
     # What the parser says.
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from adapters.logs import logger
 from adapters.metrics import Metrics
 from callbacks.forwarded import Proxies, client_key
+from callbacks.untaken import UntakenAnswers
 
 _MIB = 1024 * 1024
 #: One client may hold this part of the memory for unfinished bodies.
@@ -52,6 +53,7 @@ class ConnectionLimits:
     head_s: float = 10.0
     body_s: float = 20.0
     unfinished_bytes: int = 64 * _MIB
+    untaken_bytes: int = 32 * _MIB
 
 
 class Connected(Protocol):
@@ -107,6 +109,8 @@ class Connections:
         self._unfinished_by_client: dict[str, OrderedDict[Connected, None]] = {}
         self._held = 0
         self._held_by_client: Counter[str] = Counter()
+        #: Answers that clients do not take.
+        self._untaken: UntakenAnswers[Connected] = UntakenAnswers(limits.untaken_bytes, self._cut_untaken)
         #: Whether the process ends: no connection is kept.
         self.ending = False
         #: What was not told yet, by reason; and when that reason was told last, s.
@@ -138,6 +142,7 @@ class Connections:
         self._open.discard(connection)
         self._leave_unproven(connection)
         self.release(connection)
+        self._untaken.release(connection)
 
     def proved(self, connection: Connected) -> None:
         """A signed callback came on it."""
@@ -169,6 +174,17 @@ class Connections:
         connection.held += size
         self._held += size
         self._held_by_client[key] += size
+
+    def pause(self, connection: Connected, client: str) -> None:
+        """Its client takes what is written more slowly than it comes; what is too much in all costs one of who has most."""
+        self._untaken.add(connection, client)
+
+    def resume(self, connection: Connected) -> None:
+        """Its client has taken almost all of what was written."""
+        self._untaken.release(connection)
+
+    def _cut_untaken(self, connection: Connected) -> None:
+        self._count_cut(connection, "untaken_answers")
 
     def count_cut(self, reason: str) -> None:
         """A connection is cut, or its request refused, for this reason."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from adapters.ledger import Ledger
 from tests.benchmarks.filling import fill
+from tests.attackers import QUERIES
 from tests.house import tencent
 from tests.processes import READY_S, Process, up, write_config
 
@@ -203,8 +204,11 @@ def attack(server: Attacked, name: str, seconds: float, *, settles_s: float | No
     settles_s: so long the server has to close what the attacker still holds then; None: the attacker is ended at once.
     """
     senders, before_mb = Senders(server), server.memory_mb()
+    Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # the peak begins anew (proc(5))
     attacker = Attacker(name, server.process.port)
     try:
+        for query in QUERIES if name == "dear-queries" else ():
+            server.ask(query)  # they are answered at all
         if name == "hostile-subscriber":
             for mood in ("hang", "drip", "trailers"):
                 server.ask("/v1/subscriptions", {"sink": {"type": "webhook", "url": f"http://127.0.0.1:{attacker.first_line}/{mood}"}})

@@ -96,20 +96,23 @@ async def _read_answer(reader: asyncio.StreamReader) -> None:
     await reader.readexactly(length)
 
 
+def _question(query: str) -> bytes:
+    return f"GET {query} HTTP/1.1\r\nHost: attacked\r\nAuthorization: Bearer {sys.argv[3]}\r\n\r\n".encode()
+
+
 async def ask_dearly(port: int, number: int) -> None:
     """Asks dear questions with the token of a viewer, the next one as soon as one is answered."""
     reader, writer = await _open(port)
     for query in itertools.islice(itertools.cycle(QUERIES), number, None):
-        writer.write(f"GET {query} HTTP/1.1\r\nHost: attacked\r\nAuthorization: Bearer {sys.argv[3]}\r\n\r\n".encode())
+        writer.write(_question(query))
         await _read_answer(reader)
 
 
 async def take_no_answer(port: int, number: int) -> None:
     """Asks for the longest pages and for the stream of events, a few times each, and takes nothing of the answers."""
     _, writer = await _open(port)
-    query = "/v1/events/stream?after=0" if number % 4 == 0 else QUERIES[0]
-    writer.write(f"GET {query} HTTP/1.1\r\nHost: attacked\r\nAuthorization: Bearer {sys.argv[3]}\r\n\r\n".encode() * 8)
-    await writer.drain()
+    query = "/v1/events/stream?after=0" if number % 8 == 0 else "/v1/events?after=0&limit=500"
+    writer.write(_question(query) * 8)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     await writer.wait_closed()
 
@@ -152,7 +155,7 @@ ATTACKS: dict[str, tuple[Client, int]] = {
     "endless-heads": (send_endless_fields, 8),
     "forged": (forge, 16),
     "dear-queries": (ask_dearly, 60),
-    "answers-not-taken": (take_no_answer, 60),
+    "answers-not-taken": (take_no_answer, 240),
     "connects": (connect_and_go, 64),
     "hostile-subscriber": (hear_hostilely, 1),
 }

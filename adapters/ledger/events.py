@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from adapters.ledger import bulk, positions
 from adapters.ledger.documents import Texts, json_text, task_from_doc
-from adapters.ledger.pages import Page, fitting_rows, size_of
+from adapters.ledger.pages import PAGE_BYTES, Page, fitting_rows, size_of
 from adapters.ledger.schema import events
 from statemachine.facts import TaskKey
 from statemachine.tasks import Task
@@ -132,10 +132,10 @@ def _text(event: Told, texts: Texts) -> str:
     return f'{json_text(told)[:-1]},"task":{texts.of(event.task)}}}'
 
 
-def page(connection: Connection, *, after: int, limit: int) -> Page[Event]:
-    """Events behind a position, in order; fewer than `limit` where they are long."""
+def page(connection: Connection, *, after: int, limit: int, most_bytes: int = PAGE_BYTES) -> Page[Event]:
+    """Events behind a position, in order; fewer than `limit` where they have more than `most_bytes` together, but at least one."""
     sizes = select(events.c.id, size_of(connection, events.c.doc)).where(events.c.id > after).order_by(events.c.id).limit(limit)
-    number, last, cut = fitting_rows(connection, sizes)
+    number, last, cut = fitting_rows(connection, sizes, most_bytes)
     if not number:
         return Page()
     statement = select(events).where(events.c.id > after, events.c.id <= last).order_by(events.c.id).limit(number)

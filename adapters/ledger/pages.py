@@ -44,13 +44,13 @@ def fitting_ids(connection: Connection, table: Table, text: ColumnElement[Any], 
     return ids, False
 
 
-def fitting_rows(connection: Connection, chosen: Select[Any]) -> tuple[int, int | None, bool]:
+def fitting_rows(connection: Connection, chosen: Select[Any], most_bytes: int = PAGE_BYTES) -> tuple[int, int | None, bool]:
     """Of rows (id, size) in the order of their ids: (how many fit a page, the id of the last of them, whether there are others)"""
     number, last, bytes_ = 0, None, 0
     with connection.execute(chosen) as rows:
         for id_, size in rows:
             bytes_ += size
-            if bytes_ > PAGE_BYTES and number:
+            if bytes_ > most_bytes and number:
                 return number, last, True
             number, last = number + 1, id_
     return number, last, False

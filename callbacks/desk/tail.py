@@ -19,8 +19,9 @@ from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, epoch
 from adapters.ledger.events import Event
 from adapters.logs import logger
 
-#: Events that are read at once.
+#: Events that are read at once, and bytes of them: who reads from far behind holds as much for as long as it takes nothing.
 PAGE = 100
+_PAGE_BYTES = 256 * 1024
 #: Bytes of rendered events that are kept in memory.
 KEPT_BYTES = 32 * 1024 * 1024
 #: The ledger is read by so many threads at once at the most: the desk's own are for those who wait for an answer.
@@ -206,7 +207,7 @@ class Tail:
     def _read(self, position: int, wanted: Collection[bool]) -> Sequence[Item]:
         """wanted: as which readers see them, so that the event loop need not render."""
         with self._ledger.read() as connection:
-            items = [Item(event) for event in events.page(connection, after=position, limit=PAGE)]
+            items = [Item(event) for event in events.page(connection, after=position, limit=PAGE, most_bytes=_PAGE_BYTES)]
         for item in items:
             for keys in wanted:
                 item.block(keys=keys)
