@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from adapters.ledger import Ledger
 from adapters.ledger import Ledger
 from tests.house import tencent
 from tests.killing import Load, audit, drained
@@ -144,20 +146,36 @@ def test_a_hangup_changes_nothing(tmp_path: Path):
 
 
 def test_told_to_end_under_load_it_loses_nothing(tmp_path: Path):
-    config, load = write_config(tmp_path), Load(1)
-    for number in range(4):
+    restart_under_load(tmp_path, random.Random(1), 4)
+
+
+def restart_under_load(folder: Path, moments: random.Random, times: int) -> None:
+    """Ends the process at moments of chance while callbacks come, told to and killed in turn, and audits what is left.
+
+    Every second one is told to end; every fourth is told to, and killed amid that, 0 to 0.5 s later.
+    """
+    config, load = write_config(folder), Load(1)
+    for number in range(times):
         process = up(config)
         stop = threading.Event()
         senders = load.senders(lambda _, now=process: now.port, 4, stop)  # type: ignore[misc]
-        time.sleep(0.1 * number)  # the moment: there is nothing to wait for
-        if number % 2:
-            process.kill()
-        else:
-            assert process.stop() == 0
+        time.sleep(moments.uniform(0.0, 0.4))  # the moment: there is nothing to wait for
+        _end(process, number, moments)
         stop.set()
         for sender in senders:
             sender.join()
     last: Process = up(config)
     drained(last)
     assert last.stop() == 0
-    audit(Ledger(f"sqlite:///{tmp_path}/tally.db"), load.acked)
+    assert len(load.acked) > times
+    audit(Ledger(f"sqlite:///{folder}/tally.db"), load.acked)
+
+
+def _end(process: Process, number: int, moments: random.Random) -> None:
+    if number % 4 == 2:
+        os.kill(process.pid, signal.SIGTERM)
+        time.sleep(moments.uniform(0.0, 0.5))
+    if number % 2:
+        assert process.stop() == 0
+    else:
+        process.kill()
