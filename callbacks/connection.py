@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
         self._tell_under_way()
 
     def _tell_under_way(self) -> None:
-        """Tells the request that is being answered that its client has gone: uvicorn tells the last one that came, and only that."""
+        """Tells the request that is being answered that its client has gone: uvicorn tells only the last one that came."""
         self.pipeline.clear()
         if self._under_way is not None and not self._under_way.response_complete:
             self._under_way.disconnected = True

@@ -22,7 +22,7 @@ W = TypeVar("W", bound=Writing)
 
 
 class UntakenAnswers(Generic[W]):
-    """Connections whose clients have more to take than the transport likes. most: bytes in all. cut: closes one, and releases it."""
+    """Connections whose clients have much to take. most: bytes in all. cut: closes a connection and releases it."""
 
     def __init__(self, most: int, cut: Callable[[W], None]) -> None:
         self._most = most

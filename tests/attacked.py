@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.ledger import Ledger
-from tests.benchmarks.filling import fill
 from tests.attackers import QUERIES
+from tests.benchmarks.filling import fill
 from tests.house import tencent
 from tests.processes import READY_S, Process, up, write_config
 
@@ -211,7 +211,9 @@ def attack(server: Attacked, name: str, seconds: float, *, settles_s: float | No
             server.ask(query)  # they are answered at all
         if name == "hostile-subscriber":
             for mood in ("hang", "drip", "trailers"):
-                server.ask("/v1/subscriptions", {"sink": {"type": "webhook", "url": f"http://127.0.0.1:{attacker.first_line}/{mood}"}})
+                server.ask(
+                    "/v1/subscriptions", {"sink": {"type": "webhook", "url": f"http://127.0.0.1:{attacker.first_line}/{mood}"}}
+                )
         with senders.sending():
             threading.Event().wait(seconds)  # so long is the attack
         connections = server.open_connections()

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from adapters.ledger import Ledger
-from adapters.ledger import Ledger
 from tests.house import tencent
 from tests.killing import Load, audit, drained
 from tests.processes import Process, free_port, up, write_config
