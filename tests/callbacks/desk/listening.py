@@ -30,7 +30,7 @@ class Listener:
             "path": "/v1/events/stream",
             "query_string": urlencode(query).encode(),
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-            "state": {"cut": self._cut},
+            "state": {"connection": self},  # of which only `cut` is used
         }
         self.takes = asyncio.Event()
         self.takes.set()
@@ -48,7 +48,7 @@ class Listener:
     async def run(self, app: ASGIApp) -> None:
         await app(self._scope, self._receive, self._send)
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         self.was_cut = True
         self.left.set()
 
