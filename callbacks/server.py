@@ -33,6 +33,8 @@ MOMENT_S = 0.5
 CALLBACKS_S = 0.5
 #: Who connected, or began a request, so shortly before may be about to send the rest: a round trip to a vendor far away, s.
 FRESH_S = 0.3
+#: What was accepted in the last moment is known as a connection after so long, s.
+ACCEPTED_S = 0.02
 #: Closing files and connections may take so long, s.
 CLEANUP_S = 0.2
 _LOOK_S = 0.005
@@ -175,6 +177,7 @@ class Server(uvicorn.Server):
             server.close()
         for each in sockets or ():
             each.close()
+        await asyncio.sleep(ACCEPTED_S)
         await self._until(self._no_callback_to_come, CALLBACKS_S)
         for connection in self._all():
             connection.cut()

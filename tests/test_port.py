@@ -143,7 +143,8 @@ def test_unfinished_bodies_are_bounded_in_their_sum(server: Process):
     clients = [opened(server) for _ in range(12)]
     for client in clients:
         send(client, b"POST /callbacks/tencent HTTP/1.1\r\nContent-Length: 1000001\r\n\r\n" + piece)
-    assert clients[0].recv(1) == b""
+    with suppress(ConnectionResetError):  # what it had sent may not have been read
+        assert clients[0].recv(1) == b""
     assert cut(server, "unfinished_bodies") > 0
     assert post(server) == 200
     for client in clients:

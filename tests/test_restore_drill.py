@@ -44,7 +44,7 @@ def config_in(folder: Path, port: int, calls: int) -> Path:
     text = text.replace("var/demo.db", f"{folder}/tally.db").replace("127.0.0.1:8090", f"127.0.0.1:{calls}")
     outbound = '[outbound]\nallow = ["127.0.0.0/8"]\nallow_http = true\n'
     path = folder / "tally.toml"
-    path.write_text(f'[server]\nport = {port}\n[spool]\nfolder = "{folder}/spool"\n{outbound}{text}')
+    path.write_text(f'[server]\nport = {port}\nopen_desk = true\n[spool]\nfolder = "{folder}/spool"\n{outbound}{text}')
     return path
 
 

@@ -146,6 +146,6 @@ def test_a_spool_that_cannot_be_written_is_told_at_start_and_the_door_opens(tmp_
 
 @pytest.mark.parametrize("host", ["::1", "::"])
 def test_check_prints_a_url_that_a_browser_takes(tmp_path: Path, host: str) -> None:
-    token = '[[tokens]]\nname = "x"\nrole = "admin"\ntoken = "' + "a1" * 20 + '"'
-    answer = run("check", "--config", str(write_config(tmp_path, more=f'host = "{host}"\n{token}')))
+    token = '[[tokens]]\nname = "x"\nrole = "admin"\ntoken = "7sHk3-qLw9_ZpX2vBn4Rt6Yc"'
+    answer = run("check", "--config", str(write_config(tmp_path, open_desk=False, more=f'host = "{host}"\n{token}')))
     assert f"http://[{host}]:0\n" in answer.stdout

@@ -66,5 +66,6 @@ def keep(connection: Connection, named: Named, kept: Kept, now: int) -> bool:
 def tidy(connection: Connection, now: int, limit: int = 100) -> None:
     """Forgets names whose day is over, at most so many. now: ms."""
     old = select(idempotency.c.key_hash).where(idempotency.c.at <= now - KEPT_MS).order_by(idempotency.c.at).limit(limit)
-    # Two that tidy at once take different ones.
-    connection.execute(delete(idempotency).where(idempotency.c.key_hash.in_(old.with_for_update(skip_locked=True))))
+    # Two that tidy at once take different ones. PostgreSQL may run a plain subquery once for each row, with other rows each time.
+    chosen = old.with_for_update(skip_locked=True).cte("old")
+    connection.execute(delete(idempotency).where(idempotency.c.key_hash.in_(select(chosen.c.key_hash))))

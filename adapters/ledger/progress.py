@@ -63,7 +63,7 @@ class Progress:
 
 
 def tell_rows(done: int, total: int) -> None:
-    """For a migration that copies many rows: so many of so many are done."""
-    progress: Progress | None = context.config.attributes.get("progress")
-    if progress is not None:
+    """For a migration that copies many rows: so many of so many are done. Says nothing where no upgrade runs."""
+    config = getattr(context, "config", None)
+    if config is not None and (progress := config.attributes.get("progress")) is not None:
         progress.rows(done, total)

@@ -13,6 +13,7 @@ from adapters.ledger.stats import Stats
 from adapters.ledger.timeline import Line
 from adapters.showing import time
 from adapters.supervision import Fault
+from adapters.vendors import Rejection
 from statemachine.tasks import Task
 
 #: Files, and outputs, of a task in a list.
@@ -94,10 +95,17 @@ def _as_text(body: bytes) -> str | None:
         return None
 
 
+#: Reasons whose details quote nothing that came.
+_OUR_WORDS = frozenset({Rejection.BAD_SIGNATURE.value, Rejection.TOO_LARGE.value})
+
+
 def rejection(refused: Refused, *, keys: bool) -> dict[str, Any]:
     shown = {field.name: getattr(refused, field.name) for field in fields(Refused)}
     shown["at"] = time(refused.at)
-    return shown if keys else masking.without_keys(shown)
+    if keys:
+        return shown
+    quoted = {name: shown[name] for name in ("app_id", "detail") if refused.reason not in _OUR_WORDS}
+    return {**shown, **masking.without_keys(quoted)}
 
 
 def fault(fault: Fault) -> dict[str, Any]:
