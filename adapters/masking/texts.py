@@ -15,6 +15,10 @@ _MARKS = re.compile(
     r"[/\\?=@%&:]|[A-Za-z0-9_+-]{16}|key|secret|token|pass|pwd|auth|cookie|sig|jwt|bearer|credential", re.IGNORECASE
 )
 _LOOKS_LIKE_URL = re.compile(r":[/\\]|%(25)*(3a|2f)|&#", re.IGNORECASE)
+#: A time as RFC 3339 writes it, or a part of one: our own answers are full of them, and no key is.
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}([Tt][0-9]{2}:[0-9]{2}:[0-9]{2})?|[0-9]{2}:[0-9]{2}(:[0-9]{2})?)(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 _OPENING, _CLOSING = "([{'`,;", ")]}'`,;.!\\"
 _SCHEME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
 _SCHEME_LONGEST = 31
@@ -77,6 +81,8 @@ def _masked(token: str) -> tuple[str, bool]:
     core = token.lstrip(_OPENING)
     prefix, core = token[: len(token) - len(core)], core.rstrip(_CLOSING)
     suffix = token[len(prefix) + len(core) :]
+    if _TIME.fullmatch(core):
+        return token, False
     if is_url(core):
         return prefix + _url_in(core), True
     if "=" in core:

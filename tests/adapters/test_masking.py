@@ -368,3 +368,9 @@ def test_stars_in_a_text_are_no_mask(value: Any) -> None:
 def test_whatever_was_masked_is_known_as_masked(shape: str) -> None:
     """What a viewer reads as a url and sends back."""
     assert list(masking.masked_paths([masking.stream_url(shape.replace("{}", KEY))])) == ["[0]"]
+
+
+@pytest.mark.parametrize("time", ["2026-01-21T15:32:04.123Z", "2023-03-21T15:32:04+08:00", "2026-01-21", "15:32:04"])
+def test_times_stay_readable(time: str) -> None:
+    entry = {"at": time, "note": f"ended at {time}, by the host"}
+    assert masking.without_keys(entry) == entry
