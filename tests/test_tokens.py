@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 
+from adapters.tokens import generate
 from callbacks.desk.endpoints import ENDPOINTS, GuardedEndpoint
 from tests.house import tencent
 from tests.processes import Process, free_port, missing, up, write_config
@@ -143,8 +143,6 @@ def test_curl_finds_address_and_token_by_itself_and_keeps_the_token_out_of_its_a
 def test_what_hinders_curl_is_said_in_a_line(tmp_path: Path) -> None:
     config = str(write_config(tmp_path, open_desk=False))
     cases = {
-        ("curl", "/v1/tasks", "--port", "8080"): (1, "there is no token at"),
-        ("curl", "/v1/tasks"): (2, "server.port is 0"),
         ("curl", "--port", "8080"): (2, "no path of the API"),
         ("link", "--port", "8080"): (1, "there is no token at"),
     }
@@ -199,8 +197,8 @@ def test_an_open_desk_is_opened_on_purpose_and_on_loopback_only(tmp_path: Path) 
     assert (refused.returncode, "server.open_desk" in refused.stderr, "--open-desk" in refused.stderr) == (2, True, True)
 
 
-@pytest.mark.parametrize("tokens", ['"0123456789abcdef"', '"ABCDabcd0123456789-_"'])
-def test_an_open_desk_with_tokens_is_a_bad_configuration(tmp_path: Path, tokens: str) -> None:
+def test_an_open_desk_with_tokens_is_a_bad_configuration(tmp_path: Path) -> None:
+    tokens = '"0123456789abcdef"'
     config = write_config(tmp_path, open_desk=False, more=f'[[tokens]]\nname = "a"\nrole = "viewer"\ntoken = {tokens}\n')
     refused = tally("web", "--open-desk", "--config", str(config), folder=tmp_path)
     assert (refused.returncode, "must be false where there are [[tokens]]" in refused.stderr) == (2, True)
@@ -217,10 +215,9 @@ def test_a_token_that_cannot_be_kept_is_told_in_a_line(tmp_path: Path) -> None:
 def test_check_says_where_the_token_is_and_which_ones_are_short(tmp_path: Path) -> None:
     config = write_config(tmp_path, open_desk=False)
     assert f"token      local: admin, in {tmp_path}/tally.token" in tally("check", "--config", str(config), folder=tmp_path).stdout
-    more = "".join(
-        f'[[tokens]]\nname = "{n}"\nrole = "viewer"\ntoken = "{t}"\n' for n, t in (("a", "0123456789abcdef"), ("b", "x7"))
-    )
-    config = write_config(tmp_path, open_desk=False, more=more.replace("x7", tally("token", folder=tmp_path).stdout.strip()))
+    tokens = (("a", "0123456789abcdef"), ("b", generate()))
+    more = "".join(f'[[tokens]]\nname = "{name}"\nrole = "viewer"\ntoken = "{token}"\n' for name, token in tokens)
+    config = write_config(tmp_path, open_desk=False, more=more)
     said = tally("check", "--config", str(config), folder=tmp_path).stdout
     assert "token      a: viewer; short" in said
     assert "token      b: viewer\n" in said

@@ -4,19 +4,17 @@ A right token is never held up by this: several clients may share an address, as
 length of tokens; this makes it visible, and stops clients that send an old token without end.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
 from adapters.clock import monotonic_s
+from callbacks.forwarded import client_key
 
 #: Wrong tokens of one address within this time, s, and how many of them are answered 401; more are answered 429.
 WINDOW_S = 60
 MOST = 10
 #: Addresses that are remembered, those that guessed last; an entry takes about 200 bytes.
 _ADDRESSES = 10_000
-#: Of an IPv6 address, what a provider gives to one customer (RFC 6177): the rest is theirs to choose.
-_IPV6_PREFIX = 64
 
 
 class Guesses:
@@ -29,7 +27,7 @@ class Guesses:
 
     def wait_s(self, address: str | None) -> int:
         """Notes a wrong token of this address: how long to wait before the next one, whole seconds; 0: no need to."""
-        now, key = self._clock(), _key(address or "")
+        now, key = self._clock(), client_key(address or "")
         ends, count = self._seen.pop(key, (0.0, 0))
         if now >= ends:
             ends, count = now + WINDOW_S, 0
@@ -37,15 +35,3 @@ class Guesses:
         if len(self._seen) > _ADDRESSES:
             self._seen.popitem(last=False)
         return 0 if count < MOST else max(1, round(ends - now))
-
-
-def _key(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))

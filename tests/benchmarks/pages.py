@@ -185,9 +185,11 @@ class House:
             "server": ("127.0.0.1", 8080),
         }
         sent: list[Any] = []
+        received = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            """The request, and then nothing: the client stays. The desk waits for it to go while it reads."""
+            return next(received, None) or await asyncio.get_running_loop().create_future()
 
         async def send(message: Any) -> None:
             sent.append(message)
