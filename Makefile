@@ -28,7 +28,7 @@ services:
 	@sh tests/services.sh
 
 test: $(VENV)/.dev services ## all set-up and every test, at most ten minutes
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not soak"
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not soak"
 
 soak: $(VENV)/.dev services ## the long proofs
 	@TALLY_SOAK=20 $(BIN)/python -m pytest -q tests/statemachine/test_order.py tests/statemachine/test_inference.py tests/statemachine/test_compaction.py

@@ -1,9 +1,16 @@
 """What all tests share."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("ci", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests of whole processes first: they take long and mostly wait, and at the end the last of them would leave a core idle."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
