@@ -114,9 +114,7 @@ class LineWriter:
             dropped = self.dropped
         try:
             self._write_all(waiting)
-            if dropped > self._told:
-                self._write_out([self._notice(dropped - self._told)])
-                self._told = dropped
+            self._write_notice(dropped)
         finally:
             self._since = None
 
@@ -132,7 +130,14 @@ class LineWriter:
                 self._write_out(piece)
                 piece, size = [], 0
             if not isinstance(item, str):
+                self._write_notice(self.dropped)  # first: who waits for this may end the process, or close the descriptor
                 item.set()
+
+    def _write_notice(self, dropped: int) -> None:
+        """Writes how many lines were dropped since the last notice. dropped: so many in all."""
+        if dropped > self._told:
+            self._write_out([self._notice(dropped - self._told)])
+            self._told = dropped
 
     def _write_out(self, lines: list[str]) -> None:
         """Tries until all of them are out; what a failure left behind of a line comes first."""

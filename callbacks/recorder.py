@@ -431,10 +431,10 @@ class Recorder:
         with self._lock:
             was_open, self._open = self._open, False
         self._refused_bytes = 0
-        self._callbacks_part.worked()
         if was_open:
             self._metrics.ledger_away.set(0)
             log.info("breaker.closed")
+        self._callbacks_part.worked()
 
     # Answers: given by any thread, brought by the event loop.
 

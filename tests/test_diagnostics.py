@@ -209,7 +209,7 @@ def test_a_disk_that_takes_no_callback_is_told_by_every_number_and_recovers_by_i
 
             disk.free()
             server.until(lambda: server.ready().status_code == 200)
-            assert server.metric("tally_breaker_open") == 0
+            server.until(lambda: server.metric("tally_breaker_open") == 0)
             assert server.hear() == 200
             server.until(lambda: server.recorded() == len(server.taken))
             server.until(lambda: server.client.get("/v1/stats").json()["callbacks"]["unrecorded"] == refused)

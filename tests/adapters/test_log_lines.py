@@ -5,7 +5,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,16 @@ class Pipe:
         self.reader, self.write_end = os.pipe()
         fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, 4096)
         self.writers: list[LineWriter] = []
+        self.is_reader_closed = False
 
     def writer(self, **bounds: int) -> LineWriter:
         self.writers.append(LineWriter(self.write_end, notice, **bounds))
         return self.writers[-1]
 
     def close_reader(self) -> None:
-        with suppress(OSError):
+        if not self.is_reader_closed:  # once: another thread may have the number by now
             os.close(self.reader)
+        self.is_reader_closed = True
 
     def read_lines(self, until: str) -> list[str]:
         with open(self.reader, encoding="utf-8", closefd=False) as file:
@@ -113,6 +114,23 @@ def test_a_reader_that_is_gone_costs_its_lines_and_nothing_else(pipe: Pipe):
     begun = monotonic_s()
     writer.close(0.3)
     assert monotonic_s() - begun < 1
+
+
+def test_a_flush_waits_for_the_notice_of_what_was_dropped_too(tmp_path: Path):
+    may_go_on = threading.Event()
+
+    def slow_notice(lines: int) -> str:
+        assert may_go_on.wait(LATE_S)
+        return notice(lines)
+
+    fd = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    writer = LineWriter(fd, slow_notice, most_lines=0)
+    put(writer, 1)
+    assert not writer.flush(0.1)
+    may_go_on.set()
+    assert writer.flush(LATE_S)
+    os.close(fd)
+    assert (tmp_path / "log").read_text() == "dropped 1\n"
 
 
 def test_a_descriptor_that_does_not_block_is_waited_for(pipe: Pipe):
