@@ -12,5 +12,5 @@ if os.environ.get("CI"):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts tests of whole processes first: they take long and mostly wait, and at the end the last of them would leave a core idle."""
+    """Puts tests of whole processes first: they take long, mostly wait, and would leave a core idle at the end."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
