@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine import answering, asking, clocks, restoring
-from statemachine.bounds import bounded
+from statemachine import on_answer, on_clock_setback, on_request, on_restore
 from statemachine.calls import Operation
 from statemachine.events import (
     Adopted,
@@ -31,10 +30,11 @@ from statemachine.events import (
     Withdrawn,
 )
 from statemachine.facts import FactKind, Outcome
-from statemachine.folding import Folding, RulesOf
-from statemachine.passing import passed
-from statemachine.pursuits import wanting
-from statemachine.saying import Said, inferred, ours
+from statemachine.folding.output_limits import bounded
+from statemachine.on_deadline import passed
+from statemachine.pending_calls import wanting
+from statemachine.reaction import Said, inferred, ours
+from statemachine.refold import Folding, RulesOf
 from statemachine.states import Kind, Reason, State, Verdict
 from statemachine.tasks import Lineage, Pass, Task
 
@@ -110,9 +110,9 @@ def _start(lineage: Lineage, event: StartAsked, folding: Folding) -> Decision:
     if any(task.id == event.task_id for task in lineage.tasks):
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason="begun_before", task_id=event.task_id)
     newest = max((fact.at for fact in lineage.facts), default=0)
-    task, fact = asking.requested(lineage.key, event, newest, folding.now)
+    task, fact = on_request.requested(lineage.key, event, newest, folding.now)
     if event.doubted:
-        task = replace(task, calls=restoring.doubted(task, task.calls, folding.rules_for(task), folding.now))
+        task = replace(task, calls=on_restore.doubted(task, task.calls, folding.rules_for(task), folding.now))
     entry = {"kind": "start_asked", "by": event.by, "action": event.action}
     links = {name: value for name in ("renews", "restarts") if (value := getattr(event, name)) is not None}
     folded = folding.joined([task], was={task.id: None}).over(
@@ -122,19 +122,19 @@ def _start(lineage: Lineage, event: StartAsked, folding: Folding) -> Decision:
 
 
 def _stop(lineage: Lineage, event: StopAsked, folding: Folding) -> Decision:
-    return _request(lineage, event, folding, lambda task: asking.stop_asked(task, event, folding.rules_for(task), folding.now))
+    return _request(lineage, event, folding, lambda task: on_request.stop_asked(task, event, folding.rules_for(task), folding.now))
 
 
 def _update(lineage: Lineage, event: UpdateAsked, folding: Folding) -> Decision:
-    return _request(lineage, event, folding, lambda task: asking.update_asked(task, event, folding.now))
+    return _request(lineage, event, folding, lambda task: on_request.update_asked(task, event, folding.now))
 
 
 def _retry(lineage: Lineage, event: RetryAsked, folding: Folding) -> Decision:
-    return _request(lineage, event, folding, lambda task: asking.retry_asked(task, event, folding.rules_for(task), folding.now))
+    return _request(lineage, event, folding, lambda task: on_request.retry_asked(task, event, folding.rules_for(task), folding.now))
 
 
 def _succeed(lineage: Lineage, event: Succeeded, folding: Folding) -> Decision:
-    return _request(lineage, event, folding, lambda task: asking.succeeded(task, event, folding.now))
+    return _request(lineage, event, folding, lambda task: on_request.succeeded(task, event, folding.now))
 
 
 def _request(
@@ -148,35 +148,35 @@ def _request(
         return _no_such_task(lineage)
     said = says(task)
     if not isinstance(event, RetryAsked) and event.doubted:
-        said = restoring.asked_first(task, said, folding.rules_for(task), folding.now)
-    return _say(lineage, folding, task, said, (asking.entry(event),))
+        said = on_restore.asked_first(task, said, folding.rules_for(task), folding.now)
+    return _say(lineage, folding, task, said, (on_request.entry(event),))
 
 
 def _restore(lineage: Lineage, event: Restored, folding: Folding) -> Decision:
     task = _task(lineage, event.task_id)
     if task is None:
         return _no_such_task(lineage)
-    said = restoring.restored(task, event, folding.rules_for(task), folding.now)
-    return _say(lineage, folding, task, said, (restoring.entry(task, event),))
+    said = on_restore.restored(task, event, folding.rules_for(task), folding.now)
+    return _say(lineage, folding, task, said, (on_restore.entry(task, event),))
 
 
 def _correct_clock(lineage: Lineage, event: ClockCorrected, folding: Folding) -> Decision:
     task = _task(lineage, event.task_id)
     if task is None:
         return _no_such_task(lineage)
-    calls = clocks.corrected_calls(task, folding.rules_for(task), folding.now)
-    passes = clocks.corrected_passes(task, folding.now)
+    calls = on_clock_setback.corrected_calls(task, folding.rules_for(task), folding.now)
+    passes = on_clock_setback.corrected_passes(task, folding.now)
     if calls == task.calls and passes == task.passed:
         return folding.over(lineage.facts).decision(Verdict.STALE, UNCHANGED, task.id)
-    return _say(lineage, folding, task, Said(calls=calls), (clocks.ENTRY,), passed=passes)
+    return _say(lineage, folding, task, Said(calls=calls), (on_clock_setback.ENTRY,), passed=passes)
 
 
 def _answer(lineage: Lineage, event: Answered, folding: Folding) -> Decision:
     task = _task(lineage, event.task_id)
     if task is None:
         return _no_such_task(lineage)
-    said = answering.answered(task, event, folding.rules_for(task), folding.now)
-    return _say(lineage, folding, task, said, (answering.entry(event),))
+    said = on_answer.answered(task, event, folding.rules_for(task), folding.now)
+    return _say(lineage, folding, task, said, (on_answer.entry(event),))
 
 
 def _adopt(lineage: Lineage, event: Adopted, folding: Folding) -> Decision:
@@ -205,7 +205,7 @@ def _surplus(lineage: Lineage, event: Surplus, folding: Folding) -> Decision:
             robot=event.of.view.robot,
             key=f"surplus {event.key}",
         )
-        known, intent = asking.requested(lineage.key, asked, event.sent_at - 1, event.sent_at)
+        known, intent = on_request.requested(lineage.key, asked, event.sent_at - 1, event.sent_at)
         folding = folding.joined([replace(known, wiped=True)], was={known.id: None})
         lineage = replace(lineage, facts=(intent,))
     facts = (

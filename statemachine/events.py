@@ -7,9 +7,9 @@ from typing import Any
 from statemachine.calls import Inspection, Operation, Pursuit
 from statemachine.calls import Outcome as CallOutcome
 from statemachine.facts import Fact
-from statemachine.moves import Move
 from statemachine.states import Anomaly, Deadline, Kind, State, Verdict
 from statemachine.tasks import Lineage, Pass, Task
+from statemachine.transition_table import Move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

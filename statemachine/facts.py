@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from statemachine.fast_dataclasses import quickly_made, sparse
 from statemachine.states import Deadline, FileState, Kind, OutputState, Reason, State
-from statemachine.values import quickly_made, sparse
 
 
 class FactKind(StrEnum):

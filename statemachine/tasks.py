@@ -7,9 +7,9 @@ from typing import Any
 
 from statemachine.calls import Operation, Pursuit
 from statemachine.facts import Fact, TaskKey
-from statemachine.fold import View
+from statemachine.fast_dataclasses import quickly_made
+from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin
-from statemachine.values import quickly_made
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

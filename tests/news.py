@@ -14,7 +14,7 @@ from adapters.downstream.webhook import Webhook
 from adapters.ledger import Ledger
 from adapters.ledger.schema import deliveries, events
 from adapters.settings import Outbound
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from tests.benchmarks.stories import STORIES, Teller
 from tests.house import House, settings
 from tests.subscriber import Subscriber

@@ -11,7 +11,7 @@ from adapters.logs import events_table
 from adapters.metrics import metrics_table
 from adapters.settings import settings_table
 from statemachine import policy
-from statemachine.moves import diagram
+from statemachine.transition_table import diagram
 
 ROOT = Path(__file__).parent.parent
 

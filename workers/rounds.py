@@ -16,7 +16,7 @@ from adapters.ledger import Connection, Ledger, deliveries, epochs, events, posi
 from adapters.ledger.deliveries import Delivery, Queued, Settled
 from adapters.ledger.events import Heading, Note, Unread
 from adapters.ledger.subscriptions import Subscription
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from workers.parcels import Sent
 from workers.verdicts import after, by_subscription, settled
 

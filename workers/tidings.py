@@ -3,7 +3,7 @@
 from adapters.ledger.deliveries import Settled
 from adapters.ledger.subscriptions import Subscription
 from adapters.logs import logger
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from workers.rounds import Round
 
 #: A subscription that fails is worth a line when it has failed for so long, ms.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from adapters.ledger.deliveries import Settled
 from adapters.ledger.subscriptions import Subscription
-from statemachine.delivery import FAILING, GONE, DeliveryState, SubscriptionState, failing_from, is_failing, next_try
+from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState, failing_from, is_failing, next_try
 from workers.parcels import Sent
 
 

@@ -1,9 +1,9 @@
 """Takes secrets out of tasks that need them no more: that have ended, and will be neither called, renewed nor started again."""
 
 from adapters import showing
+from statemachine.fast_dataclasses import changed
 from statemachine.states import FINAL, Deadline
 from statemachine.tasks import Task
-from statemachine.values import changed
 
 #: Files that an event carries.
 MOST_FILES_TOLD = 500

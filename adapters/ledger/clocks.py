@@ -16,7 +16,7 @@ from adapters.ledger.deliveries import Delivery
 from adapters.ledger.inbox import CALLBACK
 from adapters.ledger.schema import deadlines, effects, inbox, replays, subscriptions
 from adapters.ledger.schema import deliveries as deliveries_table
-from statemachine.delivery import LONGEST_HINT_MS, PAUSES_MS, longest_pause
+from statemachine.delivery_policy import LONGEST_HINT_MS, PAUSES_MS, longest_pause
 from statemachine.states import Deadline
 
 #: Clocks of several machines differ by so much without one of them being wrong, ms. Who waits so long in vain waits not long.

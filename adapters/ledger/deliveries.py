@@ -22,7 +22,7 @@ from adapters.ledger.counters import add, add_all, drop_sum, sums
 from adapters.ledger.documents import json_text
 from adapters.ledger.pages import Page, fitting_ids
 from adapters.ledger.schema import deliveries, subscriptions
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 
 #: The name of the sums: how many wait, by subscription; how many attempts had which outcome.
 _WAITING, _ATTEMPTS = "undelivered", "deliveries"

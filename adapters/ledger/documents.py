@@ -5,10 +5,10 @@ from typing import Any
 
 from statemachine.calls import Operation, pursuit_from_doc, pursuit_to_doc
 from statemachine.facts import Fact, Output, TaskKey, file_from_doc, file_to_doc, from_doc, to_doc
-from statemachine.fold import View
+from statemachine.fast_dataclasses import sparse
+from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, Reason, State
 from statemachine.tasks import Pass, Task
-from statemachine.values import sparse
 
 _DUMP = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 

@@ -18,7 +18,7 @@ from adapters.ledger.inbox import START, Posting, drop_set_aside, post_all, shar
 from adapters.ledger.lineages import key_hash
 from adapters.ledger.schema import inbox, lineages, tasks
 from statemachine.facts import TaskKey
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Kind, Origin, Reason, State
 from statemachine.tasks import Task
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from adapters.ledger.documents import json_text
 from adapters.ledger.events import Heading
 from adapters.ledger.schema import subscriptions
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 
 _STATE = subscriptions.c.state
 _JSON = ("sink", "types", "filter")

@@ -16,7 +16,7 @@ from callbacks.desk.paging import page_of
 from callbacks.desk.problems import AlreadyRequeued, NotActive, NotFound
 from callbacks.desk.subscribing import fresh_id
 from callbacks.desk.subscriptions import Held, held, noted
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 
 #: Fits the ledger's ids.
 _ID = re.compile(r"[0-9]{1,18}")

@@ -18,7 +18,7 @@ from callbacks.desk.access import Caller
 from callbacks.desk.answers import NO_STORE, answer
 from callbacks.desk.desk import Desk
 from callbacks.desk.subscriptions import held, noted, path_of, require, shown, standing
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from statemachine.tasks import new_id
 
 #: Of an id, beside the time.

@@ -10,7 +10,7 @@ from callbacks.desk import bodies, parameters
 from callbacks.desk.desk import Desk
 from callbacks.desk.parameters import Given
 from callbacks.desk.problems import FieldError, Invalid
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from statemachine.states import Kind
 
 EXAMPLE = '{"sink": {"type": "webhook", "url": "https://..."}, "types": ["tally.task.*"]}'

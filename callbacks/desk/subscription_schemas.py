@@ -8,7 +8,7 @@ from adapters.envelope import TYPES
 from adapters.settings import Settings
 from callbacks.desk import resends, rotation, subscription_bodies
 from callbacks.desk.shapes import COUNT, FLAG, TEXT, TIME, Schema, body_of, list_of, object_of, or_null, page_of, ref, said, words
-from statemachine.delivery import FAILING, GONE, DeliveryState, SubscriptionState
+from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState
 
 _MATCHED = said(COUNT, "How many events it is about, as things are.")
 

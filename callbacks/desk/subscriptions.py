@@ -23,7 +23,7 @@ from callbacks.desk.desk import Desk
 from callbacks.desk.outgoing import Standing
 from callbacks.desk.paging import page_of
 from callbacks.desk.problems import NotFound
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 
 _ID = re.compile(r"[0-9A-Z]{26}")
 

@@ -7,7 +7,7 @@ from prometheus_client import Counter
 
 from adapters.ledger import Connection, deliveries, effects, stats, subscriptions
 from adapters.metrics import Metrics
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from statemachine.states import Anomaly
 
 #: Of those that are not there any more nobody is told.

@@ -13,7 +13,7 @@ from adapters.clock import to_rfc3339
 from adapters.envelope import DISABLED_TYPE, cloud_event, event_bytes
 from adapters.ledger.events import Event, Note, Told
 from statemachine.facts import Output
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, State
 from statemachine.tasks import Task
 from tests.adapters.ledger.making import T0, key, task

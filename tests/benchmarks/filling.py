@@ -18,7 +18,7 @@ from adapters.ledger.lineages import key_hash
 from adapters.ledger.schema import deadlines, inbox, lineages, tasks, timeline
 from adapters.ledger.upgrade import upgrade
 from statemachine.facts import File, Output, TaskKey
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State
 from statemachine.tasks import Task, task_id
 

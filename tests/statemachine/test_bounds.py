@@ -1,9 +1,9 @@
 """Of one task so much is kept, whatever its vendor sends; what goes beyond is dropped in a way that stays the same."""
 
-from statemachine.bounds import MOST_FILES, MOST_OUTPUTS, bounded
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, FactKind, File
+from statemachine.folding.output_limits import MOST_FILES, MOST_OUTPUTS, bounded
 from statemachine.tasks import Lineage
 from tests.statemachine.driver import Story
 from tests.statemachine.strategies import ONE_RUN, T0

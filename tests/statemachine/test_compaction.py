@@ -5,12 +5,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine.compaction import THRESHOLD, compacted
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import FactKind, Rules
-from statemachine.fold import fold, kind_of
-from statemachine.runs import cut
+from statemachine.folding.compaction import THRESHOLD, compacted
+from statemachine.folding.run_view import fold, kind_of
+from statemachine.folding.runs import cut
 from statemachine.tasks import Lineage
 from tests.statemachine.driver import Story
 from tests.statemachine.effort import effort

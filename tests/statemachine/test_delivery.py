@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine.delivery import FAILING_MS, LIFE_MS, PAUSES_MS, is_failing, next_try
+from statemachine.delivery_policy import FAILING_MS, LIFE_MS, PAUSES_MS, is_failing, next_try
 
 T0 = 1_700_000_000_000
 S, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from statemachine.decide import decide
 from statemachine.events import Change, Decision, Event, Heard, Marked, Passed, Withdrawn
 from statemachine.facts import Fact, FactKind, Rules
-from statemachine.runs import cut
+from statemachine.folding.runs import cut
 from statemachine.states import FINAL, LIVE, Reason, State
 from statemachine.tasks import Lineage
 from tests.statemachine.effort import effort

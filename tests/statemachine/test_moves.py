@@ -7,9 +7,9 @@ import pytest
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, FactKind, Rules
-from statemachine.moves import CORRECTIONS, MACHINE, NEW, ORDINARY, Move, UnknownMoveError, diagram, known, move
 from statemachine.states import FINAL, LIVE, State
 from statemachine.tasks import Lineage
+from statemachine.transition_table import CORRECTIONS, MACHINE, NEW, ORDINARY, Move, UnknownMoveError, diagram, known, move
 from tests.statemachine.driver import Story, ms
 from tests.statemachine.test_order import KEY
 

@@ -3,7 +3,7 @@
 from statemachine.decide import decide
 from statemachine.events import Decision, Heard
 from statemachine.facts import Fact, FactKind, File, Outcome, Rules, TaskKey
-from statemachine.sealing import FEWEST_RUNS, KEPT_RUNS, MOST_FACTS, MOST_FILES, MOST_RUNS, OPEN_MS
+from statemachine.folding.archiving import FEWEST_RUNS, KEPT_RUNS, MOST_FACTS, MOST_FILES, MOST_RUNS, OPEN_MS
 from statemachine.states import Reason, State, Verdict
 from statemachine.tasks import Lineage, Sealed, Task
 

@@ -6,10 +6,10 @@ Where that check had to help for ever, a run would grow for ever.
 import pytest
 from hypothesis import given
 
-from statemachine import thinning
 from statemachine.facts import Fact, FactKind, Output
-from statemachine.fold import fold
-from statemachine.runs import cut
+from statemachine.folding import thinning
+from statemachine.folding.run_view import fold
+from statemachine.folding.runs import cut
 from statemachine.states import OutputState
 from tests.statemachine.effort import effort
 from tests.statemachine.strategies import FAMILIES, ONE_RUN, T0, S, lineages

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine import thinning
-from statemachine.bounds import MOST_OUTPUTS
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, Rules
-from statemachine.sealing import MOST_RUNS
+from statemachine.folding import thinning
+from statemachine.folding.archiving import MOST_RUNS
+from statemachine.folding.output_limits import MOST_OUTPUTS
+from statemachine.folding.thinning import MOST_FACTS, STRIDE
 from statemachine.states import Anomaly
 from statemachine.tasks import Lineage
-from statemachine.thinning import MOST_FACTS, STRIDE
 from tests.statemachine.driver import Story
 from tests.statemachine.effort import effort
 from tests.statemachine.strategies import FAMILIES, lineages

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from statemachine.values import changed, quickly_made, sparse
+from statemachine.fast_dataclasses import changed, quickly_made, sparse
 
 
 @quickly_made

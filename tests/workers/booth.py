@@ -20,7 +20,7 @@ from adapters.vendors import DIALECTS
 from adapters.vendors.calls import HttpRequest, WireError
 from statemachine.calls import Operation, Pursuit
 from statemachine.facts import TaskKey
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import Origin, State
 from statemachine.tasks import Task
 from tests.adapters.ledger import making

@@ -8,7 +8,7 @@ from adapters.ledger import Ledger, replays
 from adapters.ledger.replays import Selection
 from adapters.ledger.schema import deliveries as table
 from adapters.ledger.schema import subscriptions as subscriptions_table
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import claim, listed, queue, queued, result, settle, subscribe, subscription, waiting
 from tests.ledgers import BOTH, open_ledger

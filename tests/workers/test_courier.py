@@ -13,7 +13,7 @@ from sqlalchemy import text
 from adapters.downstream import Answer
 from adapters.ledger import Ledger, LedgerUnavailableError, deliveries
 from adapters.ledger.deliveries import Queued
-from statemachine.delivery import LIFE_MS, DeliveryState, SubscriptionState
+from statemachine.delivery_policy import LIFE_MS, DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, listed, standing, waiting
 from tests.ledgers import BOTH, open_ledger

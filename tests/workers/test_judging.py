@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from statemachine.delivery import longest_pause
+from statemachine.delivery_policy import longest_pause
 from tests.ledgers import BOTH, open_ledger
 from tests.story import Story, told, volcengine_error
 from tests.test_calls import SECOND, VOLC_RELAY, waits

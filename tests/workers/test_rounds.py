@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 from adapters.ledger import Ledger, positions, replays
 from adapters.ledger.deliveries import Delivery
 from adapters.ledger.replays import Selection
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
 from tests.ledgers import BOTH, open_ledger

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from adapters.ledger.deliveries import Settled
 from adapters.ledger.subscriptions import Subscription
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, subscription
 from tests.workers.mailbox import REFUSED

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.downstream import Answer
 from adapters.ledger.deliveries import Delivery, Settled
-from statemachine.delivery import FAILING_MS, LIFE_MS, DeliveryState, SubscriptionState
+from statemachine.delivery_policy import FAILING_MS, LIFE_MS, DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, subscription
 from tests.workers.mailbox import GONE, REFUSED, TAKEN

@@ -10,7 +10,7 @@ from adapters.ledger import Ledger, inbox, lineages
 from adapters.ledger.inbox import Arrival, Settled
 from adapters.ledger.lineages import Save, Stored
 from statemachine.facts import Fact, FactKind, TaskKey
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import Kind, Origin, Reason, State
 from statemachine.tasks import Lineage, Task, task_id
 

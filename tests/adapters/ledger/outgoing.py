@@ -7,7 +7,7 @@ from adapters.ledger.deliveries import Delivery, DeliveryFilter, Queued, Settled
 from adapters.ledger.documents import Texts
 from adapters.ledger.events import Note, Told
 from adapters.ledger.subscriptions import Subscription
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import T0, key, task
 
 LEASE = 45_000

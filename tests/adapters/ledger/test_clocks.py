@@ -11,7 +11,7 @@ from adapters.ledger.replays import Selection
 from adapters.ledger.schema import deliveries as deliveries_table
 from adapters.ledger.schema import effects as effects_table
 from adapters.ledger.schema import inbox as inbox_table
-from statemachine.delivery import PAUSES_MS, DeliveryState, longest_pause
+from statemachine.delivery_policy import PAUSES_MS, DeliveryState, longest_pause
 from tests.adapters.ledger.making import T0, arrival
 from tests.adapters.ledger.outgoing import (
     LEASE,

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.ledger import Ledger, counters, deliveries, subscriptions
 from adapters.ledger.deliveries import Delivery, DeliveryFilter, Settled
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import (
     LEASE,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from adapters.ledger import documents
 from statemachine.calls import Operation, Pursuit
 from statemachine.facts import Delivery, Fact, FactKind, File, Outcome, Output
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State
 from statemachine.tasks import Pass, Task
 from tests.adapters.ledger.making import key

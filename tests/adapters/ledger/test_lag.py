@@ -4,7 +4,7 @@ import pytest
 
 from adapters.ledger import Ledger, lag
 from adapters.ledger.positions import first_position
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import claim, queue, queued, result, settle, subscribe, subscription, tell, told
 

@@ -39,7 +39,7 @@ from adapters.ledger.positions import first_position
 from adapters.ledger.replays import Selection
 from adapters.ledger.search import TaskFilter
 from adapters.ledger.twins import Robot
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from statemachine.states import State
 from tests.adapters.ledger.making import T0, asked, key, save, task
 from tests.adapters.ledger.outgoing import LEASE, id_of, queued, result, subscription

@@ -11,7 +11,7 @@ from adapters.ledger.deliveries import DeliveryFilter
 from adapters.ledger.events import Note
 from adapters.ledger.replays import Replay, Selection
 from adapters.ledger.subscriptions import Subscription
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from tests.adapters.ledger.making import T0, statements
 from tests.adapters.ledger.outgoing import (
     claim,

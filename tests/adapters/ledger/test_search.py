@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, search
 from adapters.ledger.search import Effort, TaskFilter
-from statemachine.fold import View
+from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
 from tests.adapters.ledger.making import DONE, T0, key, save, task

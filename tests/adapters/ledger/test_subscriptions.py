@@ -8,7 +8,7 @@ import pytest
 
 from adapters.ledger import Ledger, subscriptions
 from adapters.ledger.events import Heading
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import change, id_of, standing, subscribe, subscription
 

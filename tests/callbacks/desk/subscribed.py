@@ -11,7 +11,7 @@ from adapters.ledger import deliveries, subscriptions
 from adapters.ledger.deliveries import Delivery, Queued, Settled
 from adapters.ledger.subscriptions import Subscription
 from adapters.settings import Role
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from statemachine.tasks import Task
 from tests.callbacks.desk.desk_world import World
 

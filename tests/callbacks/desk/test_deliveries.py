@@ -8,7 +8,7 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.settings import Role
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import statements
 from tests.callbacks.desk.desk_world import T0, World, fields_of
 from tests.callbacks.desk.subscribed import (

@@ -7,7 +7,7 @@ import pytest
 from adapters.clock import to_rfc3339
 from adapters.ledger import replays
 from adapters.ledger.replays import Replay, Selection
-from statemachine.delivery import DeliveryState, SubscriptionState
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from statemachine.tasks import Task
 from tests.callbacks.desk.desk_world import T0, World, fields_of
 from tests.callbacks.desk.subscribed import name_of, post, put, queued, seen, settled, stored, subscribed, taken, told, waiting

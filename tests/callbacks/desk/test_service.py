@@ -11,7 +11,7 @@ from adapters.ledger.checking import LedgerCheck
 from adapters.ledger.rejections import Refused
 from adapters.ledger.subscriptions import Subscription
 from adapters.settings import Role
-from statemachine.delivery import SubscriptionState
+from statemachine.delivery_policy import SubscriptionState
 from statemachine.states import Anomaly, Verdict
 from tests.callbacks.desk.desk_world import T0, TOKENS, World, made, settings
 

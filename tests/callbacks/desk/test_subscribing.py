@@ -16,7 +16,7 @@ from adapters.ledger import positions, replays, subscriptions
 from adapters.ledger.replays import Selection
 from adapters.logs import configure
 from adapters.settings import Role
-from statemachine.delivery import FAILING, GONE, DeliveryState, SubscriptionState
+from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState
 from tests.callbacks.desk.desk_world import T0, World, fields_of
 from tests.callbacks.desk.subscribed import (
     HOOK,

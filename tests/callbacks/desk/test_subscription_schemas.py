@@ -8,7 +8,7 @@ from adapters.settings import Role
 from callbacks.desk import openapi, resends, rotation
 from callbacks.desk.subscription_bodies import MAX_DESCRIPTION, MAX_TYPES
 from callbacks.desk.subscription_schemas import schemas
-from statemachine.delivery import DeliveryState
+from statemachine.delivery_policy import DeliveryState
 from tests.callbacks.desk.desk_world import T0, World
 from tests.callbacks.desk.subscribed import PATH, STREAM, created, patch, post, queued, settled, stored, subscribed, taken
 from tests.callbacks.desk.test_openapi import wrong

@@ -8,7 +8,7 @@ from adapters.ledger.replays import Selection
 from adapters.settings import Role
 from callbacks.desk.problems import NotFound
 from callbacks.desk.subscriptions import held
-from statemachine.delivery import FAILING, SubscriptionState
+from statemachine.delivery_policy import FAILING, SubscriptionState
 from tests.callbacks.desk.desk_world import T0, World, fields_of
 from tests.callbacks.desk.subscribed import HOOK, PATH, STREAM, created, patch, post, put, queued, seen, stored, subscribed, told
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from statemachine.calls import Operation, Outcome, Pursuit
-from statemachine.conclusions import START_UNKNOWN, stopped, unasked
 from statemachine.deadlines import can_be_asked
 from statemachine.events import Answered
 from statemachine.facts import FactKind, Rules
 from statemachine.facts import Outcome as Ending
-from statemachine.inspecting import inspected
+from statemachine.folding.run_scan import GIVE_UP
+from statemachine.inference import START_UNKNOWN, stopped, unasked
+from statemachine.on_inspection import inspected
+from statemachine.pending_calls import asking, later, wanting, without
 from statemachine.policy import read
-from statemachine.pursuits import asking, later, wanting, without
-from statemachine.saying import GAVE_UP, NEVER_SENT, Said, concluded, inferred, never, ours
+from statemachine.reaction import GAVE_UP, NEVER_SENT, Said, concluded, inferred, never, ours
 from statemachine.states import FINAL, Anomaly, Deadline, Reason, State
-from statemachine.survey import GIVE_UP
 from statemachine.tasks import Task
 
 #: Stops that fail for so long are told to operators, ms.

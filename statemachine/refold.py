@@ -6,22 +6,22 @@ from operator import attrgetter
 from typing import Any
 
 from statemachine.calls import Operation
-from statemachine.compaction import THRESHOLD, compacted
-from statemachine.conclusions import finished
 from statemachine.deadlines import Due, armed, can_be_asked, due
-from statemachine.differences import anomalies_of, deadline_entries, move_entries, visible
 from statemachine.events import Change, Decision, Drop, Effect, Passed, Post, Succeeded, Touch
 from statemachine.facts import Fact, FactKind, Rules, in_order
-from statemachine.fold import View, fold, kind_of
-from statemachine.moves import Move, known, move
-from statemachine.pursuits import asking, settled, wanting
-from statemachine.runs import Run, cut, cut_ordered
-from statemachine.saying import concluded
-from statemachine.sealing import crowded, seal
+from statemachine.fast_dataclasses import changed
+from statemachine.folding.archiving import crowded, seal
+from statemachine.folding.compaction import THRESHOLD, compacted
+from statemachine.folding.run_view import View, fold, kind_of
+from statemachine.folding.runs import Run, cut, cut_ordered
+from statemachine.folding.thinning import tails, thinned
+from statemachine.inference import finished
+from statemachine.pending_calls import asking, settled, wanting
+from statemachine.reaction import concluded
 from statemachine.states import FINAL, Anomaly, Deadline, Kind, Origin, Reason, State, Verdict
+from statemachine.task_diff import anomalies_of, deadline_entries, move_entries, visible
 from statemachine.tasks import Lineage, Task, task_id
-from statemachine.thinning import tails, thinned
-from statemachine.values import changed
+from statemachine.transition_table import Move, known, move
 
 #: How a new task stands until its run is folded.
 _UNSEEN = View(state=State.REQUESTED, evidence_at=0, heard_at=0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from statemachine.facts import Delivery, Fact, FactKind
-from statemachine.runs import Run
+from statemachine.folding.runs import Run
 
 #: The code of a STOP_ASKED that only makes sure that a start that may have happened runs no more.
 GIVE_UP = "give_up"

@@ -4,7 +4,7 @@ The limits lie far above what a real task needs; what goes beyond them stays in 
 """
 
 from statemachine.facts import Fact
-from statemachine.values import changed
+from statemachine.fast_dataclasses import changed
 
 #: Files of one task that are kept: those that were told first (in the order of facts).
 MOST_FILES = 5_000

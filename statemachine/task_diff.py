@@ -5,10 +5,10 @@ from operator import attrgetter
 from typing import Any
 
 from statemachine.events import Touch
-from statemachine.fold import View
-from statemachine.moves import Move
+from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline
 from statemachine.tasks import Task
+from statemachine.transition_table import Move
 
 
 def anomalies_of(

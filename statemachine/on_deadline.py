@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine.answering import awaiting, give_up
 from statemachine.calls import Operation, Pursuit
-from statemachine.conclusions import unasked
 from statemachine.deadlines import Due, can_be_asked
 from statemachine.events import Post, StartAsked
 from statemachine.facts import FactKind, Rules
+from statemachine.inference import unasked
+from statemachine.on_answer import awaiting, give_up
+from statemachine.on_restore import look_again
+from statemachine.pending_calls import asking, wanting
 from statemachine.policy import Policy, read
-from statemachine.pursuits import asking, wanting
-from statemachine.restoring import look_again
-from statemachine.saying import Said, concluded, ours
+from statemachine.reaction import Said, concluded, ours
 from statemachine.states import Anomaly, Deadline, State
 from statemachine.tasks import Task, task_id
 

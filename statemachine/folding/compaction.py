@@ -7,7 +7,7 @@ signs in a row within one run go, so states, reasons, files and outputs stay wha
 from collections.abc import Sequence, Set
 
 from statemachine.facts import LIFE, Fact, FactKind
-from statemachine.runs import Run
+from statemachine.folding.runs import Run
 
 #: Below this many facts nothing is dropped.
 THRESHOLD = 64

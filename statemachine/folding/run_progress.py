@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from statemachine.bounds import MOST_FILES, MOST_OUTPUTS
 from statemachine.facts import DELIVERIES, Delivery, Fact, FactKind, File, Output, Rules
-from statemachine.runs import Run
+from statemachine.fast_dataclasses import changed
+from statemachine.folding.output_limits import MOST_FILES, MOST_OUTPUTS
+from statemachine.folding.run_scan import Survey
+from statemachine.folding.runs import Run
 from statemachine.states import FileState, OutputState, Reason, State
-from statemachine.survey import Survey
-from statemachine.values import changed
 
 #: Our clock may be ahead of the vendor's by this much, ms, where "did we ask before it ended?" is decided.
 _SKEW_MS = 5_000

@@ -9,7 +9,7 @@ so many facts and files, that each callback would take long.
 from collections.abc import Sequence
 
 from statemachine.events import Change
-from statemachine.runs import Run
+from statemachine.folding.runs import Run
 from statemachine.states import FINAL
 from statemachine.tasks import Sealed
 

@@ -7,9 +7,9 @@ from typing import Any
 from statemachine.calls import Operation, Pursuit
 from statemachine.events import Drop, RetryAsked, StartAsked, StopAsked, Succeeded, UpdateAsked
 from statemachine.facts import Fact, FactKind, Rules, TaskKey
-from statemachine.fold import View
-from statemachine.pursuits import asking, wanting, without
-from statemachine.saying import NEVER_SENT, Said, never, ours
+from statemachine.folding.run_view import View
+from statemachine.pending_calls import asking, wanting, without
+from statemachine.reaction import NEVER_SENT, Said, never, ours
 from statemachine.states import FINAL, Anomaly, Deadline, Origin, State
 from statemachine.tasks import Task
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine.answering import awaiting
 from statemachine.calls import Operation, Pursuit
 from statemachine.facts import Rules
-from statemachine.pursuits import LONGEST_PAUSE_MS, ceiling_ms
+from statemachine.on_answer import awaiting
+from statemachine.pending_calls import LONGEST_PAUSE_MS, ceiling_ms
 from statemachine.states import Deadline
 from statemachine.tasks import Pass, Task
 

@@ -6,10 +6,10 @@ all ended; then what we concluded; last, that a newer run took its place.
 
 from dataclasses import dataclass
 
-from statemachine.course import Course
 from statemachine.facts import Fact, FactKind
+from statemachine.folding.run_progress import Course
+from statemachine.folding.run_scan import by_rank
 from statemachine.states import FileState, Reason, State
-from statemachine.survey import by_rank
 
 
 @dataclass(frozen=True, slots=True)

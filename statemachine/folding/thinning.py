@@ -9,14 +9,14 @@ than that still counts, but what it meets is thinned: docs/decisions/0013-cost-o
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
-from statemachine.bounds import MOST_FILES
-from statemachine.course import Course, merged, restated
 from statemachine.facts import Fact, FactKind, File, Output, Rules
-from statemachine.fold import View, fold
-from statemachine.runs import Run, cut_ordered
+from statemachine.fast_dataclasses import changed
+from statemachine.folding.output_limits import MOST_FILES
+from statemachine.folding.run_progress import Course, merged, restated
+from statemachine.folding.run_scan import by_rank
+from statemachine.folding.run_view import View, fold
+from statemachine.folding.runs import Run, cut_ordered
 from statemachine.states import FileState, OutputState
-from statemachine.survey import by_rank
-from statemachine.values import changed
 
 #: A run is thinned when it has more facts than this, whenever their number is a multiple of `STRIDE`: so many share the work.
 MOST_FACTS, STRIDE = 96, 32

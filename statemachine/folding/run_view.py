@@ -8,12 +8,12 @@ Delivered files count before everything. A view is a function of the run's facts
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from statemachine.course import Course
-from statemachine.ends import end_of
 from statemachine.facts import Fact, File, Output, Rules
-from statemachine.runs import Run
+from statemachine.fast_dataclasses import quickly_made
+from statemachine.folding.run_end import end_of
+from statemachine.folding.run_progress import Course
+from statemachine.folding.runs import Run
 from statemachine.states import Deadline, Kind, Reason, State
-from statemachine.values import quickly_made
 
 
 @quickly_made

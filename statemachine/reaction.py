@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from statemachine.calls import Operation, Pursuit
-from statemachine.conclusions import Conclusion
 from statemachine.events import Effect
 from statemachine.facts import Fact, FactKind, Outcome
+from statemachine.inference import Conclusion
 from statemachine.states import Anomaly, Deadline, Reason, State
 from statemachine.tasks import Task
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from statemachine.calls import Operation, Pursuit
-from statemachine.conclusions import START_UNKNOWN
 from statemachine.deadlines import can_be_asked
 from statemachine.events import Restored
 from statemachine.facts import Rules
+from statemachine.inference import START_UNKNOWN
+from statemachine.pending_calls import asking, without
 from statemachine.policy import read
-from statemachine.pursuits import asking, without
-from statemachine.saying import GAVE_UP, Said, inferred, never
+from statemachine.reaction import GAVE_UP, Said, inferred, never
 from statemachine.states import FINAL, Deadline, State
 from statemachine.tasks import Task
 

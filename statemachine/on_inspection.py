@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from statemachine.calls import Inspection, Operation, Pursuit, Sign
-from statemachine.conclusions import START_UNKNOWN, STOPS_ENOUGH, Conclusion, expired, finished, idled, stopped
 from statemachine.events import Answered
 from statemachine.facts import Delivery, Fact, FactKind, Outcome, Rules
+from statemachine.inference import START_UNKNOWN, STOPS_ENOUGH, Conclusion, expired, finished, idled, stopped
+from statemachine.on_restore import not_started
+from statemachine.pending_calls import wanting
 from statemachine.policy import read
-from statemachine.pursuits import wanting
-from statemachine.restoring import not_started
-from statemachine.saying import Said, concluded, inferred
+from statemachine.reaction import Said, concluded, inferred
 from statemachine.states import FINAL, Anomaly, Deadline, Kind, Reason, State
 from statemachine.tasks import Task
 
