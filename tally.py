@@ -50,10 +50,10 @@ from adapters.terminal import say
 from adapters.token_file import Kept, TokenFileError, with_token
 from adapters.vendors import DIALECTS
 from callbacks.app import Ears, make_app
+from callbacks.explain import find, story
 from callbacks.server import Server, connections_of
-from callbacks.story import find, story
 from statemachine.states import Verdict
-from workers.hands import Hands
+from workers.process import Hands
 
 #: A subcommand: what was asked and the settings in, the exit status out.
 Command = Callable[[argparse.Namespace, Settings], int]

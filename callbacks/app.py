@@ -19,13 +19,13 @@ from adapters.spool import Spool, folder_of
 from adapters.supervision import Health
 from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
-from callbacks.connection import DOORS
+from callbacks.client_connection import DOORS
 from callbacks.desk import Desk, desk_routes, exception_handlers
-from callbacks.desk.streams import Streams
-from callbacks.desk.tail import Tail
+from callbacks.desk.events.sse import Streams
+from callbacks.desk.events.tail import Tail
 from callbacks.door import Door, WrongDoor
 from callbacks.recorder import Limits, Recorder
-from callbacks.refusals import Refusals
+from callbacks.rejections import Refusals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

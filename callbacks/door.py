@@ -19,9 +19,9 @@ from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.vendors import CallbackRejected, Dialect, Rejection
 from adapters.vendors.protocol import SecretsOf
-from callbacks.connection import connection_of
+from callbacks.client_connection import connection_of
 from callbacks.recorder import NotTakenError, Recorder
-from callbacks.refusals import Refusals
+from callbacks.rejections import Refusals
 
 #: Bytes of a body that is taken.
 MAX_BODY = 1024 * 1024

@@ -22,9 +22,9 @@ from adapters.metrics import Metrics
 from adapters.service_manager import notify_ready, notify_stopping
 from adapters.settings.model import Server as ServerSettings
 from callbacks.app import Application
-from callbacks.connection import Connection
-from callbacks.connections import ConnectionLimits, Connections
-from callbacks.forwarded import Proxies
+from callbacks.client_address import Proxies
+from callbacks.client_connection import Connection
+from callbacks.connection_limits import ConnectionLimits, Connections
 
 #: Workers and API requests may take so long to end while the door is open, s.
 WORKERS_S, REQUESTS_S = 3.3, 1.8

@@ -26,8 +26,8 @@ from adapters.vendors import DIALECTS
 from adapters.vendors.calls import HttpRequest, WireError
 from tests.adapters.simulator.driving import params
 from tests.house import OPEN, House
-from workers.attempts import Attempt
-from workers.calling import Caller
+from workers.call.call_attempt import Attempt
+from workers.call.caller import Caller
 
 T0 = 1_700_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -120,7 +120,7 @@ class Clockwork:
     def open(self) -> Iterator["Clockwork"]:
         """Ids are made from chance elsewhere; here from numbers, so that a story can be told again."""
         numbers = count()
-        with patch("callbacks.desk.starts.uuid4", lambda: f"number {next(numbers)}"), self.house.open():
+        with patch("callbacks.desk.tasks.start.uuid4", lambda: f"number {next(numbers)}"), self.house.open():
             yield self
 
     @property

@@ -22,7 +22,7 @@ from adapters.settings import Account, App, Database, Secret, Server, Settings, 
 from adapters.supervision import Health
 from callbacks.app import Ears, make_app
 from callbacks.recorder import Limits
-from workers.applying import Applier
+from workers.apply.applier import Applier
 from workers.sweep import Sweep
 
 SAMPLES = Path(__file__).parent / "samples"

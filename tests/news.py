@@ -18,7 +18,7 @@ from statemachine.delivery_policy import DeliveryState
 from tests.benchmarks.stories import STORIES, Teller
 from tests.house import House, settings
 from tests.subscriber import Subscriber
-from workers.courier import Courier
+from workers.deliver.dispatcher import Courier
 
 T0 = 1_768_960_000_000
 HOUR = 3_600_000

@@ -24,8 +24,8 @@ from callbacks.app import Ears, make_app
 from statemachine.tasks import Task
 from tests.clockwork import T0, Clockwork, LateCaller, Wire
 from tests.house import PATIENT, House
-from workers.applying import Applier
-from workers.attempts import Attempt
+from workers.apply.applier import Applier
+from workers.call.call_attempt import Attempt
 from workers.sweep import Sweep
 
 #: An answer that takes so long never comes, ms.

@@ -14,7 +14,7 @@ from adapters.http import HttpClient
 from adapters.queue import Bell, open_broker, open_hints
 from adapters.supervision import Health
 from tests.house import House, tencent
-from workers.hands import Hands
+from workers.process import Hands
 
 #: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,7 +10,7 @@ from adapters.logs import logger
 from adapters.queue import Hints, queue_of
 from adapters.queue.bell import APPLY
 from adapters.supervision import Health
-from workers.applying import Applier
+from workers.apply.applier import Applier
 
 #: How long an idle thread waits at a time, ms. It sleeps meanwhile, and wakes when there is something; so long may an end take.
 _WAIT_MS = 250

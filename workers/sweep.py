@@ -10,8 +10,8 @@ from adapters.ledger.shards import Shards
 from adapters.ledger.upgrade import make_room
 from adapters.logs import logger
 from adapters.supervision import Health, SupervisedThread
-from workers.applying import Applier
-from workers.judging import Judge
+from workers.apply.applier import Applier
+from workers.clock_setback import Judge
 
 #: Deadlines taken at once.
 _DUE = 500

@@ -39,7 +39,7 @@ _DOUBTED = (inbox.START, inbox.STOP, inbox.UPDATE, inbox.SUCCESSION)
 #: Rows that say nothing any more: deadlines are found again, and what was to be tried at once is asked about.
 _VOID = (inbox.DEADLINE, inbox.RETRY)
 _AT_ONCE = 500
-#: How long before the end of its lease a call was sent, ms (`workers.attempts`).
+#: How long before the end of its lease a call was sent, ms (`workers.call.call_attempt`).
 _LEASE_MS = 30_000
 
 

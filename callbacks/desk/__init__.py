@@ -5,9 +5,9 @@ from it. Requests are checked (`access`, `parameters`) before anything is read, 
 `rendering`, which hides what the reader may not see. Whatever goes wrong is one of `problems`.
 """
 
-from callbacks.desk.desk import Desk
 from callbacks.desk.endpoints import openapi
-from callbacks.desk.problems import exception_handlers
-from callbacks.desk.routes import desk_routes
+from callbacks.desk.http.context import Desk
+from callbacks.desk.http.problems import exception_handlers
+from callbacks.desk.http.routes import desk_routes
 
 __all__ = ["Desk", "desk_routes", "exception_handlers", "openapi"]

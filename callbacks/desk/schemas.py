@@ -6,10 +6,8 @@ from dataclasses import fields
 from adapters.settings import Role
 from adapters.settings.loading import vendor_names
 from adapters.vendors import DIALECTS
-from callbacks.desk import subscription_schemas
-from callbacks.desk.callbacks import FILTERS
-from callbacks.desk.marks import STATES as MARKED
-from callbacks.desk.shapes import (
+from callbacks.desk.callbacks.queries import FILTERS
+from callbacks.desk.http.json_schema import (
     ANYTHING,
     COUNT,
     TEXT,
@@ -24,6 +22,8 @@ from callbacks.desk.shapes import (
     said,
     words,
 )
+from callbacks.desk.subscriptions import schemas as subscription_schemas
+from callbacks.desk.tasks.marks import STATES as MARKED
 from statemachine.facts import File
 from statemachine.policy import MEMBERS, Member
 from statemachine.states import FINAL, Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State, Verdict

@@ -34,7 +34,7 @@ from adapters.ledger import Connection, Ledger, stats  # noqa: E402
 from adapters.ledger.schema import timeline  # noqa: E402
 from adapters.ledger.shards import Shards  # noqa: E402
 from tests.benchmarks.arming import NOW, Sort, Templates, Wanted, fill, scattered, settings, templates_in  # noqa: E402
-from workers.applying import Applier  # noqa: E402
+from workers.apply.applier import Applier  # noqa: E402
 from workers.sweep import Sweep  # noqa: E402
 
 _RATIO = 1.5

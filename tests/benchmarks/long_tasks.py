@@ -31,7 +31,7 @@ from adapters.ledger.inbox import Arrival  # noqa: E402
 from adapters.ledger.shards import Shards  # noqa: E402
 from adapters.ledger.upgrade import upgrade  # noqa: E402
 from adapters.settings import App, Database, Secret, Settings  # noqa: E402
-from workers.applying import Applier  # noqa: E402
+from workers.apply.applier import Applier  # noqa: E402
 
 NOW = 1_768_960_000_000
 _SIZES = (100, 1_000, 5_000)

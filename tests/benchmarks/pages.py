@@ -26,7 +26,7 @@ from adapters.ledger import Ledger  # noqa: E402
 from adapters.metrics import Metrics  # noqa: E402
 from adapters.settings import Database, Server, Settings  # noqa: E402
 from callbacks.app import Ears, make_app  # noqa: E402
-from callbacks.desk import cursors  # noqa: E402
+from callbacks.desk.http import cursors  # noqa: E402
 from tests.benchmarks.filling import APPS, DAY, NOW, Filled, fill  # noqa: E402
 
 _RATIO = 3.0

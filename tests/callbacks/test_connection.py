@@ -10,8 +10,8 @@ import httpx2
 import uvicorn
 
 from adapters.settings import Role
-from callbacks.connection import Connection, cut_of
-from callbacks.desk.streams import Streams
+from callbacks.client_connection import Connection, cut_of
+from callbacks.desk.events.sse import Streams
 from tests.callbacks.desk.desk_world import TOKENS, World, made
 
 #: What has not come after this never will, s.

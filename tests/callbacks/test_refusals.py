@@ -6,7 +6,7 @@ from adapters.ledger import Ledger, rejections
 from adapters.ledger.rejections import KEPT, Refused
 from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
-from callbacks.refusals import Refusals
+from callbacks.rejections import Refusals
 
 
 def _refused(at: int, reason: str, status: int, app_id: str) -> Refused:

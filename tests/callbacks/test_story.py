@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callbacks.story import find, story
+from callbacks.explain import find, story
 from tests.callbacks.desk.desk_world import T0, World, made
 
 EVIL = "\x1b[2J\x1b]0;x\x07\r\n2030-01-01T00:00:00.000Z  moves running -> stopped\u2028\u202e\x9b"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from callbacks.untaken import UntakenAnswers
+from callbacks.write_buffers import UntakenAnswers
 
 
 class Client:

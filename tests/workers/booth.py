@@ -25,8 +25,8 @@ from statemachine.states import Origin, State
 from statemachine.tasks import Task
 from tests.adapters.ledger import making
 from tests.adapters.simulator.driving import APPS, T0, URL, params
-from workers.calling import Caller
-from workers.calls import call_of
+from workers.call.call_builder import call_of
+from workers.call.caller import Caller
 
 SETTINGS = Settings(
     accounts=tuple(

@@ -14,7 +14,7 @@ from adapters.ledger.documents import Texts
 from adapters.ledger.subscriptions import Subscription
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, listed, subject_of, subscription, told
-from workers.courier import Courier
+from workers.deliver.dispatcher import Courier
 
 TAKEN = Answer(ok=True, status=200, beginning="thanks")
 REFUSED = Answer(ok=False, status=500, error="status", detail="it answered 500", beginning="sorry")

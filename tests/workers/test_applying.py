@@ -10,7 +10,7 @@ from adapters.ledger import LedgerUnavailableError, callbacks, inbox, lineages, 
 from adapters.ledger.schema import inbox as inbox_table
 from statemachine.states import Verdict
 from tests.house import House, tencent, volcengine
-from workers import reading
+from workers.apply import inbox_decoder
 
 T0 = 1_768_960_000_000
 
@@ -99,14 +99,14 @@ def test_what_comes_while_a_thread_applies_is_not_missed(house: House):
     assert sum(entry["kind"] == "callback" for entry in lines) == 300
 
 
-def cannot_read(*_: object, received_at: int, **__: object) -> reading.Reading:
+def cannot_read(*_: object, received_at: int, **__: object) -> inbox_decoder.Reading:
     """As a dialect of another version reads it."""
-    return reading.Reading(event_at=received_at, verdict=Verdict.UNKNOWN, reason="unreadable")
+    return inbox_decoder.Reading(event_at=received_at, verdict=Verdict.UNKNOWN, reason="unreadable")
 
 
 def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: House, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as older:
-        older.setattr(type(reading.DIALECTS["tencent"]), "read", cannot_read)
+        older.setattr(type(inbox_decoder.DIALECTS["tencent"]), "read", cannot_read)
         house.hear(*recording())
     (callback,) = house.get("/v1/callbacks")["items"]
     assert (callback["verdict"], house.tasks()) == ("unknown", [])
@@ -121,7 +121,7 @@ def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: House, mon
 def test_a_callback_that_turns_out_to_concern_no_task_withdraws_its_facts(house: House, monkeypatch: pytest.MonkeyPatch):
     house.hear(*recording())
     house.hear(*recording(event_type=302, at=T0 + 1))
-    monkeypatch.setattr(type(reading.DIALECTS["tencent"]), "read", cannot_read)
+    monkeypatch.setattr(type(inbox_decoder.DIALECTS["tencent"]), "read", cannot_read)
     newest = house.get("/v1/callbacks")["items"][0]
     assert house.client.post(f"/v1/callbacks/{newest['id']}/replay").status_code == 202
     house.applier.apply_waiting()

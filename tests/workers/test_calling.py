@@ -23,7 +23,7 @@ from statemachine.tasks import Task
 from tests.adapters.ledger import making
 from tests.adapters.simulator.driving import APPS, T0, start_call
 from tests.workers.booth import SETTINGS, Booth, task_of
-from workers.attempts import LEASE_MS
+from workers.call.call_attempt import LEASE_MS
 
 START, STOP, UPDATE, INSPECT = Operation.START, Operation.STOP, Operation.UPDATE, Operation.INSPECT
 RECORD, PAGE = ("volcengine", "StartRecord"), ("tencent", "StartWebRecord")

@@ -11,7 +11,7 @@ from statemachine.states import Kind, Origin
 from statemachine.tasks import Task
 from tests.adapters.simulator.driving import STARTS, T0, params
 from tests.workers.booth import task_of
-from workers.calls import call_of, next_step, record_id, ref_of
+from workers.call.call_builder import call_of, next_step, record_id, ref_of
 
 INSPECT, START, STOP, UPDATE = Operation.INSPECT, Operation.START, Operation.STOP, Operation.UPDATE
 NEXT = Call(operation=INSPECT, action="ListRelayStream", version="v", method="GET", app_id="a", params={"Offset": 100})

@@ -12,7 +12,7 @@ from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import claim, listed, queue, queued, result, settle, subscribe, subscription, waiting
 from tests.ledgers import BOTH, open_ledger
-from workers.clearing import clear
+from workers.deliver.retention import clear
 
 
 @pytest.fixture(params=BOTH)

@@ -18,8 +18,8 @@ from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, listed, standing, waiting
 from tests.ledgers import BOTH, open_ledger
 from tests.workers.mailbox import GONE, REFUSED, TAKEN, Letter, PostOffice, event_id
-from workers.rounds import LEASE_MS
-from workers.windows import MOST
+from workers.deliver.delivery_round import LEASE_MS
+from workers.deliver.send_window import MOST
 
 S, HOUR, DAY = 1_000, 3_600_000, 86_400_000
 ACTIVE, PAUSED, DISABLED, DELETED = SubscriptionState

@@ -11,7 +11,7 @@ from tests.ledgers import BOTH, open_ledger
 from tests.story import Story, told, volcengine_error
 from tests.test_calls import SECOND, VOLC_RELAY, waits
 from tests.workers.mailbox import REFUSED, TAKEN, PostOffice, event_id
-from workers.judging import Judge
+from workers.clock_setback import Judge
 
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 BACK_MS = 8 * HOUR

@@ -17,8 +17,8 @@ from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, tell, told
 from tests.ledgers import open_ledger
 from tests.workers.mailbox import PostOffice
-from workers.packing import Packer
-from workers.rounds import Round, look, make_round
+from workers.deliver.delivery_round import Round, look, make_round
+from workers.deliver.message_builder import Packer
 
 
 def a_round(office: PostOffice, *numbers: int) -> Round:

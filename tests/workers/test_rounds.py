@@ -16,8 +16,8 @@ from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
 from tests.ledgers import BOTH, open_ledger
 from tests.workers.mailbox import GONE, TAKEN, PostOffice
-from workers.parcels import Sent
-from workers.rounds import LEASE_MS, NOTHING, Round, Wanted, look, make_round
+from workers.deliver.delivery_round import LEASE_MS, NOTHING, Round, Wanted, look, make_round
+from workers.deliver.messages import Sent
 
 PAUSED = SubscriptionState.PAUSED
 

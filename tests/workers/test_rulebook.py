@@ -9,7 +9,7 @@ from adapters.ledger.upgrade import upgrade
 from statemachine.facts import TaskKey
 from statemachine.states import Kind
 from tests.house import TENCENT_APP, settings
-from workers.rulebook import Rulebook
+from workers.apply.rules import Rulebook
 
 KEY = TaskKey(vendor="tencent", app_id=TENCENT_APP, room_id="", vendor_task_id="t", family="7")
 MINUTE = 60_000

@@ -13,9 +13,9 @@ from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, subscription
 from tests.workers.mailbox import REFUSED
 from tests.workers.test_verdicts import sent
-from workers.rounds import Round
-from workers.tidings import Tidings
-from workers.verdicts import settled
+from workers.deliver.delivery_log import Tidings
+from workers.deliver.delivery_results import settled
+from workers.deliver.delivery_round import Round
 
 MINUTE = 60_000
 EMPTY = Round(taken=[], whose={}, events={}, settled=[], heard_of=[], disabled=[])

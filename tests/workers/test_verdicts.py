@@ -10,8 +10,8 @@ from statemachine.delivery_policy import FAILING_MS, LIFE_MS, DeliveryState, Sub
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import id_of, subscription
 from tests.workers.mailbox import GONE, REFUSED, TAKEN
-from workers.parcels import Sent
-from workers.verdicts import after, by_subscription, settled
+from workers.deliver.delivery_results import after, by_subscription, settled
+from workers.deliver.messages import Sent
 
 S = 1_000
 

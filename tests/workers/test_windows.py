@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from workers.parcels import Parcel
-from workers.windows import LEAST, MOST, Window, Windows
+from workers.deliver.messages import Parcel
+from workers.deliver.send_window import LEAST, MOST, Window, Windows
 
 
 def parcels(number: int) -> list[Parcel]:

@@ -22,9 +22,9 @@ from adapters.settings import Streams as RedisStreams
 from adapters.simulator import DEMO_APPS
 from adapters.tokens import Tokens
 from callbacks.desk import Desk, desk_routes, exception_handlers
-from callbacks.desk.guesses import Guesses
-from callbacks.desk.streams import Streams
-from callbacks.desk.tail import Tail
+from callbacks.desk.events.sse import Streams
+from callbacks.desk.events.tail import Tail
+from callbacks.desk.http.token_guesses import Guesses
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, FactKind, File, Output, Rules, TaskKey

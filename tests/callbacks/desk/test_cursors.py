@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.desk import cursors
+from callbacks.desk.http import cursors
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.integers(0, 10))

@@ -1,6 +1,6 @@
 """Wrong tokens are counted by address, in bounded memory."""
 
-from callbacks.desk.guesses import MOST, WINDOW_S, Guesses
+from callbacks.desk.http.token_guesses import MOST, WINDOW_S, Guesses
 
 
 class Clock:

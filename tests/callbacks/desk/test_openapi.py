@@ -8,7 +8,7 @@ import pytest
 from starlette.routing import Route
 
 from callbacks.desk import desk_routes, openapi
-from callbacks.desk.openapi import document
+from callbacks.desk.http.openapi import document
 from callbacks.desk.schemas import schemas
 from statemachine.facts import FactKind
 from statemachine.states import Kind

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from callbacks.desk import docs, openapi
+from callbacks.desk import openapi
+from callbacks.desk.http import docs_page
 from tests.callbacks.desk.desk_world import World
 
 PAGES = ["/", "/docs"]
@@ -86,5 +87,5 @@ def test_what_the_document_says_is_escaped() -> None:
         "components": {"schemas": {"S": {"description": evil, "properties": {evil: {"type": "string", "description": evil}}}}},
     }
 
-    assert "<script" not in docs.html(document)
-    assert "<p>/" not in docs.html(document)
+    assert "<script" not in docs_page.html(document)
+    assert "<p>/" not in docs_page.html(document)

@@ -12,8 +12,8 @@ from starlette.requests import Request
 
 from adapters.clock import monotonic_s
 from adapters.ledger import Ledger, LedgerUnavailableError
-from callbacks.desk.problems import QueryTooLong, TooManyQueries
-from callbacks.desk.queries import Queries
+from callbacks.desk.http.problems import QueryTooLong, TooManyQueries
+from callbacks.desk.http.query_pool import Queries
 from tests.ledgers import BOTH, open_ledger
 
 #: Minutes of counting.

@@ -1,6 +1,6 @@
 """The parts that schemas are made of."""
 
-from callbacks.desk.shapes import TEXT, TIME, body_of, object_of, or_null, words
+from callbacks.desk.http.json_schema import TEXT, TIME, body_of, object_of, or_null, words
 
 
 def test_what_may_be_null_says_so_in_its_words_too() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.settings import Role
-from callbacks.desk.problems import TooManyStreams
-from callbacks.desk.streams import Listener, Streams
+from callbacks.desk.events.sse import Listener, Streams
+from callbacks.desk.http.problems import TooManyStreams
 from tests.callbacks.desk.desk_world import STREAM, World, made
 from tests.callbacks.desk.listening import LATE_S, listening, run, until
 

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.envelope import TYPES
 from adapters.settings import Settings
-from callbacks.desk.subscription_bodies import new
+from callbacks.desk.subscriptions.bodies import new
 from tests.callbacks.desk.desk_world import CALLED, WATCHED, World, fields_of, made
 from tests.callbacks.desk.subscribed import HOOK, STREAM, created, patch, post, subscribed
 

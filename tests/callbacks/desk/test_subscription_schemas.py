@@ -5,9 +5,11 @@ import httpx2
 from adapters.ledger import replays
 from adapters.ledger.replays import Selection
 from adapters.settings import Role
-from callbacks.desk import openapi, resends, rotation
-from callbacks.desk.subscription_bodies import MAX_DESCRIPTION, MAX_TYPES
-from callbacks.desk.subscription_schemas import schemas
+from callbacks.desk import openapi
+from callbacks.desk.subscriptions import replays as resends
+from callbacks.desk.subscriptions import rotation
+from callbacks.desk.subscriptions.bodies import MAX_DESCRIPTION, MAX_TYPES
+from callbacks.desk.subscriptions.schemas import schemas
 from statemachine.delivery_policy import DeliveryState
 from tests.callbacks.desk.desk_world import T0, World
 from tests.callbacks.desk.subscribed import PATH, STREAM, created, patch, post, queued, settled, stored, subscribed, taken

@@ -6,8 +6,8 @@ from adapters.clock import to_rfc3339
 from adapters.ledger import LedgerUnavailableError, replays
 from adapters.ledger.replays import Selection
 from adapters.settings import Role
-from callbacks.desk.problems import NotFound
-from callbacks.desk.subscriptions import held
+from callbacks.desk.http.problems import NotFound
+from callbacks.desk.subscriptions.queries import held
 from statemachine.delivery_policy import FAILING, SubscriptionState
 from tests.callbacks.desk.desk_world import T0, World, fields_of
 from tests.callbacks.desk.subscribed import HOOK, PATH, STREAM, created, patch, post, put, queued, seen, stored, subscribed, told

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from callbacks.desk.tail import PAGE, Item, Tail
+from callbacks.desk.events.tail import PAGE, Item, Tail
 from statemachine.tasks import Task
 from tests.callbacks.desk.desk_world import World, made
 from tests.callbacks.desk.listening import LATE_S, run, until

@@ -1,0 +1,136 @@
+"""Subscribes somebody to events, changes that, and ends it.
+
+A secret is answered once, to the request that made it; the ledger has it until the subscription is deleted.
+"""
+
+import secrets as chance
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.downstream.signing import new_secret
+from adapters.ledger import deliveries, positions, replays, subscriptions
+from adapters.ledger.subscriptions import Subscription
+from callbacks.desk.http import parameters, request_body
+from callbacks.desk.http.access import Caller
+from callbacks.desk.http.context import Desk
+from callbacks.desk.http.responses import NO_STORE, answer
+from callbacks.desk.subscriptions import bodies as subscription_bodies
+from callbacks.desk.subscriptions.queries import held, noted, path_of, require, shown, standing
+from statemachine.delivery_policy import SubscriptionState
+from statemachine.tasks import new_id
+
+#: Of an id, beside the time.
+_CHANCE_BITS = 80
+
+
+async def create(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    body = await request_body.read(request)
+    return await desk.queries.run(request, caller.name, _created, desk, caller, body)
+
+
+async def change(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    body = await request_body.read(request)
+    return await desk.queries.run(request, caller.name, _changed, desk, caller, request.path_params["id"], body)
+
+
+async def pause(desk: Desk, request: Request, caller: Caller) -> Response:
+    return await _turned(desk, request, caller, SubscriptionState.PAUSED, "paused")
+
+
+async def resume(desk: Desk, request: Request, caller: Caller) -> Response:
+    return await _turned(desk, request, caller, SubscriptionState.ACTIVE, "resumed")
+
+
+async def delete(desk: Desk, request: Request, caller: Caller) -> Response:
+    parameters.from_query((), request)
+    await request_body.read_none(request)
+    await desk.queries.run(request, caller.name, _deleted, desk, caller, request.path_params["id"])
+    return Response(status_code=204, headers=NO_STORE)
+
+
+def fresh_id(now: int) -> str:
+    """now: ms."""
+    return new_id(now, chance.randbits(_CHANCE_BITS))
+
+
+def _created(desk: Desk, caller: Caller, body: bytes) -> Response:
+    wanted = subscription_bodies.new(desk, request_body.document(body, subscription_bodies.EXAMPLE))
+    with desk.ledger.write() as connection:
+        new = _new(desk, wanted, positions.newest(connection))
+        subscriptions.add(connection, new)
+        said = shown(desk, standing(connection, new), caller)
+    desk.ring()
+    noted(caller, new.id, "created")
+    return answer({**said, "secret": new.secret or None}, status=201, headers={"Location": path_of(new.id)})
+
+
+def _new(desk: Desk, wanted: Mapping[str, Any], position: int) -> Subscription:
+    now = desk.clock()
+    return Subscription(
+        id=fresh_id(now),
+        **wanted,
+        state=SubscriptionState.ACTIVE,
+        reason=None,
+        secret=new_secret() if desk.sinks[wanted["sink"]["type"]].signed else "",
+        old_secret=None,
+        old_secret_until=None,
+        position=position,
+        failing_since=None,
+        failed_at=None,
+        delivered_at=None,
+        created_at=now,
+        updated_at=now,
+        version=1,
+    )
+
+
+def _changed(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> Response:
+    require(desk, subscription_id)
+    wanted = subscription_bodies.changed(desk, request_body.document(body, subscription_bodies.CHANGE_EXAMPLE))
+    return _put(desk, caller, subscription_id, wanted, "changed", fields=sorted(wanted))
+
+
+async def _turned(desk: Desk, request: Request, caller: Caller, state: SubscriptionState, what: str) -> Response:
+    parameters.from_query((), request)
+    await request_body.read_none(request)
+    return await desk.queries.run(request, caller.name, _put, desk, caller, request.path_params["id"], {"state": state}, what)
+
+
+def _put(desk: Desk, caller: Caller, subscription_id: str, wanted: Mapping[str, Any], what: str, **more: Any) -> Response:
+    with held(desk, subscription_id) as it:
+        after = it.change(_with_consequences(desk, it.subscription, wanted))
+        if _begins_anew(it.subscription, wanted):
+            deliveries.hasten(it.connection, after.id, it.now)
+        said = shown(desk, standing(it.connection, after), caller)
+    noted(caller, subscription_id, what, **more)
+    is_new = after.secret and after.secret != it.subscription.secret
+    return answer({**said, "secret": after.secret} if is_new else said)
+
+
+def _begins_anew(before: Subscription, wanted: Mapping[str, Any]) -> bool:
+    """What failed until now says nothing of how it will go: somebody resumed it, or gave it another target."""
+    return wanted.get("state") is SubscriptionState.ACTIVE or wanted.get("sink", before.sink) != before.sink
+
+
+def _with_consequences(desk: Desk, before: Subscription, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    changes = dict(wanted)
+    if "state" in wanted:
+        changes["reason"] = None
+    if _begins_anew(before, wanted):
+        changes["failing_since"] = None
+    if "sink" in wanted and desk.sinks[wanted["sink"]["type"]].signed != bool(before.secret):
+        changes |= {"secret": "" if before.secret else new_secret(), "old_secret": None, "old_secret_until": None}
+    return changes
+
+
+def _deleted(desk: Desk, caller: Caller, subscription_id: str) -> None:
+    """What it still has in the ledger a worker clears away."""
+    with held(desk, subscription_id) as it:
+        it.change({"state": SubscriptionState.DELETED, "secret": "", "old_secret": None, "old_secret_until": None})
+        replays.drop_all(it.connection, subscription_id)
+    noted(caller, subscription_id, "deleted")
