@@ -16,42 +16,42 @@ from pathlib import Path
 
 from dramatiq import Broker
 
-from adapters import curl as curl_command
-from adapters import login_link, token_file, tokens
-from adapters.accounts import Accounts
+from adapters.access import curl as curl_command
+from adapters.access import login_link, token_file, tokens
+from adapters.access.curl import CurlError
+from adapters.access.token_file import Kept, TokenFileError, with_token
 from adapters.clock import monotonic_s, now_ms, parse_rfc3339
 from adapters.clock_watch import ClockWatch
-from adapters.curl import CurlError
-from adapters.descriptors import connections_within, raise_limit
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
+from adapters.ledger.availability import LedgerCheck
 from adapters.ledger.backup import BackupError, require_no_backup
-from adapters.ledger.checking import LedgerCheck
-from adapters.ledger.command import begin_epoch, run_backup, run_restore
+from adapters.ledger.backup_command import begin_epoch, run_backup, run_restore
 from adapters.ledger.engine import without_password
-from adapters.ledger.locks import AlreadyServedError, ServingLock
-from adapters.ledger.permissions import require_writable
+from adapters.ledger.file_permissions import require_writable
+from adapters.ledger.migrate import SchemaError, require_current, upgrade
+from adapters.ledger.process_locks import AlreadyServedError, ServingLock
 from adapters.ledger.restore import finish
-from adapters.ledger.upgrade import SchemaError, require_current, upgrade
-from adapters.listening import ListenError, is_local, open_sockets
 from adapters.logs import configure, logger
 from adapters.metrics import Metrics
+from adapters.process.file_limits import connections_within, raise_limit
+from adapters.process.listening_sockets import ListenError, is_local, open_sockets
+from adapters.process.service_manager import notify_ready, notify_stopping
+from adapters.process.standard_streams import give_up_output, is_output_error, keep_standard_numbers
+from adapters.process.terminal import say
 from adapters.queue import Bell, Hints, open_broker, open_hints
-from adapters.service_manager import notify_ready, notify_stopping
 from adapters.settings import Role, Settings, SettingsError, load
 from adapters.settings.values import STRONG_LENGTH
 from adapters.settings.warnings import warnings_of
-from adapters.simulator import command as simulator
 from adapters.spool import folder_of
-from adapters.standard_files import give_up_output, is_output_error, keep_standard_numbers
 from adapters.supervision import Health, end_process, exit_status
-from adapters.terminal import say
-from adapters.token_file import Kept, TokenFileError, with_token
 from adapters.vendors import DIALECTS
+from adapters.vendors.accounts import Accounts
 from callbacks.app import Ears, make_app
 from callbacks.explain import find, story
 from callbacks.server import Server, connections_of
+from simulator import command as simulator
 from statemachine.states import Verdict
 from workers.process import Hands
 

@@ -18,7 +18,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from adapters import clock
-from adapters.log_lines import LineStream, LineWriter, Put, stream_put
+from adapters.log_writer import LineStream, LineWriter, Put, stream_put
 
 #: Every event that the program logs, with its meaning. A test compares this with the source.
 EVENTS: Mapping[str, str] = MappingProxyType(

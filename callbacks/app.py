@@ -9,15 +9,15 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.access.tokens import Tokens
 from adapters.clock_watch import ClockWatch
 from adapters.downstream import Sink, open_sinks
 from adapters.ledger import Ledger
-from adapters.ledger.checking import LedgerCheck
+from adapters.ledger.availability import LedgerCheck
 from adapters.metrics import Metrics
 from adapters.settings import Settings
 from adapters.spool import Spool, folder_of
 from adapters.supervision import Health
-from adapters.tokens import Tokens
 from adapters.vendors import DIALECTS
 from callbacks.client_connection import DOORS
 from callbacks.desk import Desk, desk_routes, exception_handlers

@@ -5,7 +5,7 @@ from typing import Any
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import Connection, search, timeline
-from adapters.terminal import visible
+from adapters.process.terminal import visible
 from statemachine.tasks import Task
 
 #: Lines of the timeline that are read.

@@ -24,7 +24,7 @@ from math import inf
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival, record, recorded_key
-from adapters.ledger.probing import prove_writable
+from adapters.ledger.write_probe import prove_writable
 from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.spool import Spool, SpoolUnavailableError

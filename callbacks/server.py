@@ -16,10 +16,11 @@ from typing import Any
 
 import uvicorn
 
-from adapters import listening, logs
+from adapters import logs
 from adapters.logs import logger
 from adapters.metrics import Metrics
-from adapters.service_manager import notify_ready, notify_stopping
+from adapters.process import listening_sockets
+from adapters.process.service_manager import notify_ready, notify_stopping
 from adapters.settings.model import Server as ServerSettings
 from callbacks.app import Application
 from callbacks.client_address import Proxies
@@ -107,7 +108,7 @@ class Server(uvicorn.Server):
         leave(self._exit_status())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        where = [(each.getsockname(), listening.address_of(each)) for each in self._sockets]
+        where = [(each.getsockname(), listening_sockets.address_of(each)) for each in self._sockets]
         await super().startup(sockets)
         if not self.started:
             return
@@ -251,6 +252,6 @@ def _config(app: Application, connections: Connections, keep_alive_s: int) -> uv
         ws="none",
         proxy_headers=False,  # who asks must be judged by what the connection is, not by what it says
         server_header=False,
-        backlog=listening.BACKLOG,
+        backlog=listening_sockets.BACKLOG,
         timeout_keep_alive=keep_alive_s,
     )

@@ -14,16 +14,16 @@ from unittest.mock import patch
 
 from sqlalchemy import text
 
-from adapters.accounts import Accounts
 from adapters.http import NoAnswer, Reply
 from adapters.ledger import inbox
 from adapters.ledger.inbox import Arrival
 from adapters.settings import Account, App, Database, Secret, Settings
-from adapters.simulator import DEMO_APPS, Callback, Faults, Plan, World
-from adapters.simulator.dice import Dice
-from adapters.simulator.wire import Request
 from adapters.vendors import DIALECTS
+from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import HttpRequest, WireError
+from simulator import DEMO_APPS, Callback, Faults, Plan, World
+from simulator.messages import Request
+from simulator.seeded_random import Dice
 from tests.adapters.simulator.driving import params
 from tests.house import OPEN, House
 from workers.call.call_attempt import Attempt

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapters.ledger import Ledger
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 from tests.postgresql import PostgresServer
 from tests.processes import Process, RedisServer, redis_server, write_config
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from adapters.simulator import Truth
-from adapters.simulator.dice import Dice
+from simulator import Truth
+from simulator.seeded_random import Dice
 from tests.adapters.simulator.driving import STARTS
 from tests.clockwork import HOUR, SECOND, Clockwork
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from adapters.accounts import Accounts
 from adapters.clock_watch import ClockWatch
 from adapters.ledger import Ledger
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.shards import Shards
-from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Account, App, Database, Secret, Server, Settings, Spool
 from adapters.supervision import Health
+from adapters.vendors.accounts import Accounts
 from callbacks.app import Ears, make_app
 from callbacks.recorder import Limits
 from workers.apply.applier import Applier

@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import settings
 
 from adapters.ledger import Ledger
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.postgresql import inbox_keys
 from adapters.ledger.schema import metadata
-from adapters.ledger.upgrade import upgrade
 from tests import postgresql
 
 BOTH = ("sqlite", "postgresql")

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from adapters.downstream import Sink
-from adapters.downstream.addresses import Targets
+from adapters.downstream.ssrf_guard import Targets
 from adapters.downstream.webhook import Webhook
 from adapters.ledger import Ledger
 from adapters.ledger.schema import deliveries, events

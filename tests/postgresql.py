@@ -17,7 +17,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from adapters.ledger import Ledger
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 from tests.processes import READY_S, free_port, missing
 
 _NUMBERS = count(1)

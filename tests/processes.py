@@ -44,7 +44,7 @@ class Process:
     """A running `tally SUBCOMMAND`. `events` are its log lines."""
 
     def __init__(self, *arguments: str, ready: str) -> None:
-        command = [sys.executable, "-m", "adapters.entry", *arguments]
+        command = [sys.executable, "-m", "adapters.process.entry", *arguments]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment())
         self.events: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._ready = threading.Event()

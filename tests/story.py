@@ -13,14 +13,14 @@ from urllib.parse import parse_qsl
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from adapters.accounts import Accounts
 from adapters.http import NoAnswer, Reply
 from adapters.ledger.effects import Effect
 from adapters.metrics import Metrics
 from adapters.settings import App, Settings
-from adapters.simulator import STEADY, Callback, Faults, Plan, World
+from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import HttpRequest, WireError
 from callbacks.app import Ears, make_app
+from simulator import STEADY, Callback, Faults, Plan, World
 from statemachine.tasks import Task
 from tests.clockwork import T0, Clockwork, LateCaller, Wire
 from tests.house import PATIENT, House

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from adapters.ledger.effects import Effect
-from adapters.simulator import Cause, Faults, Plan
-from adapters.simulator.dice import Dice
+from simulator import Cause, Faults, Plan
+from simulator.seeded_random import Dice
 from tests.adapters.simulator.driving import STARTS, VOLCENGINE, Customer, params
 from tests.clockwork import HOUR, MINUTE, SECOND, T0
 from tests.fleet import Fleet, audit

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from adapters.ledger import Ledger, LedgerUnavailableError, inbox
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.shards import Shards
-from adapters.ledger.upgrade import upgrade
 from tests.adapters.ledger.making import arrival
 from tests.forwarder import forwarder
 from tests.postgresql import PostgresServer

@@ -5,7 +5,7 @@ The whole proof, with 10,000 tasks, is run by `make soak`.
 
 from pathlib import Path
 
-from adapters.simulator import Faults
+from simulator import Faults
 from tests.clockwork import HOUR, Clockwork
 from tests.fleet import Audit, Fleet, audit
 

@@ -8,7 +8,7 @@ import pytest
 from adapters.vendors import DIALECTS
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("callbacks", "workers", "statemachine", "adapters")
+ROOMS = ("callbacks", "workers", "statemachine", "adapters", "simulator")
 SOURCES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "tally.py"]
 SQL = ROOT / "adapters" / "ledger"
 

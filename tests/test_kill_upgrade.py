@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import Ledger
+from adapters.ledger.migrate import require_current, upgrade
 from adapters.ledger.schema_state import newest, revision_of
-from adapters.ledger.upgrade import require_current, upgrade
 from tests import postgresql
 from tests.old_ledgers import begin, copy_file, counts, fill, upgrade_to, upgrading
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.envelope import cloud_event
+from adapters.contract.cloud_events import cloud_event
 from adapters.ledger import events
 from adapters.settings import Role, Secret, Settings, Token
 from tests.adapters.simulator.driving import params

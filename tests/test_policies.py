@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from adapters.simulator import STEADY, Cause, Faults, Plan
+from simulator import STEADY, Cause, Faults, Plan
 from tests.adapters.simulator.driving import params
 from tests.clockwork import DAY, HOUR, MINUTE, SECOND, T0, Clockwork
 

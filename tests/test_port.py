@@ -225,7 +225,7 @@ def test_a_port_that_is_taken_and_a_name_that_is_unknown_are_one_line(server: Pr
         config = write_config(tmp_path, open_desk=False)
         with config.open("a") as tokens:  # without any, an address that is not loopback is a bad configuration
             tokens.write('[[tokens]]\nname = "ops"\nrole = "admin"\ntoken = "7sHk3-qLw9_ZpX2vBn4Rt6Yc"\n')
-        command = f"{os.sys.executable} -m adapters.entry up --config {config} {port} {more} 2>&1 >/dev/null"  # type: ignore[attr-defined]
+        command = f"{os.sys.executable} -m adapters.process.entry up --config {config} {port} {more} 2>&1 >/dev/null"  # type: ignore[attr-defined]
         with os.popen(command) as told:
             lines = [line for line in told.read().splitlines() if not line.startswith("{")]
         assert len(lines) == 1

@@ -18,8 +18,8 @@ import redis
 from sqlalchemy import func, select
 
 from adapters.ledger import Ledger
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox
-from adapters.ledger.upgrade import upgrade
 from tests.house import tencent
 from tests.ledgers import new_url
 from tests.processes import Process, RedisServer, redis_server, write_config

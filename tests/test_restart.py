@@ -105,7 +105,7 @@ import os, sys
 socket = int(sys.argv[1])
 os.dup2(socket, 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-os.execv(sys.executable, [sys.executable, "-m", "adapters.entry", *sys.argv[2:]])
+os.execv(sys.executable, [sys.executable, "-m", "adapters.process.entry", *sys.argv[2:]])
 """
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from adapters.logs import configure
 from adapters.settings import Role, Secret, Token
-from adapters.simulator import Cause
+from simulator import Cause
 from tests.adapters.simulator.driving import params
 from tests.clockwork import HOUR, MINUTE, SECOND
 from tests.story import LOST, VANISHED, Story, late, tencent_error, told, volcengine_error

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from adapters.ledger import Ledger
-from adapters.ledger.upgrade import SchemaError, upgrade
+from adapters.ledger.migrate import SchemaError, upgrade
 from tests import postgresql
 from tests.processes import free_port, up, write_config
 from tests.test_tally import run

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.accounts import Accounts
 from adapters.clock import monotonic_s
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
 from adapters.queue import Bell, open_broker, open_hints
 from adapters.supervision import Health
+from adapters.vendors.accounts import Accounts
 from tests.house import House, tencent
 from workers.process import Hands
 

@@ -11,7 +11,7 @@ import pytest
 
 import tally
 from adapters.ledger import Ledger
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 from tests.house import House, tencent
 from tests.processes import up, write_config
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 
-from adapters.tokens import generate
+from adapters.access.tokens import generate
 from callbacks.desk.endpoints import ENDPOINTS, GuardedEndpoint
 from tests.house import tencent
 from tests.processes import Process, free_port, missing, up, write_config

@@ -8,7 +8,7 @@ from dramatiq import Broker, Worker
 from adapters.ledger import LedgerUnavailableError
 from adapters.logs import logger
 from adapters.queue import Hints, queue_of
-from adapters.queue.bell import APPLY
+from adapters.queue.notifier import APPLY
 from adapters.supervision import Health
 from workers.apply.applier import Applier
 

@@ -1,7 +1,7 @@
 """Judges again what waits for its time, for the clock may have been set back since the time was written down."""
 
-from adapters.ledger import Ledger, clocks, inbox, subscriptions
-from adapters.ledger.clocks import Longest
+from adapters.ledger import Ledger, clock_repair, inbox, subscriptions
+from adapters.ledger.clock_repair import Longest
 from adapters.ledger.inbox import Posting
 from adapters.logs import logger
 from workers.apply.adoption import HELD_MS
@@ -32,7 +32,7 @@ class Judge:
         now: ms. To be called every second or so. Raises LedgerUnavailableError, ConflictError.
         """
         before, self._seen_at = self._seen_at, now
-        self._set_back = self._set_back or (before is not None and now < before - clocks.SLACK_MS)
+        self._set_back = self._set_back or (before is not None and now < before - clock_repair.SLACK_MS)
         if before is not None and not self._set_back and 0 <= now - self._judged_at < _EVERY_MS:
             return 0
         mended = self._judge(now)
@@ -53,26 +53,26 @@ class Judge:
 
     def _of_subscription(self, id_: str, now: int) -> int:
         with self._ledger.read() as connection:
-            wrong = clocks.misdated_deliveries(connection, id_, now, _LONGEST)
+            wrong = clock_repair.misdated_deliveries(connection, id_, now, _LONGEST)
         mended = 0
         for begin in range(0, len(wrong), _AT_ONCE):
             with self._ledger.write() as connection:
                 subscriptions.lock(connection, [id_])
-                mended += clocks.mend_deliveries(connection, wrong[begin : begin + _AT_ONCE], now, _LONGEST)
+                mended += clock_repair.mend_deliveries(connection, wrong[begin : begin + _AT_ONCE], now, _LONGEST)
         return mended
 
     def _others(self, now: int) -> int:
         with self._ledger.read() as connection:
-            if not clocks.any_misdated(connection, now, _LONGEST):
+            if not clock_repair.any_misdated(connection, now, _LONGEST):
                 return 0
         with self._ledger.write() as connection:
-            return clocks.mend(connection, now, _LONGEST)
+            return clock_repair.mend(connection, now, _LONGEST)
 
     def _retries(self, now: int) -> int:
         """Has the state machine look at tasks whose next call is too far ahead; how many."""
         with self._ledger.read() as connection:
-            ahead = self._set_back or clocks.was_ahead(connection, now)
-            late = clocks.misdated_retries(connection, now, ahead=ahead)
+            ahead = self._set_back or clock_repair.was_ahead(connection, now)
+            late = clock_repair.misdated_retries(connection, now, ahead=ahead)
         posted = 0
         for begin in range(0, len(late), _AT_ONCE):
             some = late[begin : begin + _AT_ONCE]

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dramatiq import Broker
 
-from adapters.accounts import Accounts
 from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.ledger.shards import Shards
 from adapters.queue import Hints
 from adapters.supervision import Health
+from adapters.vendors.accounts import Accounts
 from workers.actors import HintWorker, declare_actors
 from workers.apply.applier import Applier
 from workers.call.caller import Caller, Client

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, deadlines, inbox, stats
+from adapters.ledger.migrate import make_room
 from adapters.ledger.shards import Shards
-from adapters.ledger.upgrade import make_room
 from adapters.logs import logger
 from adapters.supervision import Health, SupervisedThread
 from workers.apply.applier import Applier

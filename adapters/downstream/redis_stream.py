@@ -17,8 +17,8 @@ import redis
 from adapters.clock import monotonic_s
 from adapters.downstream.sink import DETAIL_LIMIT, Answer, Failure, Message, harmless, unknown_members
 from adapters.logs import logger
-from adapters.queue.client import redis_client
-from adapters.queue.shared import NAMESPACE
+from adapters.queue.redis_broker import NAMESPACE
+from adapters.queue.redis_client import redis_client
 from adapters.settings import Settings
 from adapters.vendors.calls import FieldProblem
 

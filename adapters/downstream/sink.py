@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 from adapters.vendors.calls import FieldProblem
-from adapters.vendors.wire import storable
+from adapters.vendors.json_fields import storable
 
 #: So many characters of an answer are kept, and of what went wrong.
 BEGINNING_LIMIT, DETAIL_LIMIT = 512, 200

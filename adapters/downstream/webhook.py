@@ -8,10 +8,10 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from adapters import masking
+from adapters.contract import masking
 from adapters.downstream import signing
-from adapters.downstream.addresses import URL_LIMIT, RefusedAddressError, Targets
 from adapters.downstream.sink import DETAIL_LIMIT, Answer, Failure, Message, beginning, harmless, unknown_members
+from adapters.downstream.ssrf_guard import URL_LIMIT, RefusedAddressError, Targets
 from adapters.http import HttpClient, NoAnswer, Reply
 from adapters.settings import Settings
 from adapters.vendors.calls import FieldProblem, HttpRequest, WireError

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from adapters.ledger.inbox import CALLBACK
-from adapters.ledger.newest import alias, newest_of
+from adapters.ledger.newest_per_group import alias, newest_of
 from adapters.ledger.schema import inbox
 
 #: What a callback's course is made of, in the order of an index.

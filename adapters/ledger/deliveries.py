@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func
 from adapters.ledger import bulk
 from adapters.ledger.counters import add, add_all, drop_sum, sums
 from adapters.ledger.documents import json_text
-from adapters.ledger.pages import Page, fitting_ids
+from adapters.ledger.page_size import Page, fitting_ids
 from adapters.ledger.schema import deliveries, subscriptions
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 

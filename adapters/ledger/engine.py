@@ -15,13 +15,13 @@ import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from adapters.ledger import stopping
-from adapters.ledger.connecting import BUSY_TIMEOUT_MS, postgresql_engine, sqlite_engine
+from adapters.ledger import statement_timeout
+from adapters.ledger.connections import BUSY_TIMEOUT_MS, postgresql_engine, sqlite_engine
 from adapters.ledger.errors import ConflictError, LedgerUnavailableError, tells_to_leave, told
 from adapters.ledger.failover import Server, takes_no_writes
 from adapters.ledger.file_watch import FileWatch
-from adapters.ledger.line import Line
-from adapters.ledger.urls import driver_url, sqlite_path, without_password
+from adapters.ledger.ledger_url import driver_url, sqlite_path, without_password
+from adapters.ledger.writer_queue import Line
 
 __all__ = ["ConflictError", "Ledger", "LedgerUnavailableError", "driver_url", "sqlite_path", "without_password"]
 
@@ -55,7 +55,7 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the ledger. Raises LedgerUnavailableError."""
-        reading = stopping.current()
+        reading = statement_timeout.current()
         if reading is None:
             with self._connected(self._reader) as connection:
                 yield connection

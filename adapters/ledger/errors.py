@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from adapters.ledger.urls import without_password
+from adapters.ledger.ledger_url import without_password
 
 #: Two transactions stood in each other's way: the one that was ended can be tried again (SQLSTATE class 40).
 _CONTENTION = "40"

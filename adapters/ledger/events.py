@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from adapters.ledger import bulk, positions
 from adapters.ledger.documents import Texts, json_text, task_from_doc
-from adapters.ledger.pages import PAGE_BYTES, Page, fitting_rows, size_of
+from adapters.ledger.page_size import PAGE_BYTES, Page, fitting_rows, size_of
 from adapters.ledger.schema import events
 from statemachine.facts import TaskKey
 from statemachine.tasks import Task

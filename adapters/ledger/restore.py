@@ -22,9 +22,9 @@ from adapters.ledger import epochs
 from adapters.ledger.backup import BackupError, check, drop_mark, made_at, remove_leftovers, sync_folder, writing
 from adapters.ledger.engine import Ledger
 from adapters.ledger.epochs import Begun, Mark
-from adapters.ledger.locks import UpgradeLock
+from adapters.ledger.migrate import upgrade
+from adapters.ledger.process_locks import UpgradeLock
 from adapters.ledger.schema_state import SchemaError, revision_of
-from adapters.ledger.upgrade import upgrade
 from adapters.logs import logger
 
 _BESIDE = ("-wal", "-shm", "-journal")

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func
 
 from adapters.ledger.documents import task_of
 from adapters.ledger.facets import slashed
-from adapters.ledger.newest import newest_of, unordered
-from adapters.ledger.pages import Page, fitting_ids
+from adapters.ledger.newest_per_group import newest_of, unordered
+from adapters.ledger.page_size import Page, fitting_ids
 from adapters.ledger.schema import facets, lineages, tasks
 from statemachine.facts import TaskKey
 from statemachine.states import LIVE

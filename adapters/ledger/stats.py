@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
-from adapters.ledger import facets, lag
+from adapters.ledger import delivery_lag, facets
 from adapters.ledger.counters import add, add_all, fold_older, put, sums
 from adapters.ledger.deadlines import overdue
 from adapters.ledger.inbox import waiting
@@ -44,7 +44,7 @@ def read(connection: Connection, now: int) -> Stats:
     """now: ms."""
     unapplied, oldest = waiting(connection)
     due, most = overdue(connection, now)
-    undelivered, oldest_undelivered = lag.read(connection)
+    undelivered, oldest_undelivered = delivery_lag.read(connection)
     received = sums(connection, "received")
     since, until = f"{now // 1000 - 60}/~", f"{now // 1000 + _SKEW_S}/~"  # labels go on with a process behind the second
     return Stats(

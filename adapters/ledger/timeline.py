@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from adapters.ledger import bulk
 from adapters.ledger.documents import json_text
-from adapters.ledger.pages import Page, fitting_rows, size_of
+from adapters.ledger.page_size import Page, fitting_rows, size_of
 from adapters.ledger.schema import timeline
 
 

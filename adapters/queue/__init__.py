@@ -8,9 +8,9 @@ its own and every hint goes to all of them, because whoever rings knows neither 
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
-from adapters.queue.bell import LOCAL_QUEUE, Bell, Hints, LocalHints
-from adapters.queue.client import redis_client
-from adapters.queue.shared import HintBroker, RedisHints
+from adapters.queue.notifier import LOCAL_QUEUE, Bell, Hints, LocalHints
+from adapters.queue.redis_broker import HintBroker, RedisHints
+from adapters.queue.redis_client import redis_client
 
 __all__ = ["Bell", "Hints", "LocalHints", "RedisHints", "open_broker", "open_hints", "queue_of"]
 

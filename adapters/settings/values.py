@@ -100,7 +100,8 @@ def is_database(url: str) -> bool:
     """SQLite takes no options: those that there are would change what a commit means, and a misspelt one nothing."""
     if url.startswith("sqlite:///"):
         return url.removeprefix("sqlite:///") not in ("", ":memory:") and "?" not in url
-    # Drivers are loaded only where there is such a url: a server reads its settings before its port is open (`adapters.entry`).
+    # Drivers are loaded only where there is such a url: a server reads its settings before its port
+    # is open (`adapters.process.entry`).
     from psycopg import ProgrammingError
     from psycopg.conninfo import make_conninfo
 
@@ -115,7 +116,7 @@ def is_database(url: str) -> bool:
 
 def _place(url: str) -> tuple[str, str, str]:
     """(host, path, options). Raises ValueError for hosts or ports that can be none."""
-    from adapters.ledger.urls import hosts_of
+    from adapters.ledger.ledger_url import hosts_of
 
     parts = urlsplit(url)
     host = hosts_of(url).get("host") or parts.hostname or ""

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from adapters.ledger.inbox import Arrival
-from adapters.ledger.urls import hosts_of, sqlite_path
+from adapters.ledger.ledger_url import hosts_of, sqlite_path
 from adapters.logs import logger
 from adapters.spool.files import SpoolFile, count_more, make_folder, sync_folder, write_and_remove
 from adapters.spool.payloads import UnreadablePayloadError, arrival, payload

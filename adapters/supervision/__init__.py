@@ -8,8 +8,8 @@ One thread, the monitor, looks at everything once a second, and tells in the log
 `Health.faults` waits for nothing, so that an event loop may ask it.
 """
 
-from adapters.supervision.ending import CANNOT_RECOVER, end_process, exit_status
 from adapters.supervision.health import LEDGER, Fault, Health, Part
+from adapters.supervision.process_end import CANNOT_RECOVER, end_process, exit_status
 from adapters.supervision.threads import SupervisedThread
 
 __all__ = ["CANNOT_RECOVER", "LEDGER", "Fault", "Health", "Part", "SupervisedThread", "end_process", "exit_status"]

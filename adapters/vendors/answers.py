@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adapters.vendors.calls import Answer, Inspection, Operation, Outcome, Sign, WireError
-from adapters.vendors.wire import Fields, NotAnObjectError, json_object
+from adapters.vendors.json_fields import Fields, NotAnObjectError, json_object
 
 #: A longer hint is no hint.
 _LONGEST_HINT_S = 3600

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from adapters.vendors.calls import Call, FieldProblem, Operation, SecretPath
+from adapters.vendors.json_fields import storable
 from adapters.vendors.parameters import Params, Shape, documented_in, problems, secrets_in
-from adapters.vendors.wire import storable
 from statemachine.states import Kind
 
 _SHOWN = 100

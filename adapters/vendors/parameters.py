@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from adapters.vendors.calls import FieldProblem, SecretPath
-from adapters.vendors.wire import storable
+from adapters.vendors.json_fields import storable
 
 #: So many problems are told at most.
 PROBLEMS_LIMIT = 100

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from adapters import masking, showing
 from adapters.clock_watch import ClockWatch, Step
+from adapters.contract import masking, task_json
+from adapters.contract.task_json import time
 from adapters.ledger.callbacks import Callback, Listed
 from adapters.ledger.rejections import Refused
 from adapters.ledger.stats import Stats
 from adapters.ledger.timeline import Line
-from adapters.showing import time
 from adapters.supervision import Fault
 from adapters.vendors import Rejection
 from statemachine.tasks import Task
@@ -60,9 +60,9 @@ def listed_task(task: Task, *, keys: bool) -> dict[str, Any]:
     view = task.view
     left_out = {"outputs": len(view.outputs) - _SHOWN, "files": len(view.files) - _SHOWN}
     if max(left_out.values()) <= 0:
-        return showing.task(task, keys=keys)
+        return task_json.task(task, keys=keys)
     part = replace(task, view=replace(view, outputs=view.outputs[:_SHOWN], files=view.files[:_SHOWN]))
-    return {**showing.task(part, keys=keys), "left_out": {name: max(0, number) for name, number in left_out.items()}}
+    return {**task_json.task(part, keys=keys), "left_out": {name: max(0, number) for name, number in left_out.items()}}
 
 
 def callback(callback: Callback | Listed, *, keys: bool) -> dict[str, Any]:

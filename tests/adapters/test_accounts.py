@@ -1,7 +1,7 @@
 import pytest
 
-from adapters.accounts import Accounts
 from adapters.settings import Account, App, Secret, Settings
+from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import Account as Signer
 
 

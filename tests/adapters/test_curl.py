@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.curl import CurlError, command, origin_of, parse
+from adapters.access.curl import CurlError, command, origin_of, parse
+from adapters.access.token_file import TokenFileError
 from adapters.settings import Database, Role, Secret, Server, Settings, Token
-from adapters.token_file import TokenFileError
 
 TOKENS = tuple(Token(name=role.value, role=role, token=Secret(f"{role}-0123456789abcdef")) for role in Role)
 SETTINGS = Settings(tokens=TOKENS)

@@ -8,9 +8,9 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
-from adapters import envelope
 from adapters.clock import to_rfc3339
-from adapters.envelope import DISABLED_TYPE, cloud_event, event_bytes
+from adapters.contract import cloud_events
+from adapters.contract.cloud_events import DISABLED_TYPE, cloud_event, event_bytes
 from adapters.ledger.events import Event, Note, Told
 from statemachine.facts import Output
 from statemachine.folding.run_view import View
@@ -153,7 +153,7 @@ def read(said: dict[str, Any]) -> Any:
         cloud_event(told(a_task(key=key(app_id="half \ud800 of a pair"))), keys=False),
         cloud_event(told(task(deadlines={Deadline.SILENCE: 10**18})), keys=True),
         cloud_event(a_note(), keys=False),
-        envelope.test_event("01HF7YAT00GS2BEJWXS547R0BK", 4, T0),
+        cloud_events.test_event("01HF7YAT00GS2BEJWXS547R0BK", 4, T0),
     ],
     ids=["task", "surrogate", "no calendar", "note", "test"],
 )

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from adapters.listening import ListenError, open_sockets
+from adapters.process.listening_sockets import ListenError, open_sockets
 
 
 def test_an_address_that_is_not_this_machines_is_named() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.clock import monotonic_s
-from adapters.log_lines import LineWriter
+from adapters.log_writer import LineWriter
 from tests.disks import small_disk
 
 #: What does not happen within this never will, s.

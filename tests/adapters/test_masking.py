@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters import masking
+from adapters.contract import masking
 
 
 @pytest.mark.parametrize(

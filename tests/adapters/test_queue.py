@@ -15,10 +15,10 @@ import pytest
 import redis
 
 from adapters.queue import Bell, open_broker, open_hints, queue_of
-from adapters.queue.bell import APPLY
-from adapters.queue.client import redis_client
-from adapters.queue.outage import Outage
-from adapters.queue.shared import NAMESPACE, HintBroker
+from adapters.queue.backoff import Outage
+from adapters.queue.notifier import APPLY
+from adapters.queue.redis_broker import NAMESPACE, HintBroker
+from adapters.queue.redis_client import redis_client
 from tests.processes import RedisServer, redis_server
 
 #: Whatever a test waits for takes far less, s.
@@ -345,7 +345,7 @@ def test_clients_leave_a_demoted_server_that_goes_on_answering(
 def test_connections_are_made_anew_once_a_minute(server: RedisServer, monkeypatch: pytest.MonkeyPatch):
     """So that a server that was replaced, and goes on answering all the same, is left."""
     now = [0.0]
-    monkeypatch.setattr("adapters.queue.client.monotonic_s", lambda: now[0])
+    monkeypatch.setattr("adapters.queue.redis_client.monotonic_s", lambda: now[0])
     name = Signpost(monkeypatch, port_of(server))
     with redis_client(name.url) as client:
         asked = []

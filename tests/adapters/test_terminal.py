@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from adapters.terminal import say, visible
+from adapters.process.terminal import say, visible
 
 ACTS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
 

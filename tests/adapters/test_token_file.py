@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.access.token_file import TokenFileError, keep, path_of, read, with_token
 from adapters.settings import Database, Role, Secret, Server, Settings, Spool, Token
-from adapters.token_file import TokenFileError, keep, path_of, read, with_token
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ def test_it_is_made_only_where_it_is_needed(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_at_once_have_the_same_token(tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from adapters.token_file import keep; sys.stdin.readline(); "
+    script = "import sys; from pathlib import Path; from adapters.access.token_file import keep; sys.stdin.readline(); "
     script += "k = keep(Path(sys.argv[1])); print(k.is_new, k.token.token.reveal())"
     command = [sys.executable, "-c", script, str(tmp_path / "tally.token")]
     racing = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(4)]

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from adapters.access.tokens import Tokens, bearer_of, generate
 from adapters.settings import Role, Secret, Token
-from adapters.tokens import Tokens, bearer_of, generate
 
 VIEWER = Token(name="grafana", role=Role.VIEWER, token=Secret("v" * 16))
 ADMIN = Token(name="ops", role=Role.ADMIN, token=Secret("a" * 16))

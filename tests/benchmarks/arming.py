@@ -20,9 +20,9 @@ from adapters.clock import to_rfc3339
 from adapters.ledger import Connection, Ledger, facets
 from adapters.ledger.facets import Facet
 from adapters.ledger.lineages import key_hash
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import deadlines, lineages, tasks, timeline
 from adapters.ledger.schema import facets as facets_table
-from adapters.ledger.upgrade import upgrade
 from adapters.settings import Account, App, Secret, Settings
 from statemachine.facts import TaskKey
 from statemachine.tasks import task_id

@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from adapters import clock, logs  # noqa: E402
-from adapters.accounts import Accounts  # noqa: E402
 from adapters.ledger import Connection, Ledger, stats  # noqa: E402
 from adapters.ledger.schema import timeline  # noqa: E402
 from adapters.ledger.shards import Shards  # noqa: E402
+from adapters.vendors.accounts import Accounts  # noqa: E402
 from tests.benchmarks.arming import NOW, Sort, Templates, Wanted, fill, scattered, settings, templates_in  # noqa: E402
 from workers.apply.applier import Applier  # noqa: E402
 from workers.sweep import Sweep  # noqa: E402

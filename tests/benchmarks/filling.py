@@ -15,8 +15,8 @@ from adapters.ledger.counters import add
 from adapters.ledger.documents import json_text, task_text
 from adapters.ledger.facets import facet_of
 from adapters.ledger.lineages import key_hash
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import deadlines, inbox, lineages, tasks, timeline
-from adapters.ledger.upgrade import upgrade
 from statemachine.facts import File, Output, TaskKey
 from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State

@@ -25,12 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from adapters import logs  # noqa: E402
-from adapters.accounts import Accounts  # noqa: E402
-from adapters.ledger import Ledger, fairness, inbox  # noqa: E402
+from adapters.ledger import Ledger, fair_order, inbox  # noqa: E402
 from adapters.ledger.inbox import Arrival  # noqa: E402
+from adapters.ledger.migrate import upgrade  # noqa: E402
 from adapters.ledger.shards import Shards  # noqa: E402
-from adapters.ledger.upgrade import upgrade  # noqa: E402
 from adapters.settings import App, Database, Secret, Settings  # noqa: E402
+from adapters.vendors.accounts import Accounts  # noqa: E402
 from workers.apply.applier import Applier  # noqa: E402
 
 NOW = 1_768_960_000_000
@@ -128,7 +128,7 @@ def batches_before_another(bench: Bench, number: int) -> int:
     bench.record("another", says, 0, 1)
     with bench.ledger.write() as connection:
         for batch in range(number):
-            rows, _ = fairness.next_rows(connection, 400, NOW + 10_000_000)
+            rows, _ = fair_order.next_rows(connection, 400, NOW + 10_000_000)
             if any(row.kind == inbox.CALLBACK for row in rows):
                 return batch
             inbox.apply(connection, [], [row.id for row in rows if row.kind == inbox.REPLAY])

@@ -19,8 +19,8 @@ from redis import Redis
 from sqlalchemy import select
 
 from adapters.ledger import Ledger
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox
-from adapters.ledger.upgrade import upgrade
 from tests.house import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
 from tests.postgresql import PostgresServer
 from tests.processes import READY_S, RedisServer, free_port

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from adapters import logs
 from adapters.clock import now_ms
-from adapters.descriptors import connections_within, raise_limit
 from adapters.ledger import Ledger
-from adapters.listening import open_sockets
 from adapters.metrics import Metrics
+from adapters.process.file_limits import connections_within, raise_limit
+from adapters.process.listening_sockets import open_sockets
 from adapters.settings import load
 from callbacks.app import Ears
 from callbacks.server import Server, connections_of

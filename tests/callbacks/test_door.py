@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from adapters.clock import monotonic_s
 from adapters.ledger import Ledger
 from adapters.ledger.inbox import Arrival
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Spool as SpoolSettings
 from adapters.spool import Spool

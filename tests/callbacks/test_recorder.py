@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from adapters.clock import monotonic_s
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks
 from adapters.ledger.inbox import Arrival
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.spool import Spool
 from adapters.supervision import Health

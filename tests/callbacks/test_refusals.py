@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from adapters.ledger import Ledger, rejections
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.rejections import KEPT, Refused
-from adapters.ledger.upgrade import upgrade
 from adapters.metrics import Metrics
 from callbacks.rejections import Refusals
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from adapters.accounts import Accounts
 from adapters.settings import load
-from adapters.simulator.vendors.registry import DEMO_APPS
+from adapters.vendors.accounts import Accounts
+from simulator.vendors.registry import DEMO_APPS
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo.toml"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from adapters.simulator import Faults
+from simulator import Faults
 from tests.test_fleet import FAULTS, sail
 
 SEED = int(os.environ.get("TALLY_SEED", "20261121"))

@@ -7,17 +7,17 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
-from adapters.accounts import Accounts
 from adapters.http import NoAnswer, Reply
 from adapters.ledger import Ledger, effects, inbox
 from adapters.ledger.effects import Wanted
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import effects as effects_table
-from adapters.ledger.upgrade import upgrade
 from adapters.settings import Account, App, Secret, Settings
-from adapters.simulator import DEMO_APPS, World
-from adapters.simulator.plan import STEADY, Faults
 from adapters.vendors import DIALECTS
+from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import HttpRequest, WireError
+from simulator import DEMO_APPS, World
+from simulator.plan import STEADY, Faults
 from statemachine.calls import Operation, Pursuit
 from statemachine.facts import TaskKey
 from statemachine.folding.run_view import View

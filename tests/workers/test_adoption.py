@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapters.simulator import Cause, Truth
+from simulator import Cause, Truth
 from tests.adapters.simulator.driving import TENCENT, Customer
 from tests.clockwork import HOUR, MINUTE, SECOND, T0
 from tests.house import tencent

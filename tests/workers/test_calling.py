@@ -14,9 +14,9 @@ from adapters.http import NoAnswer, Reply
 from adapters.ledger import LedgerUnavailableError, effects, quotas
 from adapters.ledger.quotas import Bucket
 from adapters.settings import Settings
-from adapters.simulator.plan import Faults
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import HttpRequest, WireError
+from simulator.plan import Faults
 from statemachine.calls import Operation, Pursuit, Sign, inspection_from_doc
 from statemachine.states import State
 from statemachine.tasks import Task

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from adapters import envelope
+from adapters.contract import cloud_events
 from adapters.ledger import Ledger, deliveries, events
 from adapters.ledger.deliveries import Queued
 from adapters.ledger.events import Event
@@ -43,9 +43,9 @@ def test_it_is_packed_as_a_cloud_event(office: PostOffice) -> None:
     made = a_round(office, 1)
     parcel = Packer().pack(made.taken[0], made)
     told_event = Event(position=made.taken[0].event_id or 0, told=told("a"))
-    assert json.loads(parcel.packed.body) == envelope.cloud_event(told_event, keys=False)
+    assert json.loads(parcel.packed.body) == cloud_events.cloud_event(told_event, keys=False)
     assert (parcel.packed.id, parcel.delivery, parcel.subscription.id) == (
-        envelope.event_id(told("a").subject, 1),
+        cloud_events.event_id(told("a").subject, 1),
         made.taken[0],
         id_of(1),
     )
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_raises_and_the_next_is_packed_all_the_same(office: 
     broken = replace(made, events={**made.events, made.taken[0].event_id: _changed(office.ledger, change)})
     with pytest.raises((ValueError, KeyError, TypeError)):
         packer.pack(made.taken[0], broken)
-    assert packer.pack(made.taken[1], broken).packed.id == envelope.event_id(told("b").subject, 1)
+    assert packer.pack(made.taken[1], broken).packed.id == cloud_events.event_id(told("b").subject, 1)
 
 
 def _changed(ledger: Ledger, change: str) -> object:

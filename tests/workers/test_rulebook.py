@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from adapters.accounts import Accounts
 from adapters.ledger import Ledger, facets
 from adapters.ledger.facets import Facet
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
+from adapters.vendors.accounts import Accounts
 from statemachine.facts import TaskKey
 from statemachine.states import Kind
 from tests.house import TENCENT_APP, settings

@@ -7,10 +7,10 @@ says whose they are; where nothing says it, what began alone within a minute of 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from adapters.ledger import Connection, effects, twins
+from adapters.ledger import Connection, adoption_candidates, effects
+from adapters.ledger.adoption_candidates import Robot
 from adapters.ledger.inbox import CALLBACK
 from adapters.ledger.lineages import Stored
-from adapters.ledger.twins import Robot
 from statemachine.calls import Operation, Outcome
 from statemachine.events import Answered, Heard, Passed
 from statemachine.facts import Rules, TaskKey
@@ -75,7 +75,7 @@ def _may_be_anothers(item: Asked, stored: Mapping[TaskKey, Stored]) -> bool:
 
 def _by_robot(connection: Connection, asked: Sequence[Asked], stored: Mapping[TaskKey, Stored]) -> Mapping[Robot, TaskKey]:
     robots = [robot for item in asked for question in item.questions if (robot := _robot(question, stored)) is not None]
-    return twins.awaited(connection, robots)
+    return adoption_candidates.awaited(connection, robots)
 
 
 def _robot(question: Question, stored: Mapping[TaskKey, Stored]) -> Robot | None:
@@ -122,17 +122,17 @@ def _known_by_now(
 
 def _seen(connection: Connection, task: Task, rules: Rules) -> Task | None:
     """What its robot was seen in. Where a newer start throws out the older one, only what lives can be the newest."""
-    seen = twins.seen(connection, task)
+    seen = adoption_candidates.seen(connection, task)
     living = next((twin for twin in seen if twin.view.state in LIVE), None)
     return living or (seen[0] if seen and not rules.replaces else None)
 
 
 def _met(connection: Connection, task: Task, sent_at: int, meets_ms: int) -> Task | None:
     """The one task that began so soon after the one start that may have made it."""
-    began = twins.begun(connection, task, sent_at - _SKEW_MS, sent_at + meets_ms)
+    began = adoption_candidates.begun(connection, task, sent_at - _SKEW_MS, sent_at + meets_ms)
     if len(began) != 1:
         return None
-    others = [other for other in twins.unnamed(connection, task) if other.id != task.id]
+    others = [other for other in adoption_candidates.unnamed(connection, task) if other.id != task.id]
     return None if any(_may_have_made(other, began[0], meets_ms) for other in others) else began[0]
 
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 
-from adapters.accounts import Accounts
 from adapters.ledger import (
     ConflictError,
     Connection,
@@ -20,7 +19,7 @@ from adapters.ledger import (
     effects,
     epochs,
     events,
-    fairness,
+    fair_order,
     inbox,
     lineages,
     stats,
@@ -33,6 +32,7 @@ from adapters.ledger.shards import Shards
 from adapters.ledger.starts import start_of
 from adapters.logs import logger
 from adapters.supervision import Health
+from adapters.vendors.accounts import Accounts
 from statemachine.facts import TaskKey
 from statemachine.states import State
 from workers.apply.adoption import adopting, held
@@ -128,7 +128,7 @@ class Applier:
         with self._ledger.read() as connection:
             now = self._clock()
             self._rulebook.recount(connection, now)
-            return fairness.next_rows(connection, _BATCH, now, shards)
+            return fair_order.next_rows(connection, _BATCH, now, shards)
 
     def _apply(self, rows: Sequence[Row]) -> None:
         try:

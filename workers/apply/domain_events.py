@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from adapters.envelope import TASK_PREFIX
+from adapters.contract.cloud_events import TASK_PREFIX
 from adapters.ledger.events import Told
 from adapters.ledger.inbox import CALLBACK, DEADLINE, Row
 from statemachine.events import Change

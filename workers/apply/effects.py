@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from adapters.accounts import Accounts
 from adapters.ledger import ConflictError, Connection, effects, inbox, lineages, starts
 from adapters.ledger.effects import Attempt, Wanted
 from adapters.ledger.inbox import Posting
 from adapters.ledger.starts import Start
 from adapters.vendors import DIALECTS
+from adapters.vendors.accounts import Accounts
 from statemachine.calls import Operation
 from statemachine.events import Answered, Drop, Effect, Make, Post, StartAsked, Succeeded
 from statemachine.facts import TaskKey

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from adapters.accounts import Accounts
 from adapters.ledger import Connection, facets
 from adapters.vendors import DIALECTS
+from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import TaskRef
 from statemachine.facts import Rules, TaskKey
 from statemachine.states import LIVE, Kind

@@ -1,6 +1,6 @@
 """Takes secrets out of tasks that need them no more: that have ended, and will be neither called, renewed nor started again."""
 
-from adapters import showing
+from adapters.contract import task_json
 from statemachine.fast_dataclasses import changed
 from statemachine.states import FINAL, Deadline
 from statemachine.tasks import Task
@@ -21,7 +21,7 @@ def without_secrets(task: Task) -> Task:
     """The task as anybody may know it, apart from the stream keys that the vendor itself told."""
     if task.action is None:
         return task
-    return changed(task, **showing.asked_for(task.key.vendor, task.action, task.params, task.policy, keys=False))
+    return changed(task, **task_json.asked_for(task.key.vendor, task.action, task.params, task.policy, keys=False))
 
 
 def as_told(task: Task) -> Task:

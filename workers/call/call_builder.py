@@ -6,7 +6,7 @@ Whoever puts an effect into the ledger needs the call's action, for its quota; w
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.vendors import dialect, refs
+from adapters.vendors import dialect, task_refs
 from adapters.vendors.calls import Answer, Call, Operation, Outcome, Sign, TaskRef, from_doc, to_doc
 from statemachine.calls import Pursuit
 from statemachine.tasks import Task
@@ -22,7 +22,7 @@ _LONGEST_RECORD_ID = 31
 
 def ref_of(task: Task) -> TaskRef:
     """The task as its vendor's calls name it, before its own id is known too."""
-    return refs.ref_of(task, record_id(task) if task.action is not None else None)
+    return task_refs.ref_of(task, record_id(task) if task.action is not None else None)
 
 
 def record_id(task: Task) -> str:

@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from adapters.accounts import Accounts
 from adapters.clock import monotonic_s
 from adapters.http import NoAnswer, Reply
 from adapters.ledger import Ledger, LedgerUnavailableError, effects, inbox, quotas, search
@@ -19,6 +18,7 @@ from adapters.ledger.effects import Effect
 from adapters.logs import logger
 from adapters.supervision import Health, SupervisedThread
 from adapters.vendors import dialect
+from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Operation, Outcome
 from statemachine.states import State
 from statemachine.tasks import Task

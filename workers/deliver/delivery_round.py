@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapters.envelope import DISABLED_TYPE
+from adapters.contract.cloud_events import DISABLED_TYPE
 from adapters.ledger import Connection, Ledger, deliveries, epochs, events, positions, replays, subscriptions
 from adapters.ledger.deliveries import Delivery, Queued, Settled
 from adapters.ledger.events import Heading, Note, Unread

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from adapters.envelope import cloud_event, event_bytes, test_event
+from adapters.contract.cloud_events import cloud_event, event_bytes, test_event
 from adapters.ledger import events
 from adapters.ledger.deliveries import Delivery
 from workers.deliver.delivery_round import Round

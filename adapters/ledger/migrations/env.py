@@ -6,7 +6,7 @@ Each migration is one transaction, its row in `alembic_version` included: a proc
 from alembic import context
 from sqlalchemy import Connection
 
-from adapters.ledger.connecting import migration_engine
+from adapters.ledger.connections import migration_engine
 from adapters.ledger.schema import metadata
 
 

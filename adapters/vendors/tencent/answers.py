@@ -4,8 +4,8 @@ import re
 
 from adapters.vendors.answers import GONE, Reply, no_answer, settled, unreadable, unsure
 from adapters.vendors.calls import Answer, Call, Operation, Outcome, Sign
+from adapters.vendors.json_fields import Fields
 from adapters.vendors.tencent.inspections import inspected
-from adapters.vendors.wire import Fields
 
 _RETRY = Outcome.RETRY
 

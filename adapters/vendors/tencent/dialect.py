@@ -7,8 +7,10 @@ from typing import Any
 from adapters.vendors.answers import Reply
 from adapters.vendors.calling import Calling
 from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Identity, TaskRef, WireError
+from adapters.vendors.json_fields import Fields, NotAnObjectError, UnreadableError, json_object
+from adapters.vendors.plausible_times import believed
 from adapters.vendors.protocol import Envelope, Reading, SecretsOf
-from adapters.vendors.readings import Says, ignored, told, unknown
+from adapters.vendors.reading_builders import Says, ignored, told, unknown
 from adapters.vendors.tencent import answers, requests
 from adapters.vendors.tencent.api import API, IDLE
 from adapters.vendors.tencent.envelope import bare_task_id, verified
@@ -24,8 +26,6 @@ from adapters.vendors.tencent.events import (
 )
 from adapters.vendors.tencent.rules import rules_of
 from adapters.vendors.tencent.signing import signed
-from adapters.vendors.times import believed
-from adapters.vendors.wire import Fields, NotAnObjectError, UnreadableError, json_object
 from statemachine.facts import Rules, TaskKey
 from statemachine.states import Kind
 

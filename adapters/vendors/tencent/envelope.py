@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.vendors.json_fields import NotAnObjectError, TooDeepError, as_bytes, as_integer, as_text, dedupe_key, json_object
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
-from adapters.vendors.wire import NotAnObjectError, TooDeepError, as_bytes, as_integer, as_text, dedupe_key, json_object
 
 _APP_ID = re.compile(r"[0-9]{1,20}")
 _START_TIME = "_StartTimeMs_"

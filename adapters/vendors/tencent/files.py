@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adapters.vendors.wire import Fields, UnreadableError
+from adapters.vendors.json_fields import Fields, UnreadableError
 from statemachine.facts import File
 from statemachine.states import FileState
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from adapters.vendors.answers import GONE
 from adapters.vendors.calls import Call, Inspection, Sign
+from adapters.vendors.json_fields import Fields
 from adapters.vendors.tencent.files import stored
-from adapters.vendors.wire import Fields
 
 _WEB_RECORDING = 1
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from adapters.vendors.calls import Call, Identity, TaskRef
 from adapters.vendors.catalogue import call
+from adapters.vendors.json_fields import as_integer, as_text
 from adapters.vendors.parameters import Params, at
 from adapters.vendors.tencent.api import API
-from adapters.vendors.wire import as_integer, as_text
 from statemachine.states import Kind
 
 _PAGE_START = "StartWebRecord"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.vendors.readings import param
+from adapters.vendors.json_fields import as_integer
+from adapters.vendors.reading_builders import param
 from adapters.vendors.tencent.api import IDLE
-from adapters.vendors.wire import as_integer
 from statemachine.facts import Rules
 from statemachine.states import Kind
 

@@ -2,9 +2,9 @@
 
 from adapters.vendors.answers import GONE, Reply, no_answer, settled, unreadable
 from adapters.vendors.calls import Answer, Call, Operation, Outcome, Sign
+from adapters.vendors.json_fields import Fields
 from adapters.vendors.volcengine.inspections import AskAgainError, inspected, next_offset
 from adapters.vendors.volcengine.requests import next_page
-from adapters.vendors.wire import Fields
 
 _RETRY, _UNSURE = Outcome.RETRY, Outcome.AMBIGUOUS
 

@@ -7,9 +7,10 @@ from typing import Any
 from adapters.vendors.answers import Reply
 from adapters.vendors.calling import Calling
 from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Identity, TaskRef, WireError
+from adapters.vendors.json_fields import Fields, NotAnObjectError, UnreadableError, json_object
+from adapters.vendors.plausible_times import believed
 from adapters.vendors.protocol import Envelope, Reading, SecretsOf
-from adapters.vendors.readings import Says, ignored, told, unknown
-from adapters.vendors.times import believed
+from adapters.vendors.reading_builders import Says, ignored, told, unknown
 from adapters.vendors.volcengine import answers, inspections, requests
 from adapters.vendors.volcengine.api import API, IDLE
 from adapters.vendors.volcengine.envelope import verified
@@ -17,7 +18,6 @@ from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS, TaskEvent
 from adapters.vendors.volcengine.rules import rules_of
 from adapters.vendors.volcengine.shapes import rfc3339_ms
 from adapters.vendors.volcengine.signing import signed
-from adapters.vendors.wire import Fields, NotAnObjectError, UnreadableError, json_object
 from statemachine.facts import Rules, TaskKey
 from statemachine.states import Kind
 

@@ -10,9 +10,9 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from adapters.vendors.json_fields import NotAnObjectError, as_bytes, as_integer, as_text, dedupe_key, json_object, storable
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
 from adapters.vendors.volcengine.shapes import rfc3339_ms, wrong_shape
-from adapters.vendors.wire import NotAnObjectError, as_bytes, as_integer, as_text, dedupe_key, json_object, storable
 
 _REQUIRED = ("EventType", "EventData", "EventTime", "AppId")
 # Whether the wire says Nonce or Noce differs between the vendor's own pages: either is accepted.

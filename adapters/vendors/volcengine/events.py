@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from adapters.vendors.readings import REFUSED, STARTED_WITH_MEDIA, Says, captured, ended, row
+from adapters.vendors.json_fields import Fields, UnreadableError
+from adapters.vendors.reading_builders import REFUSED, STARTED_WITH_MEDIA, Says, captured, ended, row
 from adapters.vendors.volcengine.files import record_files
-from adapters.vendors.wire import Fields, UnreadableError
 from statemachine.facts import Delivery, FactKind, Output
 from statemachine.states import FileState, Kind, OutputState, Reason, State
 

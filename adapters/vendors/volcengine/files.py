@@ -1,6 +1,6 @@
 """The files of a recording (document 75125). Four payload versions, told apart by which keys they hold."""
 
-from adapters.vendors.wire import Fields
+from adapters.vendors.json_fields import Fields
 from statemachine.facts import File
 
 

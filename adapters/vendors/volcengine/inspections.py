@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from adapters.vendors.answers import GONE
 from adapters.vendors.calls import Call, Inspection, Outcome, Sign
+from adapters.vendors.json_fields import Fields
 from adapters.vendors.volcengine.files import record_files
 from adapters.vendors.volcengine.requests import LAST_OFFSET
-from adapters.vendors.wire import Fields
 from statemachine.facts import Delivery, Output
 from statemachine.facts import Outcome as Ending
 from statemachine.states import Kind, OutputState, Reason, State

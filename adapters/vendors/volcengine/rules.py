@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from adapters.vendors.readings import param
+from adapters.vendors.reading_builders import param
 from adapters.vendors.volcengine.api import IDLE
 from statemachine.facts import Rules
 from statemachine.states import Kind

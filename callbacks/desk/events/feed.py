@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.envelope import cloud_event
+from adapters.contract.cloud_events import cloud_event
 from adapters.ledger import epochs, events
 from callbacks.desk.events.sse import EventStream, Listener
 from callbacks.desk.http import parameters

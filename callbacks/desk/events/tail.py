@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-from adapters.envelope import cloud_event, event_bytes
+from adapters.contract.cloud_events import cloud_event, event_bytes
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, epochs, events, positions
 from adapters.ledger.events import Event
 from adapters.logs import logger

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from adapters.access.tokens import bearer_of
 from adapters.settings import Role
-from adapters.tokens import bearer_of
 from callbacks.desk.http.context import Desk
 from callbacks.desk.http.problems import Forbidden, NotLocal, Problem, TooManyWrongTokens, Unauthenticated
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.accounts import Accounts
+from adapters.access.login_codes import LoginCodes
+from adapters.access.tokens import Tokens
 from adapters.clock_watch import ClockWatch
 from adapters.downstream import Sink
 from adapters.ledger import Ledger
-from adapters.login_codes import LoginCodes
 from adapters.metrics import Metrics
 from adapters.settings import Settings
 from adapters.supervision import Health
-from adapters.tokens import Tokens
+from adapters.vendors.accounts import Accounts
 from callbacks.desk.events.sse import Streams
 from callbacks.desk.http.query_pool import Queries
 from callbacks.desk.http.token_guesses import Guesses

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
-from adapters.ledger.pages import PAGE_BYTES, Page
+from adapters.ledger.page_size import PAGE_BYTES, Page
 from callbacks.desk.http.responses import answer_bytes, json_bytes
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from adapters.clock import monotonic_s
-from adapters.ledger.stopping import Reading
+from adapters.ledger.statement_timeout import Reading
 from adapters.logs import logger
 from callbacks.desk.http.problems import QueryTooLong, TooManyQueries
 

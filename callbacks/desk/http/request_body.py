@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from adapters import masking
+from adapters.contract import masking
 from callbacks.desk.http.problems import FieldError, Invalid, Malformed, TooLarge
 
 #: Bytes of a body that is read.

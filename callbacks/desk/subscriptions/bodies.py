@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from adapters.envelope import TASK_PREFIX, TYPES
+from adapters.contract.cloud_events import TASK_PREFIX, TYPES
 from adapters.ledger.subscriptions import is_of
 from adapters.settings.loading import vendor_names
 from callbacks.desk.http import parameters, request_body

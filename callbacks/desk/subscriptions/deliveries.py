@@ -5,7 +5,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters import envelope
+from adapters.contract import cloud_events
 from adapters.ledger import Connection, deliveries, events
 from adapters.ledger.deliveries import Delivery, DeliveryFilter, Queued
 from callbacks.desk.http import cursors, parameters, request_body
@@ -80,7 +80,7 @@ def _tested(desk: Desk, request: Request, caller: Caller) -> Response:
         if it.subscription.state is not SubscriptionState.ACTIVE:
             raise NotActive(f"it is {it.subscription.state}, so nothing is sent to it; resume it first")
         subject = fresh_id(it.now)
-        item = Queued(event_id=None, subject=subject, type=envelope.TEST_TYPE, origin="test")
+        item = Queued(event_id=None, subject=subject, type=cloud_events.TEST_TYPE, origin="test")
         deliveries.queue(it.connection, it.subscription.id, [item], it.now)
         response = _accepted(it, _newest(it, subject), caller)
     noted(caller, it.subscription.id, "tested")

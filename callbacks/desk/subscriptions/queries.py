@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.ledger import Connection, deliveries, lag, replays, subscriptions
+from adapters.ledger import Connection, deliveries, delivery_lag, replays, subscriptions
 from adapters.ledger.subscriptions import Subscription
 from adapters.logs import logger
 from callbacks.desk.http import cursors, parameters
@@ -125,7 +125,7 @@ def standings(connection: Connection, found: Sequence[Subscription]) -> list[Sta
 
 def _held_back(connection: Connection, found: Subscription) -> int:
     """What came since it is not served waits too, though nobody has queued it."""
-    return 0 if found.state is SubscriptionState.ACTIVE else lag.behind(connection, found, _HELD_BACK)
+    return 0 if found.state is SubscriptionState.ACTIVE else delivery_lag.behind(connection, found, _HELD_BACK)
 
 
 def shown(desk: Desk, found: Standing, caller: Caller) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters import envelope, masking
+from adapters.contract import cloud_events, masking
+from adapters.contract.task_json import time
 from adapters.downstream import Sink
 from adapters.ledger.deliveries import Delivery
 from adapters.ledger.replays import Replay
 from adapters.ledger.subscriptions import Subscription
-from adapters.showing import time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys:
         "id": str(delivery.id),
         "subscription_id": delivery.subscription_id,
         "event_id": _event_id(delivery, versions),
-        "task_id": delivery.subject if delivery.type.startswith(envelope.TASK_PREFIX) else None,
+        "task_id": delivery.subject if delivery.type.startswith(cloud_events.TASK_PREFIX) else None,
         "type": delivery.type,
         "origin": delivery.origin,
         "state": delivery.state.value,
@@ -79,9 +79,9 @@ def delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys:
 
 def _event_id(delivery: Delivery, versions: Mapping[int, int]) -> str | None:
     if delivery.event_id is None:
-        return envelope.test_id(delivery.subscription_id, delivery.id)
+        return cloud_events.test_id(delivery.subscription_id, delivery.id)
     version = versions.get(delivery.event_id)
-    return None if version is None else envelope.event_id(delivery.subject, version)
+    return None if version is None else cloud_events.event_id(delivery.subject, version)
 
 
 def _attempt(attempt: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.contract.task_json import time
 from adapters.downstream.signing import new_secret
 from adapters.ledger.subscriptions import Subscription
-from adapters.showing import time
 from callbacks.desk.http import parameters, request_body
 from callbacks.desk.http.access import Caller
 from callbacks.desk.http.context import Desk

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from functools import cache
 
+from adapters.contract.cloud_events import TYPES
 from adapters.downstream import open_sinks
-from adapters.envelope import TYPES
 from adapters.settings import Settings
 from callbacks.desk.http.json_schema import (
     COUNT,

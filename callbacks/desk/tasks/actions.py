@@ -11,12 +11,12 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters import showing
+from adapters.contract import task_json
 from adapters.ledger import inbox
 from adapters.ledger.lineages import shard_of_key
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Call
-from adapters.vendors.refs import ref_of
+from adapters.vendors.task_refs import ref_of
 from callbacks.desk.http import parameters, request_body
 from callbacks.desk.http.access import Caller
 from callbacks.desk.http.context import Desk
@@ -107,7 +107,7 @@ def _update_call(task: Task, params: Mapping[str, Any]) -> Call:
 
 async def _ordered(desk: Desk, request: Request, caller: Caller, task: Task, kind: str, what: Mapping[str, Any]) -> Response:
     await desk.queries.run(request, caller.name, _post, desk, task, kind, {"task_id": task.id, "by": caller.name, **what})
-    return answer(showing.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
+    return answer(task_json.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
 def _post(desk: Desk, task: Task, kind: str, payload: Mapping[str, Any]) -> None:

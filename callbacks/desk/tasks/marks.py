@@ -10,7 +10,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters import showing
+from adapters.contract import task_json
 from adapters.ledger import inbox
 from adapters.ledger.lineages import shard_of_key
 from callbacks.desk.http import parameters, request_body
@@ -35,7 +35,7 @@ async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
     if task.merged_into is not None:
         return moved(task.merged_into, "/mark")
     await desk.queries.run(request, caller.name, _post, desk, task, {**word, "task_id": task.id, "by": caller.name})
-    return answer(showing.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
+    return answer(task_json.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
 
 
 def _post(desk: Desk, task: Task, payload: Mapping[str, Any]) -> None:

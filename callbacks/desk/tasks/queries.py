@@ -5,7 +5,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters import showing
+from adapters.contract import task_json
 from adapters.ledger import search, starts, timeline
 from adapters.ledger.search import TaskFilter
 from adapters.settings.loading import vendor_names
@@ -66,7 +66,7 @@ async def show_task(desk: Desk, request: Request, caller: Caller) -> Response:
         task = find(desk, request.path_params["id"])
         if task.merged_into is not None:
             return moved(task.merged_into)
-        return answer(showing.task(task, keys=caller.sees_keys))
+        return answer(task_json.task(task, keys=caller.sees_keys))
 
     return await desk.queries.run(request, caller.name, read)
 

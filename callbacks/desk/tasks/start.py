@@ -14,7 +14,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters import showing
+from adapters.contract import task_json
 from adapters.ledger import Connection, idempotency, starts
 from adapters.ledger.idempotency import Kept, Named
 from adapters.ledger.starts import Clash, Start
@@ -92,7 +92,7 @@ def _whole(kept: str, body: bytes) -> str:
     """The answer as it was given: what it said of the parameters is in the same request once more, and was not kept."""
     answer, asked = json.loads(kept), json.loads(body)
     of_request = (asked["vendor"], asked["action"], asked["params"], asked.get("policy") or {})
-    return _text({**answer, **showing.asked_for(*of_request, keys=True)})
+    return _text({**answer, **task_json.asked_for(*of_request, keys=True)})
 
 
 def _text(answer: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def _wish(intent: Intent, caller: Caller, now: int) -> Start:
 def _post(desk: Desk, caller: Caller, wish: Start, named: Named | None, now: int) -> Kept | None:
     """The answer; None: another request has just taken the name. Raises AlreadyLive or RobotInUse."""
     with desk.ledger.write() as connection:
-        shown = showing.task(starts.requested(connection, wish, now), keys=caller.sees_keys)
+        shown = task_json.task(starts.requested(connection, wish, now), keys=caller.sees_keys)
         kept = Kept(body_hash=named.body_hash if named else b"", status=202, location=path_of(wish.task_id), answer=_text(shown))
         if named is not None and not _take(connection, named, replace(kept, answer=_text({**shown, **_NOT_KEPT})), now):
             return None

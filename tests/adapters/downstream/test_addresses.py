@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.downstream.addresses import RefusedAddressError, Targets
+from adapters.downstream.ssrf_guard import RefusedAddressError, Targets
 from adapters.settings import Outbound
 
 REFUSED = [

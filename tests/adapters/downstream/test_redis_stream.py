@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import redis
 
+from adapters.contract.cloud_events import event_bytes
+from adapters.contract.cloud_events import test_event as made_event
 from adapters.downstream.redis_stream import RedisStream, open_sink
 from adapters.downstream.sink import Answer, Message
-from adapters.envelope import event_bytes
-from adapters.envelope import test_event as made_event
 from adapters.settings import Queue, Settings, Streams
 from adapters.vendors.calls import FieldProblem
 from tests.adapters.serving import closed_port, hangs, serving

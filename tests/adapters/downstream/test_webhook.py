@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
 from adapters.clock import now_ms
-from adapters.downstream.addresses import Targets
 from adapters.downstream.signing import new_secret
 from adapters.downstream.sink import Answer, Message
+from adapters.downstream.ssrf_guard import Targets
 from adapters.downstream.webhook import Webhook, open_sink, retry_after_s
 from adapters.http import look_up
 from adapters.settings import Outbound, Settings

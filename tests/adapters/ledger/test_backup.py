@@ -13,8 +13,8 @@ import pytest
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, epochs, inbox
 from adapters.ledger.backup import BackupError, back_up, made_at, require_no_backup
 from adapters.ledger.inbox import Arrival
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.restore import finish, restore
-from adapters.ledger.upgrade import upgrade
 from adapters.spool import Spool
 from adapters.spool.copying import waiting_arrivals
 

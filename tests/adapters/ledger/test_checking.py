@@ -7,8 +7,8 @@ from pathlib import Path
 
 from adapters.clock import monotonic_s
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError
-from adapters.ledger.checking import LedgerCheck
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.availability import LedgerCheck
+from adapters.ledger.migrate import upgrade
 from adapters.supervision import Health
 
 LATE_S = 20

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from adapters.ledger import Connection, Ledger, clocks, deadlines, deliveries, effects, inbox, replays, subscriptions
-from adapters.ledger.clocks import SLACK_MS, Longest
+from adapters.ledger import Connection, Ledger, clock_repair, deadlines, deliveries, effects, inbox, replays, subscriptions
+from adapters.ledger.clock_repair import SLACK_MS, Longest
 from adapters.ledger.replays import Selection
 from adapters.ledger.schema import deliveries as deliveries_table
 from adapters.ledger.schema import effects as effects_table
@@ -41,15 +41,15 @@ BACK = T0 - 8 * HOUR
 def mend_deliveries(ledger: Ledger, now: int, number: int = 1) -> int:
     with ledger.write() as connection:
         subscriptions.lock(connection, [id_of(number)])
-        wrong = clocks.misdated_deliveries(connection, id_of(number), now, LONGEST)
-        return clocks.mend_deliveries(connection, wrong, now, LONGEST)
+        wrong = clock_repair.misdated_deliveries(connection, id_of(number), now, LONGEST)
+        return clock_repair.mend_deliveries(connection, wrong, now, LONGEST)
 
 
 def mend(ledger: Ledger, now: int) -> int:
     with ledger.read() as connection:
-        found = clocks.any_misdated(connection, now, LONGEST)
+        found = clock_repair.any_misdated(connection, now, LONGEST)
     with ledger.write() as connection:
-        mended = clocks.mend(connection, now, LONGEST)
+        mended = clock_repair.mend(connection, now, LONGEST)
     assert found == bool(mended)
     return mended
 
@@ -124,10 +124,10 @@ def test_what_was_taken_in_the_future_is_given_back_after_a_whole_lease(ledger: 
 def test_what_somebody_took_meanwhile_is_left_to_them(ledger: Ledger) -> None:
     queue(ledger, queued())
     with ledger.read() as connection:
-        wrong = clocks.misdated_deliveries(connection, id_of(1), BACK, LONGEST)
+        wrong = clock_repair.misdated_deliveries(connection, id_of(1), BACK, LONGEST)
     claim(ledger)
     with ledger.write() as connection:
-        assert clocks.mend_deliveries(connection, wrong, BACK, LONGEST) == 0
+        assert clock_repair.mend_deliveries(connection, wrong, BACK, LONGEST) == 0
 
 
 def test_any_number_of_deliveries_is_mended(ledger: Ledger) -> None:
@@ -216,7 +216,7 @@ def test_calls_that_are_tried_again_too_late_are_found_and_nothing_of_the_vendor
     with ledger.write() as connection:
         deadlines.rearm(connection, {"task": {kind: (T0 + in_ms, 7), "silence": (T0 + DAY, 7)}})
     with ledger.read() as connection:
-        late = clocks.misdated_retries(connection, T0, ahead=ahead)
+        late = clock_repair.misdated_retries(connection, T0, ahead=ahead)
     assert late == ([("task", 7)] if found[0 if ahead else 1] else [])
 
 
@@ -224,7 +224,7 @@ def test_calls_that_are_tried_again_too_late_are_found_and_nothing_of_the_vendor
 def test_an_event_that_was_told_in_the_future_shows_that_the_clock_was_ahead(ledger: Ledger, at: int, *, ahead: bool) -> None:
     tell(ledger, told("t1", at=at))
     with ledger.read() as connection:
-        assert clocks.was_ahead(connection, T0) == ahead
+        assert clock_repair.was_ahead(connection, T0) == ahead
 
 
 def test_what_is_at_its_end_is_left_alone(ledger: Ledger) -> None:

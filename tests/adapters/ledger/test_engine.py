@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, counters, inbox
 from adapters.ledger.engine import sqlite_path, without_password
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox as inbox_table
-from adapters.ledger.upgrade import upgrade
 from tests import postgresql
 from tests.adapters.ledger.making import arrival
 from tests.postgresql import PostgresServer

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from adapters.ledger import Ledger, LedgerUnavailableError, effects, epochs, events, inbox, positions
-from adapters.ledger.command import begin_epoch
+from adapters.ledger.backup_command import begin_epoch
 from adapters.ledger.effects import Wanted
 from adapters.ledger.epochs import Mark
 from adapters.ledger.events import Note

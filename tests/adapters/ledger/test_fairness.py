@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, inbox
-from adapters.ledger.fairness import MOST_OF_A_SHARD, next_rows
+from adapters.ledger.fair_order import MOST_OF_A_SHARD, next_rows
 from adapters.ledger.inbox import MARK, Posting, Row
 from tests.adapters.ledger.making import T0
 from tests.ledgers import BOTH, empty, examples, open_ledger

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from adapters.ledger import Ledger, LedgerUnavailableError, inbox
 from adapters.ledger.errors import LedgerFileError
-from adapters.ledger.upgrade import require_current, upgrade
+from adapters.ledger.migrate import require_current, upgrade
 from tests.adapters.ledger.making import arrival, waiting_ids
 
 

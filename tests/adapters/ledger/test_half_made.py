@@ -11,8 +11,8 @@ from alembic import command
 from sqlalchemy import Connection, NullPool, create_engine, event, text
 
 from adapters.ledger import Ledger
+from adapters.ledger.migrate import require_current, upgrade
 from adapters.ledger.schema_state import SchemaError, config, revision_of
-from adapters.ledger.upgrade import require_current, upgrade
 from tests.old_ledgers import copy_file, counts, fill, upgrade_to
 
 ROWS = 5

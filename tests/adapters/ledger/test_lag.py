@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.ledger import Ledger, lag
+from adapters.ledger import Ledger, delivery_lag
 from adapters.ledger.positions import first_position
 from statemachine.delivery_policy import SubscriptionState
 from tests.adapters.ledger.making import T0
@@ -20,7 +20,7 @@ def ledger(ledger: Ledger) -> Ledger:
 
 def read(ledger: Ledger) -> tuple[int, int | None]:
     with ledger.read() as connection:
-        return lag.read(connection)
+        return delivery_lag.read(connection)
 
 
 def test_where_nobody_listens_nothing_is_behind(ledger: Ledger) -> None:

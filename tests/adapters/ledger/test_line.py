@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adapters.ledger.line import Line
+from adapters.ledger.writer_queue import Line
 
 LATE_S = 20
 

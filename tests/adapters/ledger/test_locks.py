@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.ledger.locks import AlreadyServedError, ServingLock
+from adapters.ledger.process_locks import AlreadyServedError, ServingLock
 
 _HOLD = """
 import sys

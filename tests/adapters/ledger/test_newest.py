@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Index, Integer, MetaData, Table, create_engine, delete, insert, select, true
 
 from adapters.ledger.engine import driver_url
-from adapters.ledger.newest import newest_of
+from adapters.ledger.newest_per_group import newest_of
 from tests import postgresql
 from tests.ledgers import BOTH
 

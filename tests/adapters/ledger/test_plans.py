@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from adapters.ledger import (
+    adoption_candidates,
+    delivery_lag,
     Ledger,
     callbacks,
     deadlines,
@@ -20,7 +22,6 @@ from adapters.ledger import (
     facets,
     idempotency,
     inbox,
-    lag,
     lineages,
     replays,
     search,
@@ -28,8 +29,8 @@ from adapters.ledger import (
     stats,
     subscriptions,
     timeline,
-    twins,
 )
+from adapters.ledger.adoption_candidates import Robot
 from adapters.ledger.callbacks import CallbackFilter
 from adapters.ledger.deliveries import DeliveryFilter
 from adapters.ledger.documents import task_text
@@ -38,7 +39,6 @@ from adapters.ledger.inbox import Settled
 from adapters.ledger.positions import first_position
 from adapters.ledger.replays import Selection
 from adapters.ledger.search import TaskFilter
-from adapters.ledger.twins import Robot
 from statemachine.delivery_policy import DeliveryState
 from statemachine.states import State
 from tests.adapters.ledger.making import T0, asked, key, save, task
@@ -207,8 +207,8 @@ QUESTIONS: dict[str, Question] = {
     "calls whose lease is over": lambda connection: effects.expired(connection, T0 + 1_000, 50),
     "calls of tasks": lambda connection: effects.taken(connection, [f"{number:026d}" for number in range(100)]),
     "a start": lambda connection: starts.post(connection, start(robot="bot"), T0),
-    "a robot's start": lambda connection: twins.awaited(connection, [ROBOT]),
-    "starts without an id": lambda connection: twins.unnamed(connection, task()),
+    "a robot's start": lambda connection: adoption_candidates.awaited(connection, [ROBOT]),
+    "starts without an id": lambda connection: adoption_candidates.unnamed(connection, task()),
     "statistics": lambda connection: stats.read(connection, T0),
     "events": lambda connection: events.page(connection, after=EVENTS + ROWS // 2, limit=100),
     "headings": lambda connection: events.headings(connection, after=EVENTS + ROWS // 2, limit=500),
@@ -234,7 +234,7 @@ QUESTIONS: dict[str, Question] = {
     "dropping some": lambda connection: deliveries.drop_some(connection, WHOSE, 500),
     "replays that are due": lambda connection: replays.due(connection, T0),
     "a replay of dead ones": _dead_again,
-    "how far others are behind": lag.read,
+    "how far others are behind": delivery_lag.read,
     "active subscriptions": subscriptions.active,
     "names whose day is over": lambda connection: idempotency.tidy(connection, T0 + idempotency.KEPT_MS + 500),
 }

@@ -8,9 +8,9 @@ from psycopg import sql
 from sqlalchemy import func, select
 
 from adapters.ledger import Ledger, LedgerUnavailableError
-from adapters.ledger.probing import prove_writable
+from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import idempotency
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.write_probe import prove_writable
 from tests.disks import small_disk
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.ledger.progress import Progress
+from adapters.ledger.migration_progress import Progress
 from adapters.logs import configure
 
 

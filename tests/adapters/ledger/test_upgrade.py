@@ -14,9 +14,9 @@ from adapters.clock import now_ms
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, positions
 from adapters.ledger import postgresql as ours
 from adapters.ledger.events import Told
+from adapters.ledger.migrate import SchemaError, newest, require_current, upgrade
 from adapters.ledger.positions import first_position
 from adapters.ledger.schema import metadata
-from adapters.ledger.upgrade import SchemaError, newest, require_current, upgrade
 from tests import postgresql
 from tests.adapters.ledger.making import T0
 from tests.adapters.ledger.outgoing import tell, told

@@ -5,10 +5,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.simulator import DEMO_APPS, App, Callback, Reply, Truth, World
-from adapters.simulator.tasks import Order
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Account, Answer, Call, TaskRef, WireError
+from simulator import DEMO_APPS, App, Callback, Reply, Truth, World
+from simulator.tasks import Order
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, TaskKey

@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
 from adapters.clock import now_ms
-from adapters.simulator import Faults, Plan, World
-from adapters.simulator.clock import Clock
-from adapters.simulator.demo import Step
-from adapters.simulator.server import Server, make_app
-from adapters.simulator.simulation import Simulation
+from simulator import Faults, Plan, World
+from simulator.clock import Clock
+from simulator.demo import Step
+from simulator.realtime import Simulation
+from simulator.server import Server, make_app
 
 READY_S = 20
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.simulator import STEADY, Callback, Cause, Plan, World
 from adapters.vendors.tencent.events import TASK_EVENTS as TENCENT_EVENTS
 from adapters.vendors.volcengine.events import TASK_EVENTS as VOLCENGINE_EVENTS
+from simulator import STEADY, Callback, Cause, Plan, World
 from tests.adapters.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, VOLCENGINE, Customer, read
 from tests.adapters.simulator.test_smoke import lived
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from adapters.simulator import DEMO_APPS, STEADY, App, Cause, World
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Call, Operation, Outcome, Sign
 from adapters.vendors.volcengine.api import API as VOLCENGINE_API
+from simulator import DEMO_APPS, STEADY, App, Cause, World
 from statemachine.states import Kind, Reason, State
 from tests.adapters.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, VOLCENGINE, Customer, start_call
 

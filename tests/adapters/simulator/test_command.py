@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from adapters.simulator.command import CALLBACK_URL, add_arguments, simulation
+from simulator.command import CALLBACK_URL, add_arguments, simulation
 
 
 def options(*arguments: str) -> argparse.Namespace:

@@ -17,9 +17,9 @@ from tencentcloud.trtc.v20190722 import models
 from tencentcloud.trtc.v20190722.trtc_client import TrtcClient
 from volcenginesdkcore.rest import ApiException
 
-from adapters.simulator import STEADY, Faults
-from adapters.simulator.vendors.registry import DEMO_STEPS
 from adapters.vendors import DIALECTS
+from simulator import STEADY, Faults
+from simulator.vendors.registry import DEMO_STEPS
 from tests.adapters.simulator.driving import TENCENT, VOLCENGINE, params
 from tests.adapters.simulator.running import READY_S, Simulator, ear, simulator
 

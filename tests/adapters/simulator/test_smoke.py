@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from adapters.simulator import Faults, World
+from simulator import Faults, World
 from statemachine.states import FINAL
 from tests.adapters.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, Customer, follow, key_of
 

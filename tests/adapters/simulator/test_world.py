@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from adapters.simulator import STEADY, Cause, Faults, Plan, World
 from adapters.vendors.calls import Outcome
+from simulator import STEADY, Cause, Faults, Plan, World
 from statemachine.states import Reason, State
 from tests.adapters.simulator.driving import (
     HOUR,

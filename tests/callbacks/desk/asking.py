@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 
-from adapters.masking import at_path
+from adapters.contract.masking import at_path
 from adapters.settings import Role
 from adapters.vendors import DIALECTS
 from tests.adapters.simulator.driving import STARTS, params

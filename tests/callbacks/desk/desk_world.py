@@ -12,19 +12,19 @@ from typing import Any
 import httpx2
 from starlette.applications import Starlette
 
+from adapters.access.tokens import Tokens
 from adapters.downstream import open_sinks
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, inbox, lineages, positions, timeline
 from adapters.ledger.documents import Texts
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Account, App, Outbound, Role, Secret, Server, Settings, Token
 from adapters.settings import Streams as RedisStreams
-from adapters.simulator import DEMO_APPS
-from adapters.tokens import Tokens
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.events.sse import Streams
 from callbacks.desk.events.tail import Tail
 from callbacks.desk.http.token_guesses import Guesses
+from simulator import DEMO_APPS
 from statemachine.decide import decide
 from statemachine.events import Heard
 from statemachine.facts import Fact, FactKind, File, Output, Rules, TaskKey

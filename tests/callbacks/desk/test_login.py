@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.login_codes import LIFE_MS, make_code
+from adapters.access.login_codes import LIFE_MS, make_code
 from adapters.settings import Role
 from tests.callbacks.desk.desk_world import T0, TOKENS, World, fields_of
 

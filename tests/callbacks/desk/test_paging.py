@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from adapters.ledger.pages import PAGE_BYTES
+from adapters.ledger.page_size import PAGE_BYTES
 from adapters.settings import Role
 from statemachine.facts import FactKind, File
 from statemachine.states import Kind

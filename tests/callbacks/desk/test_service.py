@@ -7,7 +7,7 @@ import pytest
 
 from adapters.clock import monotonic_s, parse_rfc3339, to_rfc3339
 from adapters.ledger import deliveries, rejections, stats, subscriptions
-from adapters.ledger.checking import LedgerCheck
+from adapters.ledger.availability import LedgerCheck
 from adapters.ledger.rejections import Refused
 from adapters.ledger.subscriptions import Subscription
 from adapters.settings import Role

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.envelope import TYPES
+from adapters.contract.cloud_events import TYPES
 from adapters.settings import Settings
 from callbacks.desk.subscriptions.bodies import new
 from tests.callbacks.desk.desk_world import CALLED, WATCHED, World, fields_of, made

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from adapters.ledger.progress import tell_rows
+from adapters.ledger.migration_progress import tell_rows
 
 revision = "0004"
 down_revision = "0003"

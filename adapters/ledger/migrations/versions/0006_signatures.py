@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from adapters.ledger.progress import tell_rows
+from adapters.ledger.migration_progress import tell_rows
 
 revision = "0006"
 down_revision = "0004"

@@ -1,0 +1,135 @@
+"""Makes the engines that connect to a ledger, set so that commits are durable and nothing waits for ever."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, NullPool, create_engine, event
+
+from adapters.ledger.failover import Server
+from adapters.ledger.ledger_url import driver_url, hosts_of, sqlite_path
+from adapters.ledger.process_locks import refuse_other_name
+
+#: How long a SQLite writer waits for another process's transaction, ms.
+BUSY_TIMEOUT_MS = 10_000
+#: How long a transaction waits for a free connection of the pool, s.
+_POOL_TIMEOUT_S = 10
+#: PostgreSQL: how long a new connection may take, s.
+_CONNECT_TIMEOUT_S = 3
+#: PostgreSQL: when a silent connection is probed, how often, and when it is given up: a server that vanished is noticed in 15 s.
+_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+#: PostgreSQL ends a session that holds a transaction open and says nothing for so long: its process hangs, its locks must not, ms.
+_IDLE_IN_TRANSACTION_MS = 10_000
+
+
+def sqlite_engine(url: str, pool_size: int, *, begin: str, opened: Callable[[], None]) -> Engine:
+    """begin: the statement that begins a transaction. opened: called with each new connection; what it raises refuses that one."""
+    # What is bound to a statement may be a secret, and the text of an error comes into the log.
+    engine = create_engine(url, pool_size=pool_size, max_overflow=8, pool_timeout=_POOL_TIMEOUT_S, hide_parameters=True)
+    path = Path(sqlite_path(url) or "")
+    event.listen(engine, "do_connect", lambda *_: refuse_other_name(path))
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", lambda *_: opened())
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def migration_engine(url: str) -> Engine:
+    """Makes the engine that migrations run on: each transaction is a real one, DDL included, and none has a limit of time.
+
+    On SQLite the driver's own transactions end at DDL, so they are ours; the write lock is taken at their beginning. Without a
+    pool: no connection outlives a migration that fails.
+    """
+    if sqlite_path(url) is None:
+        limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        options = " ".join((*(f"-c {name}=0" for name in limits), "-c synchronous_commit=on"))
+        settings = {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": "tally db upgrade",
+            "options": options,
+            **_reach(url),
+        }
+        return create_engine(driver_url(url), poolclass=NullPool, hide_parameters=True, connect_args=settings)
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", _prepare_for_migrations)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _prepare_for_migrations(connection: Any, _record: object) -> None:
+    # Alembic's batch mode drops a table after it was copied: with foreign keys on, that deletes what refers to its rows or
+    # fails (sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes"); inside a transaction
+    # it cannot be switched off.
+    connection.execute("PRAGMA foreign_keys=OFF")
+    # An index over millions of rows is sorted in a file, not in memory.
+    connection.execute("PRAGMA temp_store=DEFAULT")
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are ours, not the driver's
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    if not _is_foreign(connection):
+        connection.execute("PRAGMA journal_mode=WAL")
+    for pragma in (
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "secure_delete=ON",  # what is wiped must not lie on in free pages; costs a tenth of the rows applied per second
+        "cache_size=-65536",
+        "wal_autocheckpoint=4000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def postgresql_engine(
+    url: str,
+    pool_size: int,
+    statement_timeout_s: float,
+    *,
+    server: Server,
+    isolation_level: Any,
+    plans: str = "force_custom_plan",
+) -> Engine:
+    """plans: whether a statement is planned anew each time."""
+    timeout_ms = round(statement_timeout_s * 1000)
+    options = {
+        "statement_timeout": timeout_ms,
+        "lock_timeout": timeout_ms,
+        "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
+        "synchronous_commit": "on",  # what is answered is on disk, whatever the server's default
+        "timezone": "UTC",
+        # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept, and what the statements
+        # are made for, a walk along an index, is not given up for what looks cheaper in a table that looks empty.
+        "plan_cache_mode": plans,
+        **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")},
+        # A seek costs little more than the next row: at the usual 4, the newest of a few old rows is looked for among all others.
+        "random_page_cost": 1.1,
+        "jit": "off",
+    }
+    engine = create_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        hide_parameters=True,
+        isolation_level=isolation_level,
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": "tally",
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+            **_reach(url),
+        },
+    )
+    server.watch(engine)
+    return engine
+
+
+def _reach(url: str) -> dict[str, Any]:
+    return {**_KEEPALIVES, **hosts_of(url)}
+
+
+def _is_foreign(connection: Any) -> bool:
+    """Whether another program's tables are in it: not even its way of keeping a journal is changed, which stays in the file."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return not (tables <= {"alembic_version"} or tables >= {"alembic_version", "counters"})

@@ -1,0 +1,56 @@
+"""Where `tally` starts: opens the socket of a server first, and only then loads the rest of the program, which takes a second.
+
+Who connects meanwhile is answered when the server is ready; without this, each restart would refuse callbacks for that second.
+"""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from adapters.logs import configure
+from adapters.process.listening_sockets import ListenError, open_sockets
+from adapters.process.standard_streams import keep_standard_numbers
+from adapters.process.terminal import say
+from adapters.settings import SettingsError, load
+
+_SERVERS = ("up", "web")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    keep_standard_numbers()
+    try:
+        sockets = _early(arguments)
+    except ListenError as error:
+        say(f"tally: {error}", file=sys.stderr)
+        return 1
+    status: int = import_module("tally").main(arguments, sockets)
+    return status
+
+
+def _early(arguments: Sequence[str]) -> list[socket.socket]:
+    """The sockets of a server; none where the rest of the program has to say something first. Raises ListenError."""
+    if not arguments or arguments[0] not in _SERVERS:
+        return []
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    for name in ("--config", "--host", "--port"):
+        options.add_argument(name)
+    try:
+        given, rest = options.parse_known_args(arguments[1:])
+        flags = {f"server.{name}": value for name in ("host", "port") if (value := getattr(given, name)) is not None}
+        settings = load(Path(given.config) if given.config else None, os.environ, flags=flags)
+    except (argparse.ArgumentError, SettingsError):
+        return []
+    if {"-h", "--help"} & set(rest):
+        return []
+    configure()
+    return open_sockets(settings.server.host, settings.server.port, environ=os.environ, meanwhile=lambda: import_module("tally"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

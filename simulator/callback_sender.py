@@ -1,0 +1,22 @@
+"""Sends one callback, as a vendor does: one connection for each, and a few seconds of patience."""
+
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+from simulator.messages import Callback
+
+
+def post(url: str, callback: Callback, timeout_s: float) -> int | None:
+    """The HTTP status of the answer; None where none came in time."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.netloc, timeout=timeout_s)
+    try:
+        connection.request("POST", parts.path or "/", callback.body, dict(callback.headers))
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,122 @@
+"""A world in real time: lets time pass, and carries its callbacks to where they belong."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from adapters.vendors import DIALECTS
+from adapters.vendors.calls import Account, Call, TaskRef
+from simulator.callback_sender import post
+from simulator.clock import Clock
+from simulator.demo import Step
+from simulator.messages import Callback, Reply, Request
+from simulator.world import World
+
+#: Deliveries under way at once; more wait.
+_AT_ONCE = 32
+#: The world is looked at so often, whatever is due, s.
+_LONGEST_S = 60.0
+_DEMO_URL = "http://127.0.0.1"
+
+
+class Simulation:
+    """`callback_url`: `{vendor}` in it stands for the vendor's name; empty: callbacks go nowhere, and count as answered."""
+
+    def __init__(self, world: World, clock: Clock, callback_url: str, *, said: Callable[[str], None] = lambda _: None) -> None:
+        self.world = world
+        self._clock = clock
+        self._callback_url = callback_url
+        self._said = said
+        self._wake = asyncio.Event()
+        self._under_way = asyncio.Semaphore(_AT_ONCE)
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    @property
+    def now(self) -> int:
+        """The world's time; it never goes back, whatever the real clock does."""
+        return max(self.world.now, self._clock())
+
+    # Calls.
+
+    def handle(self, vendor: str, request: Request) -> Reply:
+        reply = self.world.handle(vendor, request.method, request.path, request.query, request.headers, request.body, self.now)
+        self._wake.set()
+        return reply
+
+    # Time and callbacks.
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                for callback in self.world.advance_to(self.now):
+                    self._spawn(self._deliver(callback))
+                await self._next()
+        finally:
+            for job in self._jobs:
+                job.cancel()
+
+    async def _next(self) -> None:
+        at = self.world.next_event_ms()
+        pause_s = _LONGEST_S if at is None else min(_LONGEST_S, self._clock.real_s_until(at))
+        try:
+            async with asyncio.timeout(pause_s):  # in Python 3.11 wait_for can swallow a cancellation
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        job = asyncio.create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _deliver(self, callback: Callback) -> None:
+        status = 200 if not self._callback_url else await self._posted(callback)
+        self.world.answered(callback, status, self.now)
+        self._said(f"callback {callback.vendor} {callback.event} attempt {callback.attempt}: {status or 'no answer'}")
+        self._wake.set()
+
+    async def _posted(self, callback: Callback) -> int | None:
+        url = self._callback_url.replace("{vendor}", callback.vendor)
+        async with self._under_way:
+            return await asyncio.to_thread(post, url, callback, self.world.timeout_s(callback.vendor))
+
+    # The demonstration.
+
+    def play(self, steps: tuple[Step, ...]) -> None:
+        """Begins this story now; needs a running loop."""
+        for step in steps:
+            self._spawn(self._play(step))
+
+    async def _play(self, step: Step) -> None:
+        began = self._clock()
+        await asyncio.sleep(self._clock.real_s_until(began + step.after_s * 1000))
+        dialect = DIALECTS[step.app.vendor]
+        started = self._call(step, dialect.start(step.action, None, step.params))
+        if step.stop_after_s is None:
+            return
+        await asyncio.sleep(self._clock.real_s_until(began + step.stop_after_s * 1000))
+        about = dialect.identity(step.action, step.params)
+        ref = TaskRef(
+            kind=about.kind,
+            app_id=about.app_id,
+            room_id=about.room_id,
+            vendor_task_id=started or about.vendor_task_id,
+            action=step.action,
+        )
+        stop = dialect.stop(ref)
+        if stop is not None:
+            self._call(step, stop)
+
+    def _call(self, step: Step, call: Call) -> str | None:
+        """The id that the vendor minted."""
+        app, dialect = step.app, DIALECTS[step.app.vendor]
+        account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=_DEMO_URL)
+        signed = dialect.sign(call, account, self.world.told(self.now))
+        request = Request(
+            method=signed.method, path="/", query=signed.url.partition("?")[2], headers=signed.headers, body=signed.body
+        )
+        reply = self.handle(app.vendor, request)
+        answer = dialect.read_answer(call, reply.status, reply.headers, reply.body, received_at=self.now)
+        self._said(f"call {app.vendor} {call.action}: {answer.outcome.value}")
+        return answer.vendor_task_id

@@ -1,0 +1,101 @@
+"""What really became of each task, for audits."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from simulator.plan import Cause
+from simulator.protocol import Said, Setting, Vendor
+from simulator.tasks import Beat, Task
+from statemachine.states import Reason, State
+
+_ENDS: Mapping[Cause, Said] = {
+    Cause.STOPPED: (State.STOPPED, Reason.STOP_REQUESTED),
+    Cause.FINISHED: (State.COMPLETED, Reason.SOURCE_FINISHED),
+    Cause.IDLE: (State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
+    Cause.LIFETIME: (State.EXPIRED, Reason.MAX_LIFETIME),
+    Cause.CRASHED: (State.FAILED, Reason.VENDOR_ERROR),
+    Cause.REFUSED: (State.FAILED, Reason.START_REFUSED),
+    Cause.BAD_SOURCE: (State.FAILED, Reason.BAD_SOURCE),
+    Cause.BAD_CODEC: (State.FAILED, Reason.UNSUPPORTED_CODEC),
+    Cause.BAD_TOKEN: (State.FAILED, Reason.TOKEN_ERROR),
+    Cause.NO_PERMISSION: (State.FAILED, Reason.NO_PERMISSION),
+    Cause.REMOVED: (State.STOPPED, Reason.REMOVED_FROM_ROOM),
+    Cause.DISMISSED: (State.STOPPED, Reason.ROOM_DISMISSED),
+    Cause.EVICTED: (State.STOPPED, Reason.EVICTED),
+    Cause.FORGOTTEN: (State.LOST, Reason.UNKNOWN_TO_VENDOR),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """One vendor task. Times in ms, as they are told outside."""
+
+    vendor: str
+    kind: str
+    action: str
+    app_id: str
+    room_id: str
+    vendor_task_id: str
+    run: int
+    robot: str | None
+    requested_at: int
+    began_at: int
+    #: When media first flowed.
+    media_at: int | None
+    #: None: it still lives, and costs money.
+    ended_at: int | None
+    cause: Cause | None
+    #: The final state and reason that a follower who knows everything gives it; None while it lives.
+    state: State | None
+    reason: Reason | None
+    #: What its callbacks alone tell of the end to somebody who made no call; None: no end is told.
+    said: Said | None
+    #: What the vendor's query tells of the end; None: no reason, or the vendor knows it no more.
+    answered: Said | None
+    #: How it stands while it lives: created, connecting, media, interrupted, quiet; None before.
+    phase: str | None
+    files: tuple[str, ...]
+    #: Start calls that meant it; all but the first met it running.
+    starts: int
+    #: When stop calls for it were accepted.
+    stops: tuple[int, ...]
+    #: Those of them that came while media flowed.
+    healthy_stops: int
+
+    @property
+    def alive(self) -> bool:
+        return self.ended_at is None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def truth_of(task: Task, vendor: Vendor, setting: Setting) -> Truth:
+    order, told = task.order, setting.told
+    end = None if task.cause is None else (task.known and vendor.truth(task)) or _ENDS[task.cause]
+    known_end = not task.alive and task.known
+    return Truth(
+        vendor=order.app.vendor,
+        kind=order.kind.value,
+        action=order.action,
+        app_id=order.app.app_id,
+        room_id=order.room_id,
+        vendor_task_id=order.vendor_task_id,
+        run=task.run,
+        robot=order.robot,
+        requested_at=told(task.requested_at),
+        began_at=told(task.began_at),
+        media_at=None if task.media_at is None else told(task.media_at),
+        ended_at=None if task.ended_at is None else told(task.ended_at),
+        cause=task.cause,
+        state=end[0] if end else None,
+        reason=end[1] if end else None,
+        said=vendor.said(task) if known_end else None,
+        answered=vendor.answered(task) if known_end else None,
+        phase=task.phase.value if task.phase is not None and task.phase is not Beat.ENDED else None,
+        files=task.files,
+        starts=task.starts,
+        stops=tuple(told(at) for at in task.stops),
+        healthy_stops=task.healthy_stops,
+    )

@@ -1,0 +1,82 @@
+"""Verifies calls (documents 69859 and 1178321). Honours whatever SignedHeaders lists; in a query `+` is a blank."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, quote
+
+from simulator.messages import Refused, Request
+
+_AUTHORIZATION = re.compile(
+    r"HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/request, *"
+    r"SignedHeaders=(?P<headers>[^, ]+), *Signature=(?P<signature>[0-9a-f]{64})"
+)
+_SERVICE = "rtc"
+# Not documented; the usual figure for this family of signatures.
+_WINDOW_MS = 15 * 60 * 1000
+_NEEDED = frozenset({"host", "x-date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    access_key_id: str
+    region: str
+
+
+def verified(request: Request, secret_of: Callable[[str], str | None], now: int) -> Signer:
+    """Who signed this call. Raises Refused."""
+    given = request.headers.get("authorization")
+    if given is None:
+        raise Refused("MissingAuthenticationToken", "The request has no Authorization header.", 401)
+    parts = _AUTHORIZATION.fullmatch(given.strip())
+    if parts is None:
+        raise Refused("MissingSignature", "The Authorization header is not as documented.", 401)
+    secret = secret_of(parts["key"])
+    if secret is None:
+        raise Refused("InvalidAccessKey", f"The access key {parts['key']} is not known.", 401)
+    date = _date(request, now)
+    names = parts["headers"].lower().split(";")
+    if not date.startswith(parts["day"]) or parts["service"] != _SERVICE or not _NEEDED.issubset(names):
+        raise Refused("SignatureDoesNotMatch", "The credential scope or SignedHeaders do not fit the request.", 401)
+    digest = hashlib.sha256(request.body).hexdigest()
+    if request.headers.get("x-content-sha256", digest) != digest:
+        raise Refused("SignatureDoesNotMatch", "X-Content-Sha256 is not that of the body.", 401)
+    scope = f"{parts['day']}/{parts['region']}/{_SERVICE}/request"
+    canonical = hashlib.sha256(_canonical(request, names, digest).encode()).hexdigest()
+    words = "\n".join(["HMAC-SHA256", date, scope, canonical])
+    signature = hmac.new(_key(secret, parts["day"], parts["region"]), words.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(signature, parts["signature"]):
+        raise Refused("SignatureDoesNotMatch", "The request signature we calculated does not match the one provided.", 401)
+    return Signer(parts["key"], parts["region"])
+
+
+def _date(request: Request, now: int) -> str:
+    date = request.headers.get("x-date", "")
+    try:
+        at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000
+    except ValueError:
+        raise Refused("InvalidTimestamp", "X-Date must be like 20060102T150405Z.", 403) from None
+    if abs(at - now) > _WINDOW_MS:
+        raise Refused("InvalidTimestamp", "X-Date is too far from the server's time.", 403)
+    return date
+
+
+def _canonical(request: Request, names: list[str], digest: str) -> str:
+    pairs = sorted((_quoted(name), _quoted(value)) for name, value in parse_qsl(request.query, keep_blank_values=True))
+    query = "&".join(f"{name}={value}" for name, value in pairs)
+    lines = "".join(f"{name}:{request.headers.get(name, '').strip()}\n" for name in names)
+    return "\n".join([request.method, request.path or "/", query, lines, ";".join(names), digest])
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+def _key(secret: str, day: str, region: str) -> bytes:
+    key = secret.encode()
+    for part in (day, region, _SERVICE, "request"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return key
