@@ -31,7 +31,7 @@ test: $(VENV)/.dev services ## all set-up and every test, at most ten minutes
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not soak"
 
 soak: $(VENV)/.dev services ## the long proofs
-	@TALLY_SOAK=20 $(BIN)/python -m pytest -q tests/statemachine/test_order.py tests/statemachine/test_inference.py tests/statemachine/test_compaction.py
+	@TALLY_SOAK=20 $(BIN)/python -m pytest -q tests/unit/statemachine/test_order.py tests/unit/statemachine/test_inference.py tests/unit/statemachine/folding/test_compaction.py
 	@$(BIN)/python -m pytest -q -s -m soak
 
 check: $(VENV)/.dev ## lint, types, import contracts

@@ -13,7 +13,7 @@ from adapters.settings import settings_table
 from statemachine import policy
 from statemachine.transition_table import diagram
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 def state_diagram() -> str:

@@ -26,7 +26,7 @@ from adapters.ledger.schema import facets as facets_table
 from adapters.settings import Account, App, Secret, Settings
 from statemachine.facts import TaskKey
 from statemachine.tasks import task_id
-from tests.house import TENCENT_KEY, VOLCENGINE_KEY, House, tencent, volcengine
+from tests.support.in_process_app import TENCENT_KEY, VOLCENGINE_KEY, House, tencent, volcengine
 
 #: A benchmark's time begins here, ms.
 NOW = 1_800_000_000_000

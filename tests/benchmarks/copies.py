@@ -29,7 +29,7 @@ from adapters.ledger.schema import facets as facets_table
 from statemachine.facts import TaskKey
 from statemachine.tasks import task_id
 from tests.benchmarks.stories import MINUTE, STORIES, Teller
-from tests.house import House
+from tests.support.in_process_app import House
 
 DAY = 86_400_000
 #: When the tasks that are copied began, ms.

@@ -21,9 +21,9 @@ from sqlalchemy import select
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox
-from tests.house import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
-from tests.postgresql import PostgresServer
-from tests.processes import READY_S, RedisServer, free_port
+from tests.support.in_process_app import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
+from tests.support.postgresql import PostgresServer
+from tests.support.server_processes import READY_S, RedisServer, free_port
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: A server of some size, and nothing that would make a commit less durable.

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from adapters.ledger import Ledger
 from tests.benchmarks.audit import Findings, Marks, audit, marks
 from tests.benchmarks.stream import callbacks
-from tests.house import TENCENT_APP, House
+from tests.support.in_process_app import TENCENT_APP, House
 
 NOW = 1_800_000_000_000
 #: Whole tasks and such as are under way.

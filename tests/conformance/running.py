@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.house import tencent
-from tests.processes import Process, up, write_config
+from tests.support.in_process_app import tencent
+from tests.support.server_processes import Process, up, write_config
 
 ROLES = ("viewer", "operator")
 TOKENS = {role: f"{role}-0123456789abcdef" for role in ROLES}

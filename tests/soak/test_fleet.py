@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from simulator import Faults
-from tests.test_fleet import FAULTS, sail
+from tests.flows.test_fleet import FAULTS, sail
 
 SEED = int(os.environ.get("TALLY_SEED", "20261121"))
 

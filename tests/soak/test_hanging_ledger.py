@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from adapters.clock import monotonic_s
-from tests.postgresql import own_server
-from tests.test_diagnostics import serving
+from tests.processes.test_diagnostics import serving
+from tests.support.postgresql import own_server
 
 pytestmark = pytest.mark.soak
 #: Longer than the patience of every part.

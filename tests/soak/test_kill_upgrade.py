@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import test_kill_upgrade
-from tests.adapters.ledger import test_half_made
+from tests.processes import test_kill_upgrade
+from tests.unit.adapters.ledger import test_migration_repair
 
 
 @pytest.mark.soak
@@ -25,9 +25,9 @@ def test_killed_twenty_times_on_postgresql(revision: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("before", "after", "rows"), test_half_made.STEPS)
+@pytest.mark.parametrize(("before", "after", "rows"), test_migration_repair.STEPS)
 def test_an_older_versions_upgrade_that_was_killed_after_any_statement_is_made_again(
     tmp_path: Path, before: str | None, after: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(test_half_made, "EVERY", 1)
-    test_half_made.test_an_upgrade_that_was_killed_at_any_moment_is_undone_and_made_again(tmp_path, before, after, rows)
+    monkeypatch.setattr(test_migration_repair, "EVERY", 1)
+    test_migration_repair.test_an_upgrade_that_was_killed_at_any_moment_is_undone_and_made_again(tmp_path, before, after, rows)

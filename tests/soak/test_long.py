@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import test_kill
+from tests.processes import test_kill
 
 
 @pytest.mark.soak

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacked import GROWTH_MB, P99_S, attack, attacked
-from tests.attackers import ATTACKS
+from tests.support.attacked_server import GROWTH_MB, P99_S, attack, attacked
+from tests.support.attackers import ATTACKS
 
 pytestmark = pytest.mark.soak
 SECONDS = 30

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_restart import restart_under_load
+from tests.processes.test_restart import restart_under_load
 
 
 @pytest.mark.soak

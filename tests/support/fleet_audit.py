@@ -1,0 +1,147 @@
+"""Many tasks of every kind, started, stopped and left alone by chance; and the audit that compares what we say with what is so."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from simulator import Truth
+from simulator.seeded_random import Dice
+from tests.support.virtual_time import HOUR, SECOND, Clockwork
+from tests.unit.simulator.driving import STARTS
+
+#: Ends that are known although the task never was at the vendor.
+NEVER_WAS = {
+    ("failed", "start_refused"),
+    ("failed", "start_gave_up"),
+    ("failed", "start_unknown"),
+    ("stopped", "stop_requested"),
+}
+
+
+@dataclass(slots=True)
+class Order:
+    """One intent: what was asked for, and when it was to be stopped."""
+
+    number: int
+    vendor: str
+    action: str
+    task_id: str = ""
+    stop_at: int | None = None
+    stopped: bool = False
+
+
+class Fleet:
+    """So many tasks, begun over so much time. What befalls each follows from the seed."""
+
+    def __init__(self, clock: Clockwork, seed: int, tasks: int, over_ms: int, *, never_stopped: float = 0.05) -> None:
+        self.clock = clock
+        self.orders: list[Order] = []
+        actions = list(STARTS)
+        for number in range(1, tasks + 1):
+            dice = Dice(seed, "order", number)
+            vendor, action = dice.one_of(actions)
+            order = Order(number, vendor, action)
+            begin = dice.within(0, over_ms)
+            lives_long = (vendor, action) == ("volcengine", "StartRelayStream") and dice.chance(never_stopped)
+            if not lives_long:
+                order.stop_at = begin + self._stop_after(dice)
+                clock.at(order.stop_at, lambda order=order: self._stop(order))
+            clock.at(begin, lambda order=order: self._start(order))
+            self.orders.append(order)
+
+    @staticmethod
+    def _stop_after(dice: Dice) -> int:
+        """Some change their mind at once."""
+        if dice.chance(0.05):
+            return dice.within(1, 20 * SECOND)
+        return dice.within(20 * SECOND, 3 * HOUR)
+
+    def _start(self, order: Order) -> None:
+        order.task_id = self.clock.start(order.vendor, order.action, order.number)
+
+    def _stop(self, order: Order) -> None:
+        status = self.clock.stop(order.task_id)
+        assert status in (202, 409), status
+        order.stopped = status == 202
+
+
+@dataclass(slots=True)
+class Audit:
+    """What was found. `wrong` must be empty; `counted` says how often what."""
+
+    counted: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def lines(self) -> str:
+        return "\n".join(f"{count:>8}  {what}" for what, count in sorted(self.counted.items()))
+
+
+def audit(fleet: Fleet, *, losses: bool) -> Audit:
+    """losses: callbacks were lost, and how some tasks ended can be known by nobody; else only what no vendor tells is inferred."""
+    found = Audit()
+    world = fleet.clock.world
+    for name, count in world.counters.quota_breaches.items():
+        found.wrong.append(f"quota of {name} breached {count} times")
+    truths = _by_order(fleet)
+    for order in fleet.orders:
+        task = fleet.clock.task(order.task_id)
+        for problem in _problems(order, task, truths[order.number], found.counted, losses):
+            found.wrong.append(f"{order.action} {order.number} {order.task_id}: {problem}")
+    found.counted["vendor tasks"] = sum(len(each) for each in truths.values())
+    for each in truths[0]:
+        found.wrong.append(f"nobody's: {each}")
+    return found
+
+
+def _by_order(fleet: Fleet) -> dict[int, list[Truth]]:
+    """order -> the vendor's tasks that were made for it; 0: nobody's."""
+    rooms = {f"r{order.number}": order.number for order in fleet.orders} | {str(o.number): o.number for o in fleet.orders}
+    tasks = {fleet.clock.task(order.task_id)["vendor_task_id"]: order.number for order in fleet.orders}
+    by_record_id = {order.task_id: order.number for order in fleet.orders}
+    made: dict[int, list[Truth]] = defaultdict(list)
+    for sim, truth in zip(fleet.clock.world.tasks.all, fleet.clock.world.truth(), strict=True):
+        record_id = str(sim.order.params.get("RecordId", "")).partition("-")[0]
+        made[rooms.get(truth.room_id) or by_record_id.get(record_id) or tasks.get(truth.vendor_task_id, 0)].append(truth)
+    return made
+
+
+def _problems(order: Order, task: dict[str, Any], truths: list[Truth], counted: Counter[str], losses: bool) -> Iterator[str]:
+    said = (task["state"], task["reason"])
+    if task["ended_at"] is None:
+        yield f"is still {said}"
+        return
+    counted["inferred" if task["inferred"] else "told"] += 1
+    unknowable = task["reason"] == "start_unknown" and order.vendor == "tencent"
+    yield from _costs(order, truths, unknowable)
+    if not truths:
+        counted[f"never was: {said[1]}"] += 1
+        if said not in NEVER_WAS:
+            yield f"is {said}, and never was"
+        return
+    truth = truths[-1]
+    words = [(truth.state, truth.reason), truth.said, truth.answered if losses else None]
+    right = {(word[0].value, word[1].value) for word in words if word is not None and word[0] is not None}
+    if not losses and task["inferred"] and truth.said is not None and (truth.vendor, truth.kind) != ("tencent", "push"):
+        yield f"is {said}, inferred, and the vendor had told it: {truth.said}"
+    if said in right:
+        counted["right"] += 1
+    elif unknowable:
+        counted["exempt: start that could not be adopted"] += 1
+    elif losses and task["inferred"] and truth.answered is None:
+        counted[f"exempt: how it ended was told by a lost callback only ({truth.vendor} {truth.kind})"] += 1
+    else:
+        yield f"is {said} (inferred: {task['inferred']}), and was {right}, answered {truth.answered}"
+
+
+def _costs(order: Order, truths: list[Truth], unknowable: bool) -> Iterator[str]:
+    """What is paid twice, or for nothing; and what was stopped that should run."""
+    for truth in truths:
+        if truth.alive and not unknowable:
+            yield f"the vendor still runs {truth.vendor_task_id}"
+        if truth.healthy_stops and not order.stopped:
+            yield "a healthy stream was stopped, and nobody had asked for it"
+    spans = sorted((t.requested_at, t.ended_at or 2**62) for t in truths)
+    if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
+        yield f"two at a time: {truths}"

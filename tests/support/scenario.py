@@ -1,0 +1,266 @@
+"""A Clockwork for stories: on its wire chosen calls fare as the story wants, and it can be deaf, die, and be configured anew."""
+
+import heapq
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from adapters.http import NoAnswer, Reply
+from adapters.ledger.effects import Effect
+from adapters.metrics import Metrics
+from adapters.settings import App, Settings
+from adapters.vendors.accounts import Accounts
+from adapters.vendors.calls import HttpRequest, WireError
+from callbacks.app import Ears, make_app
+from simulator import STEADY, Callback, Faults, Plan, World
+from statemachine.tasks import Task
+from tests.support.in_process_app import PATIENT, House
+from tests.support.virtual_time import T0, Clockwork, LateCaller, Wire
+from workers.apply.applier import Applier
+from workers.call.call_attempt import Attempt
+from workers.sweep import Sweep
+
+#: An answer that takes so long never comes, ms.
+NEVER_MS = 10**15
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """How a call fares. `done`: the vendor does it; `answered`: it says so; `instead`: what it says; `took_ms`: so late."""
+
+    done: bool = True
+    answered: bool = True
+    took_ms: int | None = None
+    instead: Reply | None = None
+
+
+WELL = Fate()
+#: It is done, and nobody says so.
+LOST = Fate(answered=False)
+#: It never comes to the vendor, and nobody says so.
+VANISHED = Fate(done=False, answered=False)
+
+
+def late(ms: int) -> Fate:
+    """Its answer comes so late."""
+    return Fate(took_ms=ms)
+
+
+def told(reply: Reply) -> Fate:
+    """The vendor does nothing, and says this."""
+    return Fate(done=False, instead=reply)
+
+
+def tencent_error(code: str) -> Reply:
+    said = {"Response": {"Error": {"Code": code, "Message": "the story says so"}, "RequestId": "r"}}
+    return Reply(status=200, headers=_JSON, body=json.dumps(said).encode())
+
+
+def tencent_done(**result: Any) -> Reply:
+    return Reply(status=200, headers=_JSON, body=json.dumps({"Response": {**result, "RequestId": "r"}}).encode())
+
+
+def volcengine_error(code: str, status: int = 400, **headers: str) -> Reply:
+    said = {"ResponseMetadata": {"RequestId": "r", "Error": {"Code": code, "Message": "the story says so"}}}
+    return Reply(status=status, headers={**_JSON, **headers}, body=json.dumps(said).encode())
+
+
+def volcengine_done() -> Reply:
+    said = {"ResponseMetadata": {"RequestId": "r"}, "Result": "ok"}
+    return Reply(status=200, headers=_JSON, body=json.dumps(said).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A call that went out, so long after the beginning (ms)."""
+
+    at: int
+    action: str
+    params: Mapping[str, Any]
+
+
+class Line(Wire):
+    """Notes what goes out, and lets it fare as was said beforehand."""
+
+    def __init__(self, world: World, seed: int, now: Callable[[], int]) -> None:
+        super().__init__(world, seed, now)
+        self.sent: list[Sent] = []
+        self._now_ms = now
+        self._next: dict[str, deque[Fate]] = defaultdict(deque)
+        self._rest: dict[str, Fate] = {}
+
+    def fare(self, action: str, *fates: Fate, rest: Fate = WELL) -> None:
+        """How the next calls of this action fare, one after the other, and then all others."""
+        self._next[action] = deque(fates)
+        self._rest[action] = rest
+
+    def of(self, action: str) -> list[Sent]:
+        return [each for each in self.sent if each.action == action]
+
+    def actions(self) -> list[str]:
+        return [each.action for each in self.sent]
+
+    def send(self, request: HttpRequest) -> Reply:
+        action, params = _said(request)
+        self.sent.append(Sent(self._now_ms() - T0, action, params))
+        coming = self._next[action]
+        fate = coming.popleft() if coming else self._rest.get(action, WELL)
+        self.took_ms = 200
+        reply = super().send(request) if fate.done else fate.instead
+        self.took_ms = self.took_ms if fate.took_ms is None else fate.took_ms
+        if not fate.answered or reply is None:
+            raise NoAnswer(WireError.CUT_OFF, "the story says so")
+        return fate.instead or reply
+
+
+def _said(request: HttpRequest) -> tuple[str, dict[str, Any]]:
+    query = dict(parse_qsl(request.url.partition("?")[2], keep_blank_values=True))
+    params = json.loads(request.body) if request.body else {k: v for k, v in query.items() if k not in ("Action", "Version")}
+    return request.headers.get("X-TC-Action") or query["Action"], params
+
+
+class MortalCaller(LateCaller):
+    """Its process dies while it makes some calls: they are taken, sent or not, and never answered.
+
+    `dies`: whether it dies of this one: "before" it is sent, "after", or not at all (None).
+    """
+
+    def __init__(self, house: House, wire: Wire, dies: Callable[[Effect], str | None]) -> None:
+        super().__init__(house, wire)
+        self._dies = dies
+        self.deaths = 0
+
+    def once(self) -> int:
+        posted = super().once()
+        self._coming = [each for each in self._coming if each[0] < NEVER_MS]
+        heapq.heapify(self._coming)
+        return posted
+
+    def _attempted(self, effect: Effect, task: Task | None) -> Attempt:
+        death = self._dies(effect)
+        attempt = super()._attempted(effect, None if death == "before" else task)
+        if death is not None:
+            self.deaths += 1
+            self._wire.took_ms = NEVER_MS
+        return attempt
+
+
+class Callers:
+    """Several processes that make calls, on one ledger."""
+
+    def __init__(self, *callers: LateCaller) -> None:
+        self._callers = callers
+
+    def next_ms(self) -> int | None:
+        return min((at for caller in self._callers if (at := caller.next_ms()) is not None), default=None)
+
+    def once(self) -> int:
+        return sum(caller.once() for caller in self._callers)
+
+
+class Story(Clockwork):
+    """`line`: the wire. `hears`: whether a callback comes through."""
+
+    def __init__(
+        self, folder: Path, *, seed: int = 1, faults: Faults | None = None, plan: Plan = STEADY, grain_ms: int = 100
+    ) -> None:
+        super().__init__(folder, seed, faults, plan, grain_ms=grain_ms)
+        self.line = Line(self.world, seed, self.house.clock)
+        self.caller: Any = self.new_caller()
+        self.hears: Callable[[Callback], bool] = lambda _: True
+        self._open = ExitStack()
+
+    @contextmanager
+    def open(self) -> Iterator["Story"]:
+        with super().open(), self._open:
+            yield self
+
+    def new_caller(self) -> LateCaller:
+        return LateCaller(self.house, self.line)
+
+    def mortal(self, dies: Callable[[Effect], str | None]) -> MortalCaller:
+        """From now on calls are made by somebody who dies so."""
+        made = MortalCaller(self.house, self.line, dies)
+        self.caller = made
+        return made
+
+    def deaf(self, *, to: Callable[[Callback], bool] = lambda _: True) -> None:
+        """From now on these callbacks are lost."""
+        self.hears = lambda callback: not to(callback)
+
+    def hear_again(self) -> None:
+        self.hears = lambda _: True
+
+    def with_app(self, vendor: str, app_id: str, **more: Any) -> Settings:
+        """The settings, with one more app."""
+        settings = self.house.settings
+        return replace(settings, apps=(*settings.apps, App(vendor=vendor, app_id=app_id, **more)))
+
+    def begin_anew(self, settings: Settings) -> None:
+        """The process ends, and begins again with these settings; what its calls were to be answered is lost."""
+        house = self.house
+        house.settings = settings
+        ears = Ears(ledger=house.ledger, settings=settings, metrics=Metrics(), clock=house.clock, ring=lambda: None, limits=PATIENT)
+        house.client = self._open.enter_context(TestClient(make_app(ears), base_url="http://127.0.0.1:8080"))
+        house.applier = Applier(house.ledger, house.clock, Accounts(settings), house.shards)
+        house.sweep = Sweep(house.ledger, house.applier, house.clock, house.shards)
+        self.caller = self.new_caller()
+
+    def until(self, so: Callable[[], bool], longest_ms: int = 60_000) -> None:
+        """Lets time pass until it is so."""
+        begun = self.now
+        while not so():
+            assert self.now - begun < longest_ms, "it never was so"
+            self.run(self.now - T0 + self._grain_ms)
+
+    def apply(self) -> None:
+        """What waits is applied, and no call is made."""
+        self.house.applier.apply_waiting()
+
+    # What users ask.
+
+    def ask(self, task_id: str, what: str, body: Any = None) -> Any:
+        return self.house.client.post(f"/v1/tasks/{task_id}/{what}", json=body)
+
+    # What is so.
+
+    def tasks(self, origin: str | None = None) -> list[dict[str, Any]]:
+        """All that the list shows, newest first."""
+        found: list[dict[str, Any]] = self.house.get("/v1/tasks?limit=500" + (f"&origin={origin}" if origin else ""))["items"]
+        return found
+
+    def said_of(self, task_id: str) -> tuple[str, str | None, bool]:
+        """(state, reason, inferred)"""
+        task = self.task(task_id)
+        return task["state"], task["reason"], task["inferred"]
+
+    def entries(self, task_id: str, kind: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.timeline(task_id) if entry["kind"] == kind]
+
+    def calls(self, task_id: str, operation: str) -> list[str]:
+        """What became of the attempts of this call."""
+        return [entry["outcome"] for entry in self.entries(task_id, "call") if entry["operation"] == operation]
+
+    def passed(self, task_id: str) -> list[str]:
+        """Deadlines that passed, in order."""
+        return [entry["deadline"] for entry in self.entries(task_id, "deadline_passed")]
+
+    def _hear(self, callbacks: list[Callback]) -> None:
+        heard = [callback for callback in callbacks if self.hears(callback)]
+        for callback in callbacks:
+            if callback not in heard:
+                self.world.answered(callback, 200, self.now)
+        super()._hear(heard)
+
+    def rows(self, statement: str, **values: Any) -> list[Any]:
+        with self.house.ledger.read() as connection:
+            return list(connection.execute(text(statement), values))

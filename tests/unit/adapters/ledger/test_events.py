@@ -1,0 +1,169 @@
+"""What others are told is kept with where it stands, and read back as it was told."""
+
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from adapters.ledger import Ledger, events
+from adapters.ledger.events import Event, Heading, Note, Told
+from adapters.ledger.positions import first_position
+from adapters.ledger.schema import events as table
+from statemachine.states import Kind, State
+from tests.support.ledgers import empty, examples
+from tests.unit.adapters.ledger.making import T0, key, task
+from tests.unit.adapters.ledger.outgoing import note, subject_of, tell, told
+from tests.unit.adapters.ledger.test_documents import JSON, TASKS, TEXTS
+
+FIRST = first_position(T0) + 1
+
+
+def heading(position: int, name: str = "t1", **more: object) -> Heading:
+    values = {"subject": subject_of(name), "type": "tally.task.running", "at": T0}
+    about = {"vendor": "volcengine", "app_id": "app", "kind": "push"}
+    return Heading(**{"position": position, **values, **about, **more})
+
+
+def add_note(ledger: Ledger, *notes: Note) -> None:
+    with ledger.write() as connection:
+        events.append_notes(connection, notes)
+
+
+def test_a_row_says_what_chooses_it_and_the_rest_is_its_document(ledger: Ledger) -> None:
+    tell(ledger, told("t1", 3))
+    with ledger.read() as connection:
+        row = dict(connection.execute(select(table)).mappings().one())
+    doc = row.pop("doc")
+    assert row == {
+        "id": FIRST,
+        "subject": subject_of("t1"),
+        "version": 3,
+        "type": "tally.task.running",
+        "at": T0,
+        "vendor": "volcengine",
+        "app_id": "app",
+        "kind": "push",
+    }
+    assert doc.startswith('{"key":["volcengine","app","room","t1","push"],"previous_state":null,"cause":{"kind":"callback"')
+
+
+def test_a_notes_row_is_no_vendors(ledger: Ledger) -> None:
+    add_note(ledger, note(2))
+    with ledger.read() as connection:
+        found = events.headings(connection, after=0, limit=9)
+    assert found == [
+        Heading(position=FIRST, subject=note().subject, type="tally.subscription.disabled", at=T0, vendor="", app_id="", kind="")
+    ]
+
+
+def test_events_and_notes_are_read_back_in_the_order_in_which_they_were_told(ledger: Ledger) -> None:
+    tell(ledger, told("t1", 1), told("t2", 1))
+    add_note(ledger, note())
+    tell(ledger, told("t1", 2))
+    with ledger.read() as connection:
+        found = events.page(connection, after=0, limit=9)
+    assert found == [
+        Event(position=FIRST, told=told("t1", 1)),
+        Event(position=FIRST + 1, told=told("t2", 1)),
+        Event(position=FIRST + 2, told=note()),
+        Event(position=FIRST + 3, told=told("t1", 2)),
+    ]
+
+
+def test_whoever_reads_on_from_a_position_gets_what_is_behind_it(ledger: Ledger) -> None:
+    tell(ledger, *(told("t1", version) for version in range(1, 6)))
+    with ledger.read() as connection:
+        pages = [events.page(connection, after=after, limit=2) for after in (0, FIRST + 1, FIRST + 3, FIRST + 4)]
+    assert [[event.told.version for event in page] for page in pages] == [[1, 2], [3, 4], [5], []]
+
+
+def test_nothing_told_takes_no_position(ledger: Ledger) -> None:
+    tell(ledger)
+    add_note(ledger)
+    tell(ledger, told())
+    with ledger.read() as connection:
+        assert [event.position for event in events.page(connection, after=0, limit=9)] == [FIRST]
+
+
+def test_a_batch_stands_at_the_second_of_its_newest_event(ledger: Ledger) -> None:
+    tell(ledger, told("t1", at=T0 + 5_000), told("t2", at=T0))
+    with ledger.read() as connection:
+        found = events.headings(connection, after=0, limit=9)
+    first = first_position(T0 + 5_000) + 1
+    assert found == [heading(first, "t1", at=T0 + 5_000), heading(first + 1, "t2")]
+
+
+def test_headings_end_where_they_are_to_end(ledger: Ledger) -> None:
+    tell(ledger, *(told(f"t{number}") for number in range(5)))
+    with ledger.read() as connection:
+        found = events.headings(connection, after=FIRST, last=FIRST + 3, limit=2)
+        assert events.headings(connection, after=FIRST + 3, last=FIRST + 3, limit=2) == []
+    assert found == [heading(FIRST + 1, "t1"), heading(FIRST + 2, "t2")]
+
+
+def test_headings_of_one_subject_are_in_the_order_of_positions(ledger: Ledger) -> None:
+    for version in range(8, 12):
+        tell(ledger, told("t1", version), told("t2", version))
+    with ledger.read() as connection:
+        found = events.headings(connection, after=FIRST, limit=9, subject=subject_of("t1"))
+        some = events.headings(connection, after=FIRST, last=FIRST + 5, limit=1, subject=subject_of("t1"))
+    assert [each.position for each in found] == [FIRST + 2, FIRST + 4, FIRST + 6]
+    assert some == found[:1]
+
+
+def test_events_are_found_by_their_positions_to_be_read_later(ledger: Ledger) -> None:
+    tell(ledger, told("t1", 4), told("t2"), told("t3"))
+    with ledger.read() as connection:
+        rows = events.unread(connection, {FIRST, FIRST + 2, 7})
+        assert events.unread(connection, []) == {}
+        assert events.versions(connection, [FIRST, FIRST + 2, 7]) == {FIRST: 4, FIRST + 2: 1}
+        assert events.versions(connection, []) == {}
+    assert {place: events.event_of(row).told for place, row in rows.items()} == {FIRST: told("t1", 4), FIRST + 2: told("t3")}
+
+
+def test_what_waits_behind_a_position_is_counted_up_to_a_limit(ledger: Ledger) -> None:
+    tell(ledger, told("t1", at=T0), told("t2", at=T0 + 9))
+    tell(ledger, told("t3", at=T0 + 4))
+    with ledger.read() as connection:
+        found = [events.waiting_since(connection, after=after, most=2) for after in (0, FIRST, FIRST + 1, FIRST + 2)]
+    assert found == [(2, T0), (2, T0 + 4), (1, T0 + 4), (0, None)]
+
+
+def test_of_a_task_that_was_told_twice_each_version_is_kept_as_it_was_then(ledger: Ledger) -> None:
+    first = told()
+    second = replace(first, task=task(key("t1"), version=2, state=State.STOPPED, kind=Kind.INGEST), previous_state="running")
+    tell(ledger, first, second)
+    with ledger.read() as connection:
+        assert [event.told for event in events.page(connection, after=0, limit=9)] == [first, second]
+
+
+ANY_TOLD = st.builds(
+    Told,
+    task=TASKS.map(lambda task: replace(task, id="t")),
+    type=st.just("tally.task.updated"),
+    at=st.integers(0, 2**41),
+    previous_state=st.none(),
+    cause=st.just({}),
+)
+ANY_NOTE = st.builds(
+    Note,
+    subject=st.just("s"),
+    version=st.integers(1, 9),
+    type=st.just("tally.x"),
+    at=st.integers(0, 2**41),
+    data=st.dictionaries(TEXTS, JSON, max_size=3),
+)
+
+
+def test_whatever_is_told_is_read_back_equal(kept_ledger: Ledger) -> None:
+    @settings(examples(kept_ledger, 40), suppress_health_check=[HealthCheck.too_slow])
+    @given(tasks=st.lists(ANY_TOLD, max_size=2), notes=st.lists(ANY_NOTE, max_size=2))
+    def check(tasks: list[Told], notes: list[Note]) -> None:
+        empty(kept_ledger)
+        tell(kept_ledger, *tasks)
+        add_note(kept_ledger, *notes)
+        with kept_ledger.read() as connection:
+            assert [event.told for event in events.page(connection, after=0, limit=99)] == [*tasks, *notes]
+
+    check()

@@ -1,0 +1,73 @@
+"""A name of a request is taken once, for a day."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+from adapters.ledger import Ledger, idempotency
+from adapters.ledger.idempotency import KEPT_MS, Kept, Named
+from tests.unit.adapters.ledger.making import T0
+
+NAMED = Named(who="ops", key="k1", body=b"{}")
+KEPT = Kept(body_hash=NAMED.body_hash, status=202, location="/v1/tasks/1", answer='{"id":"1"}')
+
+
+def _keep(ledger: Ledger, named: Named = NAMED, kept: Kept = KEPT, now: int = T0) -> bool:
+    with ledger.write() as connection:
+        return idempotency.keep(connection, named, kept, now)
+
+
+def _find(ledger: Ledger, named: Named = NAMED, now: int = T0) -> Kept | None:
+    with ledger.read() as connection:
+        return idempotency.find(connection, named, now)
+
+
+def test_what_was_kept_is_found_whatever_the_body(ledger: Ledger) -> None:
+    assert _find(ledger) is None
+    assert _keep(ledger)
+    assert _find(ledger) == KEPT
+    assert _find(ledger, replace(NAMED, body=b"other")) == KEPT
+
+
+def test_a_name_that_is_taken_is_not_taken_again(ledger: Ledger) -> None:
+    _keep(ledger)
+    assert not _keep(ledger, kept=replace(KEPT, location="/v1/tasks/2"))
+    assert _find(ledger) == KEPT
+
+
+def test_others_have_names_of_their_own_wherever_they_are_cut(ledger: Ledger) -> None:
+    assert all(_keep(ledger, Named(who=who, key=key, body=b"")) for who, key in [("ops", "k1"), ("opsk", "1"), ("o", "psk1")])
+
+
+def test_after_a_day_a_name_is_free(ledger: Ledger) -> None:
+    _keep(ledger)
+    later = replace(KEPT, location="/v1/tasks/2")
+    assert _find(ledger, now=T0 + KEPT_MS - 1) == KEPT
+    assert not _keep(ledger, kept=later, now=T0 + KEPT_MS - 1)
+    assert _find(ledger, now=T0 + KEPT_MS) is None
+    assert _keep(ledger, kept=later, now=T0 + KEPT_MS)
+    assert _find(ledger, now=T0 + KEPT_MS) == later
+
+
+def test_names_whose_day_is_over_are_forgotten_some_at_a_time(ledger: Ledger) -> None:
+    for number in range(5):
+        _keep(ledger, replace(NAMED, key=str(number)), now=T0 + number)
+    with ledger.write() as connection:
+        idempotency.tidy(connection, T0 + KEPT_MS + 3, limit=3)
+        left = connection.exec_driver_sql("SELECT at FROM idempotency ORDER BY at").scalars().all()
+    assert left == [T0 + 3, T0 + 4]
+
+
+def test_of_two_at_once_one_takes_the_name(ledger: Ledger) -> None:
+    ready = Barrier(2)
+
+    def take(number: int) -> bool:
+        ready.wait()
+        return _keep(ledger, kept=replace(KEPT, answer=str(number)))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(take, range(2))) == [False, True]
+
+
+def test_nothing_of_an_answer_or_a_body_is_in_a_repr() -> None:
+    assert "{" not in repr(NAMED) + repr(KEPT)

@@ -1,0 +1,33 @@
+"""A timeline tells what happened in the order in which it was applied."""
+
+from adapters.ledger import Ledger, timeline
+from adapters.ledger.timeline import Line
+from tests.unit.adapters.ledger.making import T0
+
+
+def _line(task_id: str, number: int) -> Line:
+    return Line(task_id=task_id, at=T0 - number, inbox_id=number, entries=[{"kind": "move", "to": f"{number}é"}])
+
+
+def test_pages_follow_each_other_while_lines_arrive(ledger: Ledger) -> None:
+    lines = [_line("a", number) for number in range(5)]
+    with ledger.write() as connection:
+        timeline.append(connection, [*lines[:2], _line("b", 9), lines[2]])
+        first = timeline.page(connection, "a", after=0, limit=2)
+        timeline.append(connection, lines[3:])
+        rest = timeline.page(connection, "a", after=first[-1][0], limit=9)
+        assert [line for _, line in first + rest] == lines
+        assert timeline.page(connection, "a", after=rest[-1][0], limit=9) == []
+
+
+def test_a_row_that_did_nothing_gets_no_line(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        timeline.append(connection, [Line(task_id="a", at=T0, inbox_id=1, entries=[])])
+        assert timeline.page(connection, "a", after=0, limit=9) == []
+
+
+def test_text_that_no_column_can_hold_comes_back(ledger: Ledger) -> None:
+    line = Line(task_id="a", at=T0, inbox_id=2**63 - 1, entries=[{"\x00": "\ud800"}])
+    with ledger.write() as connection:
+        timeline.append(connection, [line])
+        assert [found for _, found in timeline.page(connection, "a", after=0, limit=9)] == [line]

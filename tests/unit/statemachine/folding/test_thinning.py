@@ -1,0 +1,204 @@
+"""Of a run with very many facts those stay on which it rests, and nobody can tell the difference but who comes very late."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statemachine.decide import decide
+from statemachine.events import Heard
+from statemachine.facts import Fact, Rules
+from statemachine.folding import thinning
+from statemachine.folding.archiving import MOST_RUNS
+from statemachine.folding.output_limits import MOST_OUTPUTS
+from statemachine.folding.thinning import MOST_FACTS, STRIDE
+from statemachine.states import Anomaly
+from statemachine.tasks import Lineage
+from tests.unit.statemachine.driver import Story
+from tests.unit.statemachine.effort import effort
+from tests.unit.statemachine.strategies import FAMILIES, lineages
+from tests.unit.statemachine.test_order import KEY, NOW
+
+#: No limit of facts at all.
+NEVER = 10**9
+
+
+@contextmanager
+def limits(most: int, tail: int) -> Iterator[None]:
+    """Thins runs of more facts than `most` with each fact, and keeps the newest `tail`."""
+    old = most if most == NEVER else tail
+    with patch.multiple(thinning, MOST_FACTS=most, STRIDE=1, TAIL=tail, OLD_TAIL=tail, _OLD_FACTS=old):
+        yield
+
+
+def stand(lineage: Lineage) -> list[tuple]:
+    """All that can be seen of the tasks. More accepted stops than are needed for a conclusion may go uncounted."""
+    return [
+        (task.run, task.id, task.kind, task.origin, task.anomalies, task.deadlines, thinning._told(task.view))
+        for task in lineage.tasks
+    ]
+
+
+def courses(facts: Sequence[Fact], rules: Rules) -> tuple[list[list[tuple]], Lineage]:
+    """How the tasks stand after each of these facts, and the lineage at the end."""
+    lineage, seen = Lineage(key=KEY), []
+    for number, fact in enumerate(facts):
+        lineage = decide(lineage, Heard(fact=fact), NOW + number, lambda kind, params: rules).lineage
+        seen.append(stand(lineage))
+    return seen, lineage
+
+
+def in_windows(facts: Sequence[Fact], size: int, data: st.DataObject) -> list[Fact]:
+    """In order, but for facts that come later than up to `size` newer ones."""
+    places = [index + data.draw(st.integers(0, size)) for index in range(len(facts))]
+    return [fact for _, fact in sorted(zip(places, facts, strict=True), key=lambda pair: pair[0])]
+
+
+@effort(80)
+@given(lineages(FAMILIES, 40))
+def test_what_comes_in_order_is_told_the_same_at_each_step(drawn):
+    rules, facts = drawn
+    ordered = sorted(facts, key=lambda fact: fact.order)
+    with limits(NEVER, NEVER):
+        wanted, _ = courses(ordered, rules)
+    with limits(10, 4):
+        told, _ = courses(ordered, rules)
+    assert told == wanted
+
+
+@effort(80)
+@given(lineages(FAMILIES, 40), st.data())
+def test_what_comes_a_little_late_is_told_the_same_at_each_step(drawn, data):
+    """Later than fewer facts than the newest that are kept in full."""
+    rules, facts = drawn
+    arrived = in_windows(sorted(facts, key=lambda fact: fact.order), 6, data)
+    with limits(NEVER, NEVER):
+        wanted, _ = courses(arrived, rules)
+    with limits(14, 8):
+        told, _ = courses(arrived, rules)
+    assert told == wanted
+
+
+@effort(60)
+@given(lineages(FAMILIES, 40), st.data())
+def test_what_is_heard_once_more_changes_nothing(drawn, data):
+    """A replay of everything, of which most was dropped since."""
+    rules, facts = drawn
+    ordered = sorted(facts, key=lambda fact: fact.order)
+    with limits(10, 4):
+        told, lineage = courses(ordered, rules)
+        for number, fact in enumerate(ordered):
+            event = Heard(fact=fact, replaces=fact.source)
+            lineage = decide(lineage, event, NOW + len(facts) + number, lambda kind, params: rules).lineage
+    assert [parts[-1] for parts in stand(lineage)] == [parts[-1] for parts in told[-1]]
+
+
+# Streams of thousands, with the limits that hold.
+
+
+def flap(story: Story, second: int) -> None:
+    story.volc("TranscodeStateChanged", second, TaskState=2 + second % 2, Code=0)
+
+
+def flap_in_new_words(story: Story, second: int) -> None:
+    story.volc("TranscodeStateChanged", second, TaskState=2 + second % 2, Code=0, ErrorMessage=f"attempt {second}")
+
+
+def outputs_come_and_go(story: Story, second: int) -> None:
+    story.tencent(401, second, Url="ab"[second % 2], Status=(1, 2, 3, 4)[second // 2 % 4])
+
+
+def ever_new_outputs(story: Story, second: int) -> None:
+    story.tencent(401, second, Url=f"rtmp://a/{second}", Status=2)
+
+
+def relay_comes_and_goes(story: Story, second: int) -> None:
+    story.volc("RelayStreamStateChanged", second, Status=1 + second % 2)
+
+
+def stop_fails(story: Story, second: int) -> None:
+    story.volc("TranscodeStateChanged", second, TaskState=(2, 3, 4)[second % 3], Code=0)
+
+
+def ends_again_and_again(story: Story, second: int) -> None:
+    story.volc("TranscodeStateChanged", second, TaskState=1, Code=second % 3, FinishTime=0)
+
+
+def runs_again_and_again(story: Story, second: int) -> None:
+    if second % 2:
+        story.volc("RelayStreamStateChanged", second, Status=4, Reason=3)
+    else:
+        story.volc("RelayStreamStateChanged", second, Status=1)
+
+
+STREAMS = [
+    flap,
+    flap_in_new_words,
+    outputs_come_and_go,
+    ever_new_outputs,
+    relay_comes_and_goes,
+    stop_fails,
+    ends_again_and_again,
+    runs_again_and_again,
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_however_many_callbacks_come_few_facts_are_kept(stream):
+    """So what a callback costs does not grow: the facts that each one sorts, cuts and folds are counted."""
+    story, most = Story(), 0
+    for second in range(300):
+        stream(story, second)
+        most = max(most, len(story.lineage.facts))
+    assert most <= MOST_FACTS + STRIDE + 2 * MOST_OUTPUTS + 2 * MOST_RUNS
+
+
+@pytest.mark.parametrize("stream", [stream for stream in STREAMS if stream not in (ever_new_outputs, runs_again_and_again)])
+def test_a_stream_of_hundreds_reads_as_if_all_of_it_were_kept(stream):
+    bounded, unbounded = Story(), Story()
+    for second in range(260):
+        stream(bounded, second)
+        with limits(NEVER, NEVER):
+            stream(unbounded, second)
+        if second % 10 == 0:
+            assert stand(bounded.lineage) == stand(unbounded.lineage)
+    assert len(bounded.lineage.facts) <= len(unbounded.lineage.facts)
+
+
+@pytest.mark.parametrize("stream", [flap, flap_in_new_words, relay_comes_and_goes])
+def test_a_stream_that_arrives_in_any_order_reads_the_same_in_the_end(stream):
+    """Far later than what is kept in full: a state rests on the first and the last sign of each sort, and on the newest few."""
+    seconds = list(range(400))
+    in_order = Story()
+    for second in seconds:
+        stream(in_order, second)
+    for seed in range(2):
+        random.Random(seed).shuffle(seconds)
+        shuffled = Story()
+        for second in seconds:
+            stream(shuffled, second)
+        words = ("state", "reason", "accepted_at", "running_at", "idle_since", "interrupted_since", "evidence_at")
+        told, wanted = ([getattr(story.task.view, word) for word in words] for story in (shuffled, in_order))
+        assert told == wanted
+
+
+@pytest.mark.parametrize("at", [-0.5, 3.5, 150.5, 235.5, 258.5])
+def test_an_end_that_comes_late_ends_the_task_wherever_it_belongs(at):
+    """What was dropped costs one thing: since when it lived after its end may be told as later than it was."""
+    bounded, unbounded = Story(), Story()
+    for second in range(260):
+        flap(bounded, second)
+        with limits(NEVER, NEVER):
+            flap(unbounded, second)
+    ended = {"TaskState": 1, "Code": 0, "FinishTime": 1}
+    bounded.volc("TranscodeStateChanged", at, received=300, **ended)
+    with limits(NEVER, NEVER):
+        unbounded.volc("TranscodeStateChanged", at, received=300, **ended)
+    assert bounded.ends == unbounded.ends == ["stopped/unstated"]
+    assert bounded.task.anomalies == unbounded.task.anomalies == (Anomaly.ZOMBIE,)
+    assert bounded.task.view.zombie_at == unbounded.task.view.zombie_at
+    assert bounded.task.view.zombie_since >= unbounded.task.view.zombie_since

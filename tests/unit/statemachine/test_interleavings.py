@@ -1,0 +1,501 @@
+"""Whatever is asked, answered, heard and passed, in any order: what holds of the calls and of the task after every step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from statemachine.calls import Inspection, Operation, Outcome, Sign, pursuit_from_doc, pursuit_to_doc
+from statemachine.decide import decide
+from statemachine.events import (
+    Adopted,
+    Answered,
+    Change,
+    Decision,
+    Drop,
+    Event,
+    Heard,
+    Make,
+    Marked,
+    Passed,
+    RetryAsked,
+    StartAsked,
+    StopAsked,
+    UpdateAsked,
+)
+from statemachine.facts import Delivery, Fact, File, Rules, TaskKey
+from statemachine.states import FINAL, LIVE, Anomaly, Deadline, Kind, Reason, State
+from statemachine.tasks import Lineage, Task
+from tests.unit.statemachine.calling import how
+from tests.unit.statemachine.effort import effort
+from tests.unit.statemachine.strategies import (
+    INGEST_SIGNS,
+    ONE_RUN_RECORD_SIGNS,
+    OUTPUT_SIGNS,
+    PUSH_SIGNS,
+    RECORD_SIGNS,
+    RELAY_SIGNS,
+    T0,
+    S,
+)
+
+START, UPDATE, STOP, INSPECT = Operation
+T = TypeVar("T")
+OURS = {"intent", "accepted", "stop_asked", "stop_accepted"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A vendor's kind of task: its rules, and the signs that its callbacks can give."""
+
+    kind: Kind
+    rules: Rules
+    signs: list[dict]
+
+    @property
+    def minted(self) -> bool:
+        return self.rules.single_run
+
+
+def _setting(kind: Kind, signs: list[dict], **rules: object) -> Setting:
+    kept = [sign for sign in signs if sign["kind"].value not in OURS]
+    return Setting(kind, Rules(callable=True, **rules), kept)  # type: ignore[arg-type]
+
+
+#: By name, so that a failing story is short to read.
+SETTINGS = {
+    "push": _setting(Kind.PUSH, PUSH_SIGNS, single_output=True, idle_s=180, reach_s=72 * 3600, askable=True, repeatable=True),
+    "ingest": _setting(Kind.INGEST, RELAY_SIGNS, life_s=72 * 3600, life_margin_s=300, idle_s=300, askable=True, repeatable=True),
+    "ingest that cannot be asked": _setting(Kind.INGEST, RELAY_SIGNS, life_s=3600, idle_s=300, repeatable=True),
+    "record": _setting(Kind.RECORD, RECORD_SIGNS, finish_unheard_s=600, reach_s=7200, askable=True, repeatable=True),
+    "push of a minted id": _setting(Kind.PUSH, OUTPUT_SIGNS, single_run=True, idle_s=86_400, reach_s=30 * 24 * 3600),
+    "ingest of a minted id": _setting(
+        Kind.INGEST, INGEST_SIGNS, single_run=True, life_s=3600, life_margin_s=60, meets_s=60, askable=True
+    ),
+    "record of a minted id": _setting(
+        Kind.RECORD, ONE_RUN_RECORD_SIGNS, single_run=True, idle_s=30, reach_s=72 * 3600, askable=True, repeatable=True
+    ),
+    "page of a minted id": _setting(
+        Kind.PAGE, ONE_RUN_RECORD_SIGNS, single_run=True, life_s=3600, askable=True, askable_unnamed=True, repeatable=True
+    ),
+}
+POLICIES = [
+    {},
+    {"start": {"max_attempts": 2, "max_elapsed_s": 60}},
+    {"recovery": {"stop": True, "max_s": 200}, "reach": "stop", "stop_zombies": True},
+    {"restart": {"on": ["failed", "stopped", "lost"], "pause_s": 0}},
+    {"renew": {"params": {"TaskId": "other"}}},
+]
+LEASE_MS = 30_000
+PAUSES_S = [0, 0, 0.001, 1, 10, 60, 61, 600, 3600, 86_400, 73 * 3600]
+ENDINGS = [
+    None,
+    how(State.STOPPED, Reason.UNSTATED, 4),
+    how(State.STOPPED, Reason.STOP_REQUESTED),
+    how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
+]
+
+
+@dataclass
+class World:
+    """One lineage, the calls on their way to the vendor, and the time. `pending` is left for the vendor's own key once known."""
+
+    setting: Setting
+    lineage: Lineage
+    now: int = T0
+    #: What was heard under the vendor's id before anybody knew whose it is.
+    other: Lineage | None = None
+    #: (task id, serial) -> the call: made, and neither answered nor dropped.
+    out: dict[tuple[str, int], Make] = field(default_factory=dict)
+    #: Calls that were dropped or whose lease was over: one answer may yet come.
+    late: dict[tuple[str, int], Make] = field(default_factory=dict)
+    #: Answers that came.
+    told: list[Answered] = field(default_factory=list)
+    #: Answers may contradict each other, and be of no use.
+    wild: bool = False
+    events: int = 0
+
+    def ask(self, event: Event) -> Decision:
+        self.events += 1
+        note(f"at {(self.now - T0) / 1000} s: {event}")
+        decision = decide(self.lineage, event, self.now, lambda kind, params: self.setting.rules, kind=self.setting.kind)
+        self.lineage = decision.lineage
+        self.take(decision)
+        self._check(decision)
+        return decision
+
+    def take(self, decision: Decision) -> None:
+        """What is to be called is on its way, what is dropped may be."""
+        for effect in decision.effects:
+            attempt = (effect.task_id, effect.serial) if isinstance(effect, Make | Drop) else None
+            if isinstance(effect, Make):
+                assert attempt not in self.out
+                self.out[attempt] = effect
+            elif attempt in self.out:
+                dropped = self.out.pop(attempt)
+                if not effect.unsent:
+                    self.late[attempt] = dropped
+
+    # What holds after every step.
+
+    def _check(self, decision: Decision) -> None:
+        for change in decision.changes:
+            final_only_corrects(change)
+            no_call_for_what_is_followed(change)
+        for task in self.lineage.tasks:
+            one_call_at_a_time([make.operation for (of, _), make in self.out.items() if of == task.id])
+            looked_after(task)
+            assert self.wild or is_pursued(task), "nobody stops it any more"
+            written_and_read(task)
+
+    def pass_all(self) -> int:
+        """Everything that is due passes; how often something did."""
+        count = 0
+        while (due := self._due()) is not None:
+            self.ask(due)
+            count += 1
+            assert count < 60, f"what passes is due again and again: {due}"
+        return count
+
+    def _due(self) -> Passed | None:
+        due = [(at, kind, task.id) for task in self.lineage.tasks for kind, at in task.deadlines.items() if at <= self.now]
+        if not due:
+            return None
+        at, kind, task_id = min(due)
+        return Passed(task_id=task_id, kind=kind, due_at=at)
+
+
+def final_only_corrects(change: Change) -> None:
+    before, after = change.before, change.after
+    if before is None or before.view.state not in FINAL or after.merged_into is not None:
+        return
+    if (before.view.state, before.view.reason) != (after.view.state, after.view.reason):
+        assert change.move is not None
+        assert change.move.corrects
+
+
+def no_call_for_what_is_followed(change: Change) -> None:
+    if change.after.view.followed:
+        assert [effect for effect in change.effects if isinstance(effect, Make)] == []
+
+
+def one_call_at_a_time(operations: list[Operation]) -> None:
+    assert operations.count(START) + operations.count(STOP) <= 1
+    assert operations.count(UPDATE) <= 1
+    assert operations.count(INSPECT) <= 1
+
+
+def looked_after(task: Task) -> None:
+    state, kinds = task.view.state, set(task.deadlines)
+    if state in LIVE:
+        assert kinds
+    elif not task.calls:
+        assert kinds <= {Deadline.RESTART}
+    waits = {pursuit.retry_at for pursuit in task.calls.values()} - {None}
+    assert bool(waits) == bool(kinds & {Deadline.START_RETRY, Deadline.CALL_RETRY})
+
+
+def is_pursued(task: Task) -> bool:
+    """A stop that was asked for is called until it is confirmed; where the vendor refuses it, operators are told."""
+    if task.view.state is not State.STOPPING or task.view.followed:
+        return True
+    wanted = {START, STOP, INSPECT} & set(task.calls) or Deadline.STOP_CONFIRM in task.deadlines
+    return bool(wanted) or Anomaly.STOP_UNCONFIRMED in task.anomalies
+
+
+def written_and_read(task: Task) -> None:
+    for pursuit in task.calls.values():
+        assert pursuit_from_doc(pursuit_to_doc(pursuit)) == pursuit
+
+
+# What can happen.
+
+
+def some(data: st.DataObject, items: Sequence[T]) -> T:
+    return items[data.draw(st.integers(0, len(items) - 1))]
+
+
+def start(world: World, data: st.DataObject) -> None:
+    """At most one task of a key is live, those that await their files apart; of an id that the vendor mints there is but one."""
+    live_ones = [task for task in world.lineage.tasks if task.view.state in LIVE - {State.FINISHING}]
+    if live_ones or (world.setting.minted and world.lineage.tasks):
+        return
+    number = f"task{world.events}"
+    key = world.lineage.key.awaiting(number) if world.setting.minted else world.lineage.key
+    world.lineage = replace(world.lineage, key=key)
+    world.ask(
+        StartAsked(
+            task_id=number,
+            kind=world.setting.kind,
+            action="Start",
+            api_version=None,
+            params={},
+            policy=data.draw(st.sampled_from(POLICIES)),
+            scheduled_at=data.draw(st.sampled_from([None, None, None, world.now + 7_200_000])),
+            key=f"start {number}",
+        )
+    )
+
+
+def stop(world: World, data: st.DataObject) -> None:
+    """Nobody can ask it of what the vendor told to have ended, unless it shows signs of life."""
+    task = some(data, world.lineage.tasks)
+    if task.view.state in FINAL and not task.view.inferred and Anomaly.ZOMBIE not in task.anomalies:
+        return
+    on_the_wire = {serial for of, serial in world.out if of == task.id} if data.draw(st.booleans()) else set()
+    world.ask(StopAsked(task_id=task.id, taken=frozenset(on_the_wire), key=f"stop {world.events}"))
+
+
+def update(world: World, data: st.DataObject) -> None:
+    world.ask(UpdateAsked(task_id=some(data, world.lineage.tasks).id, params={"n": world.events}))
+
+
+def retry(world: World, data: st.DataObject) -> None:
+    world.ask(RetryAsked(task_id=some(data, world.lineage.tasks).id))
+
+
+def mark(world: World, data: st.DataObject) -> None:
+    """An operator's word. Whoever clears `stop_unconfirmed` takes the stop upon himself."""
+    task = some(data, world.lineage.tasks)
+    state = data.draw(st.sampled_from([None, State.STOPPED, State.FAILED, State.LOST]))
+    clear = tuple(anomaly for anomaly in task.anomalies if anomaly is not Anomaly.STOP_UNCONFIRMED)
+    world.ask(Marked(task_id=task.id, state=state, clear=clear, key=f"mark {world.events}"))
+
+
+@st.composite
+def inspections(draw: st.DrawFn, now: int) -> Inspection:
+    sign = draw(st.sampled_from(Sign))
+    ended = sign in (Sign.ENDED, Sign.CAPTURE_ENDED)
+    files = (File(name="a.mp4"),) if sign is Sign.CAPTURE_ENDED and draw(st.booleans()) else ()
+    return Inspection(
+        sign=sign,
+        ending=draw(st.sampled_from(ENDINGS)) if ended else None,
+        started_at=draw(st.sampled_from([None, None, T0, now - 1000, T0 - 3_600_000])) if sign is not Sign.GONE else None,
+        ended_at=draw(st.sampled_from([None, now - 500])) if ended else None,
+        files=files,
+        delivery=Delivery.OVER if sign is Sign.CAPTURE_ENDED and not files and draw(st.booleans()) else None,
+    )
+
+
+#: What can become of a call, beside everything in a wild world.
+OUTCOMES = {
+    START: [o for o in Outcome if o is not Outcome.ALREADY_GONE],
+    STOP: [Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.RETRY, Outcome.THROTTLED, Outcome.REFUSED, Outcome.NOT_MADE],
+    UPDATE: [Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.RETRY, Outcome.REFUSED],
+    INSPECT: [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.RETRY, Outcome.REFUSED, Outcome.NOT_MADE],
+}
+
+
+def answer(world: World, data: st.DataObject) -> None:
+    """An answer to a call that is on its way, or a late one, or one that comes twice."""
+    attempts = [*world.out, *world.late]
+    if not attempts:
+        return
+    attempt = some(data, attempts)
+    make = world.out.pop(attempt, None) or world.late.pop(attempt)
+    if world.wild:
+        world.late[attempt] = make
+    outcome = data.draw(st.sampled_from(list(Outcome) if world.wild else OUTCOMES[make.operation]))
+    says, named = None, make.operation is START and outcome in (Outcome.ACCEPTED, Outcome.ALREADY_THERE)
+    if make.operation is INSPECT and outcome in (Outcome.ACCEPTED, Outcome.ALREADY_GONE):
+        gone = Inspection(sign=Sign.GONE)
+        says = gone if outcome is Outcome.ALREADY_GONE else data.draw(inspections(world.now))
+        named = outcome is Outcome.ACCEPTED
+    named = named and world.setting.minted and (outcome is not Outcome.ALREADY_THERE or data.draw(st.booleans()))
+    if named and world.lineage.key.pending:
+        name(world, told=True)
+    event = Answered(
+        task_id=make.task_id,
+        operation=make.operation,
+        serial=make.serial,
+        outcome=outcome,
+        vendor_task_id="t" if named else None,
+        inspection=says,
+        retry_after_s=data.draw(st.sampled_from([None, None, 30.0])),
+        sent_at=world.now - data.draw(st.sampled_from([0, 1, 2_000, 40_000])),
+        code="code",
+    )
+    world.told.append(event)
+    world.ask(event)
+
+
+def end_leases(world: World) -> None:
+    """Nobody brought an answer within half a minute; it may yet come."""
+    world.now += LEASE_MS
+    for attempt, make in list(world.out.items()):
+        if attempt not in world.out:
+            continue  # the end of another one dropped it
+        world.late[attempt] = world.out.pop(attempt)
+        outcome = Outcome.AMBIGUOUS if make.operation is START else Outcome.RETRY
+        task_id, serial = attempt
+        lost = Answered(
+            task_id=task_id, operation=make.operation, serial=serial, outcome=outcome, sent_at=world.now - LEASE_MS, lease=True
+        )
+        world.ask(lost)
+
+
+def ask_further(world: World, data: st.DataObject) -> None:
+    """One query is not enough."""
+    for attempt, make in list(world.out.items()):
+        if make.operation is INSPECT:
+            del world.out[attempt]
+            step = {"index": world.events}
+            answered = Answered(
+                task_id=attempt[0], operation=INSPECT, serial=attempt[1], outcome=Outcome.ACCEPTED, step=step, sent_at=world.now
+            )
+            world.ask(answered)
+            return
+
+
+def answer_again(world: World, data: st.DataObject) -> None:
+    if world.told:
+        world.ask(some(data, world.told))
+
+
+def name(world: World, *, told: bool) -> None:
+    """The vendor's id became known: by an answer, or because callbacks showed whose they are."""
+    leaving, world.lineage = world.lineage, world.other or Lineage(key=KEY)
+    world.other = None
+    world.ask(Adopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
+
+
+def hear(world: World, data: st.DataObject) -> None:
+    sign = some(data, world.setting.signs)
+    at = world.now - round(data.draw(st.sampled_from([-2, 0, 0, 0.5, 3, 90, 4000])) * S)
+    created = data.draw(st.sampled_from([None, None, None, at - 2 * S])) if world.setting.rules.single_output else None
+    fact = Fact(at=at, received_at=world.now, key=f"k{world.events}", source=f"s{world.events}", started_at=created, **sign)
+    if not world.lineage.key.pending:
+        world.ask(Heard(fact=fact))
+        return
+    rules = world.setting.rules
+    seen = decide(world.other or Lineage(key=KEY), Heard(fact=fact), world.now, lambda k, p: rules, kind=world.setting.kind)
+    world.other = seen.lineage
+    world.events += 1
+    world.take(seen)
+
+
+def adopt(world: World, data: st.DataObject) -> None:
+    if world.lineage.key.pending and world.other is not None:
+        name(world, told=False)
+
+
+def pass_time(world: World, data: st.DataObject) -> None:
+    let_pass(world, round(data.draw(st.sampled_from(PAUSES_S)) * S))
+
+
+def pass_at_its_time(world: World, data: st.DataObject) -> None:
+    """The next deadline passes just when it is due."""
+    due = [at for task in world.lineage.tasks for at in task.deadlines.values()]
+    if due:
+        let_pass(world, max(0, min(due) - world.now))
+
+
+def let_pass(world: World, pause_ms: int) -> None:
+    until = world.now + pause_ms
+    if pause_ms > LEASE_MS:
+        end_leases(world)
+    world.now = max(world.now, until)
+    world.pass_all()
+
+
+Step = Callable[[World, st.DataObject], None]
+STEPS: list[Step] = [
+    *[answer] * 6,
+    answer_again,
+    ask_further,
+    *[hear] * 4,
+    *[pass_time] * 2,
+    *[pass_at_its_time] * 3,
+    *[stop] * 2,
+    start,
+    update,
+    retry,
+    mark,
+    adopt,
+]
+KEY = TaskKey(vendor="v", app_id="a", room_id="", vendor_task_id="t", family="f")
+
+
+@effort(700)
+@given(st.sampled_from(list(SETTINGS)), st.data())
+def test_what_holds_of_a_task_holds_after_every_step(kind, data):
+    live(World(SETTINGS[kind], Lineage(key=KEY)), data)
+
+
+@effort(200)
+@given(st.sampled_from(list(SETTINGS)), st.data())
+def test_answers_that_contradict_each_other_break_nothing(kind, data):
+    live(World(SETTINGS[kind], Lineage(key=KEY), wild=True), data)
+
+
+def live(world: World, data: st.DataObject) -> None:
+    if data.draw(st.integers(0, 9)) == 9 and not world.setting.minted:
+        hear(world, data)
+    start(world, data)
+    for step in data.draw(st.lists(st.sampled_from(STEPS), max_size=14)):
+        step(world, data)
+    let_pass(world, 100 * 86_400 * S)
+
+
+@effort(150)
+@given(st.sampled_from([name for name, setting in SETTINGS.items() if not setting.minted]), st.data())
+def test_the_order_in_which_callbacks_come_between_calls_does_not_matter(kind, data):
+    """Of callbacks that tell of the time after the start was asked for."""
+    setting = SETTINGS[kind]
+    heard = data.draw(st.lists(facts(setting), min_size=1, max_size=6, unique_by=lambda fact: fact.key))
+    outcomes = []
+    for _ in range(2):
+        between = [Heard(fact=fact) for fact in data.draw(st.permutations(heard))]
+        for call in calls_of("one"):
+            between.insert(data.draw(st.integers(after(between), len(between))), call)
+        lineage = Lineage(key=KEY)
+        for n, event in enumerate([start_of("one", setting.kind), *between]):
+            now = FIXED.get(type(event), T0 + 60 * S + n)
+            lineage = decide(lineage, event, now, lambda kind, params: setting.rules, kind=setting.kind).lineage
+        outcomes.append(outcome(lineage))
+    assert outcomes[0] == outcomes[1]
+
+
+#: When requests came, ms: their facts have that time.
+FIXED = {StartAsked: T0 - S, StopAsked: T0 + 20 * S}
+
+
+def start_of(task_id: str, kind: Kind) -> StartAsked:
+    return StartAsked(task_id=task_id, kind=kind, action="a", api_version=None, params={}, policy={}, key="start")
+
+
+def calls_of(task_id: str) -> list[Event]:
+    """A start that was accepted, a stop that was accepted, and a query that showed it running, in this order."""
+    accepted = Outcome.ACCEPTED
+    return [
+        Answered(task_id=task_id, operation=START, serial=1, outcome=accepted, sent_at=T0 - S + 1),
+        StopAsked(task_id=task_id, key="stop"),
+        Answered(task_id=task_id, operation=STOP, serial=2, outcome=accepted, sent_at=T0 + 21 * S),
+        Answered(
+            task_id=task_id,
+            operation=INSPECT,
+            serial=3,
+            outcome=accepted,
+            inspection=Inspection(sign=Sign.RUNNING),
+            sent_at=T0 + 22 * S,
+        ),
+    ]
+
+
+def after(events: list) -> int:
+    """Where the events end that are no callbacks."""
+    return max((n + 1 for n, event in enumerate(events) if not isinstance(event, Heard)), default=0)
+
+
+@st.composite
+def facts(draw: st.DrawFn, setting: Setting) -> Fact:
+    number = draw(st.integers(0, 999))
+    at = T0 + draw(st.integers(0, 40)) * S
+    return Fact(at=at, received_at=T0 + 50 * S, key=f"k{number}", source=f"s{number}", **draw(st.sampled_from(setting.signs)))
+
+
+def outcome(lineage: Lineage) -> list[tuple]:
+    words = ("state", "reason", "inferred", "files", "outputs", "running_at", "ended_at", "vendor_code", "zombie_at")
+    return [(task.run, *(getattr(task.view, word) for word in words)) for task in lineage.tasks]

@@ -1,0 +1,104 @@
+"""Arrival order must not matter: for any order and any duplication of one set of facts the outcome is one and the same."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statemachine.decide import decide
+from statemachine.events import Heard
+from statemachine.facts import Fact, Rules, TaskKey
+from statemachine.states import FINAL, LIVE
+from statemachine.tasks import Lineage
+from tests.unit.statemachine.effort import effort
+from tests.unit.statemachine.strategies import T0, lineages
+
+KEY = TaskKey(vendor="v", app_id="a", room_id="r", vendor_task_id="t", family="f")
+NOW = T0 + 10_000_000_000
+
+
+def heard(facts: list[Fact], rules: Rules) -> Lineage:
+    lineage = Lineage(key=KEY)
+    for n, fact in enumerate(facts):
+        lineage = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules).lineage
+    return lineage
+
+
+def outcome(lineage: Lineage) -> list[tuple]:
+    words = ("state", "reason", "inferred", "files", "outputs", "running_at", "ended_at", "vendor_code", "zombie_at")
+    return [(task.run, task.kind, *(getattr(task.view, word) for word in words)) for task in lineage.tasks]
+
+
+@effort(1500)
+@given(lineages(), st.data())
+def test_any_order_and_duplication_ends_the_same(drawn, data):
+    rules, facts = drawn
+    shuffled = data.draw(st.permutations(facts))
+    doubled = [*shuffled, *data.draw(st.lists(st.sampled_from(facts), max_size=3))]
+    assert outcome(heard(doubled, rules)) == outcome(heard(sorted(facts, key=lambda f: f.order), rules))
+
+
+@effort(500)
+@given(lineages(), st.data())
+def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
+    rules, facts = drawn
+    last = data.draw(st.sampled_from(facts))
+    rest = tuple(sorted((f for f in facts if f is not last), key=lambda f: f.order))
+    at_once = decide(Lineage(key=KEY, facts=rest), Heard(fact=last), NOW, lambda kind, params: rules).lineage
+    assert outcome(at_once) == outcome(heard(facts, rules))
+
+
+@effort(500)
+@given(lineages(), st.data())
+def test_decide_is_deterministic(drawn, data):
+    rules, facts = drawn
+    before = heard(facts[:-1], rules)
+    event = Heard(fact=facts[-1])
+    assert decide(before, event, NOW, lambda k, p: rules) == decide(before, event, NOW, lambda k, p: rules)
+
+
+@effort(1000)
+@given(lineages(), st.data())
+def test_a_final_state_changes_only_by_a_move_that_says_it_corrects(drawn, data):
+    rules, facts = drawn
+    lineage = Lineage(key=KEY)
+    for n, fact in enumerate(data.draw(st.permutations(facts))):
+        decision = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules)
+        for change in decision.changes:
+            was = change.before.view.state if change.before else None
+            if was in FINAL and change.after.view.state is not was and change.after.merged_into is None:
+                assert change.move is not None
+                assert change.move.corrects
+        lineage = decision.lineage
+
+
+@effort(500)
+@given(lineages())
+def test_every_live_task_has_a_deadline_and_no_final_one_has(drawn):
+    rules, facts = drawn
+    for task in heard(facts, rules).tasks:
+        assert bool(task.deadlines) == (task.view.state in LIVE)
+
+
+@effort(500)
+@given(lineages(), st.data())
+def test_a_task_keeps_its_id_while_its_lineage_grows(drawn, data):
+    rules, facts = drawn
+    lineage, seen, merged = Lineage(key=KEY), set(), set()
+    for n, fact in enumerate(data.draw(st.permutations(facts))):
+        decision = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules)
+        lineage = decision.lineage
+        seen |= {task.id for task in lineage.tasks}
+        merged |= {change.after.id for change in decision.changes if change.after.merged_into}
+    assert seen - merged == {task.id for task in lineage.tasks}
+
+
+@effort(500)
+@given(lineages(), st.data())
+def test_versions_grow_by_one_with_each_visible_change(drawn, data):
+    rules, facts = drawn
+    lineage = Lineage(key=KEY)
+    for n, fact in enumerate(data.draw(st.permutations(facts))):
+        decision = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules)
+        for change in decision.changes:
+            if change.before is not None:
+                assert change.after.version - change.before.version == change.visible
+        lineage = decision.lineage

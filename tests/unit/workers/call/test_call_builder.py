@@ -1,0 +1,141 @@
+"""Which call a task's effect means."""
+
+from typing import Any
+
+import pytest
+
+from adapters.vendors import DIALECTS
+from adapters.vendors.calls import Answer, Call, TaskRef, to_doc
+from statemachine.calls import Inspection, Operation, Outcome, Pursuit, Sign
+from statemachine.states import Kind, Origin
+from statemachine.tasks import Task
+from tests.unit.simulator.driving import STARTS, T0, params
+from tests.unit.workers.booth import task_of
+from workers.call.call_builder import call_of, next_step, record_id, ref_of
+
+INSPECT, START, STOP, UPDATE = Operation.INSPECT, Operation.START, Operation.STOP, Operation.UPDATE
+NEXT = Call(operation=INSPECT, action="ListRelayStream", version="v", method="GET", app_id="a", params={"Offset": 100})
+
+
+def observed_push() -> Task:
+    """Nobody knows whether it is a mixed or a single one: two queries may know it."""
+    return task_of("volcengine", "StartPushMixedStreamToCDN", operation=INSPECT, origin=Origin.OBSERVED, action=None, params={})
+
+
+def action_of(task: Task, operation: Operation, step: Any = None) -> str | None:
+    call = call_of(task, operation, step)
+    return call.action if call is not None else None
+
+
+def test_a_reference_tells_all_that_is_known() -> None:
+    task = task_of("volcengine", "StartWebcast", api_version="2023-11-01")
+    assert ref_of(task) == TaskRef(
+        kind=Kind.PAGE,
+        app_id=task.key.app_id,
+        room_id="r1",
+        vendor_task_id="t1",
+        robot="robot",
+        action="StartWebcast",
+        version="2023-11-01",
+        params=params("volcengine", "StartWebcast"),
+        record_id=f"{task.id}-1",
+        started_at=None,
+    )
+
+
+def test_an_id_that_the_vendor_has_yet_to_tell_is_no_id() -> None:
+    unknown, known = task_of("tencent", "StartStreamIngest"), task_of("tencent", "StartStreamIngest", known="-m9l")
+    assert [(ref_of(task).vendor_task_id, ref_of(task).room_id) for task in (unknown, known)] == [(None, "1"), ("-m9l", "1")]
+
+
+@pytest.mark.parametrize(("vendor", "action"), STARTS)
+def test_each_start_is_called_with_what_was_asked_for(vendor: str, action: str) -> None:
+    task = task_of(vendor, action)
+    call = call_of(task, START)
+    assert call is not None
+    ours = {"RecordId": f"{task.id}-1"} if action == "StartWebRecord" else {}
+    assert (call.action, call.params) == (action, params(vendor, action) | ours)
+    assert DIALECTS[vendor].check(call.action, call.version, call.params) == []
+
+
+def test_no_start_is_made_of_parameters_whose_secrets_are_gone_or_that_nobody_knows() -> None:
+    assert action_of(task_of("volcengine", "StartRecord", wiped=True), START) is None
+    assert action_of(task_of("volcengine", "StartRecord", action=None, params={}), START) is None
+
+
+def test_an_update_has_the_parameters_that_are_wanted() -> None:
+    task = task_of("volcengine", "StartRecord", operation=UPDATE, pursuit={"params": {"Layout": {"LayoutMode": 1}}})
+    call = call_of(task, UPDATE)
+    assert call is not None
+    assert (call.action, call.params["Layout"], call.params["TaskId"]) == ("UpdateRecord", {"LayoutMode": 1}, "t1")
+    assert action_of(task, STOP) == "StopRecord"
+    assert action_of(task_of("volcengine", "StartRecord"), UPDATE) is None
+
+
+def test_what_has_no_id_yet_can_neither_be_stopped_nor_asked_about() -> None:
+    task = task_of("tencent", "CreateCloudRecording")
+    assert [action_of(task, operation) for operation in (STOP, INSPECT)] == [None, None]
+
+
+def test_the_first_query_is_made_unless_another_one_or_a_further_page_is_wanted() -> None:
+    task = observed_push()
+    actions = [action_of(task, INSPECT, step) for step in (None, {"index": 0}, {"index": 1}, {"index": 2})]
+    assert actions == ["GetPushMixedStreamToCDNTask", "GetPushMixedStreamToCDNTask", "GetPushSingleStreamToCDNTask", None]
+    assert call_of(task, INSPECT, {"index": 0, "call": to_doc(NEXT)}) == NEXT
+
+
+@pytest.mark.parametrize(
+    ("pursuit", "serial"),
+    [
+        ({"serial": 1}, 1),
+        ({"serial": 4, "failures": 3}, 4),
+        ({"serial": 2, "failures": 1, "ambiguous": (1,)}, 1),
+        ({"serial": 5, "failures": 4, "ambiguous": (3, 4)}, 3),
+        ({"serial": None, "ambiguous": (2,)}, 2),
+    ],
+)
+def test_our_id_stays_while_an_earlier_attempt_may_have_happened(pursuit: dict[str, Any], serial: int) -> None:
+    task = task_of("tencent", "StartWebRecord", pursuit=pursuit)
+    assert record_id(task) == f"{task.id}-{serial}"
+
+
+def test_a_page_is_asked_for_by_the_id_of_the_start_that_may_have_happened() -> None:
+    start, ask = Pursuit(since=T0, failures=1, ambiguous=(1,)), Pursuit(since=T0, serial=2)
+    task = task_of("tencent", "StartWebRecord", calls={START: start, INSPECT: ask}, serial=2)
+    call = call_of(task, INSPECT)
+    assert call is not None
+    assert call.params["RecordId"] == f"{task.id}-1"
+
+
+def test_our_id_fits() -> None:
+    assert len(record_id(task_of("tencent", "StartWebRecord", pursuit={"serial": 123_456})).encode()) == 31
+
+
+# What is asked next.
+
+GONE = Answer(outcome=Outcome.ALREADY_GONE, inspection=Inspection(sign=Sign.GONE))
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "failures", "following"),
+    [
+        (None, GONE, 0, {"index": 1}),
+        ({"index": 0}, Answer(outcome=Outcome.REFUSED), 0, {"index": 1}),
+        (None, Answer(outcome=Outcome.RETRY), 1, None),
+        (None, Answer(outcome=Outcome.RETRY), 2, {"index": 1}),
+        (None, Answer(outcome=Outcome.THROTTLED), 9, None),
+        (None, Answer(outcome=Outcome.ACCEPTED, inspection=Inspection(sign=Sign.RUNNING)), 0, None),
+        ({"index": 1}, GONE, 0, None),
+        ({"index": 1}, Answer(outcome=Outcome.RETRY), 9, None),
+        (None, Answer(outcome=Outcome.ACCEPTED, next_call=NEXT), 0, {"index": 0, "call": to_doc(NEXT)}),
+        ({"index": 1}, Answer(outcome=Outcome.ACCEPTED, next_call=NEXT), 0, {"index": 1, "call": to_doc(NEXT)}),
+    ],
+)
+def test_another_query_follows_one_that_knows_nothing(step: Any, answer: Answer, failures: int, following: Any) -> None:
+    asking = {INSPECT: Pursuit(since=T0, serial=1, failures=failures)}
+    task = task_of("volcengine", "StartPushMixedStreamToCDN", action=None, params={}, calls=asking)
+    assert next_step(task, step, answer) == following
+
+
+def test_where_there_is_one_query_none_follows() -> None:
+    assert next_step(task_of("volcengine", "StartRecord", operation=INSPECT), None, GONE) is None

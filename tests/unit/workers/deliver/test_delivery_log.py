@@ -1,0 +1,80 @@
+"""The log says once that a subscription fails, once that it does not any more, and what is given up."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from adapters.ledger.deliveries import Settled
+from adapters.ledger.subscriptions import Subscription
+from statemachine.delivery_policy import DeliveryState, SubscriptionState
+from tests.unit.adapters.ledger.making import T0
+from tests.unit.adapters.ledger.outgoing import id_of, subscription
+from tests.unit.workers.deliver.test_delivery_results import sent
+from tests.unit.workers.mailbox import REFUSED
+from workers.deliver.delivery_log import Tidings
+from workers.deliver.delivery_results import settled
+from workers.deliver.delivery_round import Round
+
+MINUTE = 60_000
+EMPTY = Round(taken=[], whose={}, events={}, settled=[], heard_of=[], disabled=[])
+
+
+def heard(*them: Subscription) -> Round:
+    return replace(EMPTY, heard_of=them)
+
+
+def logged(rounds: Sequence[Round], now: int = T0) -> list[dict]:
+    tidings = Tidings()
+    with capture_logs() as logs:
+        for made in rounds:
+            tidings.tell(made, now)
+    return list(logs)
+
+
+def failing(for_ms: int, number: int = 1) -> Subscription:
+    return subscription(number, failing_since=T0 - for_ms)
+
+
+def test_who_fails_for_a_minute_is_worth_one_line() -> None:
+    assert logged([heard(failing(MINUTE - 1)), heard(failing(MINUTE)), heard(failing(2 * MINUTE))]) == [
+        {"event": "subscription.failing", "log_level": "warning", "subscription_id": id_of(1), "since_s": 60}
+    ]
+
+
+def test_so_is_who_does_not_fail_any_more() -> None:
+    found = logged([heard(failing(MINUTE)), heard(subscription()), heard(subscription()), heard(failing(MINUTE))])
+    assert [each["event"] for each in found] == ["subscription.failing", "subscription.recovered", "subscription.failing"]
+
+
+def test_while_all_is_well_nothing_is_said() -> None:
+    assert logged([heard(subscription(1), failing(5, 2)), EMPTY]) == []
+
+
+def test_who_is_disabled_is_told_with_the_reason() -> None:
+    ended = subscription(state=SubscriptionState.DISABLED, reason="gone")
+    assert logged([replace(EMPTY, disabled=[ended])]) == [
+        {"event": "subscription.disabled", "log_level": "error", "subscription_id": id_of(1), "reason": "gone"}
+    ]
+
+
+def _settled(state: DeliveryState) -> Settled:
+    return replace(settled(sent(REFUSED), T0, lambda: 0), state=state)
+
+
+@pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.WAITING])
+def test_only_what_is_given_up_is_told_of_deliveries(state: DeliveryState) -> None:
+    assert logged([replace(EMPTY, settled=[_settled(state)])]) == []
+    assert logged([replace(EMPTY, settled=[_settled(DeliveryState.DEAD)])]) == [
+        {
+            "event": "delivery.dead",
+            "log_level": "warning",
+            "delivery_id": 1,
+            "status": 500,
+            "error": "status",
+            "subscription_id": id_of(1),
+            "task_id": "s",
+            "type": "tally.task.running",
+        }
+    ]

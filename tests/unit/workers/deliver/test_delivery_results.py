@@ -1,0 +1,130 @@
+"""What an answer means for the event that was sent, and for whom it was sent to."""
+
+from dataclasses import replace
+
+import pytest
+
+from adapters.downstream import Answer
+from adapters.ledger.deliveries import Delivery, Settled
+from statemachine.delivery_policy import FAILING_MS, LIFE_MS, DeliveryState, SubscriptionState
+from tests.unit.adapters.ledger.making import T0
+from tests.unit.adapters.ledger.outgoing import id_of, subscription
+from tests.unit.workers.mailbox import GONE, REFUSED, TAKEN
+from workers.deliver.delivery_results import after, by_subscription, settled
+from workers.deliver.messages import Sent
+
+S = 1_000
+
+
+HOUR = 3_600_000
+
+
+def sent(answer: Answer = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> Sent:
+    """tried: how often it failed before."""
+    delivery = Delivery(
+        id=number,
+        subscription_id=id_of(number),
+        event_id=1,
+        subject="s",
+        type="tally.task.running",
+        origin="event",
+        state=DeliveryState.WAITING,
+        queued_at=T0,
+        due_at=T0,
+        lease_until=T0,
+        tries=tried + 7,
+        first_tried_at=first,
+        done_at=None,
+        attempts=[{"number": number} for number in range(tried)],
+    )
+    return Sent(delivery=delivery, sink=subscription().sink, answer=answer, at=at, duration_ms=12)
+
+
+def failing(for_ms: int) -> dict[str, int]:
+    """Of a subscription: since so long, and just now."""
+    return {"failing_since": T0 - for_ms, "failed_at": T0 - 1}
+
+
+def attempt(answer: Answer, at: int = T0) -> dict[str, object]:
+    about = {"status": answer.status, "error": answer.error, "detail": answer.detail, "answer": answer.beginning}
+    return {"at": at, "duration_ms": 12, **about}
+
+
+def test_what_was_taken_is_delivered() -> None:
+    one = sent(at=T0 - 5)
+    assert settled(one, T0, lambda: 0) == Settled(
+        delivery=one.delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=[attempt(TAKEN, T0 - 5)]
+    )
+
+
+@pytest.mark.parametrize(("tried", "pause_ms"), [(0, S), (1, 5 * S), (2, 30 * S), (29, 6 * 3_600_000)])
+def test_what_was_not_is_tried_again_by_how_often_it_failed_and_not_by_how_often_it_was_taken(tried: int, pause_ms: int) -> None:
+    found = settled(sent(REFUSED, tried=tried), T0, lambda: 0)
+    assert (found.state, found.due_at, len(found.attempts)) == (DeliveryState.WAITING, T0 + pause_ms, tried + 1)
+
+
+def test_dice_and_the_targets_hint_make_a_pause_longer() -> None:
+    hint = replace(REFUSED, retry_after_s=90)
+    found = [settled(sent(answer), T0, lambda: 1).due_at for answer in (REFUSED, hint)]
+    assert found == [T0 + 1_200, T0 + 90 * S]
+
+
+def test_after_three_days_it_is_dead() -> None:
+    states = [settled(sent(REFUSED, tried=18), T0 + ms, lambda: 0).state for ms in (LIFE_MS - 1, LIFE_MS)]
+    assert states == [DeliveryState.WAITING, DeliveryState.DEAD]
+
+
+def test_what_was_never_tried_before_has_three_days_from_when_it_was_sent() -> None:
+    assert settled(sent(REFUSED, at=T0 + 5, first=None), T0 + LIFE_MS, lambda: 0).due_at == T0 + LIFE_MS + 5
+
+
+def test_thirty_attempts_are_kept_the_newest() -> None:
+    found = settled(sent(tried=30), T0, lambda: 0)
+    assert found.attempts == [*({"number": number} for number in range(1, 30)), attempt(TAKEN)]
+
+
+@pytest.mark.parametrize(
+    ("before", "answers", "changes"),
+    [
+        ({}, [TAKEN], {"delivered_at": T0}),
+        ({"failing_since": 5}, [TAKEN], {"delivered_at": T0, "failing_since": None}),
+        ({}, [REFUSED, REFUSED], {"failing_since": T0, "failed_at": T0}),
+        (failing(5), [REFUSED], {"failed_at": T0}),
+        (failing(5), [REFUSED, TAKEN], {"delivered_at": T0, "failing_since": None, "failed_at": T0}),
+        (failing(FAILING_MS), [TAKEN, REFUSED], {"delivered_at": T0, "failing_since": T0, "failed_at": T0}),
+        (failing(FAILING_MS - 1), [REFUSED], {"failed_at": T0}),
+        ({"failing_since": T0 - FAILING_MS, "failed_at": T0 - 13 * HOUR}, [REFUSED], {"failing_since": T0, "failed_at": T0}),
+        ({"state": SubscriptionState.PAUSED, "failing_since": 5}, [GONE, REFUSED], {}),
+        ({"state": SubscriptionState.DISABLED, "reason": "gone"}, [GONE], {}),
+    ],
+)
+def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers: list[Answer], changes: dict) -> None:
+    one = subscription(**before)
+    assert after(one, map(sent, answers), T0) == replace(one, **changes)
+
+
+@pytest.mark.parametrize(
+    ("since", "answers", "reason"),
+    [(T0 - FAILING_MS, [REFUSED], "failing"), (None, [GONE], "gone"), (T0 - FAILING_MS, [GONE, REFUSED], "gone")],
+)
+def test_who_is_gone_or_fails_for_too_long_is_disabled_once(since: int | None, answers: list[Answer], reason: str) -> None:
+    one = subscription(failing_since=since, failed_at=since and T0, version=4)
+    news = {"state": SubscriptionState.DISABLED, "reason": reason, "updated_at": T0 + 9, "version": 5, "failed_at": T0 + 9}
+    assert after(one, map(sent, answers), T0 + 9) == replace(one, failing_since=since or T0 + 9, **news)
+
+
+def test_what_a_target_of_before_says_counts_for_nothing() -> None:
+    one = subscription(sink={"type": "mailbox", "box": "another"})
+    assert after(one, map(sent, [REFUSED, GONE, TAKEN]), T0) == one
+
+
+def test_answers_are_sorted_by_whose_they_are_and_keep_their_order() -> None:
+    first, second, third = sent(at=3), sent(at=2, number=2), sent(at=1)
+    assert by_subscription([first, second, third]) == {id_of(1): [first, third], id_of(2): [second]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [(TAKEN, "mailbox/delivered"), (REFUSED, "mailbox/status"), (Answer(ok=False), "mailbox/failed")]
+)
+def test_the_sums_say_by_which_sink_and_how_it_went(answer: Answer, outcome: str) -> None:
+    assert sent(answer).outcome == outcome
