@@ -256,7 +256,7 @@ class Recorder:
             self._refused_bytes = sum(waiting.weight for waiting in batch)
             self._to_spool(self._taken_over(writer))
             if writer is self._writer:
-                self._shut(error)
+                self._trip_breaker(error)
         except Exception as error:
             self._to_spool(self._taken_over(writer))
             self._writer_part.failed_with(error)
@@ -306,7 +306,7 @@ class Recorder:
         except (LedgerUnavailableError, ConflictError) as error:
             self._drain_at = monotonic_s() + _PROBE_S
             if writer is self._writer:
-                self._shut(error)
+                self._trip_breaker(error)
         except Exception as error:
             self._drain_at = monotonic_s() + _PROBE_S
             self._writer_part.failed_with(error)
@@ -328,7 +328,7 @@ class Recorder:
             return False
         _, refused = self._recorded(lot.arrivals)
         self._spool.done(lot, refused)
-        self._reopen()
+        self._reset_breaker()
         self._on_recorded()
         if not self._spool.has_rows:
             log.info("spool.drained")
@@ -337,7 +337,7 @@ class Recorder:
     def _ask_ledger(self) -> None:
         """There is nothing spooled to try it with."""
         prove_writable(self._ledger, max(_PROBE_BYTES, self._refused_bytes))
-        self._reopen()
+        self._reset_breaker()
 
     # The guard's thread.
 
@@ -360,7 +360,7 @@ class Recorder:
         writer, late = self._writer, now - self._patience_s
         hung = self._taken_over(writer) if _oldest(writer.batch) < late else ()
         if hung or _oldest(self._for_ledger) < late:
-            self._shut(LedgerUnavailableError(f"it did not take callbacks within {self._patience_s:g} s"))
+            self._trip_breaker(LedgerUnavailableError(f"it did not take callbacks within {self._patience_s:g} s"))
         if hung:
             self._spool_up(hung, self._last_chance)
         while self._open and (batch := _taken(self._for_ledger)):
@@ -420,14 +420,14 @@ class Recorder:
 
     # The breaker.
 
-    def _shut(self, error: Exception) -> None:
+    def _trip_breaker(self, error: Exception) -> None:
         with self._lock:
             was_open, self._open = self._open, True
         if not was_open:
             self._metrics.ledger_away.set(1)
             log.warning("breaker.opened", error=str(error))
 
-    def _reopen(self) -> None:
+    def _reset_breaker(self) -> None:
         with self._lock:
             was_open, self._open = self._open, False
         self._refused_bytes = 0

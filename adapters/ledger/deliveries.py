@@ -66,7 +66,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class DeliveryResult:
     """What became of a delivery that was taken. due_at: when it is tried again, ms, if it still waits."""
 
     delivery: Delivery
@@ -169,8 +169,8 @@ def _as_taken(taken: Sequence[Delivery]) -> ColumnElement[bool]:
 
 
 def settle(
-    connection: Connection, results: Sequence[Settled], now: int, outcomes: Mapping[str, int] = MappingProxyType({})
-) -> list[Settled]:
+    connection: Connection, results: Sequence[DeliveryResult], now: int, outcomes: Mapping[str, int] = MappingProxyType({})
+) -> list[DeliveryResult]:
     """Writes down what became of deliveries, and calls up what is next in their subjects; which of them still were who settles'.
 
     Who was so late that another one took it meanwhile is not heard: that one says what became of it. outcomes: how many attempts
@@ -192,7 +192,7 @@ def _still_taken(connection: Connection, taken: Sequence[Delivery]) -> dict[int,
     return {row.id: row.tries for row in connection.execute(statement)}
 
 
-def _settled_row(result: Settled, now: int) -> dict[str, Any]:
+def _settled_row(result: DeliveryResult, now: int) -> dict[str, Any]:
     waits = result.state is DeliveryState.WAITING
     return {
         "id": result.delivery.id,

@@ -30,7 +30,7 @@ TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
 VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
 #: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
 PATIENT = Limits(patience_s=60, refuse_s=60)
-#: Who may ask is tested in tests/unit/callbacks/desk/http/test_access.py and tests/processes/test_tokens.py; here whoever is on this machine.
+#: Needs no token: access is tested in tests/unit/callbacks/desk/http/test_access.py and tests/processes/test_tokens.py.
 OPEN = Server(open_desk=True)
 
 

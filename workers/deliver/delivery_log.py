@@ -1,6 +1,6 @@
 """What the log says of deliveries: little, while all is well."""
 
-from adapters.ledger.deliveries import Settled
+from adapters.ledger.deliveries import DeliveryResult
 from adapters.ledger.subscriptions import Subscription
 from adapters.logs import logger
 from statemachine.delivery_policy import DeliveryState
@@ -40,7 +40,7 @@ class Tidings:
             )
 
 
-def _tell_dead(settled: Settled) -> None:
+def _tell_dead(settled: DeliveryResult) -> None:
     delivery, last = settled.delivery, settled.attempts[-1]
     about = {"subscription_id": delivery.subscription_id, "task_id": delivery.subject, "type": delivery.type}
     log.warning("delivery.dead", delivery_id=delivery.id, status=last["status"], error=last["error"], **about)

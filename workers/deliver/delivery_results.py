@@ -3,21 +3,21 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from adapters.ledger.deliveries import Settled
+from adapters.ledger.deliveries import DeliveryResult
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState, failing_from, is_failing, next_try
 from workers.deliver.messages import Sent
 
 
-def settled(sent: Sent, now: int, dice: Callable[[], float]) -> Settled:
+def settled(sent: Sent, now: int, dice: Callable[[], float]) -> DeliveryResult:
     """now: ms. dice: 0 to 1."""
     delivery, answer, attempts = sent.delivery, sent.answer, sent.attempts()
     if answer.ok:
-        return Settled(delivery=delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=attempts)
+        return DeliveryResult(delivery=delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=attempts)
     first = delivery.first_tried_at if delivery.first_tried_at is not None else sent.at
     due_at = next_try(len(delivery.attempts) + 1, first, now, dice(), answer.retry_after_s)
     state = DeliveryState.DEAD if due_at is None else DeliveryState.WAITING
-    return Settled(delivery=delivery, state=state, due_at=due_at, attempts=attempts)
+    return DeliveryResult(delivery=delivery, state=state, due_at=due_at, attempts=attempts)
 
 
 def after(subscription: Subscription, sent: Iterable[Sent], now: int) -> Subscription:

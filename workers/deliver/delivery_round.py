@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from adapters.contract.cloud_events import DISABLED_TYPE
 from adapters.ledger import Connection, Ledger, deliveries, epochs, events, positions, replays, subscriptions
-from adapters.ledger.deliveries import Delivery, Queued, Settled
+from adapters.ledger.deliveries import Delivery, Queued, DeliveryResult
 from adapters.ledger.events import Heading, Note, Unread
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import SubscriptionState
@@ -39,7 +39,7 @@ class Round:
     whose: Mapping[str, Subscription]
     events: Mapping[int, Unread]
     #: What became of deliveries, and of the subscriptions that they were for.
-    settled: Sequence[Settled]
+    settled: Sequence[DeliveryResult]
     heard_of: Sequence[Subscription]
     #: Those of them that are not served any more.
     disabled: Sequence[Subscription]
@@ -118,14 +118,14 @@ def _active(locked: Mapping[str, Subscription]) -> dict[str, Subscription]:
     return {id_: each for id_, each in locked.items() if each.state is SubscriptionState.ACTIVE}
 
 
-def _settle(connection: Connection, sent: Sequence[Sent], now: int, dice: Callable[[], float]) -> list[Settled]:
+def _settle(connection: Connection, sent: Sequence[Sent], now: int, dice: Callable[[], float]) -> list[DeliveryResult]:
     if not sent:
         return []
     outcomes = Counter(each.outcome for each in sent)
     return deliveries.settle(connection, [settled(each, now, dice) for each in sent], now, outcomes)
 
 
-def _heard(sent: Sequence[Sent], done: Sequence[Settled]) -> list[Sent]:
+def _heard(sent: Sequence[Sent], done: Sequence[DeliveryResult]) -> list[Sent]:
     """Who came too late says nothing of the subscription either."""
     tries = {(each.delivery.id, each.delivery.tries) for each in done}
     return [each for each in sent if (each.delivery.id, each.delivery.tries) in tries]

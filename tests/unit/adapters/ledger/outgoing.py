@@ -3,7 +3,7 @@
 from typing import Any
 
 from adapters.ledger import Ledger, deliveries, events, subscriptions
-from adapters.ledger.deliveries import Delivery, DeliveryFilter, Queued, Settled
+from adapters.ledger.deliveries import Delivery, DeliveryFilter, Queued, DeliveryResult
 from adapters.ledger.documents import Texts
 from adapters.ledger.events import Note, Told
 from adapters.ledger.subscriptions import Subscription
@@ -94,11 +94,11 @@ def claim(ledger: Ledger, *, now: int = T0, limit: int = 100, number: int = 1) -
         return deliveries.claim(connection, id_of(number), now, limit, now + LEASE)
 
 
-def result(of: Delivery, state: DeliveryState = DeliveryState.DELIVERED, *, due_at: int | None = None) -> Settled:
-    return Settled(delivery=of, state=state, due_at=due_at, attempts=[*of.attempts, {"status": 200}])
+def result(of: Delivery, state: DeliveryState = DeliveryState.DELIVERED, *, due_at: int | None = None) -> DeliveryResult:
+    return DeliveryResult(delivery=of, state=state, due_at=due_at, attempts=[*of.attempts, {"status": 200}])
 
 
-def settle(ledger: Ledger, *results: Settled, now: int = T0) -> list[Settled]:
+def settle(ledger: Ledger, *results: DeliveryResult, now: int = T0) -> list[DeliveryResult]:
     with ledger.write() as connection:
         return deliveries.settle(connection, results, now)
 

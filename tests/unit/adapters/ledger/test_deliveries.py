@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.ledger import Ledger, counters, deliveries, subscriptions
-from adapters.ledger.deliveries import Delivery, DeliveryFilter, Settled
+from adapters.ledger.deliveries import Delivery, DeliveryFilter, DeliveryResult
 from statemachine.delivery_policy import DeliveryState
 from tests.unit.adapters.ledger.making import T0
 from tests.unit.adapters.ledger.outgoing import (
@@ -481,7 +481,7 @@ class Model:
         for each in settle(self.ledger, *results, now=self.now):
             self._heard(each)
 
-    def _heard(self, settled: Settled) -> None:
+    def _heard(self, settled: DeliveryResult) -> None:
         assert self.waits[settled.delivery.subject][0] == settled.delivery.event_id
         if settled.state is not WAITING:
             self.waits[settled.delivery.subject].pop(0)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from adapters.ledger import deliveries, subscriptions
-from adapters.ledger.deliveries import Delivery, Queued, Settled
+from adapters.ledger.deliveries import Delivery, Queued, DeliveryResult
 from adapters.ledger.subscriptions import Subscription
 from adapters.settings import Role
 from statemachine.delivery_policy import DeliveryState
@@ -108,5 +108,5 @@ def settled(
     """A worker says what became of what it took."""
     ok = state is DeliveryState.DELIVERED
     with world.ledger.write() as connection:
-        results = [Settled(delivery=each, state=state, due_at=due_at, attempts=[attempt(world.now, ok=ok)]) for each in found]
+        results = [DeliveryResult(delivery=each, state=state, due_at=due_at, attempts=[attempt(world.now, ok=ok)]) for each in found]
         deliveries.settle(connection, results, world.now)

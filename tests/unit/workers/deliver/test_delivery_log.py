@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.ledger.deliveries import Settled
+from adapters.ledger.deliveries import DeliveryResult
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.unit.adapters.ledger.making import T0
@@ -59,7 +59,7 @@ def test_who_is_disabled_is_told_with_the_reason() -> None:
     ]
 
 
-def _settled(state: DeliveryState) -> Settled:
+def _settled(state: DeliveryState) -> DeliveryResult:
     return replace(settled(sent(REFUSED), T0, lambda: 0), state=state)
 
 

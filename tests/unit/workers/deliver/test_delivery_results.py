@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.downstream import Answer
-from adapters.ledger.deliveries import Delivery, Settled
+from adapters.ledger.deliveries import Delivery, DeliveryResult
 from statemachine.delivery_policy import FAILING_MS, LIFE_MS, DeliveryState, SubscriptionState
 from tests.unit.adapters.ledger.making import T0
 from tests.unit.adapters.ledger.outgoing import id_of, subscription
@@ -52,7 +52,7 @@ def attempt(answer: Answer, at: int = T0) -> dict[str, object]:
 
 def test_what_was_taken_is_delivered() -> None:
     one = sent(at=T0 - 5)
-    assert settled(one, T0, lambda: 0) == Settled(
+    assert settled(one, T0, lambda: 0) == DeliveryResult(
         delivery=one.delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=[attempt(TAKEN, T0 - 5)]
     )
 
