@@ -4,12 +4,16 @@ A generated part stands between `<!-- name:begin -->` and `<!-- name:end -->`. A
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from adapters.logs import events_table
 from adapters.metrics import metrics_table
 from adapters.settings import settings_table
+from adapters.vendors.registry import vendor_names
+from callbacks.desk.endpoints import ENDPOINTS
+from callbacks.desk.http.endpoint import GuardedEndpoint
 from statemachine import policy
 from statemachine.transition_table import diagram
 
@@ -20,10 +24,36 @@ def state_diagram() -> str:
     return f"```mermaid\n{diagram()}```\n"
 
 
+def endpoints_table() -> str:
+    """Returns the desk's endpoints as a Markdown table, in the order of the document."""
+    rows = ["| call | role | does |", "|---|---|---|"]
+    for endpoint in ENDPOINTS:
+        role = endpoint.role.value if isinstance(endpoint, GuardedEndpoint) else "no token"
+        rows.append(f"| `{endpoint.method} {endpoint.path}` | {role} | {endpoint.summary} |")
+    return "\n".join(rows) + "\n"
+
+
+def layers_diagram() -> str:
+    """Returns the import contracts of pyproject.toml as a Mermaid picture: a package may import what stands below it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    lines = ["flowchart TD"]
+    for number, contract in enumerate(each for each in contracts if each["type"] == "layers"):
+        inside = "".join(f"inside {container}/" for container in contract.get("containers", [])) or "packages"
+        lines += [f'    subgraph layers{number} ["{inside}"]', "        direction TB"]
+        layers = [" · ".join(part.strip() for part in re.split(r"[|:]", layer)) for layer in contract["layers"]]
+        lines += [f'        layer{number}_{depth}["{names}"]' for depth, names in enumerate(layers)]
+        lines += [f"        layer{number}_{depth} --> layer{number}_{depth + 1}" for depth in range(len(layers) - 1)]
+        lines.append("    end")
+    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+
+
 #: For each file, from the top folder, what generates which of its parts.
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "README.md": {"settings": settings_table, "states": state_diagram, "policy": policy.table},
+    "docs/api.md": {"endpoints": endpoints_table},
+    "docs/architecture.md": {"layers": layers_diagram},
     "docs/observability.md": {"events": events_table, "metrics": metrics_table},
+    "docs/settings.md": {"settings": lambda: settings_table(vendor_names())},
+    "docs/tasks.md": {"states": state_diagram, "policy": policy.markdown_table},
 }
 
 
