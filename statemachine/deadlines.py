@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from statemachine.calls import Operation
-from statemachine.facts import Rules
-from statemachine.policy import Policy, read
+from statemachine.policy import Policy, parse_policy
+from statemachine.rules import Rules
 from statemachine.states import FINAL, Deadline, Reason, State
 from statemachine.tasks import Task
 
@@ -41,7 +41,7 @@ class Due:
 
 def can_be_asked(task: Task, rules: Rules, now: int) -> bool:
     """Whether a query settles questions about it now: the vendor still promises to know it."""
-    if task.view.followed or (task.key.pending and not rules.askable_unnamed):
+    if task.view.followed or (task.key.is_provisional and not rules.askable_unnamed):
         return False
     return rules.askable and (rules.reach_s is None or task.view.started_at is None or now < _reach_ends(task, rules))
 
@@ -50,9 +50,9 @@ def _reach_ends(task: Task, rules: Rules) -> int:
     return (task.view.started_at or 0) + int((rules.reach_s or 0) * _S)
 
 
-def due(task: Task, rules: Rules) -> Iterator[Due]:
+def armed_deadlines(task: Task, rules: Rules) -> Iterator[Due]:
     """The deadlines of a task that stands so: at least `silence` for one that lives, and few for one that has ended."""
-    policy = read(task.policy) if task.policy else _USUAL
+    policy = parse_policy(task.policy) if task.policy else _USUAL
     arms = _OF_FINAL if task.view.state in FINAL else _OF_LIVE
     for arm in arms:
         item = arm(task, rules, policy)
@@ -63,12 +63,12 @@ def due(task: Task, rules: Rules) -> Iterator[Due]:
 _USUAL = Policy()
 
 
-def armed(task: Task, before: Mapping[Deadline, int], rules: Rules, now: int) -> dict[Deadline, int]:
+def due_times(task: Task, before: Mapping[Deadline, int], rules: Rules, now: int) -> dict[Deadline, int]:
     """kind -> when it passes, ms, soonest first. before: those of the task until now.
 
     `silence` stays where it was armed until then: each callback would move it, and nothing is lost by looking once too early.
     """
-    deadlines = {item.kind: item.at for item in due(task, rules)}
+    deadlines = {item.kind: item.at for item in armed_deadlines(task, rules)}
     silence = deadlines.get(Deadline.SILENCE)
     earlier = before.get(Deadline.SILENCE)
     if silence is not None and earlier is not None and now < earlier < silence:
@@ -199,7 +199,7 @@ def _finish(task: Task, rules: Rules, policy: Policy) -> Due | None:
 def _silence(task: Task, rules: Rules, policy: Policy) -> Due | None:
     base, last = task.view.heard_at, task.passed.get(Deadline.SILENCE)
     again = last if last is not None and last.base == base else None
-    spread = 1 - _SPREAD / 2 + _SPREAD * chance(task.id, "silence", base)
+    spread = 1 - _SPREAD / 2 + _SPREAD * stable_fraction(task.id, "silence", base)
     ask_at = (again.at if again else base) + int(rules.silence_s * _S * spread)
     if can_be_asked(task, rules, ask_at) and task.view.state is not State.FINISHING:  # `finish` asks about files
         return Due(kind=Deadline.SILENCE, base=base, at=ask_at)
@@ -242,7 +242,7 @@ def _done(task: Task, kind: Deadline, base: int) -> bool:
     return last is not None and last.base == base
 
 
-def chance(*names: object) -> float:
+def stable_fraction(*names: object) -> float:
     """A number from 0 up to 1 that is the same each time for the same names: what is spread must not depend on who asks."""
     digest = hashlib.sha256("\x00".join(map(str, names)).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:7]) / 256**7

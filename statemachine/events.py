@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from statemachine.calls import Inspection, Operation, Pursuit
-from statemachine.calls import Outcome as CallOutcome
+from statemachine.calls import CallOutcome, Inspection, Operation, PendingCall
 from statemachine.facts import Fact
 from statemachine.states import Anomaly, Deadline, Kind, State, Verdict
-from statemachine.tasks import Lineage, Pass, Task
+from statemachine.tasks import DeadlinePass, Lineage, Task
 from statemachine.transition_table import Move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class CallbackReceived:
     """A callback, or a callback read again."""
 
     fact: Fact
@@ -22,14 +21,14 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
+class CallbackWithdrawn:
     """A callback read again does not concern this lineage any more."""
 
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class DeadlinePassed:
     """A deadline's time has come."""
 
     task_id: str
@@ -38,7 +37,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
+class OperatorMarked:
     """An operator's own word. Names the task, whoever said it, and why."""
 
     task_id: str
@@ -52,7 +51,7 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartAsked:
+class StartRequested:
     """Somebody wants this task: a request, a renewal or a restart."""
 
     task_id: str
@@ -78,7 +77,7 @@ class StartAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopAsked:
+class StopRequested:
     task_id: str
     by: str = ""
     #: As of `StartAsked`.
@@ -89,7 +88,7 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateAsked:
+class UpdateRequested:
     task_id: str
     params: Mapping[str, Any] = field(repr=False)
     by: str = ""
@@ -98,7 +97,7 @@ class UpdateAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryAsked:
+class RetryRequested:
     """The call that waits is to be tried now."""
 
     task_id: str
@@ -106,7 +105,7 @@ class RetryAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class CallAnswered:
     """What became of one attempt of a call. Times in ms."""
 
     task_id: str
@@ -130,7 +129,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
+class TasksAdopted:
     """What was known under another key turned out to be this key's: the vendor's id became known."""
 
     facts: tuple[Fact, ...]
@@ -140,7 +139,7 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surplus:
+class SurplusTaskFound:
     """The vendor runs this task for an intent that another task serves: it is to be stopped."""
 
     of: Task
@@ -149,7 +148,7 @@ class Surplus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
+class SuccessorReported:
     """How the successor of this task does."""
 
     task_id: str
@@ -162,7 +161,7 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class LedgerRestored:
     """The ledger was restored from a backup in which this task lived, or wanted something. Times in ms."""
 
     task_id: str
@@ -180,25 +179,25 @@ class ClockCorrected:
 
 
 Event = (
-    Heard
-    | Withdrawn
-    | Passed
-    | Marked
-    | StartAsked
-    | StopAsked
-    | UpdateAsked
-    | RetryAsked
-    | Answered
-    | Adopted
-    | Surplus
-    | Succeeded
-    | Restored
+    CallbackReceived
+    | CallbackWithdrawn
+    | DeadlinePassed
+    | OperatorMarked
+    | StartRequested
+    | StopRequested
+    | UpdateRequested
+    | RetryRequested
+    | CallAnswered
+    | TasksAdopted
+    | SurplusTaskFound
+    | SuccessorReported
+    | LedgerRestored
     | ClockCorrected
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Make:
+class MakeCall:
     """Make this call to the vendor."""
 
     task_id: str
@@ -209,7 +208,7 @@ class Make:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
+class CancelCall:
     """This call is not wanted any more; if it is under way, its answer will tell."""
 
     task_id: str
@@ -219,16 +218,16 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class PostEvent:
     """Something happened to another task, or begins one: an event to be decided like any other."""
 
     #: None of them is for a lineage that is being decided.
-    event: StartAsked | Succeeded
+    event: StartRequested | SuccessorReported
     #: The vendor of the task that is to begin.
     vendor: str = ""
 
 
-Effect = Make | Drop | Post
+Command = MakeCall | CancelCall | PostEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +240,7 @@ class Change:
     #: Lines for the timeline: each a mapping with `kind` and what belongs to it.
     entries: tuple[Mapping[str, Any], ...] = ()
     #: What is to be called or dropped for it.
-    effects: tuple[Effect, ...] = ()
+    commands: tuple[Command, ...] = ()
 
     @property
     def visible(self) -> bool:
@@ -254,7 +253,7 @@ class Decision:
     lineage: Lineage
     #: Only tasks of which anything changed, in the order of their runs.
     changes: tuple[Change, ...] = ()
-    effects: tuple[Effect, ...] = ()
+    commands: tuple[Command, ...] = ()
     verdict: Verdict
     #: One stable word beside the verdict, where there is something to say.
     reason: str | None = None
@@ -267,8 +266,8 @@ class Touch:
     """What an event does to one task beside its facts."""
 
     task_id: str
-    passed: Mapping[Deadline, Pass] | None = None
-    calls: Mapping[Operation, Pursuit] | None = None
+    passed: Mapping[Deadline, DeadlinePass] | None = None
+    calls: Mapping[Operation, PendingCall] | None = None
     #: Fields of the task that change.
     changes: Mapping[str, Any] = field(default_factory=dict)
     raise_: Anomaly | None = None

@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine.calls import Inspection, Operation, Pursuit, Sign
-from statemachine.events import Answered
-from statemachine.facts import Delivery, Fact, FactKind, Outcome, Rules
-from statemachine.inference import START_UNKNOWN, STOPS_ENOUGH, Conclusion, expired, finished, idled, stopped
-from statemachine.on_restore import not_started
-from statemachine.pending_calls import wanting
-from statemachine.policy import read
-from statemachine.reaction import Said, concluded, inferred
+from statemachine.calls import Inspection, Operation, PendingCall, Sign
+from statemachine.events import CallAnswered
+from statemachine.facts import Ending, Fact, FactKind, FilesDelivered
+from statemachine.inference import ENOUGH_STOPS, START_UNKNOWN, Inference, expired_end, finished_end, idle_end, stopped_end
+from statemachine.on_restore import start_if_not_too_late
+from statemachine.pending_calls import with_call
+from statemachine.policy import parse_policy
+from statemachine.reaction import Reaction, inference_facts, inferred_end
+from statemachine.rules import Rules
 from statemachine.states import FINAL, Anomaly, Deadline, Kind, Reason, State
 from statemachine.tasks import Task
 
-Calls = Mapping[Operation, Pursuit]
+Calls = Mapping[Operation, PendingCall]
 
 _LIFE: Mapping[Sign, Mapping[str, Any]] = {
     Sign.ALIVE: {"kind": FactKind.START},
@@ -31,14 +32,14 @@ _LIFE: Mapping[Sign, Mapping[str, Any]] = {
 _WITH_FILES = (Kind.RECORD, Kind.PAGE)
 
 
-def inspected(task: Task, event: Answered, asks: Deadline | None, calls: Calls, rules: Rules, now: int) -> Said:
+def react_to_inspection(task: Task, event: CallAnswered, asks: Deadline | None, calls: Calls, rules: Rules, now: int) -> Reaction:
     """What this answer says. asks: the deadline that asked; calls: what else is wanted."""
     inspection = event.inspection
     assert inspection is not None
     if inspection.sign is Sign.GONE or _is_of_an_older_run(task, inspection, rules):
         start = calls.get(Operation.START)
-        if start is not None and start.doubted_at is not None and not task.key.pending and task.view.stop_asked_at is None:
-            return not_started(task, start, calls, now, f"inspection {task.id} {event.serial}")
+        if start is not None and start.doubted_at is not None and not task.key.is_provisional and task.view.stop_asked_at is None:
+            return start_if_not_too_late(task, start, calls, now, f"inspection {task.id} {event.serial}")
         return _ended(task, event, Inspection(sign=Sign.GONE), asks, calls, rules, now)
     if _began_before(task, inspection, rules):  # our start met it running: it is ours since then
         inspection = replace(inspection, started_at=None)
@@ -61,7 +62,7 @@ def _is_of_an_older_run(task: Task, inspection: Inspection, rules: Rules) -> boo
     return over and _began_before(task, inspection, rules)
 
 
-def _fact(task: Task, event: Answered, inspection: Inspection, now: int, **says: Any) -> Fact:
+def _fact(task: Task, event: CallAnswered, inspection: Inspection, now: int, **says: Any) -> Fact:
     """Its creation time, where told, decides its run."""
     about = None if inspection.started_at is not None else task.anchor
     return Fact(
@@ -74,18 +75,20 @@ def _fact(task: Task, event: Answered, inspection: Inspection, now: int, **says:
     )
 
 
-def _lives(task: Task, event: Answered, inspection: Inspection, asks: Deadline | None, calls: Calls, now: int) -> Said:
+def _lives(task: Task, event: CallAnswered, inspection: Inspection, asks: Deadline | None, calls: Calls, now: int) -> Reaction:
     facts = (_fact(task, event, inspection, now, output=inspection.output, files=inspection.files, **_LIFE[inspection.sign]),)
     if _should_have_stopped(task, asks):
-        often = task.view.stops_accepted >= STOPS_ENOUGH and Anomaly.STOP_UNCONFIRMED not in task.anomalies
-        return Said(calls=wanting(calls, Operation.STOP, now), facts=facts, anomaly=Anomaly.STOP_UNCONFIRMED if often else None)
+        often = task.view.stops_accepted >= ENOUGH_STOPS and Anomaly.STOP_UNCONFIRMED not in task.anomalies
+        return Reaction(
+            calls=with_call(calls, Operation.STOP, now), facts=facts, anomaly=Anomaly.STOP_UNCONFIRMED if often else None
+        )
     if asks is Deadline.EXPIRY:
-        return Said(calls=calls, facts=facts, anomaly=Anomaly.OVERDUE)
+        return Reaction(calls=calls, facts=facts, anomaly=Anomaly.OVERDUE)
     if asks is Deadline.FINISH and task.view.captured_by is not None:
-        return Said(calls=calls, facts=(*facts, *_finished(task, now, event)))
-    if task.view.state in FINAL and not task.view.inferred and read(task.policy).stop_zombies:
-        return Said(calls=wanting(calls, Operation.STOP, now), facts=facts)
-    return Said(calls=calls, facts=facts)
+        return Reaction(calls=calls, facts=(*facts, *_finished(task, now, event)))
+    if task.view.state in FINAL and not task.view.inferred and parse_policy(task.policy).stop_zombies:
+        return Reaction(calls=with_call(calls, Operation.STOP, now), facts=facts)
+    return Reaction(calls=calls, facts=facts)
 
 
 def _should_have_stopped(task: Task, asks: Deadline | None) -> bool:
@@ -96,35 +99,35 @@ def _should_have_stopped(task: Task, asks: Deadline | None) -> bool:
 
 
 def _captured(
-    task: Task, event: Answered, inspection: Inspection, asks: Deadline | None, calls: Calls, rules: Rules, now: int
-) -> Said:
+    task: Task, event: CallAnswered, inspection: Inspection, asks: Deadline | None, calls: Calls, rules: Rules, now: int
+) -> Reaction:
     view = task.view
     ending = inspection.ending if _has_reason(inspection) else None
     if ending is None and view.captured_by is None:
         ending = _how(task, inspection, asks, now, rules).outcome
     delivery = None if view.files else inspection.delivery
     fact = _fact(task, event, inspection, now, kind=FactKind.CAPTURE_END, outcome=ending, files=inspection.files, delivery=delivery)
-    if asks is not Deadline.FINISH or delivery is Delivery.OVER:
-        return Said(calls=calls, facts=(fact,))
+    if asks is not Deadline.FINISH or delivery is FilesDelivered.OVER:
+        return Reaction(calls=calls, facts=(fact,))
     known = replace(view, files=(*view.files, *inspection.files))
     if ending is not None and view.fallback != (ending.state, ending.reason):  # now this fact speaks for the capture's end
         known = replace(known, fallback=(ending.state, ending.reason), captured_by=fact.key)
-    return Said(calls=calls, facts=(fact, *_finished(replace(task, view=known), now, event)))
+    return Reaction(calls=calls, facts=(fact, *_finished(replace(task, view=known), now, event)))
 
 
 def _ended(
-    task: Task, event: Answered, inspection: Inspection, asks: Deadline | None, calls: Calls, rules: Rules, now: int
-) -> Said:
+    task: Task, event: CallAnswered, inspection: Inspection, asks: Deadline | None, calls: Calls, rules: Rules, now: int
+) -> Reaction:
     if _has_reason(inspection):
         fact = _fact(task, event, inspection, now, kind=FactKind.END, outcome=inspection.ending, ended_at=inspection.ended_at)
-        return Said(calls=calls, facts=(fact,))
+        return Reaction(calls=calls, facts=(fact,))
     if task.view.state in FINAL:
-        return Said(calls=calls)
+        return Reaction(calls=calls)
     if task.view.state is State.FINISHING:
-        return Said(calls=calls, facts=_finished(task, now, event) if asks is Deadline.FINISH else ())
+        return Reaction(calls=calls, facts=_finished(task, now, event) if asks is Deadline.FINISH else ())
     how = _how(task, inspection, asks, now, rules)
     assert how.outcome is not None
-    fact = inferred(
+    fact = inferred_end(
         task,
         how.outcome,
         now,
@@ -134,28 +137,28 @@ def _ended(
         known_at=event.sent_at,
         finishing=task.kind in _WITH_FILES and task.view.shown,
     )
-    return Said(calls=calls, facts=(fact,))
+    return Reaction(calls=calls, facts=(fact,))
 
 
 def _has_reason(inspection: Inspection) -> bool:
     return inspection.ending is not None and inspection.ending.reason is not Reason.UNSTATED
 
 
-def _how(task: Task, inspection: Inspection, asks: Deadline | None, now: int, rules: Rules) -> Conclusion:
+def _how(task: Task, inspection: Inspection, asks: Deadline | None, now: int, rules: Rules) -> Inference:
     """How it ended where the vendor tells no reason."""
     view = task.view
     if (view.gave_up or asks is Deadline.START_RETRY) and not view.shown:
-        return Conclusion(outcome=START_UNKNOWN)
+        return Inference(outcome=START_UNKNOWN)
     if view.stop_asked_at is not None:
-        return stopped(task, now, rules)
+        return stopped_end(task, now, rules)
     if asks is Deadline.EXPIRY:
-        return expired(task, now, rules)
+        return expired_end(task, now, rules)
     if asks is Deadline.IDLE:
-        return idled(task, now, rules)
+        return idle_end(task, now, rules)
     if inspection.sign is Sign.GONE:
-        return Conclusion(outcome=Outcome(state=State.LOST, reason=Reason.UNKNOWN_TO_VENDOR))
-    return Conclusion(outcome=Outcome(state=State.STOPPED, reason=Reason.UNSTATED))
+        return Inference(outcome=Ending(state=State.LOST, reason=Reason.UNKNOWN_TO_VENDOR))
+    return Inference(outcome=Ending(state=State.STOPPED, reason=Reason.UNSTATED))
 
 
-def _finished(task: Task, now: int, event: Answered) -> tuple[Fact, ...]:
-    return concluded(task, finished(task, now, Rules()), now, Deadline.FINISH, f"finish {task.id} {event.serial}")
+def _finished(task: Task, now: int, event: CallAnswered) -> tuple[Fact, ...]:
+    return inference_facts(task, finished_end(task, now, Rules()), now, Deadline.FINISH, f"finish {task.id} {event.serial}")

@@ -4,35 +4,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from statemachine.calls import Operation, Pursuit
-from statemachine.events import Effect
-from statemachine.facts import Fact, FactKind, Outcome
-from statemachine.inference import Conclusion
+from statemachine.calls import Operation, PendingCall
+from statemachine.events import Command
+from statemachine.facts import Ending, Fact, FactKind
+from statemachine.inference import Inference
 from statemachine.states import Anomaly, Deadline, Reason, State
 from statemachine.tasks import Task
 
 #: The task never was: whoever says so need not be asked why.
-NEVER_SENT = Outcome(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=1)
+NEVER_SENT = Ending(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=1)
 
 #: No further start is tried, and none is in doubt.
-GAVE_UP = Outcome(state=State.FAILED, reason=Reason.START_GAVE_UP, rank=1)
+GAVE_UP = Ending(state=State.FAILED, reason=Reason.START_GAVE_UP, rank=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    calls: Mapping[Operation, Pursuit]
+class Reaction:
+    calls: Mapping[Operation, PendingCall]
     facts: tuple[Fact, ...] = ()
     anomaly: Anomaly | None = None
     #: Marks that are dealt with.
     clear: tuple[Anomaly, ...] = ()
     #: Fields of the task that change.
     changes: Mapping[str, Any] = field(default_factory=dict)
-    effects: tuple[Effect, ...] = ()
+    effects: tuple[Command, ...] = ()
 
 
-def inferred(
+def inferred_end(
     task: Task,
-    outcome: Outcome,
+    outcome: Ending,
     now: int,
     *,
     key: str,
@@ -61,18 +61,18 @@ def inferred(
     )
 
 
-def concluded(task: Task, conclusion: Conclusion, now: int, deadline: Deadline | None, key: str) -> tuple[Fact, ...]:
+def inference_facts(task: Task, conclusion: Inference, now: int, deadline: Deadline | None, key: str) -> tuple[Fact, ...]:
     """The fact of a conclusion that is an end."""
     if conclusion.outcome is None:
         return ()
-    return (inferred(task, conclusion.outcome, now, key=key, ended_at=conclusion.ended_at, deadline=deadline),)
+    return (inferred_end(task, conclusion.outcome, now, key=key, ended_at=conclusion.ended_at, deadline=deadline),)
 
 
-def ours(task: Task, kind: FactKind, at: int, now: int, key: str, **more: Any) -> Fact:
+def own_fact(task: Task, kind: FactKind, at: int, now: int, key: str, **more: Any) -> Fact:
     """A fact that comes from us, about this task's run."""
     return Fact(kind=kind, at=max(at, task.view.begins_at), received_at=now, key=key, about=task.anchor, **more)
 
 
-def never(task: Task, outcome: Outcome, now: int, key: str, code: str | None = None, message: str | None = None) -> Fact:
+def never_started(task: Task, outcome: Ending, now: int, key: str, code: str | None = None, message: str | None = None) -> Fact:
     """It was never started, for this reason."""
-    return ours(task, FactKind.REFUSED, now, now, key, outcome=outcome, code=code, message=message)
+    return own_fact(task, FactKind.REFUSED, now, now, key, outcome=outcome, code=code, message=message)

@@ -11,7 +11,7 @@ from statemachine.tasks import Task
 from statemachine.transition_table import Move
 
 
-def anomalies_of(
+def updated_anomalies(
     task: Task, view: View, touch: Touch | None
 ) -> tuple[tuple[Anomaly, ...], Mapping[Anomaly, int], list[Mapping[str, Any]]]:
     """The open anomalies, what raised each last, and lines for the timeline."""
@@ -85,7 +85,7 @@ _shown = attrgetter(
 )
 
 
-def visible(before: Task, after: Task, deadlines: Mapping[Deadline, int]) -> bool:
+def is_visible_change(before: Task, after: Task, deadlines: Mapping[Deadline, int]) -> bool:
     """Whether the task's users see a difference. deadlines: of the task after."""
     if before.deadlines != deadlines or _shown(before) != _shown(after):
         return True

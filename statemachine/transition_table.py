@@ -60,7 +60,7 @@ ORDINARY: dict[str, tuple[tuple[str, ...], State, str]] = {
 CORRECTIONS: dict[str, State] = {f"correct_to_{state.value}": state for state in State}
 
 
-def _machine() -> Machine:
+def _build_machine() -> Machine:
     states = [NEW, *(state.value for state in State)]
     table = [
         {"trigger": trigger, "source": [str(s) for s in sources], "dest": dest.value}
@@ -74,7 +74,7 @@ def _machine() -> Machine:
 
 
 #: One for the whole program: a Machine per task would leak, one per event costs ten times a move.
-MACHINE = _machine()
+MACHINE = _build_machine()
 _ORDINARY_TO = {dest: trigger for trigger, (_, dest, _) in ORDINARY.items()}
 
 
@@ -99,13 +99,13 @@ class _Piece:
     state: str
 
 
-def known(before: State | None, after: State) -> bool:
+def is_ordinary(before: State | None, after: State) -> bool:
     """Whether the table has an ordinary move between these two."""
     return (before.value if before else NEW) in MACHINE.events[_ORDINARY_TO[after]].transitions
 
 
 @cache
-def move(before: State | None, after: State, *, corrects: bool = False) -> Move:
+def checked_move(before: State | None, after: State, *, corrects: bool = False) -> Move:
     """The move between two folded states, checked against the table; each is checked once (20 us), for there are few.
 
     corrects: a final state is left, or runs were found to be cut elsewhere. Raises UnknownMoveError.
@@ -119,11 +119,11 @@ def move(before: State | None, after: State, *, corrects: bool = False) -> Move:
     return Move(before=before, after=after, corrects=corrects)
 
 
-def diagram() -> str:
+def state_diagram() -> str:
     """The ordinary moves as a Mermaid state diagram, from the machine's own table; what any live state can do is drawn once."""
     lines = ["stateDiagram-v2", "    [*] --> live: first news, whatever it says", "    state live {"]
     ends = []
-    for trigger, sources, dest in _rows():
+    for trigger, sources, dest in _table_rows():
         if set(sources) >= LIVE:
             ends.append(f"    live --> {dest}: {trigger}")
         else:
@@ -131,7 +131,7 @@ def diagram() -> str:
     return "\n".join([*lines, "    }", *ends]) + "\n"
 
 
-def _rows() -> Iterable[tuple[str, list[str], str]]:
+def _table_rows() -> Iterable[tuple[str, list[str], str]]:
     for trigger, (_, dest, _) in ORDINARY.items():
         sources = [t.source for ts in MACHINE.events[trigger].transitions.values() for t in ts]
         yield trigger, sources, dest.value

@@ -15,13 +15,13 @@ from adapters.vendors.registry import vendor_names
 from callbacks.desk.endpoints import ENDPOINTS
 from callbacks.desk.http.endpoint import GuardedEndpoint
 from statemachine import policy
-from statemachine.transition_table import diagram
+from statemachine.transition_table import state_diagram
 
 ROOT = Path(__file__).parents[1]
 
 
-def state_diagram() -> str:
-    return f"```mermaid\n{diagram()}```\n"
+def mermaid_state_diagram() -> str:
+    return f"```mermaid\n{state_diagram()}```\n"
 
 
 def endpoints_table() -> str:
@@ -53,7 +53,7 @@ GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/architecture.md": {"layers": layers_diagram},
     "docs/observability.md": {"events": events_table, "metrics": metrics_table},
     "docs/settings.md": {"settings": lambda: settings_table(vendor_names())},
-    "docs/tasks.md": {"states": state_diagram, "policy": policy.markdown_table},
+    "docs/tasks.md": {"states": mermaid_state_diagram, "policy": policy.markdown_table},
 }
 
 

@@ -5,27 +5,27 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.vendors import DIALECTS
-from statemachine.calls import Inspection, Operation, Outcome, Pursuit, Sign
+from statemachine.calls import CallOutcome, Inspection, Operation, PendingCall, Sign
 from statemachine.decide import decide
 from statemachine.events import (
-    Adopted,
-    Answered,
+    CallAnswered,
+    CancelCall,
     Decision,
-    Drop,
     Event,
-    Make,
-    Post,
-    RetryAsked,
-    StartAsked,
-    StopAsked,
-    Succeeded,
-    Surplus,
-    UpdateAsked,
+    MakeCall,
+    PostEvent,
+    RetryRequested,
+    StartRequested,
+    StopRequested,
+    SuccessorReported,
+    SurplusTaskFound,
+    TasksAdopted,
+    UpdateRequested,
 )
-from statemachine.facts import Outcome as Ending
-from statemachine.facts import Rules, TaskKey
+from statemachine.facts import Ending
+from statemachine.rules import Rules
 from statemachine.states import Deadline, Kind, Reason, State
-from statemachine.tasks import Lineage, Task
+from statemachine.tasks import Lineage, Task, TaskKey
 from tests.unit.statemachine.driver import T0, Story, ms, words
 
 START, UPDATE, STOP, INSPECT = Operation.START, Operation.UPDATE, Operation.STOP, Operation.INSPECT
@@ -57,10 +57,10 @@ class Managed(Story):
         super().__init__()
         self.vendor, self.kind = vendor, kind
         self._overrides = dict(rules or {})
-        self.calls: dict[tuple[str, int], Make] = {}
-        self.made: list[Make] = []
-        self.dropped: list[Drop] = []
-        self.posted: list[Post] = []
+        self.calls: dict[tuple[str, int], MakeCall] = {}
+        self.made: list[MakeCall] = []
+        self.dropped: list[CancelCall] = []
+        self.posted: list[PostEvent] = []
         self._asked = 0
 
     # What happens.
@@ -71,7 +71,7 @@ class Managed(Story):
         self._asked += 1
         task_id = task or f"task-{self._asked}"
         more = {"params": {}, "room_id": "r"} | more
-        event = StartAsked(
+        event = StartRequested(
             task_id=task_id,
             kind=self.kind,
             action=ACTIONS[self.vendor][self.kind],
@@ -83,7 +83,7 @@ class Managed(Story):
         return self.ask(event, self._key_of_start(task_id))
 
     def _key_of_start(self, task_id: str) -> TaskKey:
-        return named(self.vendor, self.kind).awaiting(task_id) if self.vendor == "tencent" else named(self.vendor, self.kind)
+        return named(self.vendor, self.kind).provisional_key(task_id) if self.vendor == "tencent" else named(self.vendor, self.kind)
 
     def stop(self, at: float, *, taken: bool = False, run: int | None = None) -> Decision:
         """Somebody wants it stopped. taken: what is made is on the wire already."""
@@ -91,27 +91,27 @@ class Managed(Story):
         self._asked += 1
         task = self._of(run)
         serials = frozenset(serial for of, serial in self.calls if of == task.id) if taken else frozenset()
-        return self.ask(StopAsked(task_id=task.id, taken=serials, key=f"stop {self._asked}"))
+        return self.ask(StopRequested(task_id=task.id, taken=serials, key=f"stop {self._asked}"))
 
     def update(self, at: float, **params: Any) -> Decision:
         self._wait(at)
-        return self.ask(UpdateAsked(task_id=self._of(None).id, params=params))
+        return self.ask(UpdateRequested(task_id=self._of(None).id, params=params))
 
     def retry(self, at: float) -> Decision:
         self._wait(at)
-        return self.ask(RetryAsked(task_id=self._of(None).id))
+        return self.ask(RetryRequested(task_id=self._of(None).id))
 
     def succeeded(self, at: float, *, runs: bool, successor: str | None = None) -> Decision:
         """The successor runs, or failed."""
         self._wait(at)
         task = self._of(None)
         successor = successor or task.renewed_by or ""
-        return self.ask(Succeeded(task_id=task.id, successor=successor, runs=runs, key=f"succession {successor} {runs}"))
+        return self.ask(SuccessorReported(task_id=task.id, successor=successor, runs=runs, key=f"succession {successor} {runs}"))
 
     def answer(
         self,
         operation: Operation,
-        outcome: Outcome = Outcome.ACCEPTED,
+        outcome: CallOutcome = CallOutcome.ACCEPTED,
         at: float | None = None,
         *,
         serial: int | None = None,
@@ -126,7 +126,7 @@ class Managed(Story):
             self._wait(at)
         of, serial = self._attempt(operation, serial, run)
         self.calls.pop((of, serial), None)
-        event = Answered(
+        event = CallAnswered(
             task_id=of,
             operation=operation,
             serial=serial,
@@ -136,19 +136,19 @@ class Managed(Story):
             sent_at=self._now if sent is None else ms(sent),
             **more,
         )
-        if task is not None and self._lineage.key.pending:
+        if task is not None and self._lineage.key.is_provisional:
             self.name(task, told=True)
         return self.ask(event)
 
     def lose(self, operation: Operation, at: float, **more: Any) -> Decision:
         """Nobody brought an answer to this call; its real one may yet come."""
-        outcome = Outcome.AMBIGUOUS if operation is START else Outcome.RETRY
+        outcome = CallOutcome.AMBIGUOUS if operation is START else CallOutcome.RETRY
         return self.answer(operation, outcome, at, lease=True, code="no_answer", **more)
 
     def inspected(self, sign: Sign | Inspection, at: float | None = None, **more: Any) -> Decision:
         """The vendor answers the query that is under way."""
         gone = sign is Sign.GONE or (isinstance(sign, Inspection) and sign.sign is Sign.GONE)
-        return self.answer(INSPECT, Outcome.ALREADY_GONE if gone else Outcome.ACCEPTED, at, says=sign, **more)
+        return self.answer(INSPECT, CallOutcome.ALREADY_GONE if gone else CallOutcome.ACCEPTED, at, says=sign, **more)
 
     def name(self, vendor_task_id: str = "t", *, told: bool = False, into: Story | None = None) -> Decision:
         """The vendor's id became known. into: what was heard under it before."""
@@ -157,12 +157,12 @@ class Managed(Story):
         self.lineage = into.lineage if into is not None else Lineage(key=key)
         if isinstance(into, Managed):
             self.calls |= into.calls
-        return self.ask(Adopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
+        return self.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
 
     def surplus(self, of: Task, at: float, *, sent: float, vendor_task_id: str = "u") -> Decision:
         """One more start of this task was answered with an id of its own: the story of that one."""
         self._wait(at)
-        return self.ask(Surplus(of=of, sent_at=ms(sent), key="surplus-1"), named(self.vendor, self.kind, vendor_task_id))
+        return self.ask(SurplusTaskFound(of=of, sent_at=ms(sent), key="surplus-1"), named(self.vendor, self.kind, vendor_task_id))
 
     def go(self, at: float) -> list[Deadline]:
         """Time goes on until then, and everything that falls due passes at its own time. Which kinds did."""
@@ -185,15 +185,15 @@ class Managed(Story):
     def ask(self, event: Event, key: TaskKey | None = None) -> Decision:
         lineage = self.lineage or Lineage(key=key or named(self.vendor, self.kind))
         dialect = DIALECTS[self.vendor]
-        kinds = [kind for kind in Kind if dialect.family_of(kind) == lineage.key.named_family]
+        kinds = [kind for kind in Kind if dialect.family_of(kind) == lineage.key.final_family]
         decision = decide(lineage, event, self._now, self.rules, kind=kinds[0] if len(kinds) == 1 else None)
         self.lineage = decision.lineage
         self.changes += decision.changes
-        for effect in decision.effects:
-            if isinstance(effect, Make):
+        for effect in decision.commands:
+            if isinstance(effect, MakeCall):
                 self.made.append(effect)
                 self.calls[effect.task_id, effect.serial] = effect
-            elif isinstance(effect, Drop):
+            elif isinstance(effect, CancelCall):
                 self.dropped.append(effect)
                 del self.calls[effect.task_id, effect.serial]
             else:
@@ -225,7 +225,7 @@ class Managed(Story):
         """How often this call was made."""
         return sum(make.operation is operation for make in self.made)
 
-    def pursuit(self, operation: Operation) -> Pursuit:
+    def pursuit(self, operation: Operation) -> PendingCall:
         return self.task.calls[operation]
 
     @property
@@ -245,7 +245,7 @@ def accepted(vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[
     """A task whose start was asked for at 0 s and accepted at 1 s."""
     story = Managed(vendor, kind, rules)
     story.start(0, **start)
-    story.answer(START, Outcome.ACCEPTED, 1, task="t" if vendor == "tencent" else None)
+    story.answer(START, CallOutcome.ACCEPTED, 1, task="t" if vendor == "tencent" else None)
     return story
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from adapters.vendors import DIALECTS
 from statemachine.decide import decide
-from statemachine.events import Change, Decision, Event, Heard, Marked, Passed, Withdrawn
-from statemachine.facts import TaskKey
+from statemachine.events import CallbackReceived, CallbackWithdrawn, Change, DeadlinePassed, Decision, Event, OperatorMarked
 from statemachine.states import Anomaly, Deadline, Kind, State
-from statemachine.tasks import Lineage, Task
+from statemachine.tasks import Lineage, Task, TaskKey
 
 T0 = 1_700_000_000_000
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -48,15 +47,17 @@ class Story:
 
     def hear_again(self, number: int) -> Decision:
         """The callback of this number is delivered once more."""
-        return self.ask(Heard(fact=next(fact for fact in self._lineage.facts if fact.source == str(number))))
+        return self.ask(CallbackReceived(fact=next(fact for fact in self._lineage.facts if fact.source == str(number))))
 
     def withdraw(self, number: int) -> Decision:
         """The callback of this number was read again and does not concern this key any more."""
-        return self.ask(Withdrawn(source=str(number)))
+        return self.ask(CallbackWithdrawn(source=str(number)))
 
     def mark(self, state: State | None = None, *, at: float, clear: tuple[Anomaly, ...] = (), run: int = 1) -> Decision:
         self._wait(at)
-        return self.ask(Marked(task_id=self.run(run).id, state=state, clear=clear, by="me", key=f"mark-{next(self._numbers)}"))
+        return self.ask(
+            OperatorMarked(task_id=self.run(run).id, state=state, clear=clear, by="me", key=f"mark-{next(self._numbers)}")
+        )
 
     def pass_due(self, at: float) -> list[Deadline]:
         """Time goes on until then: all that is due passes, soonest first, and at that time only. Which kinds did."""
@@ -64,7 +65,7 @@ class Story:
         passed: list[Deadline] = []
         while due := [(when, kind, task.id) for task in self.tasks for kind, when in task.deadlines.items() if when <= self._now]:
             when, kind, task_id = min(due)
-            self.ask(Passed(task_id=task_id, kind=kind, due_at=when))
+            self.ask(DeadlinePassed(task_id=task_id, kind=kind, due_at=when))
             passed.append(kind)
             assert len(passed) < 100, "what passed is due again"
         return passed
@@ -86,7 +87,7 @@ class Story:
         reading = DIALECTS[vendor].read("app", raw, received_at=ms(received), source=number, dedupe_key=f"d{number}")
         assert reading.fact is not None, reading
         assert self.lineage is None or self.lineage.key == reading.key
-        return self.ask(Heard(fact=reading.fact), reading.key)
+        return self.ask(CallbackReceived(fact=reading.fact), reading.key)
 
     def _wait(self, at: float) -> None:
         self._now = max(self._now, ms(at))

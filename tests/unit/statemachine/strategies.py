@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from statemachine.facts import Delivery, Fact, FactKind, File, Outcome, Output, Rules
+from statemachine.facts import Ending, Fact, FactKind, File, FilesDelivered, Output
+from statemachine.rules import Rules
 from statemachine.states import FileState, Kind, OutputState, Reason, State
 
 T0 = 1_700_000_000_000
@@ -15,11 +16,11 @@ ONE_RUN = Rules(single_run=True, life_s=3600, life_margin_s=60)
 
 
 def _end(state: State, reason: Reason, rank: int = 4, *, stop_wins: bool = False, life_wins: bool = False) -> dict:
-    outcome = Outcome(state=state, reason=reason, rank=rank, stop_wins=stop_wins, life_wins=life_wins)
+    outcome = Ending(state=state, reason=reason, rank=rank, stop_wins=stop_wins, life_wins=life_wins)
     return {"kind": FactKind.END, "outcome": outcome}
 
 
-REFUSED = {"kind": FactKind.REFUSED, "outcome": Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)}
+REFUSED = {"kind": FactKind.REFUSED, "outcome": Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)}
 NOTE = {"kind": FactKind.NOTE}
 ASKED = {"kind": FactKind.STOP_ASKED}
 STOPPED = {"kind": FactKind.STOP_ACCEPTED}
@@ -28,7 +29,7 @@ ACCEPTED = {"kind": FactKind.ACCEPTED}
 
 
 def _capture(state: State, reason: Reason, **more: object) -> dict:
-    return {"kind": FactKind.CAPTURE_END, "outcome": Outcome(state=state, reason=reason), **more}
+    return {"kind": FactKind.CAPTURE_END, "outcome": Ending(state=state, reason=reason), **more}
 
 
 FILE = (File(name="a.mp4"),)
@@ -63,10 +64,10 @@ RECORD_SIGNS = [
     {"kind": FactKind.START, "opens": True, "one_off": True, "media": True},
     REFUSED,
     _capture(State.COMPLETED, Reason.FILES_UNKNOWN, files=FILE),
-    _capture(State.COMPLETED, Reason.NO_FILES, delivery=Delivery.OVER),
+    _capture(State.COMPLETED, Reason.NO_FILES, delivery=FilesDelivered.OVER),
     _end(State.FAILED, Reason.VENDOR_ERROR),
     {"kind": FactKind.UPLOAD},
-    {"kind": FactKind.UPLOAD, "delivery": Delivery.WITH_CAPTURE, "file_state": FileState.DELIVERED},
+    {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED},
     {"kind": FactKind.UPLOAD, "file_state": FileState.BACKED_UP},
     NOTE,
 ]
@@ -75,10 +76,10 @@ ONE_RUN_RECORD_SIGNS = [
     REFUSED,
     _capture(State.STOPPED, Reason.STOP_REQUESTED),
     _capture(State.EXPIRED, Reason.MAX_LIFETIME),
-    {"kind": FactKind.UPLOAD, "delivery": Delivery.WITH_CAPTURE, "file_state": FileState.DELIVERED},
-    {"kind": FactKind.UPLOAD, "delivery": Delivery.OVER},
+    {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED},
+    {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.OVER},
     {"kind": FactKind.FILES, "files": FILE, "recording": True},
-    {"kind": FactKind.FILES, "files": OTHER_FILE, "delivery": Delivery.SINCE_CAPTURE},
+    {"kind": FactKind.FILES, "files": OTHER_FILE, "delivery": FilesDelivered.SINCE_CAPTURE},
     _end(State.FAILED, Reason.VENDOR_ERROR),
     {"kind": FactKind.INTERRUPTED},
     {"kind": FactKind.MEDIA, "kind_hint": Kind.PAGE},

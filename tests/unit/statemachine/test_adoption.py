@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.calls import Outcome, Sign
+from statemachine.calls import CallOutcome, Sign
 from statemachine.states import Deadline, Kind, Origin, State
 from tests.unit.statemachine.calling import INSPECT, START, STOP, UPDATE, Managed, hear_media, named, running
 from tests.unit.statemachine.driver import ms
@@ -90,7 +90,7 @@ def test_a_stop_of_the_twin_is_called_after_it_was_merged():
 def test_a_stop_of_the_twin_that_waits_for_its_next_attempt_goes_on():
     story, twin = unnamed(), observed()
     twin.stop(31)
-    twin.answer(STOP, Outcome.RETRY, 32)
+    twin.answer(STOP, CallOutcome.RETRY, 32)
     story.name(into=twin)
     story.go(100)
     assert (story.end, story.times(STOP)) == ("stopping", 1)

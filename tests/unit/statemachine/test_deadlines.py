@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.events import Passed
+from statemachine.events import DeadlinePassed
 from statemachine.states import Anomaly, Deadline, State
 from tests.unit.statemachine.driver import DAY, HOUR, MINUTE, Story, ms
 
@@ -286,7 +286,7 @@ def test_a_deadline_that_passes_early_is_stale_and_moves_nothing():
     story = Story()
     relay(story, 1, 0)
     before = story.task.view
-    decision = story.ask(Passed(task_id=story.task.id, kind=IDLE, due_at=ms(5)))
+    decision = story.ask(DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(5)))
     assert (decision.verdict, decision.reason) == ("stale", "not_due")
     assert story.task.view == before
 
@@ -294,7 +294,7 @@ def test_a_deadline_that_passes_early_is_stale_and_moves_nothing():
 def test_a_deadline_that_passes_twice_changes_nothing_the_second_time():
     story = Story()
     relay(story, 1, 0)
-    event = Passed(task_id=story.task.id, kind=IDLE, due_at=ms(630))
+    event = DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(630))
     story.pass_due(630)
     once = story.task
     assert story.ask(event).changes == ()
@@ -304,7 +304,7 @@ def test_a_deadline_that_passes_twice_changes_nothing_the_second_time():
 def test_a_deadline_of_a_task_that_nobody_knows_is_stale():
     story = Story()
     relay(story, 3, 0)
-    assert story.ask(Passed(task_id="nobody", kind=IDLE, due_at=0)).verdict == "stale"
+    assert story.ask(DeadlinePassed(task_id="nobody", kind=IDLE, due_at=0)).verdict == "stale"
 
 
 def test_the_same_deadlines_late_conclude_the_same():

@@ -5,8 +5,16 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine.calls import Inspection, Pursuit, Sign, inspection_from_doc, inspection_to_doc, pursuit_from_doc, pursuit_to_doc
-from statemachine.facts import Delivery, File, Outcome, Output
+from statemachine.calls import (
+    Inspection,
+    PendingCall,
+    Sign,
+    inspection_from_doc,
+    inspection_to_doc,
+    pending_call_from_doc,
+    pending_call_to_doc,
+)
+from statemachine.facts import Ending, File, FilesDelivered, Output
 from statemachine.states import Deadline, FileState, OutputState, Reason, State
 from tests.unit.statemachine.effort import effort
 
@@ -16,7 +24,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(), TEXTS, st.lists(TEXT
 PARAMS = st.dictionaries(TEXTS, VALUES, max_size=2)
 
 PURSUITS = st.builds(
-    Pursuit,
+    PendingCall,
     since=TIMES,
     serial=st.none() | st.integers(1, 99),
     retry_at=st.none() | TIMES,
@@ -39,7 +47,7 @@ FILES = st.builds(
     size_bytes=st.none() | TIMES,
 )
 ENDINGS = st.builds(
-    Outcome,
+    Ending,
     state=st.sampled_from(State),
     reason=st.sampled_from(Reason),
     rank=st.integers(1, 4),
@@ -53,7 +61,7 @@ INSPECTIONS = st.builds(
     started_at=st.none() | TIMES,
     ended_at=st.none() | TIMES,
     files=st.lists(FILES, max_size=2).map(tuple),
-    delivery=st.none() | st.sampled_from(Delivery),
+    delivery=st.none() | st.sampled_from(FilesDelivered),
     output=st.none() | st.builds(Output, url=st.none() | TEXTS, state=st.sampled_from(OutputState)),
 )
 
@@ -61,7 +69,7 @@ INSPECTIONS = st.builds(
 @effort(300)
 @given(PURSUITS)
 def test_a_pursuit_is_read_as_it_was_written(pursuit):
-    assert pursuit_from_doc(json.loads(json.dumps(pursuit_to_doc(pursuit)))) == pursuit
+    assert pending_call_from_doc(json.loads(json.dumps(pending_call_to_doc(pursuit)))) == pursuit
 
 
 @effort(300)
@@ -71,5 +79,5 @@ def test_an_inspection_is_read_as_it_was_written(inspection):
 
 
 def test_a_pursuit_leaves_out_what_is_usual():
-    assert pursuit_to_doc(Pursuit(since=5)) == {"since": 5}
-    assert pursuit_to_doc(Pursuit(since=5, serial=2, asks=Deadline.IDLE)) == {"since": 5, "serial": 2, "asks": "idle"}
+    assert pending_call_to_doc(PendingCall(since=5)) == {"since": 5}
+    assert pending_call_to_doc(PendingCall(since=5, serial=2, asks=Deadline.IDLE)) == {"since": 5, "serial": 2, "asks": "idle"}

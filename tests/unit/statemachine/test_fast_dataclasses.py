@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from statemachine.fast_dataclasses import changed, quickly_made, sparse
+from statemachine.fast_dataclasses import fast_init, fast_replace, sparse_encoder
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamp:
     name: str
@@ -46,16 +46,16 @@ def test_it_is_of_its_own_class_and_frozen() -> None:
 def test_a_copy_differs_only_in_what_is_changed() -> None:
     lamp = Lamp(name="a", about={"colour": "red"})
 
-    copy = changed(lamp, lit=True)
+    copy = fast_replace(lamp, lit=True)
 
     assert (copy, type(copy)) == (replace(lamp, lit=True), Lamp)
     assert not lamp.lit
     with pytest.raises(AttributeError):
-        changed(lamp, size=1)
+        fast_replace(lamp, size=1)
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Lamp(name=""), lambda: changed(Lamp(name="a"), name=""), lambda: replace(Lamp(name="a"), name="")]
+    "make", [lambda: Lamp(name=""), lambda: fast_replace(Lamp(name="a"), name=""), lambda: replace(Lamp(name="a"), name="")]
 )
 def test_each_way_of_making_one_is_checked(make: Any) -> None:
     with pytest.raises(ValueError, match="a lamp has a name"):
@@ -63,7 +63,7 @@ def test_each_way_of_making_one_is_checked(make: Any) -> None:
 
 
 def test_only_what_differs_from_the_defaults_is_written_down() -> None:
-    told = sparse(Lamp, without=("name",))
+    told = sparse_encoder(Lamp, without=("name",))
 
     assert told(Lamp(name="a")) == {}
     assert told(Lamp(name="a", lit=True, about={"colour": "red"})) == {"lit": True, "about": {"colour": "red"}}

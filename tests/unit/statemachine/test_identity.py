@@ -5,8 +5,9 @@ from itertools import permutations
 import pytest
 
 from statemachine.decide import decide
-from statemachine.events import Heard
-from statemachine.facts import Fact, FactKind, Rules
+from statemachine.events import CallbackReceived
+from statemachine.facts import Fact, FactKind
+from statemachine.rules import Rules
 from statemachine.states import State
 from statemachine.tasks import Lineage, earliest_id, new_id, task_id
 from tests.unit.statemachine.driver import Story, ms, words
@@ -78,9 +79,9 @@ def test_of_two_tasks_that_are_one_the_managed_one_stays():
     media = Fact(kind=FactKind.MEDIA, at=ms(15), received_at=ms(30), key="media")
     lineage = Lineage(key=KEY)
     for number, fact in enumerate([refused, intent]):
-        lineage = decide(lineage, Heard(fact=fact), ms(20) + number, lambda kind, params: Rules()).lineage
+        lineage = decide(lineage, CallbackReceived(fact=fact), ms(20) + number, lambda kind, params: Rules()).lineage
     managed = lineage.tasks[1]
-    decision = decide(lineage, Heard(fact=media), ms(30), lambda kind, params: Rules())
+    decision = decide(lineage, CallbackReceived(fact=media), ms(30), lambda kind, params: Rules())
     assert [task.id for task in decision.lineage.tasks] == [managed.id]
 
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
-from statemachine.events import Change, Decision, Event, Heard, Marked, Passed, Withdrawn
-from statemachine.facts import Fact, FactKind, Rules
-from statemachine.folding.runs import cut
+from statemachine.events import CallbackReceived, CallbackWithdrawn, Change, DeadlinePassed, Decision, Event, OperatorMarked
+from statemachine.facts import Fact, FactKind
+from statemachine.folding.runs import cut_runs
+from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Reason, State
 from statemachine.tasks import Lineage
 from tests.unit.statemachine.effort import effort
@@ -50,7 +51,7 @@ class Telling:
             if not due:
                 return
             at, kind, task_id = min(due)
-            self.ask(Passed(task_id=task_id, kind=kind, due_at=at))
+            self.ask(DeadlinePassed(task_id=task_id, kind=kind, due_at=at))
         raise AssertionError("what passed is due again")
 
     def changes(self) -> Iterator[tuple[Lineage, Change, Lineage]]:
@@ -70,13 +71,15 @@ def told(drawn: tuple[Rules, list[Fact]], draw: st.DrawFn, *, marks: bool, repla
         telling.pass_due()
         if marks and telling.lineage.tasks and draw(st.integers(0, 5)) == 0:
             task = draw(st.sampled_from(telling.lineage.tasks))
-            telling.ask(Marked(task_id=task.id, state=draw(MARKS), key=f"m{number}"))
+            telling.ask(OperatorMarked(task_id=task.id, state=draw(MARKS), key=f"m{number}"))
         telling.now += draw(st.integers(0, 1))
-        telling.ask(Heard(fact=replace(fact, received_at=max(fact.at, telling.now))))
+        telling.ask(CallbackReceived(fact=replace(fact, received_at=max(fact.at, telling.now))))
         if replays and draw(st.integers(0, 3)) == 0:
             again = draw(st.sampled_from(facts))
             other = replace(draw(st.sampled_from(facts)), key=again.key, source=again.source)
-            telling.ask(draw(st.sampled_from([Withdrawn(source=again.source), Heard(fact=other, replaces=again.source)])))
+            telling.ask(
+                draw(st.sampled_from([CallbackWithdrawn(source=again.source), CallbackReceived(fact=other, replaces=again.source)]))
+            )
     telling.now += draw(WAITS)
     telling.pass_due()
     return telling
@@ -120,7 +123,7 @@ def test_a_final_state_is_left_only_by_a_correction(story):
 
 def held(lineage: Lineage, rules: Rules, anchor: str) -> set[str]:
     """The facts of the run that holds this one."""
-    runs = [{fact.key for fact in run.facts} for run in cut(lineage.facts, rules)]
+    runs = [{fact.key for fact in run.facts} for run in cut_runs(lineage.facts, rules)]
     return next(keys for keys in runs if anchor in keys)
 
 
@@ -163,7 +166,7 @@ def test_what_passes_between_callbacks_does_not_change_what_the_vendor_told(stor
     plain = Telling(telling.rules)
     plain.now += 400 * DAY
     for fact in facts:
-        plain.ask(Heard(fact=fact))
+        plain.ask(CallbackReceived(fact=fact))
     if len(plain.lineage.tasks) != len(telling.lineage.tasks):
         return  # an inferred end let a start open a run that else would have been a repeat
     for without, inferring in zip(outcome(plain.lineage), outcome(telling.lineage), strict=True):
@@ -182,5 +185,5 @@ def test_a_deadline_that_passes_again_changes_no_state(story, data):
     decision, task_id = data.draw(st.sampled_from(passed))
     kinds = [entry for change in decision.changes for entry in change.entries if entry["kind"] == "deadline_passed"]
     before = outcome(telling.lineage)
-    telling.ask(Passed(task_id=task_id, kind=kinds[0]["deadline"], due_at=kinds[0]["due_at"]))
+    telling.ask(DeadlinePassed(task_id=task_id, kind=kinds[0]["deadline"], due_at=kinds[0]["due_at"]))
     assert outcome(telling.lineage) == before

@@ -2,8 +2,8 @@
 
 import pytest
 
-from statemachine.calls import Inspection, Outcome, Sign
-from statemachine.facts import Delivery, File, Output
+from statemachine.calls import CallOutcome, Inspection, Sign
+from statemachine.facts import File, FilesDelivered, Output
 from statemachine.states import Anomaly, Deadline, Kind, OutputState, Reason, State
 from tests.unit.statemachine.calling import INSPECT, STOP, Managed, accepted, how, running
 from tests.unit.statemachine.driver import DAY, HOUR, ms
@@ -153,7 +153,7 @@ def test_an_end_without_a_reason_has_the_time_that_the_vendor_told():
 def test_gone_after_a_stop_of_ours_is_the_stop():
     story = running()
     story.stop(3)
-    story.answer(STOP, Outcome.REFUSED, 4)
+    story.answer(STOP, CallOutcome.REFUSED, 4)
     story.go(1000)
     assert story.pursuit(INSPECT).asks is SILENCE
     story.inspected(Sign.GONE)
@@ -220,7 +220,7 @@ def test_an_answer_about_an_observed_task_is_its_own_however_old():
 # The window in which the vendor knows it.
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ALREADY_GONE, Outcome.REFUSED])
+@pytest.mark.parametrize("outcome", [CallOutcome.ALREADY_GONE, CallOutcome.REFUSED])
 def test_no_such_task_outside_the_window_proves_nothing(outcome):
     story = running(rules={"reach_s": 3600})
     story.go(1000)
@@ -281,7 +281,9 @@ def test_a_recording_that_awaits_its_files_and_lives_is_not_over(sign):
 
 def test_a_capture_that_ended_by_a_told_reason_without_files_is_complete():
     story = asked_record()
-    story.inspected(Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.STOPPED, Reason.STOP_REQUESTED), delivery=Delivery.OVER))
+    story.inspected(
+        Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.STOPPED, Reason.STOP_REQUESTED), delivery=FilesDelivered.OVER)
+    )
     assert (story.end, story.due) == ("completed/no_files", {})
 
 
@@ -309,7 +311,9 @@ def asked_record() -> Managed:
 
 def test_files_that_are_known_already_are_not_told_away():
     story = asked("finishing")
-    story.inspected(Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.STOPPED, Reason.STOP_REQUESTED), delivery=Delivery.OVER))
+    story.inspected(
+        Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.STOPPED, Reason.STOP_REQUESTED), delivery=FilesDelivered.OVER)
+    )
     assert (story.end, story.files) == ("completed/files_delivered?", {"a.mp4": "known"})
 
 

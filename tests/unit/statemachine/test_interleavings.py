@@ -7,27 +7,28 @@ from typing import TypeVar
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from statemachine.calls import Inspection, Operation, Outcome, Sign, pursuit_from_doc, pursuit_to_doc
+from statemachine.calls import CallOutcome, Inspection, Operation, Sign, pending_call_from_doc, pending_call_to_doc
 from statemachine.decide import decide
 from statemachine.events import (
-    Adopted,
-    Answered,
+    CallAnswered,
+    CallbackReceived,
+    CancelCall,
     Change,
+    DeadlinePassed,
     Decision,
-    Drop,
     Event,
-    Heard,
-    Make,
-    Marked,
-    Passed,
-    RetryAsked,
-    StartAsked,
-    StopAsked,
-    UpdateAsked,
+    MakeCall,
+    OperatorMarked,
+    RetryRequested,
+    StartRequested,
+    StopRequested,
+    TasksAdopted,
+    UpdateRequested,
 )
-from statemachine.facts import Delivery, Fact, File, Rules, TaskKey
+from statemachine.facts import Fact, File, FilesDelivered
+from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Anomaly, Deadline, Kind, Reason, State
-from statemachine.tasks import Lineage, Task
+from statemachine.tasks import Lineage, Task, TaskKey
 from tests.unit.statemachine.calling import how
 from tests.unit.statemachine.effort import effort
 from tests.unit.statemachine.strategies import (
@@ -108,11 +109,11 @@ class World:
     #: What was heard under the vendor's id before anybody knew whose it is.
     other: Lineage | None = None
     #: (task id, serial) -> the call: made, and neither answered nor dropped.
-    out: dict[tuple[str, int], Make] = field(default_factory=dict)
+    out: dict[tuple[str, int], MakeCall] = field(default_factory=dict)
     #: Calls that were dropped or whose lease was over: one answer may yet come.
-    late: dict[tuple[str, int], Make] = field(default_factory=dict)
+    late: dict[tuple[str, int], MakeCall] = field(default_factory=dict)
     #: Answers that came.
-    told: list[Answered] = field(default_factory=list)
+    told: list[CallAnswered] = field(default_factory=list)
     #: Answers may contradict each other, and be of no use.
     wild: bool = False
     events: int = 0
@@ -128,9 +129,9 @@ class World:
 
     def take(self, decision: Decision) -> None:
         """What is to be called is on its way, what is dropped may be."""
-        for effect in decision.effects:
-            attempt = (effect.task_id, effect.serial) if isinstance(effect, Make | Drop) else None
-            if isinstance(effect, Make):
+        for effect in decision.commands:
+            attempt = (effect.task_id, effect.serial) if isinstance(effect, MakeCall | CancelCall) else None
+            if isinstance(effect, MakeCall):
                 assert attempt not in self.out
                 self.out[attempt] = effect
             elif attempt in self.out:
@@ -159,12 +160,12 @@ class World:
             assert count < 60, f"what passes is due again and again: {due}"
         return count
 
-    def _due(self) -> Passed | None:
+    def _due(self) -> DeadlinePassed | None:
         due = [(at, kind, task.id) for task in self.lineage.tasks for kind, at in task.deadlines.items() if at <= self.now]
         if not due:
             return None
         at, kind, task_id = min(due)
-        return Passed(task_id=task_id, kind=kind, due_at=at)
+        return DeadlinePassed(task_id=task_id, kind=kind, due_at=at)
 
 
 def final_only_corrects(change: Change) -> None:
@@ -178,7 +179,7 @@ def final_only_corrects(change: Change) -> None:
 
 def no_call_for_what_is_followed(change: Change) -> None:
     if change.after.view.followed:
-        assert [effect for effect in change.effects if isinstance(effect, Make)] == []
+        assert [effect for effect in change.commands if isinstance(effect, MakeCall)] == []
 
 
 def one_call_at_a_time(operations: list[Operation]) -> None:
@@ -207,7 +208,7 @@ def is_pursued(task: Task) -> bool:
 
 def written_and_read(task: Task) -> None:
     for pursuit in task.calls.values():
-        assert pursuit_from_doc(pursuit_to_doc(pursuit)) == pursuit
+        assert pending_call_from_doc(pending_call_to_doc(pursuit)) == pursuit
 
 
 # What can happen.
@@ -223,10 +224,10 @@ def start(world: World, data: st.DataObject) -> None:
     if live_ones or (world.setting.minted and world.lineage.tasks):
         return
     number = f"task{world.events}"
-    key = world.lineage.key.awaiting(number) if world.setting.minted else world.lineage.key
+    key = world.lineage.key.provisional_key(number) if world.setting.minted else world.lineage.key
     world.lineage = replace(world.lineage, key=key)
     world.ask(
-        StartAsked(
+        StartRequested(
             task_id=number,
             kind=world.setting.kind,
             action="Start",
@@ -245,15 +246,15 @@ def stop(world: World, data: st.DataObject) -> None:
     if task.view.state in FINAL and not task.view.inferred and Anomaly.ZOMBIE not in task.anomalies:
         return
     on_the_wire = {serial for of, serial in world.out if of == task.id} if data.draw(st.booleans()) else set()
-    world.ask(StopAsked(task_id=task.id, taken=frozenset(on_the_wire), key=f"stop {world.events}"))
+    world.ask(StopRequested(task_id=task.id, taken=frozenset(on_the_wire), key=f"stop {world.events}"))
 
 
 def update(world: World, data: st.DataObject) -> None:
-    world.ask(UpdateAsked(task_id=some(data, world.lineage.tasks).id, params={"n": world.events}))
+    world.ask(UpdateRequested(task_id=some(data, world.lineage.tasks).id, params={"n": world.events}))
 
 
 def retry(world: World, data: st.DataObject) -> None:
-    world.ask(RetryAsked(task_id=some(data, world.lineage.tasks).id))
+    world.ask(RetryRequested(task_id=some(data, world.lineage.tasks).id))
 
 
 def mark(world: World, data: st.DataObject) -> None:
@@ -261,7 +262,7 @@ def mark(world: World, data: st.DataObject) -> None:
     task = some(data, world.lineage.tasks)
     state = data.draw(st.sampled_from([None, State.STOPPED, State.FAILED, State.LOST]))
     clear = tuple(anomaly for anomaly in task.anomalies if anomaly is not Anomaly.STOP_UNCONFIRMED)
-    world.ask(Marked(task_id=task.id, state=state, clear=clear, key=f"mark {world.events}"))
+    world.ask(OperatorMarked(task_id=task.id, state=state, clear=clear, key=f"mark {world.events}"))
 
 
 @st.composite
@@ -275,16 +276,30 @@ def inspections(draw: st.DrawFn, now: int) -> Inspection:
         started_at=draw(st.sampled_from([None, None, T0, now - 1000, T0 - 3_600_000])) if sign is not Sign.GONE else None,
         ended_at=draw(st.sampled_from([None, now - 500])) if ended else None,
         files=files,
-        delivery=Delivery.OVER if sign is Sign.CAPTURE_ENDED and not files and draw(st.booleans()) else None,
+        delivery=FilesDelivered.OVER if sign is Sign.CAPTURE_ENDED and not files and draw(st.booleans()) else None,
     )
 
 
 #: What can become of a call, beside everything in a wild world.
 OUTCOMES = {
-    START: [o for o in Outcome if o is not Outcome.ALREADY_GONE],
-    STOP: [Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.RETRY, Outcome.THROTTLED, Outcome.REFUSED, Outcome.NOT_MADE],
-    UPDATE: [Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.RETRY, Outcome.REFUSED],
-    INSPECT: [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.RETRY, Outcome.REFUSED, Outcome.NOT_MADE],
+    START: [o for o in CallOutcome if o is not CallOutcome.ALREADY_GONE],
+    STOP: [
+        CallOutcome.ACCEPTED,
+        CallOutcome.ALREADY_GONE,
+        CallOutcome.RETRY,
+        CallOutcome.THROTTLED,
+        CallOutcome.REFUSED,
+        CallOutcome.NOT_MADE,
+    ],
+    UPDATE: [CallOutcome.ACCEPTED, CallOutcome.ALREADY_GONE, CallOutcome.RETRY, CallOutcome.REFUSED],
+    INSPECT: [
+        CallOutcome.ACCEPTED,
+        CallOutcome.ACCEPTED,
+        CallOutcome.ALREADY_GONE,
+        CallOutcome.RETRY,
+        CallOutcome.REFUSED,
+        CallOutcome.NOT_MADE,
+    ],
 }
 
 
@@ -297,16 +312,16 @@ def answer(world: World, data: st.DataObject) -> None:
     make = world.out.pop(attempt, None) or world.late.pop(attempt)
     if world.wild:
         world.late[attempt] = make
-    outcome = data.draw(st.sampled_from(list(Outcome) if world.wild else OUTCOMES[make.operation]))
-    says, named = None, make.operation is START and outcome in (Outcome.ACCEPTED, Outcome.ALREADY_THERE)
-    if make.operation is INSPECT and outcome in (Outcome.ACCEPTED, Outcome.ALREADY_GONE):
+    outcome = data.draw(st.sampled_from(list(CallOutcome) if world.wild else OUTCOMES[make.operation]))
+    says, named = None, make.operation is START and outcome in (CallOutcome.ACCEPTED, CallOutcome.ALREADY_THERE)
+    if make.operation is INSPECT and outcome in (CallOutcome.ACCEPTED, CallOutcome.ALREADY_GONE):
         gone = Inspection(sign=Sign.GONE)
-        says = gone if outcome is Outcome.ALREADY_GONE else data.draw(inspections(world.now))
-        named = outcome is Outcome.ACCEPTED
-    named = named and world.setting.minted and (outcome is not Outcome.ALREADY_THERE or data.draw(st.booleans()))
-    if named and world.lineage.key.pending:
+        says = gone if outcome is CallOutcome.ALREADY_GONE else data.draw(inspections(world.now))
+        named = outcome is CallOutcome.ACCEPTED
+    named = named and world.setting.minted and (outcome is not CallOutcome.ALREADY_THERE or data.draw(st.booleans()))
+    if named and world.lineage.key.is_provisional:
         name(world, told=True)
-    event = Answered(
+    event = CallAnswered(
         task_id=make.task_id,
         operation=make.operation,
         serial=make.serial,
@@ -328,9 +343,9 @@ def end_leases(world: World) -> None:
         if attempt not in world.out:
             continue  # the end of another one dropped it
         world.late[attempt] = world.out.pop(attempt)
-        outcome = Outcome.AMBIGUOUS if make.operation is START else Outcome.RETRY
+        outcome = CallOutcome.AMBIGUOUS if make.operation is START else CallOutcome.RETRY
         task_id, serial = attempt
-        lost = Answered(
+        lost = CallAnswered(
             task_id=task_id, operation=make.operation, serial=serial, outcome=outcome, sent_at=world.now - LEASE_MS, lease=True
         )
         world.ask(lost)
@@ -342,8 +357,8 @@ def ask_further(world: World, data: st.DataObject) -> None:
         if make.operation is INSPECT:
             del world.out[attempt]
             step = {"index": world.events}
-            answered = Answered(
-                task_id=attempt[0], operation=INSPECT, serial=attempt[1], outcome=Outcome.ACCEPTED, step=step, sent_at=world.now
+            answered = CallAnswered(
+                task_id=attempt[0], operation=INSPECT, serial=attempt[1], outcome=CallOutcome.ACCEPTED, step=step, sent_at=world.now
             )
             world.ask(answered)
             return
@@ -358,7 +373,7 @@ def name(world: World, *, told: bool) -> None:
     """The vendor's id became known: by an answer, or because callbacks showed whose they are."""
     leaving, world.lineage = world.lineage, world.other or Lineage(key=KEY)
     world.other = None
-    world.ask(Adopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
+    world.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
 
 
 def hear(world: World, data: st.DataObject) -> None:
@@ -366,18 +381,20 @@ def hear(world: World, data: st.DataObject) -> None:
     at = world.now - round(data.draw(st.sampled_from([-2, 0, 0, 0.5, 3, 90, 4000])) * S)
     created = data.draw(st.sampled_from([None, None, None, at - 2 * S])) if world.setting.rules.single_output else None
     fact = Fact(at=at, received_at=world.now, key=f"k{world.events}", source=f"s{world.events}", started_at=created, **sign)
-    if not world.lineage.key.pending:
-        world.ask(Heard(fact=fact))
+    if not world.lineage.key.is_provisional:
+        world.ask(CallbackReceived(fact=fact))
         return
     rules = world.setting.rules
-    seen = decide(world.other or Lineage(key=KEY), Heard(fact=fact), world.now, lambda k, p: rules, kind=world.setting.kind)
+    seen = decide(
+        world.other or Lineage(key=KEY), CallbackReceived(fact=fact), world.now, lambda k, p: rules, kind=world.setting.kind
+    )
     world.other = seen.lineage
     world.events += 1
     world.take(seen)
 
 
 def adopt(world: World, data: st.DataObject) -> None:
-    if world.lineage.key.pending and world.other is not None:
+    if world.lineage.key.is_provisional and world.other is not None:
         name(world, told=False)
 
 
@@ -447,7 +464,7 @@ def test_the_order_in_which_callbacks_come_between_calls_does_not_matter(kind, d
     heard = data.draw(st.lists(facts(setting), min_size=1, max_size=6, unique_by=lambda fact: fact.key))
     outcomes = []
     for _ in range(2):
-        between = [Heard(fact=fact) for fact in data.draw(st.permutations(heard))]
+        between = [CallbackReceived(fact=fact) for fact in data.draw(st.permutations(heard))]
         for call in calls_of("one"):
             between.insert(data.draw(st.integers(after(between), len(between))), call)
         lineage = Lineage(key=KEY)
@@ -459,21 +476,21 @@ def test_the_order_in_which_callbacks_come_between_calls_does_not_matter(kind, d
 
 
 #: When requests came, ms: their facts have that time.
-FIXED = {StartAsked: T0 - S, StopAsked: T0 + 20 * S}
+FIXED = {StartRequested: T0 - S, StopRequested: T0 + 20 * S}
 
 
-def start_of(task_id: str, kind: Kind) -> StartAsked:
-    return StartAsked(task_id=task_id, kind=kind, action="a", api_version=None, params={}, policy={}, key="start")
+def start_of(task_id: str, kind: Kind) -> StartRequested:
+    return StartRequested(task_id=task_id, kind=kind, action="a", api_version=None, params={}, policy={}, key="start")
 
 
 def calls_of(task_id: str) -> list[Event]:
     """A start that was accepted, a stop that was accepted, and a query that showed it running, in this order."""
-    accepted = Outcome.ACCEPTED
+    accepted = CallOutcome.ACCEPTED
     return [
-        Answered(task_id=task_id, operation=START, serial=1, outcome=accepted, sent_at=T0 - S + 1),
-        StopAsked(task_id=task_id, key="stop"),
-        Answered(task_id=task_id, operation=STOP, serial=2, outcome=accepted, sent_at=T0 + 21 * S),
-        Answered(
+        CallAnswered(task_id=task_id, operation=START, serial=1, outcome=accepted, sent_at=T0 - S + 1),
+        StopRequested(task_id=task_id, key="stop"),
+        CallAnswered(task_id=task_id, operation=STOP, serial=2, outcome=accepted, sent_at=T0 + 21 * S),
+        CallAnswered(
             task_id=task_id,
             operation=INSPECT,
             serial=3,
@@ -486,7 +503,7 @@ def calls_of(task_id: str) -> list[Event]:
 
 def after(events: list) -> int:
     """Where the events end that are no callbacks."""
-    return max((n + 1 for n, event in enumerate(events) if not isinstance(event, Heard)), default=0)
+    return max((n + 1 for n, event in enumerate(events) if not isinstance(event, CallbackReceived)), default=0)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.calls import Outcome
+from statemachine.calls import CallOutcome
 from statemachine.events import ClockCorrected
 from statemachine.states import Deadline, Kind
 from tests.unit.statemachine.calling import START, STOP, Managed, hear_media
@@ -28,7 +28,7 @@ def ahead(vendor: str = "volcengine", **start) -> Managed:
 def test_a_start_is_tried_again_after_the_pause_that_its_failures_give_it(failures: int, within_s: float) -> None:
     story = ahead(policy={"start": {"max_attempts": 100, "max_elapsed_s": 86_400}})
     for _ in range(failures):
-        story.answer(START, Outcome.RETRY)
+        story.answer(START, CallOutcome.RETRY)
         if _ < failures - 1:
             story.go_to(Deadline.START_RETRY)
     correct(story, 1_000)
@@ -39,7 +39,7 @@ def test_a_start_is_tried_again_after_the_pause_that_its_failures_give_it(failur
 
 def test_correcting_twice_changes_nothing_more() -> None:
     story = ahead()
-    story.answer(START, Outcome.RETRY)
+    story.answer(START, CallOutcome.RETRY)
     correct(story, 1_000)
     decision = correct(story, 1_000)
     assert (decision.verdict, decision.changes) == ("stale", ())
@@ -48,14 +48,14 @@ def test_correcting_twice_changes_nothing_more() -> None:
 def test_a_call_that_waits_as_it_should_is_left_alone() -> None:
     story = Managed("volcengine", Kind.PUSH)
     story.start(0)
-    story.answer(START, Outcome.RETRY)
+    story.answer(START, CallOutcome.RETRY)
     decision = correct(story, 0)
     assert (decision.verdict, decision.changes) == ("stale", ())
 
 
 def test_a_start_that_may_have_happened_is_not_repeated_and_given_up_in_its_own_time() -> None:
     story = ahead("tencent", policy={"start": {"max_elapsed_s": 600}})
-    story.answer(START, Outcome.AMBIGUOUS)
+    story.answer(START, CallOutcome.AMBIGUOUS)
     correct(story, 1_000)
     assert story.due[Deadline.START_RETRY] <= 1_600
     story.go(1_700)
@@ -65,10 +65,10 @@ def test_a_start_that_may_have_happened_is_not_repeated_and_given_up_in_its_own_
 def test_a_stop_is_tried_again() -> None:
     story = Managed("volcengine", Kind.PUSH)
     story.start(0)
-    story.answer(START, Outcome.ACCEPTED, 1)
+    story.answer(START, CallOutcome.ACCEPTED, 1)
     hear_media(story, 2)
     story.stop(AHEAD_S)
-    story.answer(STOP, Outcome.RETRY)
+    story.answer(STOP, CallOutcome.RETRY)
     correct(story, 1_000)
     assert story.due[Deadline.CALL_RETRY] <= 1_001
     story.go_to(Deadline.CALL_RETRY)
@@ -79,7 +79,7 @@ def test_deadlines_that_count_from_the_vendors_times_stay(  # a run that began b
 ) -> None:
     story = Managed("volcengine", Kind.INGEST)
     story.start(0)
-    story.answer(START, Outcome.ACCEPTED, 1)
+    story.answer(START, CallOutcome.ACCEPTED, 1)
     before = dict(story.due)
     correct(story, 2)
     assert story.due == before

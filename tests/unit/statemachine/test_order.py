@@ -4,10 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
-from statemachine.events import Heard
-from statemachine.facts import Fact, Rules, TaskKey
+from statemachine.events import CallbackReceived
+from statemachine.facts import Fact
+from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE
-from statemachine.tasks import Lineage
+from statemachine.tasks import Lineage, TaskKey
 from tests.unit.statemachine.effort import effort
 from tests.unit.statemachine.strategies import T0, lineages
 
@@ -18,7 +19,7 @@ NOW = T0 + 10_000_000_000
 def heard(facts: list[Fact], rules: Rules) -> Lineage:
     lineage = Lineage(key=KEY)
     for n, fact in enumerate(facts):
-        lineage = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules).lineage
+        lineage = decide(lineage, CallbackReceived(fact=fact), NOW + n, lambda kind, params: rules).lineage
     return lineage
 
 
@@ -42,7 +43,7 @@ def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
     rules, facts = drawn
     last = data.draw(st.sampled_from(facts))
     rest = tuple(sorted((f for f in facts if f is not last), key=lambda f: f.order))
-    at_once = decide(Lineage(key=KEY, facts=rest), Heard(fact=last), NOW, lambda kind, params: rules).lineage
+    at_once = decide(Lineage(key=KEY, facts=rest), CallbackReceived(fact=last), NOW, lambda kind, params: rules).lineage
     assert outcome(at_once) == outcome(heard(facts, rules))
 
 
@@ -51,7 +52,7 @@ def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
 def test_decide_is_deterministic(drawn, data):
     rules, facts = drawn
     before = heard(facts[:-1], rules)
-    event = Heard(fact=facts[-1])
+    event = CallbackReceived(fact=facts[-1])
     assert decide(before, event, NOW, lambda k, p: rules) == decide(before, event, NOW, lambda k, p: rules)
 
 
@@ -61,7 +62,7 @@ def test_a_final_state_changes_only_by_a_move_that_says_it_corrects(drawn, data)
     rules, facts = drawn
     lineage = Lineage(key=KEY)
     for n, fact in enumerate(data.draw(st.permutations(facts))):
-        decision = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules)
+        decision = decide(lineage, CallbackReceived(fact=fact), NOW + n, lambda kind, params: rules)
         for change in decision.changes:
             was = change.before.view.state if change.before else None
             if was in FINAL and change.after.view.state is not was and change.after.merged_into is None:
@@ -84,7 +85,7 @@ def test_a_task_keeps_its_id_while_its_lineage_grows(drawn, data):
     rules, facts = drawn
     lineage, seen, merged = Lineage(key=KEY), set(), set()
     for n, fact in enumerate(data.draw(st.permutations(facts))):
-        decision = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules)
+        decision = decide(lineage, CallbackReceived(fact=fact), NOW + n, lambda kind, params: rules)
         lineage = decision.lineage
         seen |= {task.id for task in lineage.tasks}
         merged |= {change.after.id for change in decision.changes if change.after.merged_into}
@@ -97,7 +98,7 @@ def test_versions_grow_by_one_with_each_visible_change(drawn, data):
     rules, facts = drawn
     lineage = Lineage(key=KEY)
     for n, fact in enumerate(data.draw(st.permutations(facts))):
-        decision = decide(lineage, Heard(fact=fact), NOW + n, lambda kind, params: rules)
+        decision = decide(lineage, CallbackReceived(fact=fact), NOW + n, lambda kind, params: rules)
         for change in decision.changes:
             if change.before is not None:
                 assert change.after.version - change.before.version == change.visible

@@ -2,7 +2,16 @@
 
 import pytest
 
-from statemachine.policy import MEMBERS, Policy, Recovery, Renew, Restart, Start, problems, read
+from statemachine.policy import (
+    POLICY_FIELDS,
+    Policy,
+    RecoveryPolicy,
+    RenewPolicy,
+    RestartPolicy,
+    StartPolicy,
+    parse_policy,
+    policy_problems,
+)
 from statemachine.states import FINAL, LIVE, State
 
 DAY_S = 24 * 3600
@@ -35,42 +44,42 @@ def section(name: str, **members) -> dict:
 
 @pytest.mark.parametrize("doc", [{}, WHOLE, *({name: WHOLE[name]} for name in WHOLE)])
 def test_a_policy_may_leave_anything_out(doc):
-    assert problems(doc) == []
+    assert policy_problems(doc) == []
 
 
 @pytest.mark.parametrize("doc", [None, [], "stop", 1, True])
 def test_a_policy_is_an_object(doc):
-    assert problems(doc) == [("policy", "must be an object")]
+    assert policy_problems(doc) == [("policy", "must be an object")]
 
 
 @pytest.mark.parametrize(("name", "member", "least", "most"), NUMBERS)
 def test_a_number_lies_within_its_limits(name, member, least, most):
     wrong = [(f"policy.{name}.{member}", f"must be a whole number from {least} to {most}")]
     for value in (least, most):
-        assert problems(section(name, **{member: value})) == []
+        assert policy_problems(section(name, **{member: value})) == []
     for value in (least - 1, most + 1, -1, 1.0 * least, str(least), None, True, [least]):
-        assert problems(section(name, **{member: value})) == wrong
+        assert policy_problems(section(name, **{member: value})) == wrong
 
 
 @pytest.mark.parametrize("value", [1, 0, "true", None, []])
 def test_a_flag_is_true_or_false(value):
-    assert problems({"recovery": {"stop": value}}) == [("policy.recovery.stop", "must be true or false")]
-    assert problems({"stop_zombies": value}) == [("policy.stop_zombies", "must be true or false")]
+    assert policy_problems({"recovery": {"stop": value}}) == [("policy.recovery.stop", "must be true or false")]
+    assert policy_problems({"stop_zombies": value}) == [("policy.stop_zombies", "must be true or false")]
 
 
 @pytest.mark.parametrize("value", ["Stop", "", None, True, ["stop"], {}])
 def test_reach_is_one_of_two_words(value):
-    assert problems({"reach": value}) == [("policy.reach", 'must be "mark" or "stop"')]
+    assert policy_problems({"reach": value}) == [("policy.reach", 'must be "mark" or "stop"')]
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))
 def test_any_final_state_may_be_restarted(state):
-    assert problems({"restart": {"on": [state.value]}}) == []
+    assert policy_problems({"restart": {"on": [state.value]}}) == []
 
 
 @pytest.mark.parametrize("value", [[], "failed", ["running"], ["failed", 1], ["failed", None], [["failed"]], {}, None, ["FAILED"]])
 def test_restart_names_final_states(value):
-    ((field, says),) = problems({"restart": {"on": value}})
+    ((field, says),) = policy_problems({"restart": {"on": value}})
     assert field == "policy.restart.on"
     assert says.startswith("must be a list of ")
     assert not any(state in says.split(", ") for state in LIVE)
@@ -78,12 +87,12 @@ def test_restart_names_final_states(value):
 
 @pytest.mark.parametrize("value", [[], None, "x", 1])
 def test_the_parameters_of_a_renewal_are_an_object(value):
-    assert [field for field, _ in problems({"renew": {"params": value}})] == ["policy.renew.params"]
+    assert [field for field, _ in policy_problems({"renew": {"params": value}})] == ["policy.renew.params"]
 
 
 @pytest.mark.parametrize(("name", "member"), [("renew", "params"), ("restart", "on")])
 def test_what_a_section_needs_must_be_given(name, member):
-    ((field, says),) = problems({name: {}})
+    ((field, says),) = policy_problems({name: {}})
     assert field == f"policy.{name}.{member}"
     assert says.startswith("must be given: ")
 
@@ -91,28 +100,28 @@ def test_what_a_section_needs_must_be_given(name, member):
 @pytest.mark.parametrize("name", ["start", "recovery", "renew", "restart"])
 @pytest.mark.parametrize("value", [None, [], 1, "x", True])
 def test_a_section_is_an_object(name, value):
-    assert problems({name: value}) == [(f"policy.{name}", "must be an object")]
+    assert policy_problems({name: value}) == [(f"policy.{name}", "must be an object")]
 
 
 def test_an_unknown_field_is_named_with_those_that_there_are():
-    assert problems({"retry": {}}) == [
+    assert policy_problems({"retry": {}}) == [
         ("policy.retry", "is not known; there are start, recovery, renew, restart, reach, stop_zombies")
     ]
 
 
 @pytest.mark.parametrize("name", ["start", "recovery", "renew", "restart"])
 def test_an_unknown_member_is_named_with_those_that_there_are(name):
-    known = ", ".join(MEMBERS[name])
-    assert problems(section(name, often=1)) == [(f"policy.{name}.often", f"is not known; there are {known}")]
+    known = ", ".join(POLICY_FIELDS[name])
+    assert policy_problems(section(name, often=1)) == [(f"policy.{name}.often", f"is not known; there are {known}")]
 
 
 def test_the_nameless_section_is_no_field():
-    assert [field for field, _ in problems({"": {}})] == ["policy."]
+    assert [field for field, _ in policy_problems({"": {}})] == ["policy."]
 
 
 def test_everything_that_is_wrong_is_told_at_once():
     doc = {"start": {"max_attempts": 0, "x": 1}, "renew": {"lead_s": 1}, "reach": "x", "y": 1}
-    assert {field for field, _ in problems(doc)} == {
+    assert {field for field, _ in policy_problems(doc)} == {
         "policy.start.max_attempts",
         "policy.start.x",
         "policy.renew.lead_s",
@@ -126,9 +135,9 @@ def test_everything_that_is_wrong_is_told_at_once():
 
 
 def test_an_empty_policy_has_the_contracts_defaults():
-    assert read({}) == Policy(
-        start=Start(max_attempts=8, max_elapsed_s=600),
-        recovery=Recovery(stop=False, max_s=1800),
+    assert parse_policy({}) == Policy(
+        start=StartPolicy(max_attempts=8, max_elapsed_s=600),
+        recovery=RecoveryPolicy(stop=False, max_s=1800),
         renew=None,
         restart=None,
         reach_stop=False,
@@ -137,31 +146,35 @@ def test_an_empty_policy_has_the_contracts_defaults():
 
 
 def test_a_whole_policy_is_read_as_it_stands():
-    assert read(WHOLE) == Policy(
-        start=Start(max_attempts=3, max_elapsed_s=60),
-        recovery=Recovery(stop=True, max_s=600),
-        renew=Renew(params={"TaskId": "other"}, lead_s=900),
-        restart=Restart(on=(State.FAILED, State.LOST), pause_s=0, max=7),
+    assert parse_policy(WHOLE) == Policy(
+        start=StartPolicy(max_attempts=3, max_elapsed_s=60),
+        recovery=RecoveryPolicy(stop=True, max_s=600),
+        renew=RenewPolicy(params={"TaskId": "other"}, lead_s=900),
+        restart=RestartPolicy(on=(State.FAILED, State.LOST), pause_s=0, max=7),
         reach_stop=True,
         stop_zombies=True,
     )
 
 
 def test_a_section_fills_in_what_it_leaves_out():
-    assert read({"start": {"max_attempts": 2}}).start == Start(max_attempts=2, max_elapsed_s=600)
-    assert read({"recovery": {"stop": True}}).recovery == Recovery(stop=True, max_s=1800)
-    assert read({"renew": {"params": {"a": 1}}}).renew == Renew(params={"a": 1}, lead_s=600)
-    assert read({"restart": {"on": ["expired"]}}).restart == Restart(on=(State.EXPIRED,), pause_s=5, max=3)
-    assert read({"reach": "mark"}) == Policy()
+    assert parse_policy({"start": {"max_attempts": 2}}).start == StartPolicy(max_attempts=2, max_elapsed_s=600)
+    assert parse_policy({"recovery": {"stop": True}}).recovery == RecoveryPolicy(stop=True, max_s=1800)
+    assert parse_policy({"renew": {"params": {"a": 1}}}).renew == RenewPolicy(params={"a": 1}, lead_s=600)
+    assert parse_policy({"restart": {"on": ["expired"]}}).restart == RestartPolicy(on=(State.EXPIRED,), pause_s=5, max=3)
+    assert parse_policy({"reach": "mark"}) == Policy()
 
 
 def test_the_told_defaults_are_those_that_are_read():
-    defaults = read(NEEDED)
+    defaults = parse_policy(NEEDED)
     for name in ("start", "recovery", "renew", "restart"):
-        told = {member: MEMBERS[name][member].default for member in MEMBERS[name] if not MEMBERS[name][member].required}
+        told = {
+            member: POLICY_FIELDS[name][member].default
+            for member in POLICY_FIELDS[name]
+            if not POLICY_FIELDS[name][member].required
+        }
         assert told == {member: getattr(getattr(defaults, name), member) for member in told}
-    assert (MEMBERS[""]["reach"].default, MEMBERS[""]["stop_zombies"].default) == ("mark", False)
+    assert (POLICY_FIELDS[""]["reach"].default, POLICY_FIELDS[""]["stop_zombies"].default) == ("mark", False)
 
 
 def test_the_parameters_of_a_renewal_do_not_show():
-    assert "secret" not in repr(read({"renew": {"params": {"Token": "secret"}}}))
+    assert "secret" not in repr(parse_policy({"renew": {"params": {"Token": "secret"}}}))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.calls import Inspection, Outcome, Sign
+from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File
 from statemachine.states import Anomaly, Deadline, Kind, Reason, State
 from tests.unit.statemachine.calling import INSPECT, STOP, Managed, accepted, hear_media, how, running
@@ -60,7 +60,7 @@ def test_an_accepted_task_that_cannot_be_asked_is_unheard():
 
 def test_an_accepted_task_whose_query_is_refused_is_unheard():
     story = asked_by(CONFIRM, accepted())
-    story.answer(INSPECT, Outcome.REFUSED)
+    story.answer(INSPECT, CallOutcome.REFUSED)
     assert (story.end, story.task.anomalies) == ("accepted", (Anomaly.UNHEARD,))
 
 
@@ -270,10 +270,10 @@ def test_a_silent_task_that_has_ended_has_stopped_for_no_stated_reason():
 
 def test_a_silent_task_whose_query_is_refused_is_unheard_and_after_30_days_lost():
     story = asked_by(SILENCE, running(rules={"reach_s": None, "silence_s": 8 * HOUR}))
-    story.answer(INSPECT, Outcome.REFUSED)
+    story.answer(INSPECT, CallOutcome.REFUSED)
     assert (story.end, story.task.anomalies) == ("running", (Anomaly.UNHEARD,))
     story.go(31 * DAY)
-    story.answer(INSPECT, Outcome.REFUSED)
+    story.answer(INSPECT, CallOutcome.REFUSED)
     assert story.end == "lost/silent?"
 
 
@@ -289,7 +289,7 @@ def test_out_of_the_window_silence_is_unheard_after_a_day():
 # call_retry
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.THROTTLED, Outcome.NOT_MADE])
+@pytest.mark.parametrize("outcome", [CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.NOT_MADE])
 def test_a_question_that_fails_retryably_is_asked_again(outcome):
     story = asked_by(CONFIRM, accepted())
     story.answer(INSPECT, outcome)
@@ -308,7 +308,7 @@ def test_a_question_that_another_one_follows_is_not_settled_by_its_first_answer(
 def test_a_question_that_fails_on_its_second_step_goes_on_there():
     story = asked_by(CONFIRM, accepted())
     story.answer(INSPECT, step={"index": 1})
-    story.answer(INSPECT, Outcome.RETRY)
+    story.answer(INSPECT, CallOutcome.RETRY)
     story.go_to(CALL_RETRY)
     assert story.made[-1].step == {"index": 1}
 
@@ -377,7 +377,7 @@ def test_a_recording_that_cannot_be_asked_finishes_as_what_is_known():
 
 def test_a_finish_whose_query_is_refused_concludes_too():
     story = asked_by(FINISH, finishing())
-    story.answer(INSPECT, Outcome.REFUSED)
+    story.answer(INSPECT, CallOutcome.REFUSED)
     assert story.end == "completed/files_delivered?"
 
 
@@ -408,7 +408,7 @@ def test_files_that_come_meanwhile_complete_it():
 
 def test_a_finish_that_tells_nothing_is_asked_hourly():
     story = asked_by(FINISH, finishing())
-    story.answer(INSPECT, Outcome.THROTTLED, retry_after_s=10 * HOUR)
+    story.answer(INSPECT, CallOutcome.THROTTLED, retry_after_s=10 * HOUR)
     assert story.due[FINISH] == 610 + HOUR
 
 
@@ -482,7 +482,7 @@ def test_a_zombie_that_is_gone_is_not_stopped():
 def test_a_zombies_stop_is_retried():
     story = zombie(stop_zombies=True)
     story.inspected(Sign.RUNNING, 21)
-    story.answer(STOP, Outcome.RETRY, 22)
+    story.answer(STOP, CallOutcome.RETRY, 22)
     assert story.due.keys() == {CALL_RETRY}
     story.go_to(CALL_RETRY)
     assert story.under_way == [STOP]
@@ -528,7 +528,7 @@ def test_it_is_asked_about_once():
 
 def test_it_is_asked_about_until_there_is_an_answer():
     story = unstated()
-    story.answer(INSPECT, Outcome.RETRY, 11)
+    story.answer(INSPECT, CallOutcome.RETRY, 11)
     assert story.due.keys() == {CALL_RETRY}
     story.go_to(CALL_RETRY)
     assert story.under_way == [INSPECT]

@@ -2,13 +2,13 @@
 
 import pytest
 
-from statemachine.calls import Outcome, Sign
-from statemachine.events import Answered
+from statemachine.calls import CallOutcome, Sign
+from statemachine.events import CallAnswered
 from statemachine.states import Anomaly, Deadline, Kind, Origin, State
 from tests.unit.statemachine.calling import INSPECT, START, STOP, Managed, accepted, hear_media
 from tests.unit.statemachine.driver import DAY, T0, ms
 
-RETRY, THROTTLED, REFUSED, AMBIGUOUS = Outcome.RETRY, Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS
+RETRY, THROTTLED, REFUSED, AMBIGUOUS = CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS
 START_RETRY = Deadline.START_RETRY
 ONE_ATTEMPT = {"start": {"max_attempts": 1}}
 UNKNOWN = "failed/start_unknown?"
@@ -25,7 +25,7 @@ def relay(**start) -> Managed:
     return asked("tencent", Kind.PUSH, **start)
 
 
-def pauses(story: Managed, outcome: Outcome, **more) -> list[float]:
+def pauses(story: Managed, outcome: CallOutcome, **more) -> list[float]:
     """How long each next attempt is waited for, until it is given up, s."""
     waited = []
     while START in story.under_way:
@@ -52,7 +52,7 @@ def test_a_start_that_is_asked_for_twice_begins_once():
     assert story.times(START) == 1
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.ALREADY_THERE])
+@pytest.mark.parametrize("outcome", [CallOutcome.ACCEPTED, CallOutcome.ALREADY_THERE])
 def test_an_accepted_start_is_accepted_when_it_was_sent(outcome):
     story = asked()
     story.answer(START, outcome, 3, sent=1)
@@ -73,7 +73,7 @@ def test_silence_asks_nothing_while_a_start_is_tried():
 # start_retry
 
 
-@pytest.mark.parametrize(("outcome", "attempts"), [(RETRY, 1), (THROTTLED, 1), (Outcome.NOT_MADE, 0)])
+@pytest.mark.parametrize(("outcome", "attempts"), [(RETRY, 1), (THROTTLED, 1), (CallOutcome.NOT_MADE, 0)])
 def test_a_start_that_fails_retryably_is_called_again(outcome, attempts):
     story = asked()
     story.answer(START, outcome, 0)
@@ -87,7 +87,7 @@ def test_waiting_for_a_quota_is_neither_an_attempt_nor_trying():
     story.answer(START, THROTTLED, 700, sent=700)
     assert (story.end, story.task.attempts) == ("requested", 1)
     story.go_to(START_RETRY)
-    story.answer(START, Outcome.ACCEPTED, 702)
+    story.answer(START, CallOutcome.ACCEPTED, 702)
     assert (story.end, story.task.attempts) == ("accepted", 2)
 
 
@@ -181,7 +181,7 @@ def test_a_repeated_start_that_is_there_already_has_succeeded():
     story = asked()
     story.answer(START, AMBIGUOUS, 10, sent=0)
     at = story.go_to(START_RETRY)
-    story.answer(START, Outcome.ALREADY_THERE)
+    story.answer(START, CallOutcome.ALREADY_THERE)
     assert (story.end, story.task.view.accepted_at) == ("accepted", ms(at))
 
 
@@ -203,7 +203,7 @@ def given_up() -> Managed:
 
 def test_a_given_up_start_that_is_gone_after_its_stop_is_unknown():
     story = given_up()
-    story.answer(STOP, Outcome.ACCEPTED, 11)
+    story.answer(STOP, CallOutcome.ACCEPTED, 11)
     story.go(71)
     story.inspected(Sign.GONE, 72)
     assert (story.end, story.due) == (UNKNOWN, {})
@@ -211,7 +211,7 @@ def test_a_given_up_start_that_is_gone_after_its_stop_is_unknown():
 
 def test_a_given_up_start_of_which_the_vendor_knows_nothing_is_unknown():
     story = given_up()
-    story.answer(STOP, Outcome.ALREADY_GONE, 11)
+    story.answer(STOP, CallOutcome.ALREADY_GONE, 11)
     assert story.under_way == [INSPECT]
     story.inspected(Sign.GONE, 12)
     assert (story.end, story.due) == (UNKNOWN, {})
@@ -219,11 +219,11 @@ def test_a_given_up_start_of_which_the_vendor_knows_nothing_is_unknown():
 
 def test_a_given_up_start_that_runs_all_the_same_is_stopped():
     story = given_up()
-    story.answer(STOP, Outcome.ACCEPTED, 11)
+    story.answer(STOP, CallOutcome.ACCEPTED, 11)
     story.go(71)
     story.inspected(Sign.RUNNING, 72)
     assert (story.end, story.under_way) == ("stopping", [STOP])
-    story.answer(STOP, Outcome.ACCEPTED, 73)
+    story.answer(STOP, CallOutcome.ACCEPTED, 73)
     story.volc("TranscodeStopped", 74, Code=0)
     assert story.end == "stopped/stop_requested"
 
@@ -298,7 +298,7 @@ def test_a_web_recording_that_is_there_after_an_ambiguous_start_is_asked_about()
     story = asked("tencent", Kind.PAGE)
     story.answer(START, AMBIGUOUS, 10, sent=0)
     story.go_to(START_RETRY)
-    story.answer(START, Outcome.ALREADY_THERE)
+    story.answer(START, CallOutcome.ALREADY_THERE)
     assert story.under_way == [INSPECT]
     story.inspected(Sign.RUNNING, task="t")
     assert (story.end, story.under_way, story.due.keys() & {START_RETRY}) == ("running", [], set())
@@ -306,14 +306,14 @@ def test_a_web_recording_that_is_there_after_an_ambiguous_start_is_asked_about()
 
 def test_a_first_start_of_a_relay_that_is_there_already_is_somebody_elses():
     story = relay()
-    story.answer(START, Outcome.ALREADY_THERE, 1, code="TaskExist")
+    story.answer(START, CallOutcome.ALREADY_THERE, 1, code="TaskExist")
     assert (story.end, story.task.view.vendor_code) == ("failed/start_refused", "TaskExist")
 
 
 def test_an_accepted_start_tells_the_id_under_which_the_task_goes_from_then_on():
     story = relay()
-    story.answer(START, Outcome.ACCEPTED, 1, task="t")
-    assert (story.end, story.task.key.vendor_task_id, story.task.key.pending) == ("accepted", "t", False)
+    story.answer(START, CallOutcome.ACCEPTED, 1, task="t")
+    assert (story.end, story.task.key.vendor_task_id, story.task.key.is_provisional) == ("accepted", "t", False)
     hear_media(story, 2)
     assert story.end == "running"
 
@@ -324,7 +324,7 @@ def test_an_accepted_start_tells_the_id_under_which_the_task_goes_from_then_on()
 def test_the_real_answer_counts_after_its_lease_was_over():
     story = asked()
     story.lose(START, 30)
-    story.answer(START, Outcome.ACCEPTED, 30.001, serial=1, sent=1)
+    story.answer(START, CallOutcome.ACCEPTED, 30.001, serial=1, sent=1)
     assert (story.end, story.task.view.accepted_at, story.under_way) == ("accepted", ms(1), [])
     assert START_RETRY not in story.due
 
@@ -332,7 +332,7 @@ def test_the_real_answer_counts_after_its_lease_was_over():
 def test_the_real_answer_of_a_relay_tells_its_id_after_its_lease_was_over():
     story = relay()
     story.lose(START, 30)
-    story.answer(START, Outcome.ACCEPTED, 40, serial=1, sent=1, task="t")
+    story.answer(START, CallOutcome.ACCEPTED, 40, serial=1, sent=1, task="t")
     assert (story.end, story.task.key.vendor_task_id, story.under_way) == ("accepted", "t", [])
 
 
@@ -341,21 +341,21 @@ def test_a_start_answer_with_an_id_is_not_dropped_after_its_task_was_given_up():
     story.lose(START, 30, sent=0)
     story.go(600)
     assert story.end == UNKNOWN
-    story.answer(START, Outcome.ACCEPTED, 700, serial=1, sent=1, task="t")
+    story.answer(START, CallOutcome.ACCEPTED, 700, serial=1, sent=1, task="t")
     assert (story.end, story.task.key.vendor_task_id) == ("accepted", "t")
     assert story.changes[-1].move.corrects
 
 
 def test_a_start_answer_that_was_sent_before_all_that_is_known_of_its_end_revokes_nothing():
     story = given_up()
-    story.answer(STOP, Outcome.ACCEPTED, 11)
+    story.answer(STOP, CallOutcome.ACCEPTED, 11)
     story.go(71)
     story.inspected(Sign.GONE, 72)
-    story.answer(START, Outcome.ACCEPTED, 73, serial=1, sent=0)
+    story.answer(START, CallOutcome.ACCEPTED, 73, serial=1, sent=0)
     assert story.end == UNKNOWN
 
 
-@pytest.mark.parametrize("outcome", [RETRY, REFUSED, Outcome.NOT_MADE])
+@pytest.mark.parametrize("outcome", [RETRY, REFUSED, CallOutcome.NOT_MADE])
 def test_a_late_answer_that_it_did_not_happen_takes_the_doubt_away(outcome):
     story = relay()
     story.lose(START, 30)
@@ -377,15 +377,15 @@ def test_one_doubt_of_two_stays():
 
 def test_an_answer_that_comes_twice_changes_nothing_the_second_time():
     story = asked()
-    story.answer(START, Outcome.ACCEPTED, 1)
+    story.answer(START, CallOutcome.ACCEPTED, 1)
     once = story.task
-    story.answer(START, Outcome.ACCEPTED, 2, serial=1, sent=1)
+    story.answer(START, CallOutcome.ACCEPTED, 2, serial=1, sent=1)
     assert story.task == once
 
 
 def test_an_answer_to_a_task_that_nobody_knows_is_stale():
     story = asked()
-    event = Answered(task_id="nobody", operation=START, serial=1, outcome=Outcome.ACCEPTED, sent_at=T0)
+    event = CallAnswered(task_id="nobody", operation=START, serial=1, outcome=CallOutcome.ACCEPTED, sent_at=T0)
     decision = story.ask(event)
     assert (decision.verdict, decision.reason, decision.changes) == ("stale", "no_such_task", ())
 
@@ -393,7 +393,7 @@ def test_an_answer_to_a_task_that_nobody_knows_is_stale():
 # What callbacks say meanwhile.
 
 
-@pytest.mark.parametrize("outcome", [RETRY, AMBIGUOUS, REFUSED, Outcome.ACCEPTED])
+@pytest.mark.parametrize("outcome", [RETRY, AMBIGUOUS, REFUSED, CallOutcome.ACCEPTED])
 def test_a_start_that_callbacks_show_is_neither_repeated_nor_given_up(outcome):
     story = asked(policy=ONE_ATTEMPT)
     hear_media(story, 2)
@@ -464,7 +464,7 @@ def test_a_call_that_is_under_way_is_not_made_twice_when_somebody_asks():
 def test_a_planned_start_is_confirmed_and_counted_from_when_it_is_planned():
     story = Managed("volcengine", Kind.INGEST)
     story.start(0, scheduled_at=ms(3600))
-    story.answer(START, Outcome.ACCEPTED, 1)
+    story.answer(START, CallOutcome.ACCEPTED, 1)
     assert story.due[Deadline.START_CONFIRM] == 3600 + 60
     assert story.due[Deadline.EXPIRY] == 3600 + 72 * 3600 + 300
     story.volc("RelayStreamStateChanged", 2, Status=1)
@@ -474,7 +474,7 @@ def test_a_planned_start_is_confirmed_and_counted_from_when_it_is_planned():
 def test_a_start_that_was_accepted_after_it_was_planned_counts_from_then():
     story = Managed("volcengine", Kind.INGEST)
     story.start(0, scheduled_at=T0 + 500)
-    story.answer(START, Outcome.ACCEPTED, 1)
+    story.answer(START, CallOutcome.ACCEPTED, 1)
     assert story.task.view.started_at == ms(1)
 
 
@@ -502,7 +502,7 @@ def test_a_refusal_of_an_attempt_that_nobody_answered_is_not_that_of_the_next_on
     story.go_to(START_RETRY)
     story.volc("TranscodeStarted", 1.5, received=2.6, Code=1)
     assert story.end == "failed/start_refused"
-    story.answer(START, Outcome.ACCEPTED, 2.7, sent=2)
+    story.answer(START, CallOutcome.ACCEPTED, 2.7, sent=2)
     assert (story.end, story.changes[-1].move.corrects) == ("accepted", True)
     story.volc("TranscodeStarted", 3, Code=0)
     hear_media(story, 4)
@@ -513,13 +513,13 @@ def test_a_refusal_of_an_attempt_that_nobody_answered_is_not_that_of_the_next_on
 
 def test_a_refusal_after_the_accepted_start_is_its_end():
     story = asked()
-    story.answer(START, Outcome.ACCEPTED, 1, sent=0)
+    story.answer(START, CallOutcome.ACCEPTED, 1, sent=0)
     story.volc("TranscodeStarted", 1.5, Code=1)
     assert story.end == "failed/start_refused"
 
 
 def test_a_refusal_that_is_told_in_whole_seconds_is_that_of_the_only_attempt():
     story = asked(kind=Kind.RECORD)
-    story.answer(START, Outcome.ACCEPTED, 1, sent=0.7)
+    story.answer(START, CallOutcome.ACCEPTED, 1, sent=0.7)
     story.volc("RecordStarted", 0, received=1.5, Code=1)
     assert story.end == "failed/start_refused"

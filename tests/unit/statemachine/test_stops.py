@@ -2,15 +2,15 @@
 
 import pytest
 
-from statemachine.calls import Outcome, Sign
-from statemachine.events import Drop
+from statemachine.calls import CallOutcome, Sign
+from statemachine.events import CancelCall
 from statemachine.states import Anomaly, Deadline, Kind, State
 from tests.unit.statemachine.calling import INSPECT, START, STOP, Managed, accepted, hear_media, running
 from tests.unit.statemachine.driver import DAY, ms
 
 CALL_RETRY, START_RETRY, STOP_CONFIRM = Deadline.CALL_RETRY, Deadline.START_RETRY, Deadline.STOP_CONFIRM
 ASKED = "stopped/stop_requested"
-FAILURES = [Outcome.RETRY, Outcome.THROTTLED, Outcome.NOT_MADE]
+FAILURES = [CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.NOT_MADE]
 
 
 def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> Managed:
@@ -34,7 +34,7 @@ def test_a_stop_before_anything_was_sent_ends_it_at_once_and_drops_its_start():
     story = asked()
     story.stop(5)
     assert (story.end, story.task.view.ended_at) == (ASKED, ms(5))
-    assert story.dropped == [Drop(task_id=story.task.id, serial=1, unsent=True)]
+    assert story.dropped == [CancelCall(task_id=story.task.id, serial=1, unsent=True)]
     assert (story.due, story.task.calls) == ({}, {})
 
 
@@ -70,11 +70,11 @@ def test_a_stop_waits_while_the_start_is_on_the_wire(vendor):
 @pytest.mark.parametrize(("vendor", "task"), [("volcengine", None), ("tencent", "t")])
 def test_stop_is_called_once_the_start_is_accepted(vendor, task):
     story = on_the_wire(vendor)
-    story.answer(START, Outcome.ACCEPTED, 6, task=task)
+    story.answer(START, CallOutcome.ACCEPTED, 6, task=task)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
 
-@pytest.mark.parametrize("outcome", [*FAILURES, Outcome.REFUSED])
+@pytest.mark.parametrize("outcome", [*FAILURES, CallOutcome.REFUSED])
 def test_a_start_that_did_not_happen_is_stopped_without_a_call(outcome):
     story = on_the_wire()
     story.answer(START, outcome, 6)
@@ -83,28 +83,28 @@ def test_a_start_that_did_not_happen_is_stopped_without_a_call(outcome):
 
 def test_an_ambiguous_start_of_an_id_of_ours_is_settled_by_the_stop():
     story = on_the_wire()
-    story.answer(START, Outcome.AMBIGUOUS, 10, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
 
 @pytest.mark.parametrize("kind", [Kind.PUSH, Kind.RECORD, Kind.INGEST, Kind.PAGE])
 def test_an_ambiguous_start_of_a_minted_id_is_not_repeated_after_a_stop(kind):
     story = on_the_wire("tencent", kind)
-    story.answer(START, Outcome.AMBIGUOUS, 10, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     story.go(599)
     assert (story.end, story.times(START), story.times(STOP)) == ("stopping", 1, 0)
 
 
 def test_a_start_that_stays_ambiguous_after_a_stop_is_unknown():
     story = on_the_wire("tencent")
-    story.answer(START, Outcome.AMBIGUOUS, 10, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     story.go(600)
     assert (story.end, story.due) == ("failed/start_unknown?", {})
 
 
 def test_a_start_that_is_adopted_after_a_stop_is_stopped():
     story = on_the_wire("tencent")
-    story.answer(START, Outcome.AMBIGUOUS, 10, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     heard = Managed("tencent")
     hear_media(heard, 3)
     story.name(into=heard)
@@ -113,14 +113,14 @@ def test_a_start_that_is_adopted_after_a_stop_is_stopped():
 
 def test_a_stop_of_an_ambiguous_start_that_waits_is_called_at_once():
     story = asked()
-    story.answer(START, Outcome.AMBIGUOUS, 10, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     story.stop(10)
     assert (story.under_way, START_RETRY in story.due) == ([STOP], False)
 
 
 def test_no_start_is_tried_once_a_stop_was_asked_for():
     story = on_the_wire("tencent", Kind.RECORD)
-    story.answer(START, Outcome.AMBIGUOUS, 10, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     story.retry(20)
     story.go(DAY)
     assert story.times(START) == 1
@@ -131,19 +131,19 @@ def test_the_late_answer_to_an_earlier_start_calls_no_stop_while_a_repeated_one_
     story.lose(START, 30)
     story.go_to(START_RETRY)
     story.stop(32, taken=True)
-    story.answer(START, Outcome.ACCEPTED, 33, serial=1, sent=0)
+    story.answer(START, CallOutcome.ACCEPTED, 33, serial=1, sent=0)
     assert story.under_way == [START]
-    story.answer(START, Outcome.ALREADY_THERE, 34)
+    story.answer(START, CallOutcome.ALREADY_THERE, 34)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REFUSED, Outcome.AMBIGUOUS])
+@pytest.mark.parametrize("outcome", [CallOutcome.RETRY, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS])
 def test_whatever_becomes_of_a_repeated_start_the_one_that_was_accepted_is_stopped(outcome):
     story = asked()
     story.lose(START, 30)
     story.go_to(START_RETRY)
     story.stop(32, taken=True)
-    story.answer(START, Outcome.ACCEPTED, 33, serial=1, sent=0)
+    story.answer(START, CallOutcome.ACCEPTED, 33, serial=1, sent=0)
     story.answer(START, outcome, 34, serial=2)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
@@ -153,7 +153,7 @@ def test_a_stop_waits_for_the_answer_of_a_start_that_callbacks_show():
     hear_media(story, 2)
     story.stop(5, taken=True)
     assert (story.end, story.under_way) == ("stopping", [START])
-    story.answer(START, Outcome.ACCEPTED, 6)
+    story.answer(START, CallOutcome.ACCEPTED, 6)
     assert story.under_way == [STOP]
 
 
@@ -227,7 +227,7 @@ def test_a_stop_that_fails_retryably_is_called_again(outcome):
 def test_a_stop_honours_the_vendors_hint():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.THROTTLED, 11, retry_after_s=30)
+    story.answer(STOP, CallOutcome.THROTTLED, 11, retry_after_s=30)
     assert story.due[CALL_RETRY] == 41
 
 
@@ -235,7 +235,7 @@ def test_a_stop_that_fails_for_ten_minutes_is_told_and_called_on_without_a_limit
     story = running()
     story.stop(10)
     while story.times(STOP) < 100:
-        story.answer(STOP, Outcome.RETRY)
+        story.answer(STOP, CallOutcome.RETRY)
         told = Anomaly.STOP_UNCONFIRMED in story.task.anomalies
         assert told == (story._now - ms(10) >= 600_000)
         story.go_to(CALL_RETRY)
@@ -245,7 +245,7 @@ def test_a_stop_that_fails_for_ten_minutes_is_told_and_called_on_without_a_limit
 def test_a_stop_that_waits_is_called_now_when_somebody_asks():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.THROTTLED, 11, retry_after_s=100)
+    story.answer(STOP, CallOutcome.THROTTLED, 11, retry_after_s=100)
     story.retry(12)
     assert story.under_way == [STOP]
 
@@ -253,7 +253,7 @@ def test_a_stop_that_waits_is_called_now_when_somebody_asks():
 def test_a_stop_that_waits_is_called_now_when_it_is_asked_for_again():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.THROTTLED, 11, retry_after_s=100)
+    story.answer(STOP, CallOutcome.THROTTLED, 11, retry_after_s=100)
     story.stop(12)
     assert story.under_way == [STOP]
 
@@ -261,14 +261,14 @@ def test_a_stop_that_waits_is_called_now_when_it_is_asked_for_again():
 def test_a_refused_stop_is_told_and_not_called_again():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.REFUSED, 11)
+    story.answer(STOP, CallOutcome.REFUSED, 11)
     assert (story.end, story.task.anomalies, story.task.calls) == ("stopping", (Anomaly.STOP_UNCONFIRMED,), {})
 
 
 def test_a_refused_stop_can_be_asked_for_again():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.REFUSED, 11)
+    story.answer(STOP, CallOutcome.REFUSED, 11)
     story.stop(12)
     assert story.under_way == [STOP]
 
@@ -276,7 +276,7 @@ def test_a_refused_stop_can_be_asked_for_again():
 def test_a_retry_does_not_hide_that_a_stop_was_refused():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.REFUSED, 11)
+    story.answer(STOP, CallOutcome.REFUSED, 11)
     story.retry(12)
     assert STOP in story.under_way or Anomaly.STOP_UNCONFIRMED in story.task.anomalies
 
@@ -287,7 +287,7 @@ def test_a_retry_does_not_hide_that_a_stop_was_refused():
 def test_a_stop_of_a_gone_task_asks_how_it_ended():
     story = running()
     story.stop(10)
-    story.answer(STOP, Outcome.ALREADY_GONE, 11)
+    story.answer(STOP, CallOutcome.ALREADY_GONE, 11)
     assert (story.end, story.under_way) == ("stopping", [INSPECT])
     story.inspected(Sign.GONE, 12)
     assert (story.end, story.due) == (f"{ASKED}?", {})
@@ -296,7 +296,7 @@ def test_a_stop_of_a_gone_task_asks_how_it_ended():
 def test_a_stop_of_a_gone_task_that_cannot_be_asked_has_stopped_it():
     story = running("tencent")
     story.stop(10)
-    story.answer(STOP, Outcome.ALREADY_GONE, 11)
+    story.answer(STOP, CallOutcome.ALREADY_GONE, 11)
     assert (story.end, story.task.view.ended_at, story.due) == (f"{ASKED}?", ms(11), {})
 
 
@@ -305,7 +305,7 @@ def test_a_stop_of_what_has_ended_meanwhile_says_nothing():
     story.stop(10)
     story.volc("TranscodeStopped", 11, Code=0)
     before = story.task
-    story.answer(STOP, Outcome.ALREADY_GONE, 12, serial=2)
+    story.answer(STOP, CallOutcome.ALREADY_GONE, 12, serial=2)
     assert story.task == before
 
 
@@ -363,11 +363,11 @@ def test_a_task_whose_query_is_refused_is_stopped_three_times_too():
     story = stopping()
     for _ in range(2):
         story.go_to(STOP_CONFIRM)
-        story.answer(INSPECT, Outcome.REFUSED)
+        story.answer(INSPECT, CallOutcome.REFUSED)
         assert (story.end, story.under_way) == ("stopping", [STOP])
         story.answer(STOP)
     story.go_to(STOP_CONFIRM)
-    story.answer(INSPECT, Outcome.REFUSED)
+    story.answer(INSPECT, CallOutcome.REFUSED)
     assert (story.end, story.due) == (f"{ASKED}?", {})
 
 
@@ -415,7 +415,7 @@ def test_a_sign_of_life_after_an_operators_word_goes_on_with_the_stop():
 
 def test_a_sign_of_life_of_what_was_taken_to_be_never_started_is_stopped():
     story = on_the_wire()
-    story.answer(START, Outcome.RETRY, 6)
+    story.answer(START, CallOutcome.RETRY, 6)
     assert story.end == ASKED
     hear_media(story, 7)
     assert story.under_way == [STOP]
@@ -425,7 +425,7 @@ def test_a_late_answer_that_a_stop_was_accepted_counts():
     story = running()
     story.stop(10)
     story.lose(STOP, 40)
-    story.answer(STOP, Outcome.ACCEPTED, 41, serial=2, sent=10)
+    story.answer(STOP, CallOutcome.ACCEPTED, 41, serial=2, sent=10)
     assert story.task.view.stop_accepted_at == ms(10)
 
 

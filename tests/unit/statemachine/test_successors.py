@@ -2,8 +2,8 @@
 
 import pytest
 
-from statemachine.calls import Outcome
-from statemachine.events import StartAsked, Succeeded
+from statemachine.calls import CallOutcome
+from statemachine.events import StartRequested, SuccessorReported
 from statemachine.states import Deadline, Kind, State
 from tests.unit.statemachine.calling import START, STOP, Managed, hear_media, running
 from tests.unit.statemachine.driver import DAY, HOUR, ms
@@ -19,14 +19,14 @@ def relay(policy=RENEWING, params=ONE, **more) -> Managed:
     return running(kind=Kind.INGEST, policy=policy, params=params, rules={"silence_s": 90 * DAY}, **more)
 
 
-def posted(story: Managed) -> StartAsked:
+def posted(story: Managed) -> StartRequested:
     (post,) = story.posted
     assert post.vendor == "volcengine"
-    assert isinstance(post.event, StartAsked)
+    assert isinstance(post.event, StartRequested)
     return post.event
 
 
-def successor(event: StartAsked, at: float, *, kind: Kind = Kind.INGEST) -> Managed:
+def successor(event: StartRequested, at: float, *, kind: Kind = Kind.INGEST) -> Managed:
     """The story of the task that this asks for."""
     story = Managed(kind=kind)
     story._wait(at)
@@ -36,7 +36,7 @@ def successor(event: StartAsked, at: float, *, kind: Kind = Kind.INGEST) -> Mana
 
 def succession(story: Managed) -> list[tuple[str, str, bool]]:
     events = [post.event for post in story.posted]
-    return [(event.task_id, event.successor, event.runs) for event in events if isinstance(event, Succeeded)]
+    return [(event.task_id, event.successor, event.runs) for event in events if isinstance(event, SuccessorReported)]
 
 
 # renew
@@ -71,7 +71,7 @@ def test_the_two_sets_of_parameters_alternate():
     next_one.go(next_one.due[RENEW] - 1)
     next_one.calls.clear()
     next_one.go_to(RENEW)
-    again = [post.event for post in next_one.posted if isinstance(post.event, StartAsked)]
+    again = [post.event for post in next_one.posted if isinstance(post.event, StartRequested)]
     assert [(one.params, one.policy["renew"]["params"]) for one in again] == [(ONE, OTHER)]
 
 
@@ -128,7 +128,7 @@ def test_a_successor_tells_once_that_it_failed_before_it_ran():
     story.go_to(RENEW)
     event = posted(story)
     next_one = successor(event, LIFE)
-    next_one.answer(START, Outcome.REFUSED, LIFE + 1)
+    next_one.answer(START, CallOutcome.REFUSED, LIFE + 1)
     assert succession(next_one) == [(story.task.id, event.task_id, False)]
 
 
@@ -223,7 +223,7 @@ def test_a_task_that_is_to_be_stopped_is_not_started_again():
 def test_a_start_that_was_refused_can_be_tried_again_by_policy():
     story = Managed()
     story.start(0, policy={"restart": {"on": ["failed"]}})
-    story.answer(START, Outcome.REFUSED, 1)
+    story.answer(START, CallOutcome.REFUSED, 1)
     story.go_to(RESTART)
     assert posted(story).restarts == story.task.id
 

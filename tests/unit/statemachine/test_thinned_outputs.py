@@ -8,8 +8,8 @@ from hypothesis import given
 
 from statemachine.facts import Fact, FactKind, Output
 from statemachine.folding import thinning
-from statemachine.folding.run_view import fold
-from statemachine.folding.runs import cut
+from statemachine.folding.run_view import fold_run
+from statemachine.folding.runs import cut_runs
 from statemachine.states import OutputState
 from tests.unit.statemachine.effort import effort
 from tests.unit.statemachine.folding.test_compaction import FEW
@@ -41,10 +41,10 @@ def facts_of(signs: list[Sign]) -> list[Fact]:
 
 def read(facts: list[Fact], rules: object) -> tuple[list[object], list[object]]:
     """How the runs read, and how they do once they are thinned to what they rest on and their newest fact."""
-    runs = cut(facts, rules)
-    kept = {fact.key for run in runs for fact in thinning._thinned_run(run, frozenset(), rules, 1)}
-    thin = cut([fact for fact in facts if fact.key in kept], rules)
-    return [[thinning._told(fold(run, rules)) for run in some] for some in (runs, thin)]
+    runs = cut_runs(facts, rules)
+    kept = {fact.key for run in runs for fact in thinning._thin_run(run, frozenset(), rules, 1)}
+    thin = cut_runs([fact for fact in facts if fact.key in kept], rules)
+    return [[thinning._comparable_view(fold_run(run, rules)) for run in some] for some in (runs, thin)]
 
 
 @pytest.mark.parametrize("signs", [SINCE, STOPPED], ids=["interrupted", "stopped"])

@@ -5,11 +5,22 @@ from dataclasses import replace
 import pytest
 
 from statemachine.decide import decide
-from statemachine.events import Heard
-from statemachine.facts import Fact, FactKind, Rules
+from statemachine.events import CallbackReceived
+from statemachine.facts import Fact, FactKind
+from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, State
 from statemachine.tasks import Lineage
-from statemachine.transition_table import CORRECTIONS, MACHINE, NEW, ORDINARY, Move, UnknownMoveError, diagram, known, move
+from statemachine.transition_table import (
+    CORRECTIONS,
+    MACHINE,
+    NEW,
+    ORDINARY,
+    Move,
+    UnknownMoveError,
+    checked_move,
+    is_ordinary,
+    state_diagram,
+)
 from tests.unit.statemachine.driver import Story, ms
 from tests.unit.statemachine.test_order import KEY
 
@@ -27,38 +38,38 @@ def test_the_machine_knows_all_states_and_no_more():
 
 
 def test_every_state_can_be_the_first():
-    assert all(move(None, state) == Move(before=None, after=state, corrects=False) for state in State)
+    assert all(checked_move(None, state) == Move(before=None, after=state, corrects=False) for state in State)
 
 
 def test_from_a_live_state_everything_is_a_move_but_steps_back():
-    unknown = {(a, b) for a in LIVE for b in State if a is not b and not known(a, b)}
+    unknown = {(a, b) for a in LIVE for b in State if a is not b and not is_ordinary(a, b)}
     assert unknown == NOT_ORDINARY
 
 
 def test_no_ordinary_move_leaves_a_final_state():
-    assert not any(known(before, after) for before in FINAL for after in State)
+    assert not any(is_ordinary(before, after) for before in FINAL for after in State)
 
 
 def test_a_correction_leads_from_every_state_to_every_other():
     for before in State:
         for after in set(State) - {before}:
-            assert move(before, after, corrects=True) == Move(before=before, after=after, corrects=True)
+            assert checked_move(before, after, corrects=True) == Move(before=before, after=after, corrects=True)
 
 
 @pytest.mark.parametrize(("before", "after"), sorted(NOT_ORDINARY | {(State.STOPPED, State.RUNNING)}))
 def test_a_move_that_the_table_does_not_know_raises(before, after):
     with pytest.raises(UnknownMoveError, match=f"{before.value} -> {after.value}"):
-        move(before, after)
+        checked_move(before, after)
 
 
 def test_an_unknown_move_changes_nothing():
     """What is stored says that it ran, though no fact does: the fold steps back, which nothing explains."""
     start, remark = (Fact(kind=kind, at=ms(0), received_at=ms(0), key=kind.value) for kind in (FactKind.START, FactKind.NOTE))
-    lineage = decide(Lineage(key=KEY), Heard(fact=start), ms(0), lambda kind, params: Rules()).lineage
+    lineage = decide(Lineage(key=KEY), CallbackReceived(fact=start), ms(0), lambda kind, params: Rules()).lineage
     (task,) = lineage.tasks
     wrong = replace(lineage, tasks=(replace(task, view=replace(task.view, state=State.RUNNING)),))
     with pytest.raises(UnknownMoveError, match="running -> accepted"):
-        decide(wrong, Heard(fact=remark), ms(1), lambda kind, params: Rules())
+        decide(wrong, CallbackReceived(fact=remark), ms(1), lambda kind, params: Rules())
     assert wrong.facts == (start,)
     assert wrong.tasks[0].view.state is State.RUNNING
 
@@ -67,8 +78,8 @@ def test_a_callback_read_anew_may_step_back_as_a_correction():
     media, standby = (
         Fact(kind=kind, at=ms(0), received_at=ms(0), key="k", source="1") for kind in (FactKind.MEDIA, FactKind.NO_MEDIA)
     )
-    before = decide(Lineage(key=KEY), Heard(fact=media), ms(0), lambda kind, params: Rules()).lineage
-    decision = decide(before, Heard(fact=standby, replaces="1"), ms(1), lambda kind, params: Rules())
+    before = decide(Lineage(key=KEY), CallbackReceived(fact=media), ms(0), lambda kind, params: Rules()).lineage
+    decision = decide(before, CallbackReceived(fact=standby, replaces="1"), ms(1), lambda kind, params: Rules())
     assert [change.move for change in decision.changes] == [Move(before=State.RUNNING, after=State.ACCEPTED, corrects=True)]
 
 
@@ -89,8 +100,8 @@ def test_a_move_is_a_line_in_the_timeline():
 
 
 def test_the_diagram_shows_each_ordinary_move_once():
-    lines = [line.strip() for line in diagram().splitlines()]
-    arrows = {(f"{before.value} --> {after.value}", after) for before in LIVE for after in LIVE if known(before, after)}
+    lines = [line.strip() for line in state_diagram().splitlines()]
+    arrows = {(f"{before.value} --> {after.value}", after) for before in LIVE for after in LIVE if is_ordinary(before, after)}
     assert lines[0] == "stateDiagram-v2"
     assert len(lines) == len(set(lines))
     assert all(sum(line.startswith(f"{arrow}:") for line in lines) == 1 for arrow, _ in arrows)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.calls import Outcome
+from statemachine.calls import CallOutcome
 from statemachine.states import Deadline, Kind
 from tests.unit.statemachine.calling import START, STOP, UPDATE, Managed, running
 
@@ -16,7 +16,7 @@ def updating(**policy) -> Managed:
     return story
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.ALREADY_GONE, Outcome.REFUSED])
+@pytest.mark.parametrize("outcome", [CallOutcome.ACCEPTED, CallOutcome.ALREADY_GONE, CallOutcome.REFUSED])
 def test_an_answer_settles_an_update_and_moves_nothing(outcome):
     story = updating()
     before = story.task.view
@@ -24,7 +24,7 @@ def test_an_answer_settles_an_update_and_moves_nothing(outcome):
     assert (story.task.view, story.task.calls) == (before, {})
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.THROTTLED, Outcome.NOT_MADE])
+@pytest.mark.parametrize("outcome", [CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.NOT_MADE])
 def test_an_update_that_fails_retryably_is_called_again_with_its_parameters(outcome):
     story = updating()
     story.answer(UPDATE, outcome, 11)
@@ -35,7 +35,7 @@ def test_an_update_that_fails_retryably_is_called_again_with_its_parameters(outc
 def test_an_update_is_given_up_after_as_many_attempts_as_a_start():
     story = updating(start={"max_attempts": 3})
     while UPDATE in story.under_way:
-        story.answer(UPDATE, Outcome.RETRY)
+        story.answer(UPDATE, CallOutcome.RETRY)
         if CALL_RETRY in story.due:
             story.go_to(CALL_RETRY)
     assert (story.end, story.times(UPDATE), story.task.calls) == ("running", 3, {})
@@ -43,7 +43,7 @@ def test_an_update_is_given_up_after_as_many_attempts_as_a_start():
 
 def test_an_update_is_given_up_after_as_long_as_a_start():
     story = updating()
-    story.answer(UPDATE, Outcome.RETRY, 700)
+    story.answer(UPDATE, CallOutcome.RETRY, 700)
     assert (story.end, story.task.calls) == ("running", {})
 
 
@@ -52,22 +52,22 @@ def test_the_newest_of_the_updates_that_come_meanwhile_follows():
     story.update(11, a=2)
     story.update(12, a=3)
     assert (story.under_way, story.times(UPDATE)) == ([UPDATE], 1)
-    story.answer(UPDATE, Outcome.ACCEPTED, 13)
+    story.answer(UPDATE, CallOutcome.ACCEPTED, 13)
     assert (story.under_way, story.pursuit(UPDATE).params) == ([UPDATE], {"a": 3})
-    story.answer(UPDATE, Outcome.ACCEPTED, 14)
+    story.answer(UPDATE, CallOutcome.ACCEPTED, 14)
     assert story.times(UPDATE) == 2
 
 
 def test_an_update_that_failed_is_not_tried_again_once_another_one_waits():
     story = updating()
     story.update(11, a=2)
-    story.answer(UPDATE, Outcome.RETRY, 12)
+    story.answer(UPDATE, CallOutcome.RETRY, 12)
     assert (story.under_way, story.pursuit(UPDATE).params) == ([UPDATE], {"a": 2})
 
 
 def test_an_update_that_waits_for_its_next_attempt_is_superseded():
     story = updating()
-    story.answer(UPDATE, Outcome.RETRY, 11, retry_after_s=30)
+    story.answer(UPDATE, CallOutcome.RETRY, 11, retry_after_s=30)
     story.update(12, a=2)
     assert (story.under_way, story.pursuit(UPDATE).params) == ([UPDATE], {"a": 2})
     assert CALL_RETRY not in story.due
@@ -79,7 +79,7 @@ def test_an_update_waits_for_what_becomes_of_the_start():
     story.update(1, a=1)
     assert story.under_way == [START]
     story.update(2, a=2)
-    story.answer(START, Outcome.ACCEPTED, 3)
+    story.answer(START, CallOutcome.ACCEPTED, 3)
     assert (story.under_way, story.pursuit(UPDATE).params) == ([UPDATE], {"a": 2})
 
 
@@ -87,9 +87,9 @@ def test_an_update_waits_for_the_vendors_id():
     story = Managed("tencent")
     story.start(0)
     story.update(1, a=1)
-    story.answer(START, Outcome.AMBIGUOUS, 2, sent=0)
+    story.answer(START, CallOutcome.AMBIGUOUS, 2, sent=0)
     assert story.under_way == []
-    story.answer(START, Outcome.ACCEPTED, 3, serial=1, sent=0, task="t")
+    story.answer(START, CallOutcome.ACCEPTED, 3, serial=1, sent=0, task="t")
     assert story.under_way == [UPDATE]
 
 
@@ -97,7 +97,7 @@ def test_an_update_that_waits_is_dropped_when_its_start_fails():
     story = Managed()
     story.start(0)
     story.update(1, a=1)
-    story.answer(START, Outcome.REFUSED, 3)
+    story.answer(START, CallOutcome.REFUSED, 3)
     assert (story.times(UPDATE), story.task.calls) == (0, {})
 
 
@@ -123,7 +123,7 @@ def test_what_has_ended_is_not_updated():
 
 def test_an_update_that_waits_is_tried_now_when_somebody_asks():
     story = updating()
-    story.answer(UPDATE, Outcome.THROTTLED, 11, retry_after_s=100)
+    story.answer(UPDATE, CallOutcome.THROTTLED, 11, retry_after_s=100)
     story.retry(12)
     assert story.under_way == [UPDATE]
 
@@ -132,5 +132,5 @@ def test_a_late_answer_to_an_update_says_nothing():
     story = updating()
     story.lose(UPDATE, 40)
     before = story.task
-    story.answer(UPDATE, Outcome.ACCEPTED, 41, serial=2, sent=10)
+    story.answer(UPDATE, CallOutcome.ACCEPTED, 41, serial=2, sent=10)
     assert story.task == before
