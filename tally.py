@@ -4,56 +4,39 @@ Each subcommand reads the settings, opens what it needs, and closes it again; no
 """
 
 import argparse
-import gc
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from dramatiq import Broker
-
 from adapters.access import curl as curl_command
 from adapters.access import login_link, token_file, tokens
 from adapters.access.curl import CurlError
-from adapters.access.token_file import Kept, TokenFileError, with_token
-from adapters.clock import monotonic_s, now_ms, parse_rfc3339
-from adapters.clock_watch import ClockWatch
-from adapters.downstream import open_sinks
-from adapters.http import HttpClient
+from adapters.access.token_file import TokenFileError
+from adapters.clock import now_ms, parse_rfc3339
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox
-from adapters.ledger.availability import LedgerCheck
 from adapters.ledger.backup import BackupError, require_no_backup
 from adapters.ledger.backup_command import begin_epoch, run_backup, run_restore
 from adapters.ledger.engine import without_password
-from adapters.ledger.file_permissions import require_writable
 from adapters.ledger.migrate import SchemaError, require_current, upgrade
-from adapters.ledger.process_locks import AlreadyServedError, ServingLock
+from adapters.ledger.process_locks import AlreadyServedError
 from adapters.ledger.restore import finish
 from adapters.logs import configure, logger
-from adapters.metrics import Metrics
-from adapters.process.file_limits import connections_within, raise_limit
-from adapters.process.listening_sockets import ListenError, is_local, open_sockets
-from adapters.process.service_manager import notify_ready, notify_stopping
+from adapters.process.listening_sockets import ListenError
 from adapters.process.standard_streams import give_up_output, is_output_error, keep_standard_numbers
 from adapters.process.terminal import say
-from adapters.queue import Bell, Hints, open_broker, open_hints
 from adapters.settings import Role, Settings, SettingsError, load
 from adapters.settings.values import STRONG_LENGTH
 from adapters.settings.warnings import warnings_of
 from adapters.spool import folder_of
-from adapters.supervision import Health, end_process, exit_status
 from adapters.vendors import DIALECTS
-from adapters.vendors.accounts import Accounts
-from callbacks.app import Ears, make_app
-from callbacks.explain import find, story
-from callbacks.server import Server, connections_of
+from adapters.vendors.registry import vendor_names
+from callbacks.explain import explain_task, find_tasks
+from serving import serve_web, serve_workers
 from simulator import command as simulator
 from statemachine.states import Verdict
-from workers.process import Hands
 
 #: A subcommand: what was asked and the settings in, the exit status out.
 Command = Callable[[argparse.Namespace, Settings], int]
@@ -61,14 +44,6 @@ Command = Callable[[argparse.Namespace, Settings], int]
 _SCHEMES = {False: ", over https", True: ", over https and plain http"}
 #: For a bad configuration, and for wrong usage.
 BAD_USAGE = 2
-#: Of a process with a door, deliveries that are on their way may take so long to finish when it ends, s: they are sent again.
-DELIVERIES_S = 1.5
-#: The same for calls to vendors, s: nobody knows how a call went that is left behind, and asking takes minutes.
-CALLS_S = 3.0
-#: A process whose door is shut ends within this, s.
-_ENDING_S = 1.5
-#: Fewer open files are too few for a server, as a rule.
-_FEW_FILES = 1_024
 
 log = logger("tally")
 
@@ -204,13 +179,13 @@ def _time(text: str) -> int:
 def _settings(options: argparse.Namespace) -> Settings:
     names = ("host", "port", "open_desk")
     flags = {f"server.{name}": str(value) for name in names if (value := getattr(options, name, None)) is not None}
-    return load(options.config, os.environ, flags=flags)
+    return load(options.config, os.environ, vendors=vendor_names(), flags=flags)
 
 
 def up(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _open(settings)
     _upgrade(ledger)
-    return _serve(ledger, settings, options.sockets, roles=("web", "work"))
+    return serve_web(ledger, settings, options.sockets, with_workers=True)
 
 
 def web(options: argparse.Namespace, settings: Settings) -> int:
@@ -221,150 +196,11 @@ def web(options: argparse.Namespace, settings: Settings) -> int:
         if ledger.path is not None:
             raise
         log.warning("ledger.away", error=str(error))  # a server that will be back: until then the door spools
-    return _serve(ledger, settings, options.sockets, roles=("web",))
+    return serve_web(ledger, settings, options.sockets, with_workers=False)
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
-    ledger = _existing(settings)
-    require_writable(ledger.path)
-    _acquire(ServingLock(ledger.url, "work"))
-    broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
-    health = Health(on_end=end_process)
-    bell = _bell(broker, hints, health)
-    hands = _hands(ledger, broker, hints, settings, bell, health)
-    check, watch = LedgerCheck(ledger, health), ClockWatch(health)
-    stopped = threading.Event()
-    _on_stop(stopped.set)
-    health.start()
-    watch.start()
-    check.start()
-    bell.start()
-    hands.start()
-    _calm_collector()
-    log.info("worker.started")
-    notify_ready()
-    stopped.wait()
-    notify_stopping()
-    hands.stop()
-    bell.stop()
-    check.stop()
-    watch.stop()
-    health.stop()
-    broker.close()
-    ledger.close()
-    return exit_status(health)
-
-
-def _serve(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socket], *, roles: tuple[str, ...]) -> int:
-    """Ends the process, and returns only if it could not start."""
-    require_writable(ledger.path)
-    about = settings.server
-    sockets = sockets or open_sockets(about.host, about.port, environ=os.environ)
-    if not settings.tokens and not all(is_local(each) for each in sockets):
-        raise ListenError("the service manager's socket is not on a loopback address, so add [[tokens]]")
-    for role in roles:
-        _acquire(ServingLock(ledger.url, role))
-    settings, kept = with_token(settings)
-    broker, hints = open_broker(settings.queue.url), open_hints(settings.queue.url)
-    metrics, health = Metrics(), Health(on_end=end_process)
-    bell = _bell(broker, hints, health)
-    hands = _hands(ledger, broker, hints, settings, bell, health) if "work" in roles else None
-    watch = ClockWatch(health)
-    ears = Ears(ledger=ledger, settings=settings, metrics=metrics, clock=now_ms, ring=bell.ring, health=health, clock_watch=watch)
-
-    def start() -> None:
-        health.start()
-        watch.start()
-        bell.start()
-        if hands is not None:
-            hands.start()
-        _calm_collector()
-        _tell_who_may_enter(settings, kept, sockets[0])
-
-    def stop() -> None:
-        if hands is not None:
-            hands.stop(calls_s=CALLS_S, deliveries_s=DELIVERIES_S)
-        bell.stop()
-
-    def close() -> None:
-        watch.stop()
-        health.stop()
-        broker.close()
-        ledger.close()
-
-    server = Server(
-        make_app(ears),
-        connections_of(about, metrics, _connections(settings)),
-        sockets,
-        keep_alive_s=about.keep_alive_s,
-        start_others=start,
-        stop_others=stop,
-        close=close,
-        status=lambda: exit_status(health),
-    )
-    _on_stop(server.stop)
-    server.serve_until_told()
-    return 1
-
-
-def _acquire(lock: ServingLock) -> None:
-    """Who had it may be about to end: its door is shut, and what it closes takes a moment. Raises AlreadyServedError."""
-    until_s, pause = monotonic_s() + _ENDING_S, threading.Event()
-    while True:
-        try:
-            lock.acquire()
-        except AlreadyServedError:
-            if monotonic_s() > until_s:
-                raise
-            pause.wait(0.01)
-        else:
-            return
-
-
-def _connections(settings: Settings) -> int:
-    """How many clients may connect."""
-    files = raise_limit()
-    most = connections_within(files, settings.server.max_connections)
-    if files < _FEW_FILES or most < settings.server.max_connections:
-        log.warning("server.few_files", files=files, connections=most)
-    return most
-
-
-def _calm_collector() -> None:
-    """What a process starts with stays to its end, and what a callback makes has no cycles: looking through it all took 15% of the
-    time of applying.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-
-
-def _bell(broker: Broker, hints: Hints, health: Health) -> Bell:
-    return Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)), health)
-
-
-def _hands(ledger: Ledger, broker: Broker, hints: Hints, settings: Settings, bell: Bell, health: Health) -> Hands:
-    accounts, sinks, keep_days = Accounts(settings), open_sinks(settings), settings.deliveries.keep_days
-    return Hands(ledger, broker, hints, now_ms, accounts, HttpClient(), bell.ring, sinks, keep_days=keep_days, health=health)
-
-
-def _on_stop(then: Callable[[], object]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: then())
-    signal.signal(signal.SIGHUP, lambda *_: log.warning("server.hangup"))
-
-
-def _tell_who_may_enter(settings: Settings, kept: Kept | None, listening: socket.socket) -> None:
-    """Where the token is; never the token itself, for logs are shipped. A link that logs in goes to the terminal alone."""
-    if settings.server.open_desk:
-        hint = "whoever reaches this port may do everything: never put a proxy before it; without --open-desk a token is made"
-        log.warning("server.open_desk", hint=hint)
-    elif kept is not None:
-        if kept.was_exposed:
-            log.warning("server.token_exposed", file=str(kept.path))
-        log.info("server.token_file", file=str(kept.path), new=kept.is_new)
-        if listening.family is not socket.AF_UNIX:  # which no browser can open
-            login_link.show(settings, listening.getsockname()[1])
+    return serve_workers(_existing(settings), settings)
 
 
 def db(options: argparse.Namespace, settings: Settings) -> int:
@@ -454,9 +290,9 @@ def _print_tokens(settings: Settings) -> None:
 def explain(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _existing(settings)
     with ledger.read() as connection:
-        found = find(connection, options.task)
+        found = find_tasks(connection, options.task)
         if len(found) == 1:
-            say(*story(connection, found[0]).rstrip("\n").split("\n"))
+            say(*explain_task(connection, found[0]).rstrip("\n").split("\n"))
             return 0
     for task in found:
         say(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")

@@ -32,14 +32,19 @@ def parse_rfc3339(text: str) -> int:
 
     Raises ValueError, with a message that says what would be right.
     """
-    match = _RFC3339.fullmatch(text)
     try:
-        if match is None:
-            raise ValueError
-        date, clock, fraction, offset = match.groups()
-        whole = datetime.fromisoformat(f"{date}T{clock}{offset.upper().replace('Z', '+00:00')}")
-        ms = (whole - _EPOCH) // _MS + int((fraction or "").ljust(3, "0")[:3])
+        ms = rfc3339_ms(text)
         to_rfc3339(ms)
     except (ValueError, OverflowError):
         raise ValueError("must be a time with Z or an offset, such as 2026-11-21T13:00:00.123Z") from None
     return ms
+
+
+def rfc3339_ms(text: str) -> int:
+    """Returns the same as `parse_rfc3339`, also for times that in UTC lie just outside the years 1 to 9999. Raises ValueError."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError("not an RFC 3339 time with Z or an offset")
+    date, clock, fraction, offset = match.groups()
+    whole = datetime.fromisoformat(f"{date}T{clock}{offset.upper().replace('Z', '+00:00')}")
+    return (whole - _EPOCH) // _MS + int((fraction or "").ljust(3, "0")[:3])

@@ -31,7 +31,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from adapters.clock import monotonic_s
-from adapters.vendors.calls import HttpRequest, WireError
+from adapters.http_messages import HttpRequest, WireError
 
 #: More of a body is not read: no answer is that long.
 BODY_LIMIT = 1024 * 1024

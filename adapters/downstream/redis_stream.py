@@ -20,7 +20,7 @@ from adapters.logs import logger
 from adapters.queue.redis_broker import NAMESPACE
 from adapters.queue.redis_client import redis_client
 from adapters.settings import Settings
-from adapters.vendors.calls import FieldProblem
+from adapters.text import FieldProblem
 
 _FIELD = "event"
 #: How an event of ours begins, as `envelope` writes it: nobody else gives this source.

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from adapters.vendors.calls import FieldProblem
-from adapters.vendors.json_fields import storable
+from adapters.text import FieldProblem, storable
 
 #: So many characters of an answer are kept, and of what went wrong.
 BEGINNING_LIMIT, DETAIL_LIMIT = 512, 200

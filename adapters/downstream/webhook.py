@@ -13,8 +13,9 @@ from adapters.downstream import signing
 from adapters.downstream.sink import DETAIL_LIMIT, Answer, Failure, Message, beginning, harmless, unknown_members
 from adapters.downstream.ssrf_guard import URL_LIMIT, RefusedAddressError, Targets
 from adapters.http import HttpClient, NoAnswer, Reply
+from adapters.http_messages import HttpRequest, WireError, header_value
 from adapters.settings import Settings
-from adapters.vendors.calls import FieldProblem, HttpRequest, WireError
+from adapters.text import FieldProblem
 
 #: Until there is a connection, and as long again for TLS; for all, s. Only the lookup of a name may take longer.
 _CONNECT_S, _TOTAL_S = 5.0, 15.0
@@ -126,13 +127,9 @@ def _answer(reply: Reply, at: int) -> Answer:
         error=Failure.REDIRECT if redirects else Failure.STATUS,
         detail=f"answered {reply.status}" + (", and redirects are not followed: give the url it leads to" if redirects else ""),
         beginning=begins,
-        retry_after_s=retry_after_s(_hint(reply), at),
+        retry_after_s=retry_after_s(header_value(reply.headers, "retry-after"), at),
         gone=reply.status == _GONE,
     )
-
-
-def _hint(reply: Reply) -> str:
-    return next((value for name, value in reply.headers.items() if name.lower() == "retry-after"), "").strip()
 
 
 def retry_after_s(hint: str, at: int) -> float | None:

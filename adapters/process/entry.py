@@ -16,6 +16,7 @@ from adapters.process.listening_sockets import ListenError, open_sockets
 from adapters.process.standard_streams import keep_standard_numbers
 from adapters.process.terminal import say
 from adapters.settings import SettingsError, load
+from adapters.vendors.registry import vendor_names
 
 _SERVERS = ("up", "web")
 
@@ -43,7 +44,7 @@ def _early(arguments: Sequence[str]) -> list[socket.socket]:
     try:
         given, rest = options.parse_known_args(arguments[1:])
         flags = {f"server.{name}": value for name in ("host", "port") if (value := getattr(given, name)) is not None}
-        settings = load(Path(given.config) if given.config else None, os.environ, flags=flags)
+        settings = load(Path(given.config) if given.config else None, os.environ, vendors=vendor_names(), flags=flags)
     except (argparse.ArgumentError, SettingsError):
         return []
     if {"-h", "--help"} & set(rest):

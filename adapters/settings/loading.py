@@ -17,24 +17,17 @@ SECTIONS: Mapping[str, tuple[Any, bool]] = {name: item_type(hint) for name, hint
 _SHAPE = {name: is_array for name, (_, is_array) in SECTIONS.items()}
 
 
-def vendor_names() -> Collection[str]:
-    """The names of the vendors that we speak to."""
-    from adapters.vendors.registry import DIALECTS
-
-    return DIALECTS.keys()
-
-
 def load(
     path: Path | None,
     environ: Mapping[str, str],
     *,
+    vendors: Collection[str],
     flags: Mapping[str, str] = MappingProxyType({}),
-    vendors: Collection[str] | None = None,
 ) -> Settings:
     """The settings that a file, the environment and the command line give.
 
     path: the file that `--config` named, or None. flags: what the command line sets, by dotted key and as text:
-    {"server.host": ..., "server.port": ...}. vendors: the names that `vendor` may have; None: those of the registry.
+    {"server.host": ..., "server.port": ...}. vendors: the names that `vendor` may have.
     Raises SettingsError with everything that is wrong.
     """
     problems: list[Problem] = []
@@ -50,7 +43,7 @@ def load(
     arrays = {name: tables for name, tables in checked.items() if isinstance(tables, list)}
     server = checked["server"]
     assert isinstance(server, Checked)
-    check_together(server, arrays, vendor_names() if vendors is None else vendors, report)
+    check_together(server, arrays, vendors, report)
     if problems:
         raise SettingsError(problems)
     return _settings(checked)

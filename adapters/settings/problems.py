@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from adapters.text import closest_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,5 +30,5 @@ class SettingsError(Exception):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A closing question such as "; did you mean port?", or the known words where none is near."""
     names = sorted(known)
-    near = get_close_matches(word, names, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names) or 'none'}"
+    near = closest_word(word, names)
+    return f"; did you mean {near}?" if near else f"; known: {', '.join(names) or 'none'}"

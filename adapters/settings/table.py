@@ -5,18 +5,18 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
 
 from adapters.settings.casts import item_type
-from adapters.settings.loading import SECTIONS, vendor_names
+from adapters.settings.loading import SECTIONS
 from adapters.settings.values import Role, Secret
 
 _TYPES = {str: "text", int: "whole number", bool: "true or false", Secret: "secret"}
 
 
-def settings_table(vendors: Collection[str] | None = None) -> str:
-    """Key, type, default and meaning of every setting as a Markdown table.
+def settings_table(vendors: Collection[str]) -> str:
+    """Returns key, type, default and meaning of every setting as a Markdown table.
 
-    vendors: the names that `vendor` may have; None: those of the registry.
+    vendors: the names that `vendor` may have.
     """
-    names = sorted(vendor_names() if vendors is None else vendors)
+    names = sorted(vendors)
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for section, (model, is_array) in SECTIONS.items():
         hints = get_type_hints(model)

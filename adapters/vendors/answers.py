@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adapters.vendors.calls import Answer, Inspection, Operation, Outcome, Sign, WireError
+from adapters.http_messages import WireError, header_value
+from adapters.vendors.calls import Answer, CallOutcome, Inspection, Operation, Sign
 from adapters.vendors.json_fields import Fields, NotAnObjectError, json_object
 
 #: A longer hint is no hint.
@@ -33,7 +34,7 @@ class Reply:
     @property
     def retry_after_s(self) -> float | None:
         """Retry-After in seconds; no vendor documents it, and its form as a date is not read."""
-        hint = next((value for name, value in self.headers.items() if name.lower() == "retry-after"), "").strip()
+        hint = header_value(self.headers, "retry-after")
         seconds = int(hint) if hint.isascii() and hint.isdigit() and len(hint) <= 9 else None
         return float(seconds) if seconds is not None and seconds <= _LONGEST_HINT_S else None
 
@@ -45,15 +46,15 @@ class Reply:
             return None
 
 
-def unsure(operation: Operation) -> Outcome:
+def unsure(operation: Operation) -> CallOutcome:
     """It may have happened: that matters only of a start, all other calls can be repeated."""
-    return Outcome.AMBIGUOUS if operation is Operation.START else Outcome.RETRY
+    return CallOutcome.AMBIGUOUS if operation is Operation.START else CallOutcome.RETRY
 
 
 def no_answer(reply: Reply) -> Answer | None:
     """The answer where nothing came back; None where something did."""
     if reply.error is WireError.NOT_SENT:
-        return Answer(outcome=Outcome.RETRY, code=WireError.NOT_SENT.value)
+        return Answer(outcome=CallOutcome.RETRY, code=WireError.NOT_SENT.value)
     if reply.error is not None or reply.status is None:
         return Answer(outcome=unsure(reply.operation), code=WireError.CUT_OFF.value)
     return None
@@ -65,22 +66,24 @@ def unreadable(reply: Reply) -> Answer:
     return Answer(outcome=_of_status(reply), code=code, retry_after_s=reply.retry_after_s)
 
 
-def _of_status(reply: Reply) -> Outcome:
+def _of_status(reply: Reply) -> CallOutcome:
     if reply.status == _TOO_MANY:
-        return Outcome.THROTTLED
+        return CallOutcome.THROTTLED
     if reply.broken or reply.status is None or reply.status < 300:
         return unsure(reply.operation)
-    return Outcome.REFUSED
+    return CallOutcome.REFUSED
 
 
-def settled(said: Outcome | None, reply: Reply) -> Outcome:
+def settled(said: CallOutcome | None, reply: Reply) -> CallOutcome:
     """What a vendor's error means for this call. `said`: what its code means; None: the code is in no table."""
     if said is None:
-        return unsure(reply.operation) if reply.broken else Outcome.THROTTLED if reply.status == _TOO_MANY else Outcome.REFUSED
-    if said is Outcome.AMBIGUOUS or (said is Outcome.RETRY and reply.broken):
+        return (
+            unsure(reply.operation) if reply.broken else CallOutcome.THROTTLED if reply.status == _TOO_MANY else CallOutcome.REFUSED
+        )
+    if said is CallOutcome.AMBIGUOUS or (said is CallOutcome.RETRY and reply.broken):
         return unsure(reply.operation)
-    if said is Outcome.ALREADY_THERE and reply.operation is not Operation.START:
-        return Outcome.REFUSED
-    if said is Outcome.ALREADY_GONE and reply.operation is Operation.START:
-        return Outcome.REFUSED
+    if said is CallOutcome.ALREADY_THERE and reply.operation is not Operation.START:
+        return CallOutcome.REFUSED
+    if said is CallOutcome.ALREADY_GONE and reply.operation is Operation.START:
+        return CallOutcome.REFUSED
     return said

@@ -2,28 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from statemachine.calls import Inspection, Operation, Outcome, Sign
+from statemachine.calls import CallOutcome, Inspection, Operation, Sign
 from statemachine.states import Kind
+from statemachine.tasks import Task
 
 __all__ = [
     "Account",
     "Answer",
     "Call",
-    "FieldProblem",
-    "HttpRequest",
+    "CallOutcome",
     "Identity",
     "IdleTime",
     "Inspection",
     "Operation",
-    "Outcome",
     "SecretPath",
     "Sign",
     "TaskRef",
-    "WireError",
     "from_doc",
+    "ref_of",
     "to_doc",
 ]
 
@@ -54,26 +52,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
-    method: str
-    url: str
-    #: All that is to be sent, Host included: what is signed must go out as it stands.
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-class WireError(StrEnum):
-    """Why there is no answer."""
-
-    #: Name not resolved, connection refused, TLS failed: the vendor never saw the call.
-    NOT_SENT = "not_sent"
-    #: Timeout or dropped connection once sending had begun: the vendor may have seen it.
-    CUT_OFF = "cut_off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    outcome: Outcome
+    outcome: CallOutcome
     #: The vendor's own code and text; where it gave none, a word of ours (`http_502`, `not_sent`, `unreadable`, ...).
     code: str | None = None
     message: str | None = None
@@ -88,18 +68,12 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FieldProblem:
-    #: The parameter in the vendor's own dotted words (`Control.MaxIdleTime`), or `action`, `version`, `params`.
-    field: str
-    #: What would be right.
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Which task a start call is about."""
 
     kind: Kind
+    #: The `TaskKey.family` under which events of the task come.
+    family: str
     app_id: str
     #: Empty where the task has no room.
     room_id: str
@@ -129,6 +103,23 @@ class TaskRef:
     #: Our id for it that went out with its start (`Dialect.start`), unless `params` had one.
     record_id: str | None = None
     started_at: int | None = None
+
+
+def ref_of(task: Task, record_id: str | None = None) -> TaskRef:
+    """record_id: our id for what its start made, for a vendor that takes one."""
+    key, view = task.key, task.view
+    return TaskRef(
+        kind=task.kind,
+        app_id=key.app_id,
+        room_id=key.room_id or view.room_id or "",
+        vendor_task_id=None if key.is_provisional else key.vendor_task_id,
+        robot=view.robot,
+        action=task.action,
+        version=task.api_version,
+        params=task.params,
+        record_id=record_id,
+        started_at=view.started_at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from adapters.vendors.calls import Call, FieldProblem, Operation, SecretPath
-from adapters.vendors.json_fields import storable
+from adapters.text import FieldProblem, closest_word, storable
+from adapters.vendors.calls import Call, IdleTime, Operation, SecretPath
 from adapters.vendors.parameters import Params, Shape, documented_in, problems, secrets_in
 from statemachine.states import Kind
 
@@ -39,8 +38,8 @@ def check(catalogue: Catalogue, action: str, version: str | None, params: Any) -
     """What is wrong with this call; empty: nothing that we know of."""
     api = catalogue.get(action)
     if api is None:
-        close = get_close_matches(action[:_SHOWN], catalogue, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; it must be one of {', '.join(start_actions(catalogue))}"
+        close = closest_word(action, catalogue)
+        hint = f"; did you mean {close}?" if close else f"; it must be one of {', '.join(start_actions(catalogue))}"
         return [FieldProblem(field="action", message=f"{storable(action)[:_SHOWN]} is not an action of this vendor{hint}")]
     version = version or api.newest
     if version not in api.versions:
@@ -73,3 +72,34 @@ def secret_paths(catalogue: Catalogue, action: str) -> tuple[SecretPath, ...]:
     api = catalogue.get(action)
     found = [path for shape in (api.versions.values() if api else ()) for path in secrets_in(shape.fields)]
     return tuple(dict.fromkeys(found))
+
+
+class Calling:
+    """The part of a Dialect that follows from its catalogue."""
+
+    def __init__(self, catalogue: Catalogue, idle: Mapping[Kind, IdleTime]) -> None:
+        self._catalogue = catalogue
+        self._idle = idle
+        self.start_actions: Mapping[str, Kind] = start_actions(catalogue)
+        self._documented = {action: documented_paths(catalogue, action) for action in catalogue}
+        self._secret = {action: secret_paths(catalogue, action) for action in catalogue}
+
+    def check(self, action: str, version: str | None, params: Any) -> list[FieldProblem]:
+        """See Dialect."""
+        return check(self._catalogue, action, version, params)
+
+    def quota(self, action: str) -> int:
+        """See Dialect."""
+        return self._catalogue[action].quota
+
+    def idle_time(self, kind: Kind) -> IdleTime | None:
+        """See Dialect."""
+        return self._idle.get(kind)
+
+    def secret_paths(self, action: str) -> tuple[SecretPath, ...]:
+        """See Dialect."""
+        return self._secret.get(action, ())
+
+    def documented_paths(self, action: str) -> frozenset[str]:
+        """See Dialect."""
+        return self._documented.get(action, frozenset())

@@ -10,15 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from adapters.vendors.plausible_times import PLANNED_AHEAD_MS, believed
+from adapters.text import storable
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _INTEGER_LIMIT = 10**18
-# Neither goes into a PostgreSQL text, and a lone surrogate into no UTF-8 at all.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Python refuses to make an int of very many digits; such a number stays the text it was.
 _DIGITS_LIMIT = 100
 _MESSAGE_LIMIT = 2000
+
+#: 2015-01-01: before it none of these services existed, so an earlier time is a zero, or seconds taken for milliseconds.
+EARLIEST_MS = 1_420_070_400_000
+#: How far ahead of our clock a vendor's clock may be.
+AHEAD_MS = 10 * 60 * 1000
+#: How far ahead a start may be planned.
+PLANNED_AHEAD_MS = 366 * 24 * 3600 * 1000
 
 
 class NotAnObjectError(ValueError):
@@ -77,12 +82,6 @@ def as_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def storable(text: str) -> str:
-    if text.isascii() and "\x00" not in text:  # nearly all are, and to see that takes a fifth of the substitution
-        return text
-    return _UNSTORABLE.sub("\ufffd", text)
-
-
 def as_text(value: Any) -> str | None:
     """Text, or a whole number as text; None for anything else and for empty text."""
     if isinstance(value, str):
@@ -97,6 +96,13 @@ def as_integer(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < _INTEGER_LIMIT else None
     return None
+
+
+def believed(ms: int | None, received_at: int, *, ahead_ms: int = AHEAD_MS) -> int | None:
+    """The time, or None where there is none or it cannot be true."""
+    if ms is None or not EARLIEST_MS <= ms <= received_at + ahead_ms:
+        return None
+    return ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ name pass, unless the vendor's page spells out the whole object (`closed`). The 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from adapters.vendors.calls import FieldProblem, SecretPath
-from adapters.vendors.json_fields import storable
+from adapters.text import FieldProblem, closest_word, storable
+from adapters.vendors.calls import SecretPath
 
 #: So many problems are told at most.
 PROBLEMS_LIMIT = 100
@@ -223,8 +222,8 @@ def _in_field(one: Field, value: Any, path: str) -> Problems:
 def _unknown(name: Any, path: str, names: Collection[str]) -> FieldProblem:
     shown = _shown(str(name))
     meant = {known.lower(): known for known in names}
-    close = get_close_matches(shown.lower(), meant, n=1)
-    hint = f"; did you mean {path}{meant[close[0]]}?" if close else ""
+    close = closest_word(shown.lower(), meant)
+    hint = f"; did you mean {path}{meant[close]}?" if close else ""
     return FieldProblem(field=f"{path}{shown}", message=f"is not a parameter of this call{hint}")
 
 

@@ -5,20 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from adapters.vendors.calls import (
-    Account,
-    Answer,
-    Call,
-    FieldProblem,
-    HttpRequest,
-    Identity,
-    IdleTime,
-    SecretPath,
-    TaskRef,
-    WireError,
-)
-from statemachine.facts import Fact, Rules, TaskKey
+from adapters.http_messages import HttpRequest, WireError
+from adapters.text import FieldProblem
+from adapters.vendors.calls import Account, Answer, Call, Identity, IdleTime, SecretPath, TaskRef
+from statemachine.facts import Fact
+from statemachine.rules import Rules
 from statemachine.states import Kind, Verdict
+from statemachine.tasks import TaskKey
 
 
 class Rejection(StrEnum):
@@ -118,8 +111,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def family_of(self, kind: Kind) -> str:
-        """The `TaskKey.family` under which events of tasks of this kind come."""
+    def family_of(self, kind: Kind) -> str | None:
+        """Returns the `TaskKey.family` under which events of tasks of this kind come; None if the vendor has no such kind."""
         ...
 
     def check(self, action: str, version: str | None, params: Any) -> list[FieldProblem]:

@@ -5,8 +5,9 @@ from typing import Any
 
 from adapters.vendors.json_fields import UnreadableError, as_bytes, as_integer
 from adapters.vendors.protocol import Reading
-from statemachine.facts import Fact, FactKind, Outcome, TaskKey
+from statemachine.facts import Ending, Fact, FactKind
 from statemachine.states import Reason, State, Verdict
+from statemachine.tasks import TaskKey
 
 #: What an event says: the fields of its Fact that the event itself decides.
 Says = dict[str, Any]
@@ -19,18 +20,18 @@ _LONGEST_S = 10 * 366 * 24 * 3600
 #: A refused start (mapping.md: it ends only a run that shows nothing else).
 REFUSED: Says = {
     "kind": FactKind.REFUSED,
-    "outcome": Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1),
+    "outcome": Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1),
 }
 #: A start that also shows media and that a run has once.
 STARTED_WITH_MEDIA: Says = {"kind": FactKind.START, "media": True, "opens": True, "one_off": True}
 
 
 def ended(state: State, reason: Reason, **more: Any) -> Says:
-    return {"kind": FactKind.END, "outcome": Outcome(state=state, reason=reason, **more)}
+    return {"kind": FactKind.END, "outcome": Ending(state=state, reason=reason, **more)}
 
 
 def captured(state: State, reason: Reason, **more: Any) -> Says:
-    return {"kind": FactKind.CAPTURE_END, "outcome": Outcome(state=state, reason=reason, **more)}
+    return {"kind": FactKind.CAPTURE_END, "outcome": Ending(state=state, reason=reason, **more)}
 
 
 def row(table: Mapping[int, Says], value: int) -> Says:

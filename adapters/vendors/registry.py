@@ -1,4 +1,6 @@
-"""All vendors we speak to. A further one is a package beside these and a line here."""
+"""The table of all vendors. A further vendor is a package beside this module and a line here."""
+
+from collections.abc import Collection
 
 from adapters.vendors.protocol import Dialect
 from adapters.vendors.tencent import Tencent
@@ -7,6 +9,11 @@ from adapters.vendors.volcengine import Volcengine
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Volcengine(), Tencent())}
 
 
+def vendor_names() -> Collection[str]:
+    """Returns the names of all vendors, as settings, paths and tasks spell them."""
+    return DIALECTS.keys()
+
+
 def dialect(vendor: str) -> Dialect:
-    """The dialect of a configured vendor; KeyError for any other name."""
+    """Returns the dialect of a configured vendor. Raises KeyError for any other name."""
     return DIALECTS[vendor]

@@ -13,13 +13,14 @@ from urllib.parse import parse_qsl
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from adapters.downstream import open_sinks
 from adapters.http import NoAnswer, Reply
+from adapters.http_messages import HttpRequest, WireError
 from adapters.ledger.effects import Effect
 from adapters.metrics import Metrics
 from adapters.settings import App, Settings
 from adapters.vendors.accounts import Accounts
-from adapters.vendors.calls import HttpRequest, WireError
-from callbacks.app import Ears, make_app
+from callbacks.app import AppDependencies, make_app
 from simulator import STEADY, Callback, Faults, Plan, World
 from statemachine.tasks import Task
 from tests.support.in_process_app import PATIENT, House
@@ -209,8 +210,17 @@ class Story(Clockwork):
         """The process ends, and begins again with these settings; what its calls were to be answered is lost."""
         house = self.house
         house.settings = settings
-        ears = Ears(ledger=house.ledger, settings=settings, metrics=Metrics(), clock=house.clock, ring=lambda: None, limits=PATIENT)
-        house.client = self._open.enter_context(TestClient(make_app(ears), base_url="http://127.0.0.1:8080"))
+        dependencies = AppDependencies(
+            ledger=house.ledger,
+            settings=settings,
+            metrics=Metrics(),
+            clock=house.clock,
+            notify_workers=lambda: None,
+            accounts=Accounts(settings),
+            sinks=open_sinks(settings),
+            limits=PATIENT,
+        )
+        house.client = self._open.enter_context(TestClient(make_app(dependencies), base_url="http://127.0.0.1:8080"))
         house.applier = Applier(house.ledger, house.clock, Accounts(settings), house.shards)
         house.sweep = Sweep(house.ledger, house.applier, house.clock, house.shards)
         self.caller = self.new_caller()

@@ -15,12 +15,12 @@ from unittest.mock import patch
 from sqlalchemy import text
 
 from adapters.http import NoAnswer, Reply
+from adapters.http_messages import HttpRequest, WireError
 from adapters.ledger import inbox
 from adapters.ledger.inbox import Arrival
 from adapters.settings import Account, App, Database, Secret, Settings
 from adapters.vendors import DIALECTS
 from adapters.vendors.accounts import Accounts
-from adapters.vendors.calls import HttpRequest, WireError
 from simulator import DEMO_APPS, Callback, Faults, Plan, World
 from simulator.messages import Request
 from simulator.seeded_random import Dice

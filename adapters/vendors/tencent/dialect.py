@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adapters.vendors.answers import Reply
-from adapters.vendors.calling import Calling
-from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Identity, TaskRef, WireError
-from adapters.vendors.json_fields import Fields, NotAnObjectError, UnreadableError, json_object
-from adapters.vendors.plausible_times import believed
-from adapters.vendors.protocol import Envelope, Reading, SecretsOf
+from adapters.vendors.catalogue import Calling
+from adapters.vendors.json_fields import Fields, NotAnObjectError, UnreadableError, believed, json_object
+from adapters.vendors.protocol import Reading
 from adapters.vendors.reading_builders import Says, ignored, told, unknown
 from adapters.vendors.tencent import answers, requests
 from adapters.vendors.tencent.api import API, IDLE
 from adapters.vendors.tencent.envelope import bare_task_id, verified
 from adapters.vendors.tencent.events import (
     FAMILIES,
+    FAMILY_OF_KIND,
     INGEST,
     NO_TASK,
     PAGE,
@@ -26,24 +24,29 @@ from adapters.vendors.tencent.events import (
 )
 from adapters.vendors.tencent.rules import rules_of
 from adapters.vendors.tencent.signing import signed
-from statemachine.facts import Rules, TaskKey
+from statemachine.rules import Rules
 from statemachine.states import Kind
+from statemachine.tasks import TaskKey
 
 _AI = 9
 # 310 to 312 come for pages too.
 _ONLY_OF_RECORDS = range(301, 310)
-_GROUP_OF = {Kind.PUSH: RELAY, Kind.INGEST: INGEST, Kind.RECORD: RECORDING, Kind.PAGE: PAGE}
 
 
 class Tencent(Calling):
     name = "tencent"
 
+    verify = staticmethod(verified)
+    identity = staticmethod(requests.identity)
+    start = staticmethod(requests.start)
+    update = staticmethod(requests.update)
+    stop = staticmethod(requests.stop)
+    inspect = staticmethod(requests.inspect)
+    sign = staticmethod(signed)
+    read_answer = staticmethod(answers.read_answer)
+
     def __init__(self) -> None:
         super().__init__(API, IDLE)
-
-    def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
-        """See Dialect."""
-        return verified(headers, body, secrets_of)
 
     def read(self, app_id: str, body: bytes, *, received_at: int, source: str, dedupe_key: str) -> Reading:
         """See Dialect."""
@@ -73,51 +76,13 @@ class Tencent(Calling):
         askable = callable and self.can_inspect(kind)
         return replace(rules_of(kind, params, askable), callable=callable, askable=askable, silence_s=silence_s)
 
-    def family_of(self, kind: Kind) -> str:
+    def family_of(self, kind: Kind) -> str | None:
         """See Dialect."""
-        return FAMILIES[_GROUP_OF[kind]]
-
-    def identity(self, action: str, params: Mapping[str, Any]) -> Identity:
-        """See Dialect."""
-        return requests.identity(action, params)
-
-    def start(self, action: str, version: str | None, params: Mapping[str, Any], *, record_id: str | None = None) -> Call:
-        """See Dialect."""
-        return requests.start(action, version, params, record_id)
-
-    def update(self, task: TaskRef, params: Mapping[str, Any]) -> Call | None:
-        """See Dialect."""
-        return requests.update(task, params)
-
-    def stop(self, task: TaskRef) -> Call | None:
-        """See Dialect."""
-        return requests.stop(task)
-
-    def inspect(self, task: TaskRef) -> list[Call]:
-        """See Dialect."""
-        return requests.inspect(task)
+        return FAMILY_OF_KIND.get(kind)
 
     def can_inspect(self, kind: Kind) -> bool:
         """See Dialect."""
         return kind in requests.QUERY
-
-    def sign(self, call: Call, account: Account, now_ms: int) -> HttpRequest:
-        """See Dialect."""
-        return signed(call, account, now_ms)
-
-    def read_answer(
-        self,
-        call: Call,
-        status: int | None,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        error: WireError | None = None,
-        *,
-        received_at: int,
-    ) -> Answer:
-        """See Dialect."""
-        reply = Reply(operation=call.operation, status=status, headers=headers, body=body, error=error)
-        return answers.read(call, reply, received_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from adapters.vendors.json_fields import Fields, UnreadableError
 from adapters.vendors.reading_builders import REFUSED, STARTED_WITH_MEDIA, Says, captured, ended, row
 from adapters.vendors.tencent.files import mp4s, playlist, slice_of, vod_file
-from statemachine.facts import Delivery, FactKind, Output
-from statemachine.states import FileState, OutputState, Reason, State
+from statemachine.facts import FactKind, FilesDelivered, Output
+from statemachine.states import FileState, Kind, OutputState, Reason, State
 
 RECORDING, RELAY, INGEST, PAGE = 3, 4, 7, 8
 
@@ -23,6 +23,14 @@ NO_TASK: Mapping[int, str] = {
 }
 #: `TaskKey.family` by group: a page's files come as recording events of the same TaskId.
 FAMILIES: Mapping[int, str] = {RECORDING: "recording", RELAY: "relay", INGEST: "ingest", PAGE: "recording"}
+
+#: `TaskKey.family` by kind.
+FAMILY_OF_KIND: Mapping[Kind, str] = {
+    Kind.PUSH: FAMILIES[RELAY],
+    Kind.INGEST: FAMILIES[INGEST],
+    Kind.RECORD: FAMILIES[RECORDING],
+    Kind.PAGE: FAMILIES[PAGE],
+}
 
 _NOTE: Says = {"kind": FactKind.NOTE}
 _INTERRUPTED: Says = {"kind": FactKind.INTERRUPTED}
@@ -138,7 +146,7 @@ def _slice_told(info: Fields) -> Says:
     return {"kind": FactKind.FILES, "recording": True, "files": slice_of(info.child("Payload"))}
 
 
-_UPLOADED: Says = {"kind": FactKind.UPLOAD, "delivery": Delivery.WITH_CAPTURE, "file_state": FileState.DELIVERED}
+_UPLOADED: Says = {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED}
 _UPLOADS: Mapping[int, Says] = {
     0: _UPLOADED,
     1: {"kind": FactKind.UPLOAD, "file_state": FileState.DELAYED},
@@ -164,7 +172,7 @@ def _file_state(status: int) -> FileState:
 def _mp4s_told(info: Fields) -> Says:
     payload = info.child("Payload")
     state = _file_state(payload.needed("Status"))
-    delivery = Delivery.SINCE_CAPTURE if state is FileState.DELIVERED else None
+    delivery = FilesDelivered.SINCE_CAPTURE if state is FileState.DELIVERED else None
     return {"kind": FactKind.FILES, "files": mp4s(payload, state), "delivery": delivery}
 
 
@@ -175,7 +183,7 @@ def _vod_file_told(info: Fields) -> Says:
 
 
 _VOD: Mapping[int, Says] = {
-    0: {"kind": FactKind.UPLOAD, "delivery": Delivery.OVER},
+    0: {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.OVER},
     1: {**ended(State.FAILED, Reason.VENDOR_ERROR), "code": "1"},
 }
 

@@ -8,6 +8,7 @@ from adapters.vendors.catalogue import call
 from adapters.vendors.json_fields import as_integer, as_text
 from adapters.vendors.parameters import Params, at
 from adapters.vendors.tencent.api import API
+from adapters.vendors.tencent.events import FAMILY_OF_KIND
 from statemachine.states import Kind
 
 _PAGE_START = "StartWebRecord"
@@ -27,6 +28,7 @@ def identity(action: str, params: Params) -> Identity:
     kind = API[action].kind
     return Identity(
         kind=kind,
+        family=FAMILY_OF_KIND[kind],
         app_id=as_text(params.get("SdkAppId")) or "",
         room_id=as_text(params.get("RoomId")) or "",
         vendor_task_id=None,
@@ -35,45 +37,45 @@ def identity(action: str, params: Params) -> Identity:
     )
 
 
-def start(action: str, version: str | None, params: Params, record_id: str | None) -> Call:
+def start(action: str, version: str | None, params: Params, *, record_id: str | None = None) -> Call:
     """With `record_id` a page's start can be repeated: only one task runs, and a query finds its id."""
     if action == _PAGE_START and record_id is not None:
         params = {"RecordId": record_id, **params}
     return call(API, action, version, params, app_id=identity(action, params).app_id, task_id=None)
 
 
-def update(ref: TaskRef, params: Params) -> Call | None:
+def update(task: TaskRef, params: Params) -> Call | None:
     """No page can be updated."""
-    if ref.kind not in _UPDATE or ref.vendor_task_id is None:
+    if task.kind not in _UPDATE or task.vendor_task_id is None:
         return None
-    return _call(ref, _UPDATE[ref.kind], {**params, **_ids(ref)})
+    return _call(task, _UPDATE[task.kind], {**params, **_ids(task)})
 
 
-def stop(ref: TaskRef) -> Call | None:
-    if ref.vendor_task_id is None:
+def stop(task: TaskRef) -> Call | None:
+    if task.vendor_task_id is None:
         return None
-    return _call(ref, _STOP[ref.kind], {"TaskId": ref.vendor_task_id} if ref.kind is Kind.PAGE else _ids(ref))
+    return _call(task, _STOP[task.kind], {"TaskId": task.vendor_task_id} if task.kind is Kind.PAGE else _ids(task))
 
 
-def inspect(ref: TaskRef) -> list[Call]:
+def inspect(task: TaskRef) -> list[Call]:
     """A page whose start was not answered is asked for by its RecordId (72065)."""
-    record_id = as_text(ref.params.get("RecordId")) or ref.record_id
-    if ref.vendor_task_id is None and ref.kind is Kind.PAGE and record_id:
-        return [_call(ref, QUERY[ref.kind], {"SdkAppId": _app(ref), "RecordId": record_id})]
-    if ref.vendor_task_id is None or ref.kind not in QUERY:
+    record_id = as_text(task.params.get("RecordId")) or task.record_id
+    if task.vendor_task_id is None and task.kind is Kind.PAGE and record_id:
+        return [_call(task, QUERY[task.kind], {"SdkAppId": _app(task), "RecordId": record_id})]
+    if task.vendor_task_id is None or task.kind not in QUERY:
         return []
-    return [_call(ref, QUERY[ref.kind], _ids(ref))]
+    return [_call(task, QUERY[task.kind], _ids(task))]
 
 
-def _ids(ref: TaskRef) -> Mapping[str, Any]:
-    return {"SdkAppId": _app(ref), "TaskId": ref.vendor_task_id}
+def _ids(task: TaskRef) -> Mapping[str, Any]:
+    return {"SdkAppId": _app(task), "TaskId": task.vendor_task_id}
 
 
-def _app(ref: TaskRef) -> int | str:
+def _app(task: TaskRef) -> int | str:
     """A number in all calls, text everywhere else."""
-    number = as_integer(ref.app_id)
-    return ref.app_id if number is None else number
+    number = as_integer(task.app_id)
+    return task.app_id if number is None else number
 
 
-def _call(ref: TaskRef, action: str, params: Params) -> Call:
-    return call(API, action, ref.version, params, app_id=ref.app_id, task_id=ref.vendor_task_id)
+def _call(task: TaskRef, action: str, params: Params) -> Call:
+    return call(API, action, task.version, params, app_id=task.app_id, task_id=task.vendor_task_id)

@@ -6,7 +6,7 @@ from typing import Any
 from adapters.vendors.json_fields import as_integer
 from adapters.vendors.reading_builders import param
 from adapters.vendors.tencent.api import IDLE
-from statemachine.facts import Rules
+from statemachine.rules import Rules
 from statemachine.states import Kind
 
 _MINUTE_S = 60

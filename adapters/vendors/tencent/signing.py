@@ -5,7 +5,8 @@ import hmac
 import json
 from datetime import UTC, datetime
 
-from adapters.vendors.calls import Account, Call, HttpRequest
+from adapters.http_messages import HttpRequest
+from adapters.vendors.calls import Account, Call
 from adapters.vendors.endpoints import target
 
 _SERVICE = "trtc"

@@ -4,33 +4,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from adapters.vendors.answers import Reply
-from adapters.vendors.calling import Calling
-from adapters.vendors.calls import Account, Answer, Call, HttpRequest, Identity, TaskRef, WireError
-from adapters.vendors.json_fields import Fields, NotAnObjectError, UnreadableError, json_object
-from adapters.vendors.plausible_times import believed
-from adapters.vendors.protocol import Envelope, Reading, SecretsOf
+from adapters.vendors.catalogue import Calling
+from adapters.vendors.json_fields import Fields, NotAnObjectError, UnreadableError, believed, json_object
+from adapters.vendors.protocol import Reading
 from adapters.vendors.reading_builders import Says, ignored, told, unknown
 from adapters.vendors.volcengine import answers, inspections, requests
 from adapters.vendors.volcengine.api import API, IDLE
 from adapters.vendors.volcengine.envelope import verified
-from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS, TaskEvent
+from adapters.vendors.volcengine.events import FAMILY_OF_KIND, NO_TASK, TASK_EVENTS, TaskEvent
 from adapters.vendors.volcengine.rules import rules_of
 from adapters.vendors.volcengine.shapes import rfc3339_ms
 from adapters.vendors.volcengine.signing import signed
-from statemachine.facts import Rules, TaskKey
+from statemachine.rules import Rules
 from statemachine.states import Kind
+from statemachine.tasks import TaskKey
 
 
 class Volcengine(Calling):
     name = "volcengine"
 
+    verify = staticmethod(verified)
+    identity = staticmethod(requests.identity)
+    start = staticmethod(requests.start)
+    update = staticmethod(requests.update)
+    stop = staticmethod(requests.stop)
+    inspect = staticmethod(requests.inspect)
+    sign = staticmethod(signed)
+    read_answer = staticmethod(answers.read_answer)
+
     def __init__(self) -> None:
         super().__init__(API, IDLE)
-
-    def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
-        """See Dialect. The headers say nothing here: signature and app stand in the body."""
-        return verified(body, secrets_of)
 
     def read(self, app_id: str, body: bytes, *, received_at: int, source: str, dedupe_key: str) -> Reading:
         """See Dialect."""
@@ -54,7 +57,7 @@ class Volcengine(Calling):
         room_id, task_id = data.text("RoomId") or "", data.text("TaskId") or ""
         if event.in_room and not room_id:
             raise UnreadableError("RoomId is missing; ids are unique only within a room")
-        family = self.family_of(event.kind)
+        family = FAMILY_OF_KIND[event.kind]
         return TaskKey(vendor=self.name, app_id=app_id, room_id=room_id, vendor_task_id=task_id, family=family)
 
     def rules(self, kind: Kind, params: Mapping[str, Any], *, callable: bool = False, silence_s: float = 900) -> Rules:
@@ -62,51 +65,13 @@ class Volcengine(Calling):
         askable = callable and self.can_inspect(kind)
         return replace(rules_of(kind, params, askable), callable=callable, askable=askable, silence_s=silence_s)
 
-    def family_of(self, kind: Kind) -> str:
-        """See Dialect. The caller chooses ids, so tasks of two kinds may share one."""
-        return kind.value
-
-    def identity(self, action: str, params: Mapping[str, Any]) -> Identity:
+    def family_of(self, kind: Kind) -> str | None:
         """See Dialect."""
-        return requests.identity(action, params)
-
-    def start(self, action: str, version: str | None, params: Mapping[str, Any], *, record_id: str | None = None) -> Call:
-        """See Dialect."""
-        return requests.start(action, version, params)
-
-    def update(self, task: TaskRef, params: Mapping[str, Any]) -> Call | None:
-        """See Dialect."""
-        return requests.update(task, params)
-
-    def stop(self, task: TaskRef) -> Call | None:
-        """See Dialect."""
-        return requests.stop(task)
-
-    def inspect(self, task: TaskRef) -> list[Call]:
-        """See Dialect."""
-        return requests.inspect(task)
+        return FAMILY_OF_KIND.get(kind)
 
     def can_inspect(self, kind: Kind) -> bool:
         """See Dialect."""
         return kind in inspections.ASKABLE
-
-    def sign(self, call: Call, account: Account, now_ms: int) -> HttpRequest:
-        """See Dialect."""
-        return signed(call, account, now_ms)
-
-    def read_answer(
-        self,
-        call: Call,
-        status: int | None,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        error: WireError | None = None,
-        *,
-        received_at: int,
-    ) -> Answer:
-        """See Dialect."""
-        reply = Reply(operation=call.operation, status=status, headers=headers, body=body, error=error)
-        return answers.read(call, reply, received_at)
 
 
 def _event_at(envelope: Fields, data: Fields) -> int:

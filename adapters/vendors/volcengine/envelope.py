@@ -10,7 +10,8 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from adapters.vendors.json_fields import NotAnObjectError, as_bytes, as_integer, as_text, dedupe_key, json_object, storable
+from adapters.text import storable
+from adapters.vendors.json_fields import NotAnObjectError, as_bytes, as_integer, as_text, dedupe_key, json_object
 from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, SecretsOf
 from adapters.vendors.volcengine.shapes import rfc3339_ms, wrong_shape
 
@@ -22,7 +23,7 @@ _SIGNED = ("EventType", "EventData", "EventTime", "EventId", "AppId", "Version")
 _APP_ID_SHOWN = 128
 
 
-def verified(body: bytes, secrets_of: SecretsOf) -> Envelope:
+def verified(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
     """The envelope of a callback that one of its app's secrets signed."""
     texts = _texts(body)
     app_id = texts["AppId"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from adapters.vendors.json_fields import Fields, UnreadableError
 from adapters.vendors.reading_builders import REFUSED, STARTED_WITH_MEDIA, Says, captured, ended, row
 from adapters.vendors.volcengine.files import record_files
-from statemachine.facts import Delivery, FactKind, Output
+from statemachine.facts import FactKind, FilesDelivered, Output
 from statemachine.states import FileState, Kind, OutputState, Reason, State
 
 _S = 1000
@@ -39,6 +39,9 @@ NO_TASK: Mapping[str, str] = {
     "WebRecordResult": "web_record_event",
     "VoiceChat": "ai_event",
 }
+
+#: `TaskKey.family` by kind. Callers choose the ids, so tasks of two kinds may share one: each kind is a family of its own.
+FAMILY_OF_KIND: Mapping[Kind, str] = {kind: kind.value for kind in (Kind.PUSH, Kind.INGEST, Kind.RECORD, Kind.PAGE)}
 
 
 def _transcode_started(data: Fields) -> Says:
@@ -155,14 +158,14 @@ def _capture_ended(data: Fields) -> Says:
     if listed is not None and not isinstance(listed, list):
         raise UnreadableError("RecordFileList is not a list")
     if not listed:
-        return {**captured(State.COMPLETED, Reason.NO_FILES), "delivery": Delivery.OVER}
+        return {**captured(State.COMPLETED, Reason.NO_FILES), "delivery": FilesDelivered.OVER}
     return {**captured(State.COMPLETED, Reason.FILES_UNKNOWN), "files": record_files(data)}
 
 
 _UPLOAD: Says = {"kind": FactKind.UPLOAD}
 _UPLOAD_REMARK: Says = {**_UPLOAD, "remark": True}
 _UPLOAD_DONE: Mapping[int, Says] = {
-    0: {**_UPLOAD, "delivery": Delivery.WITH_CAPTURE, "file_state": FileState.DELIVERED},
+    0: {**_UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED},
     1: _UPLOAD,
 }
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from adapters.vendors.answers import GONE
-from adapters.vendors.calls import Call, Inspection, Outcome, Sign
+from adapters.vendors.calls import Call, CallOutcome, Inspection, Sign
 from adapters.vendors.json_fields import Fields
 from adapters.vendors.volcengine.files import record_files
 from adapters.vendors.volcengine.requests import LAST_OFFSET
-from statemachine.facts import Delivery, Output
-from statemachine.facts import Outcome as Ending
+from statemachine.facts import Ending, FilesDelivered, Output
 from statemachine.states import Kind, OutputState, Reason, State
 
 _S = 1000
@@ -48,7 +47,7 @@ _SIGN_OF_RELAY: Mapping[int, Sign] = {1: Sign.ACCEPTED, 2: Sign.RUNNING, 3: Sign
 class AskAgainError(Exception):
     """An answer that settles nothing."""
 
-    def __init__(self, code: str, detail: str, outcome: Outcome = Outcome.RETRY) -> None:
+    def __init__(self, code: str, detail: str, outcome: CallOutcome = CallOutcome.RETRY) -> None:
         super().__init__(detail)
         self.code = code
         self.outcome = outcome
@@ -102,7 +101,7 @@ def _ended(call: Call, task: Fields, reason: str) -> Inspection:
     if call.action != "GetRecordTask" or reason == _START_FAILED:
         return Inspection(sign=Sign.ENDED, ending=ending)
     # As in RecordStopped: an empty list says that there are no files.
-    delivery = None if task.raw.get("RecordFileList") else Delivery.OVER
+    delivery = None if task.raw.get("RecordFileList") else FilesDelivered.OVER
     return Inspection(sign=Sign.CAPTURE_ENDED, ending=ending, files=record_files(task), delivery=delivery)
 
 
@@ -128,7 +127,7 @@ def next_offset(call: Call, body: Fields) -> int | None:
     if call.action in _TASK_OF or following == offset or following >= (result.integer("Total") or 0):
         return None
     if following > LAST_OFFSET:
-        raise AskAgainError("too_many_tasks", f"the list goes no further than {LAST_OFFSET}", Outcome.REFUSED)
+        raise AskAgainError("too_many_tasks", f"the list goes no further than {LAST_OFFSET}", CallOutcome.REFUSED)
     return following
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.vendors.calls import FieldProblem
+from adapters.text import FieldProblem
 from adapters.vendors.parameters import (
     Field,
     Params,

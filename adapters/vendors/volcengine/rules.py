@@ -6,7 +6,7 @@ from typing import Any
 
 from adapters.vendors.reading_builders import param
 from adapters.vendors.volcengine.api import IDLE
-from statemachine.facts import Rules
+from statemachine.rules import Rules
 from statemachine.states import Kind
 
 _HOUR_S = 3600

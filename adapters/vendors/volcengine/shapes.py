@@ -7,9 +7,10 @@ stays open: EventId may be nearly any text, and EventId, Version and the nonce m
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import lru_cache
 
+from adapters import clock
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS
 
 #: All names on the page begin with a letter; of one that is not on it nothing more is asked.
@@ -20,7 +21,6 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NONCE = re.compile(r"[A-Za-z0-9]{0,16}")
 _NONCES = ("Nonce", "Noce")
 _EVENT_ID_LIMIT = 512
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def wrong_shape(texts: Mapping[str, str]) -> str | None:
@@ -46,8 +46,8 @@ def rfc3339_ms(text: str) -> int | None:
     if not _RFC3339.fullmatch(text):
         return None
     try:
-        return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):  # the 31st of February; the year 0
+        return clock.rfc3339_ms(text)
+    except ValueError:  # the 31st of February; the year 0
         return None
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from adapters.vendors.calls import Account, Call, HttpRequest
+from adapters.http_messages import HttpRequest
+from adapters.vendors.calls import Account, Call
 from adapters.vendors.endpoints import Target, target
 
 _SERVICE = "rtc"

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from adapters.vendors.calls import FieldProblem, Operation
+from adapters.vendors.calls import Operation
+from adapters.text import FieldProblem
 from simulator.messages import Refused
 from statemachine.states import Kind
 

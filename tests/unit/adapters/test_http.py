@@ -12,8 +12,9 @@ import pytest
 
 from adapters.clock import monotonic_s, now_ms
 from adapters.http import BODY_LIMIT, HttpClient, NoAnswer, Reply
+from adapters.http_messages import HttpRequest, WireError
 from adapters.vendors import DIALECTS
-from adapters.vendors.calls import Account, HttpRequest, Outcome, TaskRef, WireError
+from adapters.vendors.calls import Account, CallOutcome, TaskRef
 from statemachine.states import Kind
 from tests.unit.adapters.serving import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
 from tests.unit.simulator.driving import APPS
@@ -472,7 +473,7 @@ def test_what_was_signed_holds_over_the_wire(client: HttpClient, vendor: str) ->
         account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=url)
         reply = client.send(dialect.sign(call, account, now_ms()))
     answer = dialect.read_answer(call, reply.status, reply.headers, reply.body, received_at=now_ms())
-    assert answer.outcome is Outcome.ALREADY_GONE, answer
+    assert answer.outcome is CallOutcome.ALREADY_GONE, answer
 
 
 def test_many_threads_may_send_at_once(client: HttpClient) -> None:

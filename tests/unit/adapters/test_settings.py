@@ -527,7 +527,7 @@ def test_a_redis_url_with_a_port_that_is_none_is_named(tmp_path: Path, key: str)
     path = tmp_path / "tally.toml"
     path.write_text(f'[{section}]\n{name} = "redis://localhost:abc/0"\n')
     with pytest.raises(SettingsError) as caught:
-        load(path, {})
+        load(path, {}, vendors=VENDORS)
     assert key in str(caught.value)
 
 
@@ -547,7 +547,7 @@ def test_a_redis_url_with_a_port_that_is_none_is_named(tmp_path: Path, key: str)
 def test_a_redis_url_with_options_that_nobody_knows_is_refused(key: str, url: str) -> None:
     section, name = key.split(".")
     with pytest.raises(SettingsError, match=key):
-        load(None, {f"TALLY_{section.upper()}__{name.upper()}": url})
+        load(None, {f"TALLY_{section.upper()}__{name.upper()}": url}, vendors=VENDORS)
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ def test_a_redis_url_with_options_that_nobody_knows_is_refused(key: str, url: st
 )
 def test_a_database_url_that_no_driver_takes_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match=r"database\.url"):
-        load(None, {"TALLY_DATABASE__URL": url})
+        load(None, {"TALLY_DATABASE__URL": url}, vendors=VENDORS)
 
 
 @pytest.mark.parametrize(
@@ -576,7 +576,7 @@ def test_a_database_url_that_no_driver_takes_is_refused(url: str) -> None:
     ],
 )
 def test_a_list_of_hosts_and_options_of_libpq_are_taken(url: str) -> None:
-    assert load(None, {"TALLY_DATABASE__URL": url}).database.url == url
+    assert load(None, {"TALLY_DATABASE__URL": url}, vendors=VENDORS).database.url == url
 
 
 @pytest.mark.parametrize("token", ["x" * 21, "ab" * 20, "abcdefgh12" * 3, "abcdefgh12abcdefgh12abc", "1122334455667711223344"])
@@ -584,4 +584,4 @@ def test_a_token_that_is_clearly_weak_is_refused(tmp_path: Path, token: str) -> 
     path = tmp_path / "tally.toml"
     path.write_text(f'[[tokens]]\nname = "ops"\nrole = "admin"\ntoken = "{token}"\n')
     with pytest.raises(SettingsError, match=r"tokens\[0\]\.token.*8 different ones or more, and no repeated pattern"):
-        load(path, {})
+        load(path, {}, vendors=VENDORS)

@@ -5,15 +5,16 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.http_messages import WireError
 from adapters.vendors import DIALECTS
-from adapters.vendors.calls import Account, Answer, Call, TaskRef, WireError
+from adapters.vendors.calls import Account, Answer, Call, TaskRef
 from simulator import DEMO_APPS, App, Callback, Reply, Truth, World
 from simulator.tasks import Order
 from statemachine.decide import decide
-from statemachine.events import Heard
-from statemachine.facts import Fact, TaskKey
+from statemachine.events import CallbackReceived
+from statemachine.facts import Fact
 from statemachine.states import Kind
-from statemachine.tasks import Lineage
+from statemachine.tasks import Lineage, TaskKey
 
 T0 = 1_700_000_000_000
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
@@ -174,7 +175,7 @@ def follow(world: World, callbacks: list[Callback], seed: int | None = None) -> 
         kinds = [kind for kind in Kind if dialect.family_of(kind) == key.family]
         lineages[key] = decide(
             lineages.get(key) or Lineage(key=key),
-            Heard(fact=fact),
+            CallbackReceived(fact=fact),
             fact.received_at,
             lambda kind, _, dialect=dialect, params=params: dialect.rules(kind, params),
             kind=kinds[0] if len(kinds) == 1 else None,

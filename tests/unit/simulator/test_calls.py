@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.vendors import DIALECTS
-from adapters.vendors.calls import Call, Operation, Outcome, Sign
+from adapters.vendors.calls import Call, CallOutcome, Operation, Sign
 from adapters.vendors.volcengine.api import API as VOLCENGINE_API
 from simulator import DEMO_APPS, STEADY, App, Cause, World
 from statemachine.states import Kind, Reason, State
@@ -96,7 +96,7 @@ def test_tencent_refuses_what_is_not_signed_rightly_with_http_200(customer: Cust
 )
 def test_wrong_parameters_get_the_vendors_own_error(customer: Customer, vendor: str, call: Call, code: str):
     answer = customer.call(vendor, call)
-    assert (answer.outcome, answer.code) == (Outcome.REFUSED, code)
+    assert (answer.outcome, answer.code) == (CallOutcome.REFUSED, code)
     assert customer.world.truth() == ()
 
 
@@ -127,14 +127,14 @@ def test_each_api_takes_so_many_calls_in_any_second(customer: Customer, vendor: 
     customer.now += 1
     outcomes.append(customer.start(vendor, action, 901).outcome)
 
-    assert outcomes == [Outcome.ACCEPTED] * quota + [Outcome.THROTTLED] * 3 + [Outcome.ACCEPTED]
+    assert outcomes == [CallOutcome.ACCEPTED] * quota + [CallOutcome.THROTTLED] * 3 + [CallOutcome.ACCEPTED]
     assert customer.world.counters.quota_breaches == {f"{vendor} {action}": 3}
 
 
 def test_quotas_of_two_apis_do_not_touch_each_other(customer: Customer):
     for number in range(1, 21):
         customer.start("tencent", "StartWebRecord", number)
-    assert customer.start("tencent", "StartStreamIngest").outcome is Outcome.ACCEPTED
+    assert customer.start("tencent", "StartStreamIngest").outcome is CallOutcome.ACCEPTED
 
 
 # --- starts ---
@@ -144,7 +144,7 @@ def test_quotas_of_two_apis_do_not_touch_each_other(customer: Customer):
 def test_a_repeated_start_of_volcengine_is_no_second_task(customer: Customer, action: str):
     first, second = customer.start("volcengine", action), customer.start("volcengine", action)
     old = customer.start("volcengine", action, version="2022-06-01" if action == "StartRecord" else "2020-12-01")
-    assert [answer.outcome for answer in (first, second, old)] == [Outcome.ACCEPTED, Outcome.ALREADY_THERE, Outcome.ALREADY_THERE]
+    assert [answer.outcome for answer in (first, second, old)] == [CallOutcome.ACCEPTED, CallOutcome.ALREADY_THERE, CallOutcome.ALREADY_THERE]
     assert (second.code, old.code) == (None, "InvalidParameter.TaskAlreadyExists")
     assert [truth.starts for truth in customer.world.truth()] == [3]
 
@@ -152,7 +152,7 @@ def test_a_repeated_start_of_volcengine_is_no_second_task(customer: Customer, ac
 def test_the_oldest_record_has_parameters_of_its_own(customer: Customer):
     params = {name: value for name, value in VOLCENGINE_START.params.items() if name != "StorageConfig"}
     call = DIALECTS["volcengine"].start("StartRecord", "2020-12-01", params | {"Vod": {"AccountId": "a", "Space": "s"}})
-    assert customer.call("volcengine", call).outcome is Outcome.ACCEPTED
+    assert customer.call("volcengine", call).outcome is CallOutcome.ACCEPTED
 
 
 def test_an_id_may_be_used_again_after_its_end(customer: Customer):
@@ -176,7 +176,7 @@ def test_a_record_id_starts_one_page_and_finds_it_again(customer: Customer):
     second = customer.start("tencent", "StartWebRecord", RecordId="mine")
     customer.wait(MINUTE)
     found = customer.call("tencent", _asked("DescribeWebRecord", Kind.PAGE, {"SdkAppId": int(TENCENT.app_id), "RecordId": "mine"}))
-    assert (second.outcome, second.code) == (Outcome.ALREADY_THERE, "FailedOperation.TaskExist")
+    assert (second.outcome, second.code) == (CallOutcome.ALREADY_THERE, "FailedOperation.TaskExist")
     assert (found.vendor_task_id, len(customer.world.truth())) == (first.vendor_task_id, 1)
 
 
@@ -212,7 +212,7 @@ def test_a_robot_id_that_is_used_again_throws_out_who_used_it(customer: Customer
 def test_an_ingest_with_a_robot_that_is_there_exists_already(customer: Customer):
     customer.start("tencent", "StartStreamIngest")
     answer = customer.start("tencent", "StartStreamIngest")
-    assert (answer.outcome, answer.code) == (Outcome.ALREADY_THERE, "FailedOperation.TaskExist")
+    assert (answer.outcome, answer.code) == (CallOutcome.ALREADY_THERE, "FailedOperation.TaskExist")
     assert [truth.starts for truth in customer.world.truth()] == [2]
 
 
@@ -223,17 +223,17 @@ def test_an_ingest_with_a_robot_that_is_there_exists_already(customer: Customer)
 def test_a_stop_ends_a_task_and_the_next_one_finds_none(customer: Customer, vendor: str, action: str):
     customer.start(vendor, action)
     customer.wait(MINUTE)
-    assert customer.stop().outcome is Outcome.ACCEPTED
-    assert customer.stop().outcome is Outcome.ACCEPTED
+    assert customer.stop().outcome is CallOutcome.ACCEPTED
+    assert customer.stop().outcome is CallOutcome.ACCEPTED
     customer.wait(5 * SECOND)
-    assert (customer.truth().cause, customer.stop().outcome) == (Cause.STOPPED, Outcome.ALREADY_GONE)
+    assert (customer.truth().cause, customer.stop().outcome) == (Cause.STOPPED, CallOutcome.ALREADY_GONE)
 
 
 def test_a_stop_that_follows_a_start_at_once_works_too(customer: Customer):
     for number, (vendor, action) in enumerate(STARTS, 1):
         customer.start(vendor, action, number)
     for number in range(len(STARTS)):
-        assert customer.stop(number).outcome is Outcome.ACCEPTED
+        assert customer.stop(number).outcome is CallOutcome.ACCEPTED
     customer.wait(MINUTE)
     assert [truth.cause for truth in customer.world.truth()] == [Cause.STOPPED] * len(STARTS)
 
@@ -247,7 +247,7 @@ def test_updates_change_what_runs_and_their_numbers_must_grow(customer: Customer
     first, second = customer.call("tencent", update), customer.call("tencent", update)
     told = [json.loads(one.body)["EventInfo"]["Payload"] for one in customer.wait(MINUTE)]
 
-    assert (first.outcome, second.outcome) == (Outcome.ACCEPTED, Outcome.REFUSED)
+    assert (first.outcome, second.outcome) == (CallOutcome.ACCEPTED, CallOutcome.REFUSED)
     assert sorted((payload["Url"][-3:], payload["Status"]) for payload in told) == [("/s2", 0), ("/s2", 5), ("new", 1), ("new", 2)]
 
 
@@ -257,7 +257,7 @@ def test_volcengines_mixed_push_tells_its_update_and_a_single_one_has_none(custo
     customer.wait(MINUTE)
     mixed = DIALECTS["volcengine"].update(customer.ref(0), {"Layout": {"LayoutMode": 2}})
     assert mixed is not None
-    assert customer.call("volcengine", mixed).outcome is Outcome.ACCEPTED
+    assert customer.call("volcengine", mixed).outcome is CallOutcome.ACCEPTED
     single = replace(mixed, params={**mixed.params, "RoomId": "r2", "TaskId": "t2"})
     assert customer.call("volcengine", single).code == "UpdateError.UpdatePushSingleStreamNotSupported"
     assert [one.event for one in customer.wait(MINUTE)] == ["TranscodeUpdated"]
@@ -298,16 +298,16 @@ def test_a_query_says_that_a_task_ended_or_knows_it_no_more(customer: Customer, 
 def test_get_calls_know_tasks_of_72_hours_only(customer: Customer):
     customer.start("volcengine", "StartRecord")
     customer.wait(72 * HOUR - MINUTE)
-    assert customer.inspect().outcome is Outcome.ACCEPTED
+    assert customer.inspect().outcome is CallOutcome.ACCEPTED
     customer.wait(2 * MINUTE)
-    assert customer.inspect().outcome is Outcome.ALREADY_GONE
+    assert customer.inspect().outcome is CallOutcome.ALREADY_GONE
     assert customer.truth().alive
 
 
 def test_a_recording_can_be_asked_and_stopped_for_its_expired_hours_only(customer: Customer):
     customer.start("tencent", "CreateCloudRecording", ResourceExpiredHour=6)
     customer.wait(6 * HOUR + MINUTE)
-    assert (customer.inspect().outcome, customer.stop().outcome) == (Outcome.ALREADY_GONE, Outcome.ALREADY_GONE)
+    assert (customer.inspect().outcome, customer.stop().outcome) == (CallOutcome.ALREADY_GONE, CallOutcome.ALREADY_GONE)
     assert customer.truth().alive
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from adapters.vendors.calls import Outcome
+from adapters.vendors.calls import CallOutcome
 from simulator import STEADY, Cause, Faults, Plan, World
 from statemachine.states import Reason, State
 from tests.unit.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, Customer, follow, read, start_call
@@ -189,7 +189,7 @@ def test_a_callback_that_fails_is_tried_again_as_the_vendor_does(vendor: str, ac
 def test_an_ambiguous_call_is_done_and_its_connection_dropped():
     customer = steady(ambiguous=1)
     answer = customer.start("tencent", "StartStreamIngest")
-    assert (answer.outcome, customer.truth().alive) == (Outcome.AMBIGUOUS, True)
+    assert (answer.outcome, customer.truth().alive) == (CallOutcome.AMBIGUOUS, True)
 
 
 def test_a_slow_call_is_done_and_answered_late():
@@ -198,9 +198,9 @@ def test_a_slow_call_is_done_and_answered_late():
     assert (reply.after_ms, reply.status, customer.truth().alive) == (12_000, 200, True)
 
 
-@pytest.mark.parametrize(("fault", "outcome"), [("throttle", Outcome.THROTTLED), ("refuse", Outcome.REFUSED)])
+@pytest.mark.parametrize(("fault", "outcome"), [("throttle", CallOutcome.THROTTLED), ("refuse", CallOutcome.REFUSED)])
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
-def test_a_throttled_or_refused_start_is_not_done(vendor: str, action: str, fault: str, outcome: Outcome):
+def test_a_throttled_or_refused_start_is_not_done(vendor: str, action: str, fault: str, outcome: CallOutcome):
     customer = steady(**{fault: 1})
     assert customer.start(vendor, action).outcome is outcome
     assert customer.world.truth() == ()
@@ -213,9 +213,9 @@ def test_a_forgotten_task_falls_silent_and_no_call_knows_it(vendor: str, action:
     customer.wait(HOUR)
     truth, count = customer.truth(), len(customer.heard)
     assert (truth.cause, truth.state, truth.reason) == (Cause.FORGOTTEN, State.LOST, Reason.UNKNOWN_TO_VENDOR)
-    assert customer.stop().outcome in (Outcome.ALREADY_GONE, Outcome.REFUSED)
+    assert customer.stop().outcome in (CallOutcome.ALREADY_GONE, CallOutcome.REFUSED)
     if action != "StartPublishCdnStream":
-        assert customer.inspect().outcome is Outcome.ALREADY_GONE
+        assert customer.inspect().outcome is CallOutcome.ALREADY_GONE
     customer.wait(HOUR)
     assert len(customer.heard) == count
     assert all(lineage.tasks[0].view.ended_at is None for lineage in follow(customer.world, customer.heard).values())

@@ -14,7 +14,7 @@ from adapters.contract.cloud_events import test_event as made_event
 from adapters.downstream.redis_stream import RedisStream, open_sink
 from adapters.downstream.sink import Answer, Message
 from adapters.settings import Queue, Settings, Streams
-from adapters.vendors.calls import FieldProblem
+from adapters.text import FieldProblem
 from tests.support.server_processes import RedisServer, redis_server
 from tests.unit.adapters.serving import closed_port, hangs, serving
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.downstream.sink import beginning, unknown_members
-from adapters.vendors.calls import FieldProblem
+from adapters.text import FieldProblem
 
 
 def test_of_an_answer_the_first_512_characters_are_kept():

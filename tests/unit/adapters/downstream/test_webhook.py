@@ -21,7 +21,7 @@ from adapters.downstream.ssrf_guard import Targets
 from adapters.downstream.webhook import Webhook, open_sink, retry_after_s
 from adapters.http import look_up
 from adapters.settings import Outbound, Settings
-from adapters.vendors.calls import FieldProblem
+from adapters.text import FieldProblem
 from tests.unit.adapters.serving import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
 
 #: 2026-01-01T00:00:00Z

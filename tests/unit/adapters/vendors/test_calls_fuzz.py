@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.http_messages import WireError
 from adapters.vendors import DIALECTS, Dialect
-from adapters.vendors.calls import Account, Answer, Call, Operation, Outcome, TaskRef, WireError, from_doc, to_doc
+from adapters.vendors.calls import Account, Answer, Call, CallOutcome, Operation, TaskRef, from_doc, to_doc
 from statemachine.states import Kind
 
 NOW = 1_700_000_000_000
@@ -49,13 +50,13 @@ def every_call(dialect: Dialect) -> list[Call]:
 
 
 def sensible(call: Call, answer: Answer) -> None:
-    assert isinstance(answer.outcome, Outcome)
+    assert isinstance(answer.outcome, CallOutcome)
     assert b"\\u0000" not in json.dumps(asdict(answer), ensure_ascii=False).encode()
     asks, starts = call.operation is Operation.INSPECT, call.operation is Operation.START
     assert asks or (answer.inspection is None and answer.next_call is None)
-    assert starts or answer.outcome not in (Outcome.AMBIGUOUS, Outcome.ALREADY_THERE)
-    assert not starts or answer.outcome is not Outcome.ALREADY_GONE
-    if asks and answer.outcome in (Outcome.ACCEPTED, Outcome.ALREADY_GONE):
+    assert starts or answer.outcome not in (CallOutcome.AMBIGUOUS, CallOutcome.ALREADY_THERE)
+    assert not starts or answer.outcome is not CallOutcome.ALREADY_GONE
+    if asks and answer.outcome in (CallOutcome.ACCEPTED, CallOutcome.ALREADY_GONE):
         assert (answer.inspection is None) is not (answer.next_call is None)
     if answer.inspection is not None:
         assert all(time is None or time <= NOW + 600_000 for time in (answer.inspection.started_at, answer.inspection.ended_at))

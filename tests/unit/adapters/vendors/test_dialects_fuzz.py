@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.vendors import DIALECTS, CallbackRejected, Dialect, Envelope, Reading, Rejection
 from adapters.vendors.tencent.events import TASK_EVENTS as TENCENT_EVENTS
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS
-from statemachine.facts import from_doc, to_doc
+from statemachine.facts import fact_from_doc, fact_to_doc
 from statemachine.states import Kind
 
 NOW = 1_700_000_000_000
@@ -46,9 +46,9 @@ def checked(reading: Reading) -> None:
     assert isinstance(reading.event_at, int)
     assert (reading.key is None) is (reading.fact is None) is (reading.verdict is not None)
     if reading.fact is not None and reading.key is not None:
-        stored = json.dumps(to_doc(reading.fact), ensure_ascii=False).encode()
+        stored = json.dumps(fact_to_doc(reading.fact), ensure_ascii=False).encode()
         assert b"\\u0000" not in stored
-        assert from_doc(json.loads(stored)) == reading.fact
+        assert fact_from_doc(json.loads(stored)) == reading.fact
         assert reading.key.vendor_task_id
 
 

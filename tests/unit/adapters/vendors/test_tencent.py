@@ -5,15 +5,17 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from adapters.vendors import CallbackRejected, Envelope, Reading, Rejection
 from adapters.vendors.tencent import Tencent
 from adapters.vendors.tencent.events import NO_TASK, TASK_EVENTS
-from statemachine.facts import Delivery, Fact, FactKind, File, Outcome, Output, Rules, TaskKey, from_doc, to_doc
+from statemachine.facts import Ending, Fact, FactKind, File, FilesDelivered, Output, fact_from_doc, fact_to_doc
+from statemachine.rules import Rules
 from statemachine.states import FileState, Kind, OutputState, Reason, State, Verdict
+from statemachine.tasks import TaskKey
 
 SAMPLES = json.loads((Path(__file__).parents[3] / "samples" / "tencent.json").read_text())
 NOW = 1_700_000_000_000
@@ -54,7 +56,7 @@ def read(event_type: Any, payload: Any = None, group: Any = None, **info: Any) -
 def fact(event_type: int, payload: Any = None, **info: Any) -> Fact:
     reading = read(event_type, payload, **info)
     assert reading.fact is not None, reading
-    assert from_doc(json.loads(json.dumps(to_doc(reading.fact)))) == reading.fact
+    assert fact_from_doc(json.loads(json.dumps(fact_to_doc(reading.fact)))) == reading.fact
     return reading.fact
 
 
@@ -302,7 +304,7 @@ def test_a_failed_url_keeps_the_vendors_words():
 def test_a_refused_recording_is_refused():
     refused = fact(301, {"Status": 1})
 
-    assert refused.outcome == Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)
+    assert refused.outcome == Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)
     assert (refused.kind, refused.opens) == (FactKind.REFUSED, False)
 
 
@@ -324,7 +326,7 @@ def test_a_refused_recording_is_refused():
 def test_a_recorder_that_left_ends_the_capture_by_its_leave_code(code, state, reason):
     left = fact(302, {"LeaveCode": code})
 
-    assert (left.kind, left.outcome) == (FactKind.CAPTURE_END, Outcome(state=state, reason=reason))
+    assert (left.kind, left.outcome) == (FactKind.CAPTURE_END, Ending(state=state, reason=reason))
     assert left.code == (None if code is None else str(code))
 
 
@@ -341,9 +343,9 @@ def test_files_told_while_recording_are_known():
 @pytest.mark.parametrize(
     ("status", "delivery", "file_state"),
     [
-        (0, Delivery.WITH_CAPTURE, FileState.DELIVERED),
+        (0, FilesDelivered.WITH_CAPTURE, FileState.DELIVERED),
         (1, None, FileState.DELAYED),
-        (2, Delivery.WITH_CAPTURE, FileState.DELIVERED),
+        (2, FilesDelivered.WITH_CAPTURE, FileState.DELIVERED),
     ],
 )
 def test_a_stopped_upload_tells_of_all_files(key, status, delivery, file_state):
@@ -355,7 +357,7 @@ def test_a_stopped_upload_tells_of_all_files(key, status, delivery, file_state):
 @pytest.mark.parametrize(
     ("status", "delivery", "state"),
     [
-        (0, Delivery.SINCE_CAPTURE, FileState.DELIVERED),
+        (0, FilesDelivered.SINCE_CAPTURE, FileState.DELIVERED),
         (1, None, FileState.DELAYED),
         (2, None, FileState.FAILED),
     ],
@@ -402,8 +404,8 @@ def test_the_older_flat_vod_payload_begins_in_seconds():
 def test_vod_delivery_is_over_or_failed():
     over, failed = fact(312, {"Status": 0}), fact(312, {"Status": 1})
 
-    assert (over.kind, over.delivery) == (FactKind.UPLOAD, Delivery.OVER)
-    assert (failed.kind, failed.outcome) == (FactKind.END, Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR))
+    assert (over.kind, over.delivery) == (FactKind.UPLOAD, FilesDelivered.OVER)
+    assert (failed.kind, failed.outcome) == (FactKind.END, Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR))
 
 
 @pytest.mark.parametrize(
@@ -434,7 +436,7 @@ def test_a_failed_ingest_start_is_not_the_end(status, kind):
 
 
 def test_an_ingest_ends_without_saying_why():
-    expected = Outcome(state=State.COMPLETED, reason=Reason.UNSTATED, stop_wins=True, life_wins=True)
+    expected = Ending(state=State.COMPLETED, reason=Reason.UNSTATED, stop_wins=True, life_wins=True)
 
     assert (fact(702, Status=0).kind, fact(702, Status=0).outcome) == (FactKind.END, expected)
     assert read(702, Status=1).reason == "unreadable"
@@ -447,16 +449,16 @@ def test_an_ingest_ends_without_saying_why():
     ("event_type", "status", "kind", "expected"),
     [
         (801, 1, FactKind.START, None),
-        (801, 2, FactKind.END, Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)),
+        (801, 2, FactKind.END, Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)),
         (801, 3, FactKind.INTERRUPTED, None),
         (801, 4, FactKind.INTERRUPTED, None),
-        (801, 5, FactKind.END, Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR)),
-        (802, 1, FactKind.CAPTURE_END, Outcome(state=State.COMPLETED, reason=Reason.FILES_UNKNOWN)),
+        (801, 5, FactKind.END, Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR)),
+        (802, 1, FactKind.CAPTURE_END, Ending(state=State.COMPLETED, reason=Reason.FILES_UNKNOWN)),
         (803, 1, FactKind.NOTE, None),
         (803, 2, FactKind.INTERRUPTED, None),
         (803, 3, FactKind.MEDIA, None),
-        (804, 1, FactKind.CAPTURE_END, Outcome(state=State.EXPIRED, reason=Reason.MAX_LIFETIME, rank=3)),
-        (804, 2, FactKind.CAPTURE_END, Outcome(state=State.FAILED, reason=Reason.BAD_SOURCE, rank=3)),
+        (804, 1, FactKind.CAPTURE_END, Ending(state=State.EXPIRED, reason=Reason.MAX_LIFETIME, rank=3)),
+        (804, 2, FactKind.CAPTURE_END, Ending(state=State.FAILED, reason=Reason.BAD_SOURCE, rank=3)),
     ],
 )
 def test_a_page_tells_its_course(event_type, status, kind, expected):
@@ -499,3 +501,7 @@ def test_records_and_pages_are_one_family():
     families = {kind: tencent.family_of(kind) for kind in Kind}
 
     assert families == {Kind.PUSH: "relay", Kind.INGEST: "ingest", Kind.RECORD: "recording", Kind.PAGE: "recording"}
+
+
+def test_a_kind_that_the_vendor_lacks_has_no_family():
+    assert tencent.family_of(cast(Kind, "a later kind")) is None

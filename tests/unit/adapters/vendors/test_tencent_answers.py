@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from adapters.vendors.calls import Answer, Call, Inspection, Outcome, Sign, TaskRef, WireError
+from adapters.http_messages import WireError
+from adapters.vendors.calls import Answer, Call, CallOutcome, Inspection, Sign, TaskRef
 from adapters.vendors.tencent import Tencent
 from statemachine.facts import File
 from statemachine.states import Kind
@@ -87,10 +88,10 @@ def test_an_error_code_means_what_the_vendors_lists_say(means: str, code: str):
 @pytest.mark.parametrize("message", ["task not exist", "Task does not exist.", "no such task", "The task (t1) was not found"])
 def test_some_ends_are_told_only_by_the_text(message: str):
     answer = read(ASK, 200, failure("FailedOperation", message))
-    assert (answer.outcome, answer.inspection) == (Outcome.ALREADY_GONE, Inspection(sign=Sign.GONE))
-    assert read(STOP, 200, failure("InvalidParameter.TaskId", message)).outcome is Outcome.ALREADY_GONE
-    assert read(START, 200, failure("FailedOperation", message)).outcome is Outcome.REFUSED
-    assert read(STOP, 200, failure("AuthFailure", message)).outcome is Outcome.REFUSED
+    assert (answer.outcome, answer.inspection) == (CallOutcome.ALREADY_GONE, Inspection(sign=Sign.GONE))
+    assert read(STOP, 200, failure("InvalidParameter.TaskId", message)).outcome is CallOutcome.ALREADY_GONE
+    assert read(START, 200, failure("FailedOperation", message)).outcome is CallOutcome.REFUSED
+    assert read(STOP, 200, failure("AuthFailure", message)).outcome is CallOutcome.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -116,9 +117,9 @@ def test_an_answer_without_the_vendors_words_is_sorted_by_its_status(status: int
 
 
 def test_what_was_never_sent_is_tried_again_and_what_was_cut_off_leaves_only_a_start_in_doubt():
-    assert [read(call, None, None, WireError.NOT_SENT).outcome for call in CALLS] == [Outcome.RETRY] * 4
+    assert [read(call, None, None, WireError.NOT_SENT).outcome for call in CALLS] == [CallOutcome.RETRY] * 4
     cut_off = [read(call, None, None, WireError.CUT_OFF).outcome for call in CALLS]
-    assert cut_off == [Outcome.AMBIGUOUS, *[Outcome.RETRY] * 3]
+    assert cut_off == [CallOutcome.AMBIGUOUS, *[CallOutcome.RETRY] * 3]
 
 
 # --- success ---
@@ -126,18 +127,18 @@ def test_what_was_never_sent_is_tried_again_and_what_was_cut_off_leaves_only_a_s
 
 def test_a_start_tells_the_id_of_its_task():
     answer = read(START, 200, success(TaskId="-m9l+."))
-    assert answer == Answer(outcome=Outcome.ACCEPTED, request_id="q1", vendor_task_id="-m9l+.")
+    assert answer == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1", vendor_task_id="-m9l+.")
 
 
 @pytest.mark.parametrize("response", [{}, {"TaskId": ""}, {"TaskId": None}, {"TaskId": []}])
 def test_a_start_without_an_id_leaves_it_in_doubt(response: dict[str, Any]):
-    assert read(START, 200, success(**response)).outcome is Outcome.AMBIGUOUS
+    assert read(START, 200, success(**response)).outcome is CallOutcome.AMBIGUOUS
 
 
 def test_stops_and_updates_need_no_id():
-    assert read(STOP, 200, success()) == Answer(outcome=Outcome.ACCEPTED, request_id="q1")
-    assert read(UPDATE, 200, success(Status="InProgress")).outcome is Outcome.ACCEPTED
-    assert read(UPDATE, 200, success(Status="NotExist")).outcome is Outcome.ALREADY_GONE
+    assert read(STOP, 200, success()) == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1")
+    assert read(UPDATE, 200, success(Status="InProgress")).outcome is CallOutcome.ACCEPTED
+    assert read(UPDATE, 200, success(Status="NotExist")).outcome is CallOutcome.ALREADY_GONE
 
 
 # --- queries ---
@@ -161,18 +162,18 @@ def asked(kind: Kind, **response: Any) -> Answer:
 def test_a_query_says_how_a_task_does(kind: Kind, status: Any, sign: Sign):
     answer = asked(kind, Status=status, TaskId="t1")
     inspection = Inspection(sign=sign)
-    assert answer == Answer(outcome=Outcome.ACCEPTED, request_id="q1", vendor_task_id="t1", inspection=inspection)
+    assert answer == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1", vendor_task_id="t1", inspection=inspection)
 
 
 def test_an_ingest_that_does_not_exist_is_gone():
     answer = asked(Kind.INGEST, Status="NotExist")
-    assert (answer.outcome, answer.inspection) == (Outcome.ALREADY_GONE, Inspection(sign=Sign.GONE))
+    assert (answer.outcome, answer.inspection) == (CallOutcome.ALREADY_GONE, Inspection(sign=Sign.GONE))
 
 
 @pytest.mark.parametrize(("kind", "status"), [(Kind.INGEST, "?"), (Kind.RECORD, None), (Kind.PAGE, 2), (Kind.PAGE, {})])
 def test_a_status_that_no_page_lists_settles_nothing(kind: Kind, status: Any):
     answer = asked(kind, Status=status)
-    assert (answer.outcome, answer.code, answer.inspection) == (Outcome.RETRY, "unreadable", None)
+    assert (answer.outcome, answer.code, answer.inspection) == (CallOutcome.RETRY, "unreadable", None)
 
 
 def test_a_recording_tells_its_files_whose_begin_may_be_in_either_unit():

@@ -47,10 +47,11 @@ def made(call: Call | None) -> tuple[str, dict[str, Any]]:
         ("StartWebRecord", Kind.PAGE, None),
     ],
 )
-def test_a_start_call_says_whose_task_it_starts_but_not_its_id(action: str, kind: Kind, robot: str | None):
+def test_a_start_call_names_its_app_room_and_robot_but_not_its_task(action: str, kind: Kind, robot: str | None):
     params = {"SdkAppId": 14, "RoomId": "7", "UserId": "user", "AgentParams": {"UserId": "agent"}}
-    told = Identity(kind=kind, app_id="14", room_id="7", vendor_task_id=None, robot=robot, app_field="SdkAppId")
-    assert tencent.identity(action, params) == told
+    family = tencent.family_of(kind)
+    identity = Identity(kind=kind, family=family, app_id="14", room_id="7", vendor_task_id=None, robot=robot, app_field="SdkAppId")
+    assert tencent.identity(action, params) == identity
     assert tencent.start_actions[action] is kind
     assert len(tencent.start_actions) == 4
 

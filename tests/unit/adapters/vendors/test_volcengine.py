@@ -3,15 +3,17 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from adapters.vendors import CallbackRejected, Envelope, Reading, Rejection
 from adapters.vendors.volcengine import Volcengine
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS
-from statemachine.facts import Delivery, Fact, FactKind, File, Outcome, Output, Rules, TaskKey, from_doc, to_doc
+from statemachine.facts import Ending, Fact, FactKind, File, FilesDelivered, Output, fact_from_doc, fact_to_doc
+from statemachine.rules import Rules
 from statemachine.states import FileState, Kind, OutputState, Reason, State, Verdict
+from statemachine.tasks import TaskKey
 
 SAMPLES = json.loads((Path(__file__).parents[3] / "samples" / "volcengine.json").read_text())
 SIGNED = [sample for sample in SAMPLES if "secret" in sample]
@@ -52,11 +54,11 @@ def read(event_type: str, *, received_at: int = NOW, **data: Any) -> Reading:
 def fact(event_type: str, **data: Any) -> Fact:
     reading = read(event_type, **data)
     assert reading.fact is not None, reading
-    assert from_doc(json.loads(json.dumps(to_doc(reading.fact)))) == reading.fact
+    assert fact_from_doc(json.loads(json.dumps(fact_to_doc(reading.fact)))) == reading.fact
     return reading.fact
 
 
-def outcome(event_type: str, **data: Any) -> Outcome | None:
+def outcome(event_type: str, **data: Any) -> Ending | None:
     return fact(event_type, **data).outcome
 
 
@@ -278,7 +280,7 @@ def test_transcode_started_opens_a_run_without_media():
 def test_a_refused_transcode_start_keeps_the_vendors_words():
     refused = fact("TranscodeStarted", Code="1", ErrorMessage="bad layout")
 
-    assert refused.outcome == Outcome(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)
+    assert refused.outcome == Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1)
     assert (refused.kind, refused.code, refused.message) == (FactKind.REFUSED, "1", "bad layout")
 
 
@@ -301,9 +303,9 @@ def test_a_push_state_tells_when_the_run_started_but_opens_none(data, kind, outp
 @pytest.mark.parametrize(
     ("code", "expected", "output"),
     [
-        (0, Outcome(state=State.STOPPED, reason=Reason.UNSTATED, rank=4, stop_wins=True), OutputState.ENDED),
-        (2, Outcome(state=State.FAILED, reason=Reason.BAD_SOURCE, rank=1), OutputState.FAILED),
-        (9999, Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR, rank=1), OutputState.FAILED),
+        (0, Ending(state=State.STOPPED, reason=Reason.UNSTATED, rank=4, stop_wins=True), OutputState.ENDED),
+        (2, Ending(state=State.FAILED, reason=Reason.BAD_SOURCE, rank=1), OutputState.FAILED),
+        (9999, Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR, rank=1), OutputState.FAILED),
     ],
 )
 def test_a_finish_time_ends_the_push_by_its_code(code, expected, output):
@@ -328,7 +330,7 @@ def test_a_switched_url_is_noted_without_the_message_that_holds_stream_keys():
 def test_transcode_stopped_ends_the_push():
     end = fact("TranscodeStopped", Code=0)
 
-    assert end.outcome == Outcome(state=State.STOPPED, reason=Reason.UNSTATED, rank=3, stop_wins=True)
+    assert end.outcome == Ending(state=State.STOPPED, reason=Reason.UNSTATED, rank=3, stop_wins=True)
     assert (end.kind, end.output) == (FactKind.END, Output(url=None, state=OutputState.ENDED))
 
 
@@ -381,14 +383,14 @@ def test_a_planned_start_of_zero_or_in_two_years_is_none():
 def test_a_listed_reason_says_how_the_relay_ended(reason, state, word):
     end = fact("RelayStreamStateChanged", Status=4, Reason=reason, Msg="m")
 
-    assert (end.outcome, end.code, end.message) == (Outcome(state=state, reason=word, rank=1), str(reason), "m")
+    assert (end.outcome, end.code, end.message) == (Ending(state=state, reason=word, rank=1), str(reason), "m")
 
 
 @pytest.mark.parametrize("reason", [None, 0, 10, "later"])
 def test_an_unlisted_reason_leaves_the_relays_end_to_its_allowed_life(reason):
     end = outcome("RelayStreamStateChanged", Status=4, Reason=reason)
 
-    assert end == Outcome(state=State.STOPPED, reason=Reason.UNSTATED, rank=4, life_wins=True)
+    assert end == Ending(state=State.STOPPED, reason=Reason.UNSTATED, rank=4, life_wins=True)
 
 
 # --- record
@@ -402,7 +404,7 @@ def test_a_stopped_record_names_its_files_by_what_the_payload_holds():
 
     told = {"duration_ms": 57_472, "size_bytes": 5_018_305, "started_at": NOW - 60_000, "state": FileState.KNOWN}
     assert end.files == (File(file_id="v02b", user_id="u", **told), File(name="dir/a.mp4", **told))
-    assert end.outcome == Outcome(state=State.COMPLETED, reason=Reason.FILES_UNKNOWN)
+    assert end.outcome == Ending(state=State.COMPLETED, reason=Reason.FILES_UNKNOWN)
     assert (end.kind, end.delivery) == (FactKind.CAPTURE_END, None)
 
 
@@ -410,19 +412,19 @@ def test_a_stopped_record_names_its_files_by_what_the_payload_holds():
 def test_a_record_that_stopped_without_files_is_over(files):
     end = fact("RecordStopped", Code=0, RecordFileList=files)
 
-    assert end.outcome == Outcome(state=State.COMPLETED, reason=Reason.NO_FILES)
-    assert (end.kind, end.delivery, end.files) == (FactKind.CAPTURE_END, Delivery.OVER, ())
+    assert end.outcome == Ending(state=State.COMPLETED, reason=Reason.NO_FILES)
+    assert (end.kind, end.delivery, end.files) == (FactKind.CAPTURE_END, FilesDelivered.OVER, ())
 
 
 def test_failed_records_end():
     assert fact("RecordStarted", Code=1).kind is FactKind.REFUSED
-    assert outcome("RecordStopped", Code=1) == Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR)
+    assert outcome("RecordStopped", Code=1) == Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR)
 
 
 @pytest.mark.parametrize(
     ("event_type", "data", "delivery", "file_state"),
     [
-        ("RecordUploadDone", {"Code": 0}, Delivery.WITH_CAPTURE, FileState.DELIVERED),
+        ("RecordUploadDone", {"Code": 0}, FilesDelivered.WITH_CAPTURE, FileState.DELIVERED),
         ("RecordUploadDone", {"Code": 1}, None, None),
         ("RecordUploadBackuped", {"Code": 1}, None, FileState.BACKED_UP),
         ("RecordUploadStarted", {"Code": 0}, None, None),
@@ -449,8 +451,8 @@ def test_a_started_sync_upload_names_its_files():
     ("status", "kind", "expected"),
     [
         (1, FactKind.START, None),
-        (2, FactKind.END, Outcome(state=State.COMPLETED, reason=Reason.SOURCE_FINISHED)),
-        (3, FactKind.END, Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR)),
+        (2, FactKind.END, Ending(state=State.COMPLETED, reason=Reason.SOURCE_FINISHED)),
+        (3, FactKind.END, Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR)),
         (4, FactKind.NOTE, None),
         (5, FactKind.INTERRUPTED, None),
     ],
@@ -485,3 +487,7 @@ def test_rules_take_the_longest_idle_time_where_none_is_told():
 
 def test_each_kind_is_a_family_of_its_own():
     assert {volcengine.family_of(kind) for kind in Kind} == {"push", "ingest", "record", "page"}
+
+
+def test_a_kind_that_the_vendor_lacks_has_no_family():
+    assert volcengine.family_of(cast(Kind, "a later kind")) is None

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from adapters.vendors.calls import Answer, Call, Inspection, Operation, Outcome, Sign, TaskRef, WireError
+from adapters.http_messages import WireError
+from adapters.vendors.calls import Answer, Call, CallOutcome, Inspection, Operation, Sign, TaskRef
 from adapters.vendors.volcengine import Volcengine
-from statemachine.facts import Delivery, File, Output
-from statemachine.facts import Outcome as Ending
+from statemachine.facts import Ending, File, FilesDelivered, Output
 from statemachine.states import Kind, OutputState, Reason, State
 
 NOW = 1_700_000_000_000
@@ -138,10 +138,10 @@ def test_an_answer_without_the_vendors_words_is_sorted_by_its_status(status: int
 
 
 def test_what_was_never_sent_is_tried_again_and_what_was_cut_off_leaves_only_a_start_in_doubt():
-    assert [read(call, None, None, WireError.NOT_SENT).outcome for call in CALLS] == [Outcome.RETRY] * 4
+    assert [read(call, None, None, WireError.NOT_SENT).outcome for call in CALLS] == [CallOutcome.RETRY] * 4
     cut_off = [read(call, None, None, WireError.CUT_OFF).outcome for call in CALLS]
-    assert cut_off == [Outcome.AMBIGUOUS, *[Outcome.RETRY] * 3]
-    assert read(START, 200, None, WireError.CUT_OFF) == Answer(outcome=Outcome.AMBIGUOUS, code="cut_off")
+    assert cut_off == [CallOutcome.AMBIGUOUS, *[CallOutcome.RETRY] * 3]
+    assert read(START, 200, None, WireError.CUT_OFF) == Answer(outcome=CallOutcome.AMBIGUOUS, code="cut_off")
 
 
 @pytest.mark.parametrize(("hint", "seconds"), [("7", 7.0), ("0", 0.0), ("86400", None), ("soon", None), ("²", None), ("-1", None)])
@@ -154,14 +154,14 @@ def test_a_hint_when_to_come_back_is_told(hint: str, seconds: float | None):
 
 @pytest.mark.parametrize("result", ["ok", "", None, {}, "anything"])
 def test_success_is_a_200_without_an_error_whatever_the_result(result: Any):
-    assert read(START, 200, success(result)) == Answer(outcome=Outcome.ACCEPTED, request_id="q1")
-    assert read(STOP, 200, {"Result": result}).outcome is Outcome.ACCEPTED
+    assert read(START, 200, success(result)) == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1")
+    assert read(STOP, 200, {"Result": result}).outcome is CallOutcome.ACCEPTED
 
 
 def test_a_repeated_start_of_a_running_task_succeeds():
     words = "The task has been started. Please do not call the startup task interface repeatedly"
-    assert read(START, 200, success(words)) == Answer(outcome=Outcome.ALREADY_THERE, message=words, request_id="q1")
-    assert read(STOP, 200, success(words)).outcome is Outcome.ACCEPTED
+    assert read(START, 200, success(words)) == Answer(outcome=CallOutcome.ALREADY_THERE, message=words, request_id="q1")
+    assert read(STOP, 200, success(words)).outcome is CallOutcome.ACCEPTED
 
 
 # --- queries ---
@@ -175,7 +175,7 @@ def asked(kind: Kind, result: Any, *, action: str | None = None, number: int = 0
 def push(**task: Any) -> Inspection | None:
     times = {"StartTime": START_MS, "EndTime": 0}
     answer = asked(Kind.PUSH, {"PushMixedStreamToCDNTask": times | task})
-    assert answer.outcome is Outcome.ACCEPTED
+    assert answer.outcome is CallOutcome.ACCEPTED
     return answer.inspection
 
 
@@ -235,14 +235,14 @@ def test_a_single_push_answers_under_its_own_name():
 @pytest.mark.parametrize("result", [None, {}, "", {"RecordTask": None}, {"RecordTask": {}}])
 def test_no_task_in_the_answer_means_that_it_is_gone(result: Any):
     assert asked(Kind.RECORD, result) == Answer(
-        outcome=Outcome.ALREADY_GONE, request_id="q1", inspection=Inspection(sign=Sign.GONE)
+        outcome=CallOutcome.ALREADY_GONE, request_id="q1", inspection=Inspection(sign=Sign.GONE)
     )
 
 
 @pytest.mark.parametrize("result", [{"RecordTask": {"Status": 0}}, {"RecordTask": {"Status": "?"}}, {"Another": {"Status": 2}}])
 def test_an_answer_that_settles_nothing_is_asked_for_again(result: Any):
     answer = asked(Kind.RECORD, result)
-    assert (answer.outcome, answer.code, answer.inspection) == (Outcome.RETRY, "unreadable", None)
+    assert (answer.outcome, answer.code, answer.inspection) == (CallOutcome.RETRY, "unreadable", None)
 
 
 def record(**task: Any) -> Inspection | None:
@@ -257,7 +257,7 @@ def test_a_recording_that_ended_says_why_and_which_files_it_left():
     assert record(Status=2) == told(Sign.RUNNING)
     assert record(Status=3, StopReason="StopByAPI", RecordFileList=files) == told(Sign.CAPTURE_ENDED, stopped, files=(file,))
     empty = record(Status=3, StopReason="StopByAPI", RecordFileList=[], EndTime=END_MS)
-    assert empty == told(Sign.CAPTURE_ENDED, stopped, delivery=Delivery.OVER, ended_at=END_MS)
+    assert empty == told(Sign.CAPTURE_ENDED, stopped, delivery=FilesDelivered.OVER, ended_at=END_MS)
     assert record(Status=4) == told(Sign.ENDED, Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR, rank=2))
     refused = Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=2)
     assert record(Status=3, StopReason="StartTaskFailed") == told(Sign.ENDED, refused)
@@ -292,8 +292,8 @@ def test_a_relay_on_no_page_of_the_list_is_gone():
     assert asked(Kind.INGEST, listed()).inspection == Inspection(sign=Sign.GONE)
     assert asked(Kind.INGEST, None).inspection == Inspection(sign=Sign.GONE)
     assert asked(Kind.INGEST, listed(relay(2, task_id="t2"))).inspection == Inspection(sign=Sign.GONE)
-    assert asked(Kind.INGEST, {"Task": "?"}).outcome is Outcome.RETRY
-    assert asked(Kind.INGEST, listed(relay(7))).outcome is Outcome.RETRY
+    assert asked(Kind.INGEST, {"Task": "?"}).outcome is CallOutcome.RETRY
+    assert asked(Kind.INGEST, listed(relay(7))).outcome is CallOutcome.RETRY
 
 
 def test_before_a_relay_counts_as_gone_every_page_is_asked():
@@ -301,14 +301,14 @@ def test_before_a_relay_counts_as_gone_every_page_is_asked():
     (first,) = volcengine.inspect(ref(Kind.INGEST))
 
     answer = read(first, 200, success(listed(*others, total=130)))
-    assert (answer.outcome, answer.inspection) == (Outcome.ACCEPTED, None)
+    assert (answer.outcome, answer.inspection) == (CallOutcome.ACCEPTED, None)
     second = needed(answer.next_call)
     assert second.params == {**first.params, "Offset": 100}
     assert volcengine.check(second.action, second.version, second.params) == []
 
     assert read(second, 200, success(listed(relay(2), total=130))).inspection == told(Sign.RUNNING)
-    assert read(second, 200, success(listed(*others[:30], total=130))).outcome is Outcome.ALREADY_GONE
-    assert read(second, 200, success(listed(total=130))).outcome is Outcome.ALREADY_GONE
+    assert read(second, 200, success(listed(*others[:30], total=130))).outcome is CallOutcome.ALREADY_GONE
+    assert read(second, 200, success(listed(total=130))).outcome is CallOutcome.ALREADY_GONE
 
 
 def test_a_list_ends_at_the_last_offset_that_the_vendor_takes():
@@ -324,4 +324,4 @@ def test_a_list_ends_at_the_last_offset_that_the_vendor_takes():
     )
     others = [relay(2, task_id=f"x{number}") for number in range(100)]
     answer = read(late, 200, success(listed(*others, total=20_000)))
-    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "too_many_tasks")
+    assert (answer.outcome, answer.code) == (CallOutcome.REFUSED, "too_many_tasks")

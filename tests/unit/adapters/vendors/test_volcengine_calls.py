@@ -9,18 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from volcenginesdkcore import signv4
 
-from adapters.vendors.calls import (
-    Account,
-    Call,
-    HttpRequest,
-    Identity,
-    IdleTime,
-    Operation,
-    SecretPath,
-    TaskRef,
-    from_doc,
-    to_doc,
-)
+from adapters.http_messages import HttpRequest
+from adapters.vendors.calls import Account, Call, Identity, IdleTime, Operation, SecretPath, TaskRef, from_doc, to_doc
 from adapters.vendors.volcengine import Volcengine
 from statemachine.states import Kind
 
@@ -60,9 +50,9 @@ def test_five_actions_start_tasks():
 @pytest.mark.parametrize("action", STARTS)
 def test_a_start_call_says_which_task_it_starts(action: str):
     robot = "bot" if STARTS[action] in (Kind.INGEST, Kind.PAGE) else None
-    told = volcengine.identity(action, IDS | {"UserId": "bot"})
     ids = {"app_id": "app", "room_id": "room 1/ü@", "vendor_task_id": "t1"}
-    assert told == Identity(kind=STARTS[action], **ids, robot=robot, app_field="AppId")
+    identity = Identity(kind=STARTS[action], family=STARTS[action].value, **ids, robot=robot, app_field="AppId")
+    assert volcengine.identity(action, IDS | {"UserId": "bot"}) == identity
 
 
 @pytest.mark.parametrize(
