@@ -1,84 +1,87 @@
-"""What becomes of an event that is told to somebody, and of who does not hear it. Pure: `now` and the dice are arguments.
+"""Retry policy of webhook deliveries, and the states of deliveries and subscriptions. Pure: time and randomness are arguments.
 
-Each event is told until it was heard, for three days from its first try at the most; then it is dead, and waits for a person to ask
-for it again. What is told of one subject is told in order: the next one waits until this one was heard or is dead.
+A delivery is retried until the subscriber takes it, for at most three days from its first attempt; then it is dead, and waits for
+an operator to replay it. Events of one subject are delivered in order: the next one waits until this one is delivered or dead.
 """
 
 from enum import StrEnum
 
 
 class DeliveryState(StrEnum):
-    """Where an event stands on its way to one subscription."""
+    """The state of the delivery of one event to one subscription."""
 
-    #: It is to be sent, is being sent, or waits for what is before it in its subject. A worker moves it on.
+    #: It is due, is being sent, or waits for an earlier event of its subject. A worker moves it on.
     WAITING = "waiting"
-    #: The subscriber took it.
+    #: The subscriber accepted it.
     DELIVERED = "delivered"
-    #: It was tried for three days. It stays so until somebody asks for it again.
+    #: Dead letter: all attempts of three days failed. It stays so until an operator replays it.
     DEAD = "dead"
-    #: It was dead, and is on its way again as another delivery.
+    #: It was dead, and is being delivered again as another delivery.
     REQUEUED = "requeued"
 
 
 class SubscriptionState(StrEnum):
-    """Whether a subscription is served."""
+    """The state of a subscription."""
 
     #: Events are queued for it and sent.
     ACTIVE = "active"
-    #: Somebody paused it; it goes on where it was once it is resumed.
+    #: An operator paused it; it continues at the same position once it is resumed.
     PAUSED = "paused"
-    #: It answered 410, or nothing could be delivered for five days. It goes on where it was once it is resumed.
+    #: The target answered 410, or nothing could be delivered for five days. It continues at the same position once it is resumed.
     DISABLED = "disabled"
-    #: Nobody sees it any more; what is left of it is cleared away.
+    #: It is hidden from the API; its remaining rows are being deleted.
     DELETED = "deleted"
 
 
-#: The target says that it wants no more (410).
-GONE = "gone"
-#: Nothing could be delivered for five days.
-FAILING = "failing"
+#: Reason of a disabled subscription: the target wants no more events (it answered 410).
+GONE_REASON = "gone"
+#: Reason of a disabled subscription: nothing could be delivered for five days.
+FAILING_REASON = "failing"
 
-#: Pauses between the tries of an event, ms; after the last of these the last one again.
-PAUSES_MS = (1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000)
-#: From the first try to the last one, ms.
-LIFE_MS = 3 * 24 * 3_600_000
-#: A subscription that fails for so long is disabled, ms.
-FAILING_MS = 5 * 24 * 3_600_000
-#: A failure is not part of those after it if nothing failed for so long, ms: twice the longest pause.
-_FORGOTTEN_MS = 2 * PAUSES_MS[-1]
-#: The longest that a target can put off its next try (Retry-After), ms.
-LONGEST_HINT_MS = 24 * 3_600_000
-#: Pauses are made longer by up to this part of them, so that not all come back at the same moment.
+#: Delays between the attempts of a delivery, ms; the last one repeats.
+RETRY_DELAYS_MS = (1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000)
+#: Time from the first attempt to the last one, ms.
+MAX_AGE_MS = 3 * 24 * 3_600_000
+#: Time of continuous failure after which a subscription is disabled, ms.
+DISABLE_AFTER_MS = 5 * 24 * 3_600_000
+#: Time between two failures above which they count as separate failures, ms: twice the longest delay.
+_MAX_FAILURE_GAP_MS = 2 * RETRY_DELAYS_MS[-1]
+#: Longest Retry-After of a target that is honoured, ms.
+MAX_RETRY_AFTER_MS = 24 * 3_600_000
+#: Delays are extended by a random share of up to this, so that not all deliveries are retried at the same moment.
 _JITTER = 0.2
 
 
-def next_try(tries: int, first_tried_at: int, now: int, dice: float, retry_after_s: float | None = None) -> int | None:
-    """When an event that could not be delivered is tried again, ms; None: it is dead.
+def next_attempt_at(
+    failures: int, first_attempt_at: int, now: int, jitter: float, retry_after_s: float | None = None
+) -> int | None:
+    """Returns when a failed delivery is attempted again, ms; None: it is dead.
 
-    tries: how many failed, this one too. dice: 0 to 1. retry_after_s: what the target asked for. The last try is at the end of the
-    three days, so that a target that is back by then gets it.
+    failures: number of failed attempts, including this one. jitter: from 0 to 1. retry_after_s: the target's Retry-After.
+    The last attempt is at the end of the three days, so that a target that is back by then still gets the event.
     """
-    end = first_tried_at + LIFE_MS
+    end = first_attempt_at + MAX_AGE_MS
     if now >= end:
         return None
-    pause_ms = PAUSES_MS[min(tries, len(PAUSES_MS)) - 1] * (1 + _JITTER * dice)
-    return round(min(end, now + max(pause_ms, (retry_after_s or 0) * 1_000)))
+    delay_ms = RETRY_DELAYS_MS[min(failures, len(RETRY_DELAYS_MS)) - 1] * (1 + _JITTER * jitter)
+    return round(min(end, now + max(delay_ms, (retry_after_s or 0) * 1_000)))
 
 
-def longest_pause(tries: int) -> int:
-    """The longest pause that follows so many failed tries by our own schedule, ms; 0: none failed yet."""
-    return round(PAUSES_MS[min(tries, len(PAUSES_MS)) - 1] * (1 + _JITTER)) if tries else 0
+def longest_retry_delay_ms(failures: int) -> int:
+    """Returns the longest delay of our own schedule after this number of failed attempts, ms; 0 if none failed yet."""
+    return round(RETRY_DELAYS_MS[min(failures, len(RETRY_DELAYS_MS)) - 1] * (1 + _JITTER)) if failures else 0
 
 
-def failing_from(failing_since: int | None, failed_at: int | None, now: int) -> int:
-    """Since when a subscription fails that fails now. failed_at: when it did last. Times in ms.
+def failing_since_after_failure(failing_since: int | None, failed_at: int | None, now: int) -> int:
+    """Returns since when a subscription has been failing, given that it fails now. failed_at: its last failure. Times in ms.
 
-    What failed a while ago, and then nobody tried, says nothing of the time in between: who really fails is tried more often.
+    A failure long ago, without attempts since, says nothing about the time in between: a target that keeps failing is attempted
+    more often than that.
     """
-    is_new = failing_since is None or failed_at is None or now - failed_at > _FORGOTTEN_MS
+    is_new = failing_since is None or failed_at is None or now - failed_at > _MAX_FAILURE_GAP_MS
     return now if is_new or failing_since is None else failing_since
 
 
 def is_failing(failing_since: int | None, now: int) -> bool:
-    """Whether a subscription has failed for so long that it is to be disabled. Times in ms."""
-    return failing_since is not None and now - failing_since >= FAILING_MS
+    """Returns whether a subscription has been failing long enough to be disabled. Times in ms."""
+    return failing_since is not None and now - failing_since >= DISABLE_AFTER_MS

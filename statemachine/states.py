@@ -1,31 +1,33 @@
-"""The words: states, reasons, anomalies, verdicts. One spelling for database, log, event and API."""
+"""Vocabulary: states, reasons, anomalies, verdicts. The values are the same in database, log, events and API."""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
+    """The states of a task. A live state says what moves the task on."""
+
     #: The intent to start is recorded; the start call is not accepted yet. The vendor's answer, a callback, a give-up or a
     #: stop request moves it on.
     REQUESTED = "requested"
     #: The vendor accepted the start; nothing has shown media yet. A callback, an inspection or a deadline moves it on.
     ACCEPTED = "accepted"
-    #: The vendor says that media flows. A callback, an inspection or a deadline moves it on.
+    #: The vendor reports that media flows. A callback, an inspection or a deadline moves it on.
     RUNNING = "running"
-    #: The vendor says that it reconnects, retries or has no media. A callback, an inspection or a deadline moves it on.
+    #: The vendor reports that the task reconnects, retries or has no media. A callback, an inspection or a deadline moves it on.
     INTERRUPTED = "interrupted"
-    #: A stop was asked for and is not confirmed. A callback, an inspection or a deadline moves it on.
+    #: A stop was requested and is not confirmed. A callback, an inspection or a deadline moves it on.
     STOPPING = "stopping"
     #: Media ended; files are still on their way. A callback, an inspection or the `finish` deadline moves it on.
     FINISHING = "finishing"
-    #: Final: ended because somebody asked.
+    #: Final: ended on request.
     STOPPED = "stopped"
-    #: Final: ended by itself; what it was to deliver is delivered, or told as over.
+    #: Final: ended by itself; its files are delivered, or the vendor reported that delivery is over.
     COMPLETED = "completed"
-    #: Final: refused, or broke for good.
+    #: Final: rejected by the vendor, or broken for good.
     FAILED = "failed"
-    #: Final: its allowed life was over.
+    #: Final: its maximum lifetime was over.
     EXPIRED = "expired"
-    #: Final: nobody published for MaxIdleTime.
+    #: Final: there was no publisher for MaxIdleTime.
     IDLE_TIMEOUT = "idle_timeout"
     #: Final: the vendor does not know the task any more, or was silent for 30 days and cannot be asked.
     LOST = "lost"
@@ -36,9 +38,11 @@ FINAL = frozenset(State) - LIVE
 
 
 class Kind(StrEnum):
-    #: A room's streams go out to CDN urls.
+    """The kinds of tasks."""
+
+    #: A room's streams are pushed to CDN urls.
     PUSH = "push"
-    #: An online media url comes into a room.
+    #: An online media url is pulled into a room.
     INGEST = "ingest"
     #: A room is recorded to files.
     RECORD = "record"
@@ -47,14 +51,16 @@ class Kind(StrEnum):
 
 
 class Origin(StrEnum):
+    """Where a task comes from."""
+
     #: We started it.
     MANAGED = "managed"
-    #: Its first news was a callback: a console, a client SDK or another system started it.
+    #: A callback reported it first: a console, a client SDK or another system started it.
     OBSERVED = "observed"
 
 
 class Reason(StrEnum):
-    """Why a task is in its state; DESIGN's A2 has the list."""
+    """Why a task is in its state."""
 
     STOP_REQUESTED = "stop_requested"
     SOURCE_FINISHED = "source_finished"
@@ -80,39 +86,39 @@ class Reason(StrEnum):
 
 
 class Anomaly(StrEnum):
-    """A mark on a task that operators see, filter by and clear. It moves no state."""
+    """A mark on a task that operators see, filter by and clear. It changes no state."""
 
-    #: A sign of life after the vendor itself told the end: it may still cost money.
+    #: A sign of life after the vendor itself reported the end: the task may still cost money.
     ZOMBIE = "zombie"
-    #: Nothing shows that the task lives, and nobody can be asked.
+    #: Nothing shows that the task lives, and the vendor cannot be queried.
     UNHEARD = "unheard"
-    #: The vendor said that a stop failed; the task lives on.
+    #: The vendor reported that a stop failed; the task lives on.
     STOP_FAILED = "stop_failed"
     #: Our stop calls fail, or are accepted without an end.
     STOP_UNCONFIRMED = "stop_unconfirmed"
-    #: The vendor's window closes: soon the task can be neither asked nor stopped.
+    #: The vendor's window closes: soon the task can be neither queried nor stopped.
     OUT_OF_REACH = "out_of_reach"
-    #: Alive after its allowed life.
+    #: Alive after its maximum lifetime.
     OVERDUE = "overdue"
 
 
 class Verdict(StrEnum):
-    """What a callback did."""
+    """The effect of a callback."""
 
-    #: It changed what is known.
+    #: It changed a task.
     APPLIED = "applied"
-    #: Recorded; what it tells was already superseded.
+    #: Recorded, but already superseded by newer facts.
     STALE = "stale"
-    #: Known, and concerns no task; the reason stands beside it.
+    #: Understood, and concerns no task; the verdict's reason says why.
     IGNORED = "ignored"
-    #: Signed rightly, but of a type or shape that we cannot read; can be replayed.
+    #: Its signature is right, but we cannot read its type or shape; it can be replayed.
     UNKNOWN = "unknown"
-    #: It contradicts the task.
+    #: It contradicts the task; the verdict's reason names the anomaly.
     ANOMALY = "anomaly"
 
 
 class Deadline(StrEnum):
-    """The kinds of deadlines; DESIGN's A5 has their table."""
+    """The kinds of deadlines; `deadlines` says when each passes."""
 
     START_RETRY = "start_retry"
     CALL_RETRY = "call_retry"
@@ -129,7 +135,7 @@ class Deadline(StrEnum):
 
 
 class OutputState(StrEnum):
-    """How one output url of a task stands."""
+    """The state of one output url of a task."""
 
     CONNECTING = "connecting"
     RECOVERING = "recovering"
@@ -140,15 +146,15 @@ class OutputState(StrEnum):
 
 
 class FileState(StrEnum):
-    """How one file of a task stands."""
+    """The state of one file of a task."""
 
-    #: The vendor named it; whether it lies where it should is not told.
+    #: The vendor named it, but did not report whether it is in its target storage.
     KNOWN = "known"
-    #: Where it should be.
+    #: In its target storage.
     DELIVERED = "delivered"
-    #: Not delivered yet; the vendor goes on trying.
+    #: Not delivered yet; the vendor keeps trying.
     DELAYED = "delayed"
     #: In the vendor's backup storage.
     BACKED_UP = "backed_up"
-    #: The vendor gave it up.
+    #: The vendor gave up delivering it.
     FAILED = "failed"

@@ -1,29 +1,29 @@
-"""Keeps a long lineage short: of many repeats of one sign, the first and the last stay.
+"""Drops repeated facts of a long lineage: of equal facts in a row, the first and the last stay.
 
-A vendor repeats "connecting" every few seconds, and progress every minute, for days. Only the middle ones of three or more equal
-signs in a row within one run go, so states, reasons, files and outputs stay what they were.
+A vendor repeats "connecting" every few seconds, and progress every minute, for days. Only the middle facts of three or more equal
+ones in a row within one run are dropped, so states, reasons, files and outputs do not change.
 """
 
 from collections.abc import Sequence, Set
 
-from statemachine.facts import LIFE, Fact, FactKind
+from statemachine.facts import LIFE_KINDS, Fact, FactKind
 from statemachine.folding.runs import Run
 
-#: Below this many facts nothing is dropped.
-THRESHOLD = 64
+#: Facts of a lineage up to which nothing is dropped.
+MIN_FACTS = 64
 
-_REPEATABLE = LIFE | {FactKind.NOTE, FactKind.UPLOAD}
+_REPEATABLE = LIFE_KINDS | {FactKind.NOTE, FactKind.UPLOAD}
 
 
-def compacted(facts: Sequence[Fact], runs: Sequence[Run], anchors: Set[str], threshold: int = THRESHOLD) -> tuple[Fact, ...]:
-    """The facts, in order, without the middle ones of repeated signs; those that made a task stay."""
+def drop_repeats(facts: Sequence[Fact], runs: Sequence[Run], anchors: Set[str], threshold: int = MIN_FACTS) -> tuple[Fact, ...]:
+    """Returns the facts, in order, without the middle ones of repeats. anchors: keys of facts that made a task, and stay."""
     if len(facts) <= threshold:
         return tuple(facts)
-    dropped = {fact.key for run in runs for fact in _middles(run.facts)} - anchors
+    dropped = {fact.key for run in runs for fact in _redundant_facts(run.facts)} - anchors
     return tuple(fact for fact in facts if fact.key not in dropped)
 
 
-def _middles(facts: Sequence[Fact]) -> list[Fact]:
+def _redundant_facts(facts: Sequence[Fact]) -> list[Fact]:
     kinds = [fact.kind for fact in facts]
     return [
         facts[index + 1]
@@ -33,14 +33,14 @@ def _middles(facts: Sequence[Fact]) -> list[Fact]:
 
 
 def _is_repeat(before: Fact, fact: Fact, after: Fact) -> bool:
-    sign = _sign(fact)
-    return sign is not None and _sign(before) == sign == _sign(after)
+    key = _repeat_key(fact)
+    return key is not None and _repeat_key(before) == key == _repeat_key(after)
 
 
-def _sign(fact: Fact) -> tuple[object, ...] | None:
-    """What makes two facts repeats of one sign; None where each one counts.
+def _repeat_key(fact: Fact) -> tuple[object, ...] | None:
+    """Returns the key that is equal for repeats of one fact; None if each such fact counts.
 
-    A start sign counts: should an end come late, the next one opens a run. So does what tells of all files of a run.
+    Each start sign counts: if an end arrives late, the next start sign begins a new run. So does a fact about all files of a run.
     """
     if fact.kind not in _REPEATABLE or fact.opens or fact.files or fact.file_state or fact.delivery or fact.outcome:
         return None

@@ -1,17 +1,18 @@
-"""Limits how many files and outputs of one task are kept, whatever its vendor sends.
+"""Limits the number of files and outputs that are kept per task.
 
-The limits lie far above what a real task needs; what goes beyond them stays in the list of callbacks, in the vendor's own words.
+The limits lie far above what a real task needs. Whatever exceeds them can still be read in the list of callbacks, in the vendor's
+own words.
 """
 
 from statemachine.facts import Fact
-from statemachine.fast_dataclasses import changed
+from statemachine.fast_dataclasses import fast_replace
 
-#: Files of one task that are kept: those that were told first (in the order of facts).
-MOST_FILES = 5_000
-#: Outputs of one task that are kept: those that were told last.
-MOST_OUTPUTS = 64
+#: Files per task at most; the first ones (in the order of facts) are kept.
+MAX_FILES = 5_000
+#: Outputs per task at most; those with the newest facts are kept.
+MAX_OUTPUTS = 64
 
 
-def bounded(fact: Fact) -> Fact:
-    """Returns the fact with at most one file more than a task keeps: that one says that there are more."""
-    return fact if len(fact.files) <= MOST_FILES + 1 else changed(fact, files=fact.files[: MOST_FILES + 1])
+def limit_files(fact: Fact) -> Fact:
+    """Returns the fact with at most `MAX_FILES` + 1 files; the extra one marks the list as truncated."""
+    return fact if len(fact.files) <= MAX_FILES + 1 else fast_replace(fact, files=fact.files[: MAX_FILES + 1])

@@ -1,4 +1,4 @@
-"""What is not heard is told again, ever more rarely, for three days; who hears nothing for five is not served any more."""
+"""Deliveries are retried with growing delays for three days; a subscription that fails for five days is disabled."""
 
 from itertools import accumulate
 
@@ -10,13 +10,13 @@ from statemachine.delivery_policy import DISABLE_AFTER_MS, MAX_AGE_MS, RETRY_DEL
 
 T0 = 1_700_000_000_000
 S, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
-TRIES = st.integers(1, 100)
-DICE = st.floats(0, 1)
-HINTS = st.none() | st.floats(min_value=0, allow_nan=False)
+FAILURES = st.integers(1, 100)
+JITTER = st.floats(0, 1)
+RETRY_AFTER_S = st.none() | st.floats(min_value=0, allow_nan=False)
 
 
 @pytest.mark.parametrize(
-    ("tries", "pause_ms"),
+    ("failures", "delay_ms"),
     [
         (1, S),
         (2, 5 * S),
@@ -29,9 +29,9 @@ HINTS = st.none() | st.floats(min_value=0, allow_nan=False)
         (30, 6 * HOUR),
     ],
 )
-def test_each_pause_is_longer_than_the_one_before_up_to_six_hours_and_longer_by_a_fifth_at_most(tries: int, pause_ms: int) -> None:
-    found = [next_attempt_at(tries, T0, T0, dice) for dice in (0, 0.5, 1)]
-    assert found == [T0 + pause_ms, T0 + pause_ms * 11 // 10, T0 + pause_ms * 6 // 5]
+def test_delays_grow_up_to_six_hours_and_are_extended_by_at_most_a_fifth(failures: int, delay_ms: int) -> None:
+    attempts = [next_attempt_at(failures, T0, T0, jitter) for jitter in (0, 0.5, 1)]
+    assert attempts == [T0 + delay_ms, T0 + delay_ms * 11 // 10, T0 + delay_ms * 6 // 5]
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_each_pause_is_longer_than_the_one_before_up_to_six_hours_and_longer_by_
         (MAX_AGE_MS + DAY, None),
     ],
 )
-def test_the_last_try_is_three_days_after_the_first_and_then_it_is_dead(now: int, due_at: int | None) -> None:
-    found = next_attempt_at(12, T0, T0 + now, 0)
-    assert found == (None if due_at is None else T0 + due_at)
+def test_the_last_attempt_is_three_days_after_the_first_and_then_it_is_dead(now: int, due_at: int | None) -> None:
+    due = next_attempt_at(12, T0, T0 + now, 0)
+    assert due == (None if due_at is None else T0 + due_at)
 
 
 @pytest.mark.parametrize(
-    ("hint_s", "pause_ms"),
+    ("retry_after_s", "delay_ms"),
     [
         (None, S),
         (0, S),
@@ -64,11 +64,11 @@ def test_the_last_try_is_three_days_after_the_first_and_then_it_is_dead(now: int
         (float("nan"), S),
     ],
 )
-def test_a_target_is_left_alone_for_as_long_as_it_asks_but_not_beyond_the_last_try(hint_s: float | None, pause_ms: int) -> None:
-    assert next_attempt_at(1, T0, T0, 0, hint_s) == T0 + pause_ms
+def test_retry_after_is_honoured_but_not_beyond_the_last_attempt(retry_after_s: float | None, delay_ms: int) -> None:
+    assert next_attempt_at(1, T0, T0, 0, retry_after_s) == T0 + delay_ms
 
 
-def test_an_event_that_nobody_takes_is_tried_nineteen_times_over_three_days() -> None:
+def test_an_event_that_is_never_accepted_is_attempted_nineteen_times_over_three_days() -> None:
     now, tried = T0, [0]
     while (due_at := next_attempt_at(len(tried), T0, now, 0)) is not None:
         now = due_at
@@ -77,31 +77,33 @@ def test_an_event_that_nobody_takes_is_tried_nineteen_times_over_three_days() ->
     assert tried == [*usual, *(usual[-1] + 6 * HOUR * more for more in range(1, 12)), MAX_AGE_MS]
 
 
-@given(tries=TRIES, first=st.integers(0, MAX_AGE_MS), dice=DICE, hint_s=HINTS)
-def test_a_try_is_never_in_the_past_nor_behind_the_end(tries: int, first: int, dice: float, hint_s: float | None) -> None:
+@given(failures=FAILURES, first=st.integers(0, MAX_AGE_MS), jitter=JITTER, retry_after_s=RETRY_AFTER_S)
+def test_an_attempt_is_never_in_the_past_nor_after_the_end(
+    failures: int, first: int, jitter: float, retry_after_s: float | None
+) -> None:
     now = T0 + first
-    due_at = next_attempt_at(tries, T0, now, dice, hint_s)
+    due_at = next_attempt_at(failures, T0, now, jitter, retry_after_s)
     assert due_at is None or now < due_at <= T0 + MAX_AGE_MS
     assert (due_at is None) == (now >= T0 + MAX_AGE_MS)
 
 
-@given(tries=TRIES, more=TRIES, dice=DICE)
-def test_the_more_often_it_failed_the_later_it_is_tried(tries: int, more: int, dice: float) -> None:
-    assert (next_attempt_at(tries, T0, T0, dice) or 0) <= (next_attempt_at(tries + more, T0, T0, dice) or 0)
+@given(failures=FAILURES, more=FAILURES, jitter=JITTER)
+def test_more_failures_never_give_an_earlier_attempt(failures: int, more: int, jitter: float) -> None:
+    assert (next_attempt_at(failures, T0, T0, jitter) or 0) <= (next_attempt_at(failures + more, T0, T0, jitter) or 0)
 
 
-@given(tries=TRIES, hints=st.tuples(st.floats(0, 1e9), st.floats(0, 1e9)), dice=DICE)
-def test_the_longer_a_target_asks_for_the_later_it_is_tried(tries: int, hints: tuple[float, float], dice: float) -> None:
-    sooner, later = (next_attempt_at(tries, T0, T0, dice, hint) or 0 for hint in sorted(hints))
+@given(failures=FAILURES, hints=st.tuples(st.floats(0, 1e9), st.floats(0, 1e9)), jitter=JITTER)
+def test_a_longer_retry_after_never_gives_an_earlier_attempt(failures: int, hints: tuple[float, float], jitter: float) -> None:
+    sooner, later = (next_attempt_at(failures, T0, T0, jitter, hint) or 0 for hint in sorted(hints))
     assert sooner <= later
 
 
-@given(rolled=st.lists(DICE, min_size=60, max_size=60), late_ms=st.integers(0, DAY))
-def test_however_the_dice_fall_it_ends(rolled: list[float], late_ms: int) -> None:
-    """late_ms: how long after it was due each try is made."""
+@given(rolled=st.lists(JITTER, min_size=60, max_size=60), late_ms=st.integers(0, DAY))
+def test_attempts_end_whatever_the_random_numbers(rolled: list[float], late_ms: int) -> None:
+    """late_ms: delay of each attempt after it was due."""
     now: int | None = T0
-    for tries, dice in enumerate(rolled, start=1):
-        now = next_attempt_at(tries, T0, now, dice)
+    for failures, jitter in enumerate(rolled, start=1):
+        now = next_attempt_at(failures, T0, now, jitter)
         if now is None:
             return
         now += late_ms

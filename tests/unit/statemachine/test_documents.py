@@ -1,4 +1,4 @@
-"""Pursuits and inspections as JSON-able data and back."""
+"""Pending calls and inspections as JSON data and back."""
 
 import json
 
@@ -68,16 +68,16 @@ INSPECTIONS = st.builds(
 
 @effort(300)
 @given(PURSUITS)
-def test_a_pursuit_is_read_as_it_was_written(pursuit):
+def test_a_pending_call_is_decoded_as_it_was_encoded(pursuit):
     assert pending_call_from_doc(json.loads(json.dumps(pending_call_to_doc(pursuit)))) == pursuit
 
 
 @effort(300)
 @given(INSPECTIONS)
-def test_an_inspection_is_read_as_it_was_written(inspection):
+def test_an_inspection_is_decoded_as_it_was_encoded(inspection):
     assert inspection_from_doc(json.loads(json.dumps(inspection_to_doc(inspection)))) == inspection
 
 
-def test_a_pursuit_leaves_out_what_is_usual():
+def test_a_pending_call_leaves_out_defaults():
     assert pending_call_to_doc(PendingCall(since=5)) == {"since": 5}
     assert pending_call_to_doc(PendingCall(since=5, serial=2, asks=Deadline.IDLE)) == {"since": 5, "serial": 2, "asks": "idle"}

@@ -1,4 +1,4 @@
-"""Values that are quickly made are what dataclasses would make of them."""
+"""`fast_init` classes behave as plain dataclasses do."""
 
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, replace
@@ -57,13 +57,13 @@ def test_a_copy_differs_only_in_what_is_changed() -> None:
 @pytest.mark.parametrize(
     "make", [lambda: Lamp(name=""), lambda: fast_replace(Lamp(name="a"), name=""), lambda: replace(Lamp(name="a"), name="")]
 )
-def test_each_way_of_making_one_is_checked(make: Any) -> None:
+def test_each_way_of_construction_is_checked(make: Any) -> None:
     with pytest.raises(ValueError, match="a lamp has a name"):
         make()
 
 
-def test_only_what_differs_from_the_defaults_is_written_down() -> None:
-    told = sparse_encoder(Lamp, without=("name",))
+def test_only_fields_that_differ_from_the_defaults_are_encoded() -> None:
+    encode = sparse_encoder(Lamp, without=("name",))
 
-    assert told(Lamp(name="a")) == {}
-    assert told(Lamp(name="a", lit=True, about={"colour": "red"})) == {"lit": True, "about": {"colour": "red"}}
+    assert encode(Lamp(name="a")) == {}
+    assert encode(Lamp(name="a", lit=True, about={"colour": "red"})) == {"lit": True, "about": {"colour": "red"}}

@@ -1,4 +1,4 @@
-"""Policies: what is wrong with one, field by field, and what one means that leaves things out."""
+"""Policies: validation field by field, and defaults."""
 
 import pytest
 
@@ -31,7 +31,7 @@ NUMBERS = [
     ("restart", "pause_s", 0, DAY_S),
     ("restart", "max", 1, 1000),
 ]
-#: What sections cannot do without.
+#: Required fields of sections.
 NEEDED = {"renew": {"params": {}}, "restart": {"on": ["failed"]}}
 
 
@@ -39,7 +39,7 @@ def section(name: str, **members) -> dict:
     return {name: NEEDED.get(name, {}) | members}
 
 
-# What is wrong.
+# Validation.
 
 
 @pytest.mark.parametrize("doc", [{}, WHOLE, *({name: WHOLE[name]} for name in WHOLE)])
@@ -91,7 +91,7 @@ def test_the_parameters_of_a_renewal_are_an_object(value):
 
 
 @pytest.mark.parametrize(("name", "member"), [("renew", "params"), ("restart", "on")])
-def test_what_a_section_needs_must_be_given(name, member):
+def test_required_fields_of_a_section_must_be_given(name, member):
     ((field, says),) = policy_problems({name: {}})
     assert field == f"policy.{name}.{member}"
     assert says.startswith("must be given: ")
@@ -103,14 +103,14 @@ def test_a_section_is_an_object(name, value):
     assert policy_problems({name: value}) == [(f"policy.{name}", "must be an object")]
 
 
-def test_an_unknown_field_is_named_with_those_that_there_are():
+def test_an_unknown_field_is_reported_with_the_known_ones():
     assert policy_problems({"retry": {}}) == [
         ("policy.retry", "is not known; there are start, recovery, renew, restart, reach, stop_zombies")
     ]
 
 
 @pytest.mark.parametrize("name", ["start", "recovery", "renew", "restart"])
-def test_an_unknown_member_is_named_with_those_that_there_are(name):
+def test_an_unknown_field_of_a_section_is_reported_with_the_known_ones(name):
     known = ", ".join(POLICY_FIELDS[name])
     assert policy_problems(section(name, often=1)) == [(f"policy.{name}.often", f"is not known; there are {known}")]
 
@@ -119,7 +119,7 @@ def test_the_nameless_section_is_no_field():
     assert [field for field, _ in policy_problems({"": {}})] == ["policy."]
 
 
-def test_everything_that_is_wrong_is_told_at_once():
+def test_all_problems_are_reported_at_once():
     doc = {"start": {"max_attempts": 0, "x": 1}, "renew": {"lead_s": 1}, "reach": "x", "y": 1}
     assert {field for field, _ in policy_problems(doc)} == {
         "policy.start.max_attempts",
@@ -131,7 +131,7 @@ def test_everything_that_is_wrong_is_told_at_once():
     }
 
 
-# What it means.
+# Parsing.
 
 
 def test_an_empty_policy_has_the_contracts_defaults():
@@ -164,7 +164,7 @@ def test_a_section_fills_in_what_it_leaves_out():
     assert parse_policy({"reach": "mark"}) == Policy()
 
 
-def test_the_told_defaults_are_those_that_are_read():
+def test_the_documented_defaults_are_those_that_are_read():
     defaults = parse_policy(NEEDED)
     for name in ("start", "recovery", "renew", "restart"):
         told = {

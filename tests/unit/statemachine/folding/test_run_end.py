@@ -1,8 +1,9 @@
-"""How a run ended: ranks, reasons, and what only our own stop or the allowed life can tell."""
+"""The end of a run: ranks, reasons, and ends that depend on our own stop or on the maximum lifetime."""
 
 import pytest
 
-from statemachine.facts import Fact, FactKind, Outcome, Rules
+from statemachine.facts import Ending, Fact, FactKind
+from statemachine.rules import Rules
 from statemachine.states import Anomaly, Reason, State
 from tests.unit.statemachine.driver import HOUR, MINUTE, URL, Story, ms
 from tests.unit.statemachine.test_order import heard
@@ -10,7 +11,7 @@ from tests.unit.statemachine.test_order import heard
 H72 = 72 * HOUR
 
 
-def told(story: Story, code: int, at: float):
+def send_state(story: Story, code: int, at: float):
     return story.volc("TranscodeStateChanged", at, TaskState=1, Code=code, FinishTime=ms(at), ErrorMessage=f"code {code}")
 
 
@@ -29,14 +30,14 @@ def told(story: Story, code: int, at: float):
 )
 def test_a_push_ends_by_its_code(code, end):
     story = Story()
-    told(story, code, 10)
+    send_state(story, code, 10)
     assert story.ends == [end]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_an_error_ranks_before_a_stop(order):
     story = Story()
-    ends = [lambda: story.volc("TranscodeStopped", 5, Code=0), lambda: told(story, 2, 20)]
+    ends = [lambda: story.volc("TranscodeStopped", 5, Code=0), lambda: send_state(story, 2, 20)]
     for index in order:
         ends[index]()
     assert story.ends == ["failed/bad_source"]
@@ -46,7 +47,7 @@ def test_an_error_ranks_before_a_stop(order):
 
 def test_a_stop_ranks_before_an_end_without_a_code():
     story = Story()
-    told(story, 0, 5)
+    send_state(story, 0, 5)
     story.volc("TranscodeStopped", 20, Code=0, ErrorMessage="bye")
     assert story.task.view.ended_at == ms(20)
 
@@ -55,7 +56,7 @@ def test_a_stop_ranks_before_an_end_without_a_code():
 def test_within_a_rank_the_earliest_end_counts(order):
     story = Story()
     for index in order:
-        told(story, (2, 3)[index], (10, 20)[index])
+        send_state(story, (2, 3)[index], (10, 20)[index])
     assert story.ends == ["failed/bad_source"]
 
 
@@ -77,7 +78,7 @@ def test_a_failed_stop_leaves_the_task_alive_and_is_an_anomaly():
 @pytest.mark.parametrize(
     ("event", "data"), [("TranscodeUpdated", {"Code": 1}), ("TranscodeStateChanged", {"TaskState": 4, "Code": 0})]
 )
-def test_remarks_move_nothing(event, data):
+def test_remarks_change_no_state(event, data):
     story = Story()
     story.volc("TranscodeStateChanged", 0, TaskState=2, Code=0)
     story.volc(event, 5, **data)
@@ -122,7 +123,7 @@ def test_a_relay_ends_by_its_reason(reason, end):
 
 @pytest.mark.parametrize(("at", "end"), [(H72 - 301, "stopped/unstated"), (H72 - 300, "expired/max_lifetime")])
 @pytest.mark.parametrize("start_first", [True, False])
-def test_an_unlisted_reason_after_72_hours_less_five_minutes_is_the_end_of_its_life(at, end, start_first):
+def test_an_unlisted_reason_after_72_hours_less_five_minutes_is_the_end_of_its_lifetime(at, end, start_first):
     story = Story()
     events = [{"at": 0, "Status": 3}, {"at": at, "Status": 4, "Reason": 0}]
     for event in events if start_first else reversed(events):
@@ -136,7 +137,7 @@ def test_the_life_of_a_relay_counts_from_its_start_time_stamp():
     assert story.ends == ["expired/max_lifetime"]
 
 
-def test_a_listed_reason_counts_before_the_allowed_life():
+def test_a_listed_reason_counts_before_the_maximum_lifetime():
     story = Story()
     story.volc("RelayStreamStateChanged", 0, Status=4, Reason=3, StartTimeStamp=ms(-H72) // 1000)
     assert story.ends == ["completed/source_finished"]
@@ -210,9 +211,9 @@ def test_a_record_that_fails_to_stop_failed():
     assert story.ends == ["failed/vendor_error"]
 
 
-# Our own stop (facts; the calls come later).
+# Our own stop (facts only, no calls).
 
-STOPPABLE = Outcome(state=State.STOPPED, reason=Reason.UNSTATED, rank=3, stop_wins=True)
+STOPPABLE = Ending(state=State.STOPPED, reason=Reason.UNSTATED, rank=3, stop_wins=True)
 
 
 def ours(kind: FactKind, at: float) -> Fact:
@@ -237,12 +238,12 @@ def test_an_end_before_our_stop_request_was_not_requested():
     assert (end.state, end.reason) == ("stopped", "unstated")
 
 
-def test_between_our_stop_request_and_an_end_signs_of_life_say_nothing():
+def test_between_our_stop_request_and_an_end_signs_of_life_change_nothing():
     assert view(ours(FactKind.STOP_ASKED, 5), vendors(FactKind.MEDIA, 0), vendors(FactKind.MEDIA, 9)).state is State.STOPPING
 
 
 def test_an_error_after_our_stop_request_is_an_error():
-    error = Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR, rank=1)
+    error = Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR, rank=1)
     end = view(vendors(FactKind.MEDIA, 0), ours(FactKind.STOP_ASKED, 5), vendors(FactKind.END, 9, outcome=error))
     assert (end.state, end.reason) == ("failed", "vendor_error")
 
@@ -250,14 +251,14 @@ def test_an_error_after_our_stop_request_is_an_error():
 def test_the_only_output_of_an_ended_push_ended():
     story = Story()
     story.volc("TranscodeStateChanged", 0, TaskState=3, Code=0, PushURL=URL)
-    told(story, 0, 9)
+    send_state(story, 0, 9)
     assert story.outputs == {URL: "ended"}
 
 
 def test_the_only_output_of_a_failed_push_failed():
     story = Story()
     story.volc("TranscodeStateChanged", 0, TaskState=3, Code=0, PushURL=URL)
-    told(story, 3, 9)
+    send_state(story, 3, 9)
     assert story.outputs == {URL: "failed"}
 
 

@@ -1,4 +1,4 @@
-"""Where one run of a key ends and the next begins (mapping.md, "Start signs")."""
+"""Cutting facts into runs: where one run of a key ends and the next begins."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def ended(story: Story, at: float, *, start: float | None = None, code: int = 0)
     return push(story, 1, at, start=start, Code=code, FinishTime=ms(at))
 
 
-# What opens a run.
+# Facts that open a run.
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def ended(story: Story, at: float, *, start: float | None = None, code: int = 0)
         ("RelayStreamStateChanged", {"Status": 3}, "running"),
     ],
 )
-def test_after_a_told_end_a_newer_start_sign_opens_a_run(event, data, state):
+def test_after_a_reported_end_a_newer_start_sign_opens_a_run(event, data, state):
     end = {
         "TranscodeStarted": ("TranscodeStopped", {"Code": 0}),
         "RecordStarted": ("RecordStopped", {"Code": 1}),
@@ -46,7 +46,7 @@ def test_after_a_told_end_a_newer_start_sign_opens_a_run(event, data, state):
     assert story.run(1).view.ended_at == ms(10)
 
 
-def test_after_a_told_capture_end_a_record_start_opens_a_run_while_the_first_is_finishing():
+def test_after_a_reported_capture_end_a_record_start_opens_a_run_while_the_first_is_finishing():
     story = Story()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 10, Code=0, RecordFileList=FILES)
@@ -54,7 +54,7 @@ def test_after_a_told_capture_end_a_record_start_opens_a_run_while_the_first_is_
     assert story.ends == ["finishing", "running"]
 
 
-def test_a_state_change_whose_start_time_is_after_the_told_end_opens_a_run():
+def test_a_state_change_whose_start_time_is_after_the_reported_end_opens_a_run():
     story = Story()
     story.volc("TranscodeStarted", 0, Code=0)
     story.volc("TranscodeStopped", 100, Code=0)
@@ -62,7 +62,7 @@ def test_a_state_change_whose_start_time_is_after_the_told_end_opens_a_run():
     assert story.ends == ["stopped/unstated", "running"]
 
 
-def test_a_repeated_start_of_a_living_task_says_nothing_new():
+def test_a_repeated_start_of_a_live_task_changes_nothing():
     story = Story()
     push(story, 3, 0, PushURL=URL)
     story.volc("TranscodeStarted", 5, Code=0, PushURL=URL)
@@ -70,7 +70,7 @@ def test_a_repeated_start_of_a_living_task_says_nothing_new():
     assert story.outputs == {URL: "running"}
 
 
-def test_a_start_that_is_repeated_while_nobody_publishes_is_no_reconnection():
+def test_a_start_that_is_repeated_while_there_is_no_publisher_is_no_reconnection():
     story = Story()
     push(story, 3, 0)
     push(story, 1, 10, FinishTime=0)
@@ -80,7 +80,7 @@ def test_a_start_that_is_repeated_while_nobody_publishes_is_no_reconnection():
     assert story.task.view.idle_since == ms(10)
 
 
-def test_a_second_record_start_follows_a_run_whose_end_nobody_told():
+def test_a_second_record_start_follows_a_run_whose_end_was_not_reported():
     story = Story()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStarted", 50, Code=0)
@@ -88,7 +88,7 @@ def test_a_second_record_start_follows_a_run_whose_end_nobody_told():
     assert story.run(1).view.ended_at == ms(50)
 
 
-def test_the_told_end_of_a_followed_run_replaces_the_inferred_one():
+def test_the_reported_end_of_a_followed_run_replaces_the_inferred_one():
     story = Story()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStarted", 50, Code=0)
@@ -170,14 +170,14 @@ def test_an_end_between_a_start_time_and_its_start_sign_is_of_the_run_before(end
     assert story.ends == ["stopped/unstated", "running"]
 
 
-def test_a_start_time_that_no_clock_can_have_told_is_not_believed():
+def test_a_start_time_that_no_clock_can_show_is_ignored():
     story = Story()
     story.volc("TranscodeStarted", 0, Code=0)
     push(story, 3, 10, StartTime=0)
     assert story.ends == ["running"]
 
 
-# Refused starts.
+# Rejected starts.
 
 
 def test_a_refused_start_alone_is_a_failed_run():
@@ -195,7 +195,7 @@ def test_a_refused_start_on_a_run_that_shows_life_is_noted(started_at):
     assert story.ends == ["running"]
 
 
-def test_a_refused_start_after_a_told_end_is_a_run_of_its_own():
+def test_a_refused_start_after_a_reported_end_is_a_run_of_its_own():
     story = Story()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 10, Code=1)
@@ -295,7 +295,7 @@ def test_a_finish_that_passes_for_one_run_does_not_touch_the_next():
 
 
 @pytest.mark.parametrize("end_first", [True, False])
-def test_a_sign_of_life_after_a_told_end_is_a_zombie_in_either_order(end_first):
+def test_a_sign_of_life_after_a_reported_end_is_a_zombie_in_either_order(end_first):
     story = Story()
     events = [lambda: ended(story, 10), lambda: push(story, 3, 20)]
     for event in events if end_first else reversed(events):
@@ -310,14 +310,14 @@ def test_the_verdict_of_a_zombies_sign_is_anomaly():
     assert push(story, 3, 20).verdict is Verdict.ANOMALY
 
 
-def test_a_sign_as_old_as_the_told_end_is_no_zombie():
+def test_a_sign_as_old_as_the_reported_end_is_no_zombie():
     story = Story()
     ended(story, 10)
     push(story, 3, 10)
     assert story.task.anomalies == ()
 
 
-def test_a_cleared_zombie_is_raised_again_by_news_only():
+def test_a_cleared_zombie_is_raised_again_by_newer_signs_only():
     story = Story()
     ended(story, 10)
     push(story, 3, 20)
@@ -378,7 +378,7 @@ def test_media_comes_before_an_end_of_equal_time():
     assert story.task.view.running_at == ms(10)
 
 
-# Uploads find their run.
+# Assignment of uploads to runs.
 
 
 def recorded_twice() -> Story:
@@ -395,7 +395,7 @@ def test_an_upload_belongs_to_the_run_whose_capture_ended_no_later():
     assert story.ends == ["completed/files_delivered", "running"]
 
 
-def test_of_two_open_uploads_the_newest_capture_takes_it():
+def test_of_two_open_uploads_the_newest_capture_gets_it():
     story = recorded_twice()
     story.volc("RecordStopped", 40, Code=0, RecordFileList=[{"ObjectKey": "two"}])
     story.volc("RecordUploadDone", 50, Code=0)
@@ -445,10 +445,10 @@ def test_a_late_record_stop_explains_the_upload_before_the_first_start():
     assert story.ends == ["completed/files_delivered", "running"]
 
 
-# One run for ever.
+# Keys with a single run.
 
 
-def test_a_key_whose_vendor_mints_ids_has_one_run():
+def test_a_key_whose_vendor_assigns_ids_has_one_run():
     story = Story()
     story.tencent(701, 0, Status=0)
     story.tencent(702, 10, Status=0)

@@ -1,4 +1,4 @@
-"""Of a run with very many facts those stay on which it rests, and nobody can tell the difference but who comes very late."""
+"""Thinning: of very many facts of a run those stay that its view depends on; only very late facts may be folded differently."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
-from statemachine.events import Heard
-from statemachine.facts import Fact, Rules
+from statemachine.events import CallbackReceived
+from statemachine.facts import Fact
 from statemachine.folding import thinning
-from statemachine.folding.archiving import MOST_RUNS
-from statemachine.folding.output_limits import MOST_OUTPUTS
-from statemachine.folding.thinning import MOST_FACTS, STRIDE
+from statemachine.folding.archiving import MAX_OPEN_RUNS
+from statemachine.folding.output_limits import MAX_OUTPUTS
+from statemachine.folding.thinning import MAX_FACTS, STRIDE
+from statemachine.rules import Rules
 from statemachine.states import Anomaly
 from statemachine.tasks import Lineage
 from tests.unit.statemachine.driver import Story
@@ -23,81 +24,81 @@ from tests.unit.statemachine.effort import effort
 from tests.unit.statemachine.strategies import FAMILIES, lineages
 from tests.unit.statemachine.test_order import KEY, NOW
 
-#: No limit of facts at all.
+#: As a limit of facts: none.
 NEVER = 10**9
 
 
 @contextmanager
 def limits(most: int, tail: int) -> Iterator[None]:
-    """Thins runs of more facts than `most` with each fact, and keeps the newest `tail`."""
+    """Thins runs of more than `most` facts at each fact, and keeps the newest `tail`."""
     old = most if most == NEVER else tail
-    with patch.multiple(thinning, MOST_FACTS=most, STRIDE=1, TAIL=tail, OLD_TAIL=tail, _OLD_FACTS=old):
+    with patch.multiple(thinning, MAX_FACTS=most, STRIDE=1, TAIL=tail, OLD_TAIL=tail, OLD_MAX_FACTS=old):
         yield
 
 
 def stand(lineage: Lineage) -> list[tuple]:
-    """All that can be seen of the tasks. More accepted stops than are needed for a conclusion may go uncounted."""
+    """Returns everything visible of the tasks; accepted stops beyond those needed for an inferred end may be uncounted."""
     return [
-        (task.run, task.id, task.kind, task.origin, task.anomalies, task.deadlines, thinning._told(task.view))
+        (task.run, task.id, task.kind, task.origin, task.anomalies, task.deadlines, thinning._comparable_view(task.view))
         for task in lineage.tasks
     ]
 
 
 def courses(facts: Sequence[Fact], rules: Rules) -> tuple[list[list[tuple]], Lineage]:
-    """How the tasks stand after each of these facts, and the lineage at the end."""
+    """Returns the visible tasks after each of these facts, and the lineage at the end."""
     lineage, seen = Lineage(key=KEY), []
     for number, fact in enumerate(facts):
-        lineage = decide(lineage, Heard(fact=fact), NOW + number, lambda kind, params: rules).lineage
+        lineage = decide(lineage, CallbackReceived(fact=fact), NOW + number, lambda kind, params: rules).lineage
         seen.append(stand(lineage))
     return seen, lineage
 
 
 def in_windows(facts: Sequence[Fact], size: int, data: st.DataObject) -> list[Fact]:
-    """In order, but for facts that come later than up to `size` newer ones."""
+    """Returns the facts in order, except that a fact may arrive after up to `size` newer ones."""
     places = [index + data.draw(st.integers(0, size)) for index in range(len(facts))]
     return [fact for _, fact in sorted(zip(places, facts, strict=True), key=lambda pair: pair[0])]
 
 
 @effort(80)
 @given(lineages(FAMILIES, 40))
-def test_what_comes_in_order_is_told_the_same_at_each_step(drawn):
+def test_facts_in_order_give_the_same_views_at_each_step(drawn):
     rules, facts = drawn
     ordered = sorted(facts, key=lambda fact: fact.order)
     with limits(NEVER, NEVER):
-        wanted, _ = courses(ordered, rules)
+        expected, _ = courses(ordered, rules)
     with limits(10, 4):
-        told, _ = courses(ordered, rules)
-    assert told == wanted
+        views, _ = courses(ordered, rules)
+    assert views == expected
 
 
 @effort(80)
 @given(lineages(FAMILIES, 40), st.data())
-def test_what_comes_a_little_late_is_told_the_same_at_each_step(drawn, data):
-    """Later than fewer facts than the newest that are kept in full."""
+def test_facts_a_little_late_give_the_same_views_at_each_step(drawn, data):
+    """Late by fewer facts than the newest ones that are always kept."""
     rules, facts = drawn
     arrived = in_windows(sorted(facts, key=lambda fact: fact.order), 6, data)
     with limits(NEVER, NEVER):
-        wanted, _ = courses(arrived, rules)
+        expected, _ = courses(arrived, rules)
     with limits(14, 8):
-        told, _ = courses(arrived, rules)
-    assert told == wanted
+        views, _ = courses(arrived, rules)
+    assert views == expected
 
 
 @effort(60)
 @given(lineages(FAMILIES, 40), st.data())
-def test_what_is_heard_once_more_changes_nothing(drawn, data):
-    """A replay of everything, of which most was dropped since."""
+def test_a_repeated_fact_changes_nothing(drawn, data):
+    """All facts are replayed after most of them were dropped."""
     rules, facts = drawn
     ordered = sorted(facts, key=lambda fact: fact.order)
     with limits(10, 4):
-        told, lineage = courses(ordered, rules)
+        views, lineage = courses(ordered, rules)
         for number, fact in enumerate(ordered):
-            event = Heard(fact=fact, replaces=fact.source)
+            event = CallbackReceived(fact=fact, replaces=fact.source)
             lineage = decide(lineage, event, NOW + len(facts) + number, lambda kind, params: rules).lineage
-    assert [parts[-1] for parts in stand(lineage)] == [parts[-1] for parts in told[-1]]
+    assert [parts[-1] for parts in stand(lineage)] == [parts[-1] for parts in views[-1]]
 
 
-# Streams of thousands, with the limits that hold.
+# Thousands of facts, with the real limits.
 
 
 def flap(story: Story, second: int) -> None:
@@ -148,17 +149,17 @@ STREAMS = [
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_however_many_callbacks_come_few_facts_are_kept(stream):
-    """So what a callback costs does not grow: the facts that each one sorts, cuts and folds are counted."""
+def test_few_facts_are_kept_of_any_number_of_callbacks(stream):
+    """The cost of a callback does not grow: this counts the facts that each one sorts, cuts and folds."""
     story, most = Story(), 0
     for second in range(300):
         stream(story, second)
         most = max(most, len(story.lineage.facts))
-    assert most <= MOST_FACTS + STRIDE + 2 * MOST_OUTPUTS + 2 * MOST_RUNS
+    assert most <= MAX_FACTS + STRIDE + 2 * MAX_OUTPUTS + 2 * MAX_OPEN_RUNS
 
 
 @pytest.mark.parametrize("stream", [stream for stream in STREAMS if stream not in (ever_new_outputs, runs_again_and_again)])
-def test_a_stream_of_hundreds_reads_as_if_all_of_it_were_kept(stream):
+def test_hundreds_of_facts_give_the_same_views_as_if_all_were_kept(stream):
     bounded, unbounded = Story(), Story()
     for second in range(260):
         stream(bounded, second)
@@ -170,8 +171,8 @@ def test_a_stream_of_hundreds_reads_as_if_all_of_it_were_kept(stream):
 
 
 @pytest.mark.parametrize("stream", [flap, flap_in_new_words, relay_comes_and_goes])
-def test_a_stream_that_arrives_in_any_order_reads_the_same_in_the_end(stream):
-    """Far later than what is kept in full: a state rests on the first and the last sign of each sort, and on the newest few."""
+def test_facts_in_any_order_give_the_same_views_in_the_end(stream):
+    """Facts later than those always kept: a view depends on the first and last fact of each signature, and on the newest few."""
     seconds = list(range(400))
     in_order = Story()
     for second in seconds:
@@ -182,13 +183,13 @@ def test_a_stream_that_arrives_in_any_order_reads_the_same_in_the_end(stream):
         for second in seconds:
             stream(shuffled, second)
         words = ("state", "reason", "accepted_at", "running_at", "idle_since", "interrupted_since", "evidence_at")
-        told, wanted = ([getattr(story.task.view, word) for word in words] for story in (shuffled, in_order))
-        assert told == wanted
+        views, expected = ([getattr(story.task.view, word) for word in words] for story in (shuffled, in_order))
+        assert views == expected
 
 
 @pytest.mark.parametrize("at", [-0.5, 3.5, 150.5, 235.5, 258.5])
-def test_an_end_that_comes_late_ends_the_task_wherever_it_belongs(at):
-    """What was dropped costs one thing: since when it lived after its end may be told as later than it was."""
+def test_a_late_end_ends_the_task_at_its_own_time(at):
+    """Dropped facts cost one thing: `zombie_since` may be later than it was."""
     bounded, unbounded = Story(), Story()
     for second in range(260):
         flap(bounded, second)
