@@ -1,8 +1,8 @@
-"""Puts door and desk together into one ASGI application."""
+"""Builds the ASGI application of a web process: the door and the desk, and the parts that only they use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.access.tokens import Tokens
 from adapters.clock_watch import ClockWatch
-from adapters.downstream import Sink, open_sinks
+from adapters.downstream import Sink
 from adapters.ledger import Ledger
 from adapters.ledger.availability import LedgerCheck
 from adapters.metrics import Metrics
@@ -19,33 +19,38 @@ from adapters.settings import Settings
 from adapters.spool import Spool, folder_of
 from adapters.supervision import Health
 from adapters.vendors import DIALECTS
+from adapters.vendors.accounts import Accounts
 from callbacks.client_connection import DOORS
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.events.sse import Streams
 from callbacks.desk.events.tail import Tail
 from callbacks.door import Door, WrongDoor
-from callbacks.recorder import Limits, Recorder
-from callbacks.rejections import Refusals
+from callbacks.recorder import Recorder, RecorderLimits
+from callbacks.rejections import Rejections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ears:
-    """What the application needs from outside. `clock`: ms since the epoch; `ring` wakes whoever applies the inbox."""
+class AppDependencies:
+    """The parts that the application gets from outside; the caller opens, starts, stops and closes them."""
 
     ledger: Ledger
     settings: Settings
     metrics: Metrics
+    #: Returns the time, ms since the epoch.
     clock: Callable[[], int]
-    ring: Callable[[], None]
-    limits: Limits = field(default_factory=Limits)
-    #: Where the parts of the process register; whoever made it starts and stops it.
+    #: Wakes the workers that apply the inbox; must not wait, and may be called from any thread.
+    notify_workers: Callable[[], None]
+    accounts: Accounts
+    #: By type; see `open_sinks`.
+    sinks: Mapping[str, Sink]
+    limits: RecorderLimits = field(default_factory=RecorderLimits)
+    #: The parts of the process register here.
     health: Health = field(default_factory=Health)
-    #: Tells when the clock is set; whoever made it starts and stops it.
     clock_watch: ClockWatch = field(default_factory=ClockWatch)
 
 
 class Application:
-    """The door for what comes under its path, past all that a framework does for others; the desk for the rest."""
+    """Sends requests under the door's path to the door, without a framework around it, and all others to the desk."""
 
     def __init__(
         self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp, streams: Streams, recorder: Recorder
@@ -64,74 +69,81 @@ class Application:
             await self._desk(scope, receive, send)
 
     def end_streams(self) -> None:
-        """Of itself a stream never ends, and who stops the server waits for all answers."""
+        """Ends the event streams: none ends by itself, and the server waits for all responses before it stops."""
         self._streams.end()
 
-    def hurry(self) -> None:
-        """The process is about to end: callbacks wait less for the ledger, and go to the spool instead."""
-        self._recorder.hurry()
+    def shorten_ledger_wait(self) -> None:
+        """Makes callbacks wait less for the ledger and go to the spool instead, since the process is about to end."""
+        self._recorder.shorten_ledger_wait()
 
 
-def make_app(ears: Ears) -> Application:
-    """The application. Its lifespan starts and stops what writes callbacks down."""
-    spool = Spool(
-        folder_of(Path(ears.settings.spool.folder), ears.ledger.url), ears.settings.spool.max_mb * 1024 * 1024, ears.clock
+def make_app(dependencies: AppDependencies) -> Application:
+    """Returns the application. Its lifespan starts and stops the parts that make callbacks durable."""
+    settings, ledger = dependencies.settings, dependencies.ledger
+    spool = Spool(folder_of(Path(settings.spool.folder), ledger.url), settings.spool.max_mb * 1024 * 1024, dependencies.clock)
+    recorder = Recorder(
+        ledger,
+        spool,
+        dependencies.metrics,
+        on_recorded=dependencies.notify_workers,
+        limits=dependencies.limits,
+        health=dependencies.health,
     )
-    recorder = Recorder(ears.ledger, spool, ears.metrics, on_recorded=ears.ring, limits=ears.limits, health=ears.health)
-    return app_with(ears, spool, recorder)
+    return make_app_with_recorder(dependencies, spool, recorder)
 
 
-def app_with(ears: Ears, spool: Spool, recorder: Recorder) -> Application:
-    """The application with a recorder of one's own."""
-    ears.clock_watch.tell(lambda _step: ears.metrics.clock_steps.inc())
-    refusals = Refusals(ears.ledger, ears.metrics, ears.health)
-    sinks = open_sinks(ears.settings)
-    check = LedgerCheck(ears.ledger, ears.health)
-    streams = Streams(Tail(ears.ledger))
-    made = _desk(ears, spool, streams, sinks, refusals)
+def make_app_with_recorder(dependencies: AppDependencies, spool: Spool, recorder: Recorder) -> Application:
+    """As `make_app`, with a spool and a recorder of the caller's."""
+    dependencies.clock_watch.tell(lambda _step: dependencies.metrics.clock_steps.inc())
+    rejections = Rejections(dependencies.ledger, dependencies.metrics, dependencies.health)
+    check = LedgerCheck(dependencies.ledger, dependencies.health)
+    streams = Streams(Tail(dependencies.ledger))
+    desk = _make_desk(dependencies, spool, streams, rejections)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        spool.open()
-        recorder.start()
-        refusals.start()
-        await asyncio.to_thread(check.start)
-        yield
-        check.stop()
-        made.queries.close()
-        recorder.stop()
-        refusals.stop()
-        spool.close()
-        for sink in sinks.values():
-            sink.close()
+        with ExitStack() as running:
+            spool.open()
+            running.callback(spool.close)
+            running.callback(rejections.stop)
+            rejections.start()
+            running.callback(recorder.stop)  # before `rejections`: what it cannot record is counted there
+            recorder.start()
+            running.callback(desk.queries.close)
+            running.callback(check.stop)
+            await asyncio.to_thread(check.start)
+            yield
 
-    desk = Starlette(routes=desk_routes(made), lifespan=lifespan, exception_handlers=exception_handlers())
-    desk.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
-    return Application(_doors(ears, recorder, refusals), WrongDoor(sorted(DIALECTS), refusals, ears.clock), desk, streams, recorder)
+    desk_app = Starlette(routes=desk_routes(desk), lifespan=lifespan, exception_handlers=exception_handlers())
+    desk_app.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
+    wrong_door = WrongDoor(sorted(DIALECTS), rejections, dependencies.clock)
+    return Application(_make_doors(dependencies, recorder, rejections), wrong_door, desk_app, streams, recorder)
 
 
-def _doors(ears: Ears, recorder: Recorder, refusals: Refusals) -> dict[str, ASGIApp]:
-    """By path. A vendor follows no redirect, so a slash too many is forgiven."""
+def _make_doors(dependencies: AppDependencies, recorder: Recorder, rejections: Rejections) -> dict[str, ASGIApp]:
+    """Returns a door per path. A vendor follows no redirect, so each path is also served with a slash at its end."""
     doors: dict[str, ASGIApp] = {}
     for name, dialect in DIALECTS.items():
-        door = Door(dialect, ears.settings.secrets_of(name), recorder, refusals, ears.metrics, ears.clock)
+        secrets_of = dependencies.settings.secrets_of(name)
+        door = Door(dialect, secrets_of, recorder, rejections, dependencies.metrics, dependencies.clock)
         doors[f"{DOORS}{name}"] = doors[f"{DOORS}{name}/"] = door
     return doors
 
 
-def _desk(ears: Ears, spool: Spool, streams: Streams, sinks: Mapping[str, Sink], refusals: Refusals) -> Desk:
+def _make_desk(dependencies: AppDependencies, spool: Spool, streams: Streams, rejections: Rejections) -> Desk:
     return Desk(
-        ledger=ears.ledger,
-        settings=ears.settings,
-        tokens=Tokens(ears.settings.tokens),
-        metrics=ears.metrics,
-        clock=ears.clock,
-        ring=ears.ring,
+        ledger=dependencies.ledger,
+        settings=dependencies.settings,
+        tokens=Tokens(dependencies.settings.tokens),
+        metrics=dependencies.metrics,
+        clock=dependencies.clock,
+        ring=dependencies.notify_workers,
         spool_rows=spool.rows,
         streams=streams,
-        sinks=sinks,
-        health=ears.health,
-        clock_watch=ears.clock_watch,
-        unrecorded=refusals.unwritten,
-        on_wrong_token=refusals.wrong_token,
+        sinks=dependencies.sinks,
+        accounts=dependencies.accounts,
+        health=dependencies.health,
+        clock_watch=dependencies.clock_watch,
+        unrecorded=rejections.unsaved_unrecorded,
+        on_wrong_token=rejections.report_wrong_token,
     )

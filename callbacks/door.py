@@ -20,8 +20,9 @@ from adapters.metrics import Metrics
 from adapters.vendors import CallbackRejected, Dialect, Rejection
 from adapters.vendors.protocol import SecretsOf
 from callbacks.client_connection import connection_of
-from callbacks.recorder import NotTakenError, Recorder
-from callbacks.rejections import Refusals
+from callbacks.pending_callbacks import NotRecordedError
+from callbacks.recorder import Recorder
+from callbacks.rejections import Rejections
 
 #: Bytes of a body that is taken.
 MAX_BODY = 1024 * 1024
@@ -76,7 +77,7 @@ class Door:
         dialect: Dialect,
         secrets_of: SecretsOf,
         recorder: Recorder,
-        refusals: Refusals,
+        refusals: Rejections,
         metrics: Metrics,
         clock: Callable[[], int],
     ) -> None:
@@ -135,8 +136,8 @@ class Door:
     async def _record(self, arrival: Arrival) -> Answer:
         try:
             new = await self._recorder.record(arrival)
-        except NotTakenError as error:
-            self._refusals.unrecorded(arrival.vendor, arrival.app_id, str(error), arrival.received_at)
+        except NotRecordedError as error:
+            self._refusals.report_unrecorded(arrival.vendor, arrival.app_id, str(error), arrival.received_at)
             return _NOT_TAKEN
         self._received.inc()
         if not new:
@@ -146,7 +147,7 @@ class Door:
         return _TAKEN
 
     def _refuse(self, refusal: CallbackRejected, scope: Scope, body: bytes, received_at: int) -> Answer:
-        self._refusals.note(
+        self._refusals.add(
             Refused(
                 at=received_at,
                 vendor=self._dialect.name,
@@ -164,7 +165,7 @@ class Door:
 class WrongDoor:
     """A path under `/callbacks/` that is no vendor's: an address that somebody may have entered at a console."""
 
-    def __init__(self, vendors: Sequence[str], refusals: Refusals, clock: Callable[[], int]) -> None:
+    def __init__(self, vendors: Sequence[str], refusals: Rejections, clock: Callable[[], int]) -> None:
         self._right = " or ".join(f"/callbacks/{vendor}" for vendor in vendors)
         self._refusals = refusals
         self._clock = clock
@@ -172,7 +173,7 @@ class WrongDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"no vendor's callbacks come to {scope['path'][:100]}; set {self._right}"
         if scope["method"] == "POST":
-            self._refusals.note(
+            self._refusals.add(
                 Refused(
                     at=self._clock(),
                     vendor="",

@@ -12,13 +12,13 @@ from statemachine.tasks import Task
 _LINES = 10_000
 
 
-def find(connection: Connection, name: str, limit: int = 5) -> list[Task]:
+def find_tasks(connection: Connection, name: str, limit: int = 5) -> list[Task]:
     """The tasks that a person may mean: by our id, or by any id of the vendor, whole or its beginning; newest first."""
     task = search.find(connection, name)
     return [task] if task else search.page(connection, search.TaskFilter(q=name), before=None, limit=limit)
 
 
-def story(connection: Connection, task: Task) -> str:
+def explain_task(connection: Connection, task: Task) -> str:
     return "\n".join(map(visible, [*_head(task), "", *_body(connection, task)])) + "\n"
 
 
@@ -26,7 +26,7 @@ def _head(task: Task) -> Iterator[str]:
     view = task.view
     why = f" ({view.reason.value}{', inferred' if view.inferred else ''})" if view.reason else ""
     yield f"{task.kind.value} {task.id} at {task.key.vendor}: {view.state.value}{why}"
-    name = "not named yet" if task.key.pending else task.key.vendor_task_id
+    name = "not named yet" if task.key.is_provisional else task.key.vendor_task_id
     yield f"  app {task.key.app_id}, room {task.key.room_id or view.room_id or '?'}, task {name}, run {task.run}"
     if task.anomalies:
         yield f"  anomalies: {', '.join(a.value for a in task.anomalies)}"

@@ -1,25 +1,21 @@
 """Makes callbacks durable: in the ledger, or in the spool while the ledger cannot take them.
 
-Callbacks that arrive while one batch commits share the next commit; when idle there is nothing to wait for. Each is answered after
-the commit, or the sync, that holds it. A row that the ledger refuses for what it is fails nobody else and is kept aside.
+Callbacks that arrive while one batch commits share the next commit; when the recorder is idle, a callback is written at once. Each
+callback is answered after the commit, or the sync, that holds it. A row that the ledger refuses for its content is kept aside and
+makes no other row fail.
 
-Two threads: the *writer* writes to the ledger and may hang there; the *guard* never touches the ledger. It sees callbacks that
-have waited for a second, opens the *breaker* and writes them into the spool; while the breaker is open everything goes there at
-once. The writer then tries every half second whether the ledger takes what is spooled, and closes the breaker when it does. What a
-hanging writer commits after all is recognised when it comes out of the spool again. A writer that hangs on is replaced by another
-one, for it may hang forever on a connection whose other end is gone.
-
-Whatever happens to the threads, nobody waits for longer than `Limits.refuse_s`: then the event loop itself refuses. Who is refused
-may come again, and is recognised if the ledger or the spool took it after all.
+Two threads: the *writer* writes to the ledger and may hang there; the *guard* never touches the ledger. When callbacks have waited
+for a second, the guard opens the circuit breaker and writes them into the spool; while the breaker is open, all callbacks go there
+at once. The writer then tries every half second to record what is spooled, and closes the breaker when the ledger takes it. If a
+hanging writer commits after all, the same callbacks are recognised when they come out of the spool. A writer that goes on hanging
+is replaced by another one, for it may hang forever on a connection whose other end is gone.
 """
 
 import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError
@@ -29,86 +25,65 @@ from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.spool import Spool, SpoolUnavailableError
 from adapters.supervision import Health, SupervisedThread
+from callbacks.circuit_breaker import CircuitBreaker
+from callbacks.pending_callbacks import NotRecordedError, PendingCallback, PendingCallbacks, Result, oldest_arrival_s, pop_batch
 
-#: In one commit at the most: a bound on how long one callback waits for the others. Rows; bytes.
-_BATCH = 500
-_BATCH_BYTES = 8 * 1024 * 1024
-#: What a callback takes in memory besides its body, about.
-_OVERHEAD = 2_048
-#: How often the guard looks, s.
-_LOOK_S = 0.1
-#: How often the writer tries whether the ledger is back, s.
-_PROBE_S = 0.5
-#: How often the writer looks for spool files of processes that died, s.
-_ADOPT_S = 5.0
-#: Where the spool cannot take it either, the ledger has so long after its arrival, s: vendors give up after 5.
-_LAST_S = 4.0
-#: How often the event loop looks for who has waited for too long, s.
-_TICK_S = 0.5
-#: While the ledger is away, how often it is tried whether the spool takes callbacks, s.
-_SPOOL_PROBE_S = 1.0
-#: What a probe writes at the least, bytes: about as many pages as a callback takes in the ledger with its indexes.
+#: Interval of the guard's checks, s.
+_GUARD_INTERVAL_S = 0.1
+#: Interval at which the writer tries whether the ledger is back, s.
+_PROBE_INTERVAL_S = 0.5
+#: Interval at which the writer looks for spool files of processes that died, s.
+_ADOPT_INTERVAL_S = 5.0
+#: If the spool cannot take a callback either, the ledger has this time after its arrival, s: vendors give up after 5.
+_LAST_CHANCE_S = 4.0
+#: Interval at which the event loop looks for callbacks that have waited for too long, s.
+_TICK_INTERVAL_S = 0.5
+#: Interval at which the guard tries whether the spool takes callbacks, while the ledger is away, s.
+_SPOOL_PROBE_INTERVAL_S = 1.0
+#: Least size of a probe of the ledger, bytes: about as many pages as a callback takes in the ledger with its indexes.
 _PROBE_BYTES = 64 * 1024
-#: What a probe of the spool writes at the least, bytes.
+#: Least size of a probe of the spool, bytes.
 _SPOOL_PROBE_BYTES = 4 * 1024
-#: An event loop that stands still for so long hangs; so does a guard, s: it only writes to the spool.
+#: An event loop that makes no progress for this time hangs, s; so does a guard: it only writes to the spool.
 _LOOP_PATIENCE_S, _GUARD_PATIENCE_S = 3.0, 5.0
 
-#: What is said then; see `Health`.
-_NEITHER = "neither the ledger nor the spool takes callbacks"
-#: How long the ledger may take for a callback while the process ends, s: the door shuts only after it.
-_HURRY_S = 0.25
+#: Detail of the fault that `Health` then reports.
+_NOTHING_WRITABLE = "neither the ledger nor the spool takes callbacks"
+#: Time that the ledger has for a callback while the process ends, s: the door shuts only after it.
+_SHORT_TIMEOUT_S = 0.25
 
 log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long and for how much is waited."""
+class RecorderLimits:
+    """Limits of time and memory."""
 
-    #: The ledger may take so long for a callback, s.
-    patience_s: float = 1.0
-    #: Whoever has waited for so long is refused, whatever hangs, s: vendors give up after 5.
-    refuse_s: float = 4.5
-    #: Of callbacks that wait for the ledger; what comes on top goes to the spool. As much again may wait for that.
+    #: Time that the ledger has for a callback before the spool takes it, s.
+    ledger_timeout_s: float = 1.0
+    #: A callback that has waited for this time is rejected, whatever hangs, s: vendors give up after 5.
+    answer_timeout_s: float = 4.5
+    #: Memory of callbacks that wait for the ledger, bytes; those beyond it go to the spool. As much again may wait for the spool.
     queue_bytes: int = 32 * 1024 * 1024
-    #: A writer that hangs for so long is replaced, s; the next one after twice as long, and so on.
-    replace_s: float = 5.0
-    #: So many may hang.
-    writers: int = 8
-
-
-class NotTakenError(Exception):
-    """Neither the ledger nor the spool can take it now."""
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    arrival: Arrival
-    done: "asyncio.Future[bool]"
-    #: When it came, s.
-    since: float
-    #: What it takes in memory, bytes; 0 once it is answered.
-    weight: int
-
-
-#: Whether it was new, as far as is known; or why it was not taken.
-_Answer = tuple[_Waiting, bool | Exception]
+    #: A writer that hangs for this time is replaced, s; the next one after twice as long, and so on.
+    replace_writer_s: float = 5.0
+    #: Writers at most, those that hang included.
+    max_writers: int = 8
 
 
 @dataclass(slots=True, eq=False)
 class _Writer:
-    """What one writer thread does, for the guard to see."""
+    """The state of one writer thread, for the guard to see."""
 
     thread: SupervisedThread | None = None
-    #: What it tries to write for others who wait; empty once the guard took it over.
-    batch: Sequence[_Waiting] = ()
-    #: Since when it has been with the ledger, s; None: it is not.
-    since: float | None = None
+    #: The callbacks that it writes; empty once they are answered or the guard has claimed them.
+    batch: Sequence[PendingCallback] = ()
+    #: When its current call to the ledger began, s; None: it is not in one.
+    ledger_since_s: float | None = None
 
 
 class Recorder:
-    """Start it in the event loop that will await it."""
+    """Records callbacks. `start` must be called in the event loop that awaits the answers."""
 
     def __init__(
         self,
@@ -117,216 +92,214 @@ class Recorder:
         metrics: Metrics,
         *,
         on_recorded: Callable[[], None],
-        limits: Limits,
+        limits: RecorderLimits,
         health: Health | None = None,
     ) -> None:
-        """health: where its parts register."""
+        """on_recorded: called after callbacks were recorded, in a thread of the recorder. health: its parts register there."""
         self._ledger = ledger
         self._spool = spool
         self._metrics = metrics
         self._on_recorded = on_recorded
         self._limits = limits
-        self._patience_s = limits.patience_s
-        self._for_ledger: deque[_Waiting] = deque()
-        self._for_spool: deque[_Waiting] = deque()
-        #: Bytes of what waits for an answer. Only the event loop touches it.
-        self._weight = 0
-        #: Of the breaker, of `_Writer.batch` and of the count of writers.
+        self._ledger_timeout_s = limits.ledger_timeout_s
+        self._ledger_queue: deque[PendingCallback] = deque()
+        self._spool_queue: deque[PendingCallback] = deque()
+        self._pending = PendingCallbacks(2 * limits.queue_bytes, limits.answer_timeout_s)
+        self._breaker = CircuitBreaker(metrics)
+        #: Guards `_Writer.batch` and the count of writers.
         self._lock = threading.Lock()
-        self._open = False
         self._writer = _Writer()
-        self._writers = 0
-        #: When the writer may try to drain, and when it looks for files of the dead, s.
-        self._drain_at = self._adopt_at = 0.0
-        self._work = threading.Event()
-        self._alarm = threading.Event()
-        self._waking = self._stopping = False
+        self._writer_count = 0
+        #: When the writer may next drain the spool, and next look for files of processes that died, s.
+        self._next_drain_s = self._next_adopt_s = 0.0
+        self._writer_wakeup = threading.Event()
+        self._guard_wakeup = threading.Event()
+        self._wakeup_scheduled = self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: All that wait, the oldest first, and those that were answered behind it. Only the event loop touches it.
-        self._pending: deque[_Waiting] = deque()
-        #: What was refused last, bytes: a probe that writes less would prove nothing.
-        self._refused_bytes = 0
-        self._ask_spool_at = 0.0
-        self._ending = threading.Event()
+        #: Size of the last batch that the ledger did not take, bytes: a smaller probe would prove nothing.
+        self._failed_bytes = 0
+        self._next_spool_probe_s = 0.0
+        self._threads_end = threading.Event()
         self._health = health = health or Health()
         self._callbacks_part = health.part("callbacks", needs_ledger=False)
         self._loop_part = health.part("event-loop", patience_s=_LOOP_PATIENCE_S, needs_ledger=False)
         self._writer_part = health.part("recorder-writer")
         self._guard_part = health.part("recorder-guard", patience_s=_GUARD_PATIENCE_S, needs_ledger=False)
-        self._guard = SupervisedThread(health, self._guard_part, self._watch, self._ending)
+        self._guard = SupervisedThread(health, self._guard_part, self._run_guard, self._threads_end)
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._pending.start()
         self._start_writer()
         self._guard.start()
         self._tick()
 
-    def hurry(self) -> None:
-        """The process is about to end: what the ledger does not take almost at once goes to the spool, for the next one."""
-        self._patience_s = min(self._patience_s, _HURRY_S)
+    def shorten_ledger_wait(self) -> None:
+        """Sends to the spool, for the next process, what the ledger does not take almost at once: this process is about to end."""
+        self._ledger_timeout_s = min(self._ledger_timeout_s, _SHORT_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Writes what waits, then ends; what the ledger does not take in time goes to the spool."""
+        """Writes the waiting callbacks, then ends; those that the ledger does not take in time go to the spool."""
         self._stopping = True
-        self._loop_part.rest()  # this very call keeps it from running
-        self._ending.set()
-        self._work.set()
-        self._alarm.set()
+        self._loop_part.rest()  # the loop makes no progress during this call
+        self._threads_end.set()
+        self._writer_wakeup.set()
+        self._guard_wakeup.set()
         self._guard.join(timeout=10)
-        if self._writer.thread is not None and self._writer.since is None:
+        if self._writer.thread is not None and self._writer.ledger_since_s is None:
             self._writer.thread.join(timeout=5)
 
     def record(self, arrival: Arrival) -> "asyncio.Future[bool]":
-        """Whether it was new, as far as is known. Durable when this is done. Raises NotTakenError."""
-        assert self._loop is not None, "start() first"
-        waiting = _Waiting(arrival, self._loop.create_future(), monotonic_s(), len(arrival.body) + _OVERHEAD)
-        weight = self._weight + waiting.weight
-        if weight > 2 * self._limits.queue_bytes:
-            waiting.done.set_exception(NotTakenError("too many wait already"))
-            return waiting.done
-        self._weight = weight
-        self._pending.append(waiting)
-        if self._open or weight > self._limits.queue_bytes:
-            self._to_spool([waiting])
-        else:
-            self._for_ledger.append(waiting)
-            if not self._waking:
-                self._waking = True  # once, and after all that this turn of the loop brings: so they share a commit
-                self._loop.call_soon(self._wake)
-        return waiting.done
+        """Returns a future that is done when the callback is durable: whether it was new, as far as is known.
 
-    def _wake(self) -> None:
-        self._waking = False
-        self._work.set()
+        The future raises NotRecordedError if neither the ledger nor the spool takes the callback.
+        """
+        assert self._loop is not None, "start() first"
+        callback = self._pending.add(arrival)
+        if callback.future.done():  # rejected: too many wait
+            return callback.future
+        if self._breaker.is_open or self._pending.size_bytes > self._limits.queue_bytes:
+            self._queue_for_spool([callback])
+        else:
+            self._ledger_queue.append(callback)
+            if not self._wakeup_scheduled:
+                self._wakeup_scheduled = True  # once, after all callbacks of this turn of the loop: so they share a commit
+                self._loop.call_soon(self._wake_writer)
+        return callback.future
+
+    def _wake_writer(self) -> None:
+        self._wakeup_scheduled = False
+        self._writer_wakeup.set()
 
     def _tick(self) -> None:
-        """Refuses who has waited for too long, and shows that the event loop runs."""
+        """Rejects callbacks that have waited for too long, and shows that the event loop runs."""
         assert self._loop is not None
         if self._stopping:
             return
         self._loop_part.beat()
-        late, pending = monotonic_s() - self._limits.refuse_s, self._pending
-        while pending and (not pending[0].weight or pending[0].since < late):
-            self._settle([(pending.popleft(), NotTakenError("neither the ledger nor the spool took it in time"))])
-        self._loop.call_later(_TICK_S, self._tick)
+        self._pending.reject_overdue()
+        self._loop.call_later(_TICK_INTERVAL_S, self._tick)
 
     # The writer's thread.
 
     def _start_writer(self) -> None:
         with self._lock:
-            self._writers += 1
+            self._writer_count += 1
             self._writer = writer = _Writer()
         writer.thread = SupervisedThread(
             self._health,
             self._writer_part,
-            lambda: self._write_on(writer),
-            self._ending,
+            lambda: self._run_writer(writer),
+            self._threads_end,
             is_over=lambda: writer is not self._writer,
-            on_failure=lambda: self._to_spool(self._taken_over(writer)),
+            on_failure=lambda: self._queue_for_spool(self._claim_batch(writer)),
         )
         writer.thread.start()
 
-    def _write_on(self, writer: _Writer) -> None:
+    def _run_writer(self, writer: _Writer) -> None:
         while writer is self._writer:
             self._writer_part.beat()
-            stopping = self._stopping  # before it looks, for something may have come in between
-            batch = [] if self._open else _taken(self._for_ledger)
+            stopping = self._stopping  # read before the queue: a callback may come in between
+            batch = [] if self._breaker.is_open else pop_batch(self._ledger_queue)
             if batch:
-                self._write(writer, batch)
-            drained = not stopping and self._drain(writer)
+                self._write_batch(writer, batch)
+            drained = not stopping and self._try_drain(writer)
             if batch or drained:
                 continue
             if not self._spool.has_rows:
                 self._writer_part.worked()
             if stopping:
                 break
-            self._work.wait(_PROBE_S)
-            self._work.clear()
+            self._writer_wakeup.wait(_PROBE_INTERVAL_S)
+            self._writer_wakeup.clear()
         with self._lock:
-            self._writers -= 1
+            self._writer_count -= 1
 
-    def _write(self, writer: _Writer, batch: Sequence[_Waiting]) -> None:
-        writer.batch, writer.since = batch, monotonic_s()
+    def _write_batch(self, writer: _Writer, batch: Sequence[PendingCallback]) -> None:
+        writer.batch, writer.ledger_since_s = batch, monotonic_s()
         try:
-            new, refused = self._recorded([waiting.arrival for waiting in batch])
-            failed = self._set_aside(refused)
+            new, refused = self._record_batch([callback.arrival for callback in batch])
+            failed = self._keep_refused(refused)
             self._on_recorded()
-            answers = _answers(batch, new, failed)
+            results = _results_of(batch, new, failed)
         except (LedgerUnavailableError, ConflictError) as error:
-            self._refused_bytes = sum(waiting.weight for waiting in batch)
-            self._to_spool(self._taken_over(writer))
+            self._failed_bytes = sum(callback.size_bytes for callback in batch)
+            self._queue_for_spool(self._claim_batch(writer))
             if writer is self._writer:
-                self._trip_breaker(error)
+                self._breaker.trip(error)
         except Exception as error:
-            self._to_spool(self._taken_over(writer))
+            self._queue_for_spool(self._claim_batch(writer))
             self._writer_part.failed_with(error)
             log.exception("recorder.failed", error=str(error))
         else:
-            self._answer(answers)
+            self._pending.resolve_soon(results)
             self._writer_part.worked()
             self._callbacks_part.worked()
-            self._taken_over(writer)
+            self._claim_batch(writer)
         finally:
-            writer.since = None
+            writer.ledger_since_s = None
 
-    def _recorded(self, arrivals: Sequence[Arrival]) -> tuple[set[bytes], list[Arrival]]:
-        """The keys of those that were new, and those that the ledger refuses for what they are."""
+    def _record_batch(self, arrivals: Sequence[Arrival]) -> tuple[set[bytes], list[Arrival]]:
+        """Records arrivals; returns the keys of the new ones, and the arrivals that the ledger refuses for their content.
+
+        Raises LedgerUnavailableError, ConflictError.
+        """
         try:
             with self._ledger.write_once() as connection:
                 return record(connection, arrivals), []
         except (LedgerUnavailableError, ConflictError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one row does must not fail the others
+        except Exception as error:  # noqa: BLE001 - one row must not make the others fail
             if len(arrivals) == 1:
                 log.error("callback.refused_by_ledger", vendor=arrivals[0].vendor, app_id=arrivals[0].app_id, error=str(error))
                 return set(), list(arrivals)
         half = len(arrivals) // 2
-        new, refused = self._recorded(arrivals[:half])
-        more, others = self._recorded(arrivals[half:])
+        new, refused = self._record_batch(arrivals[:half])
+        more, others = self._record_batch(arrivals[half:])
         return new | more, refused + others
 
-    def _set_aside(self, refused: Sequence[Arrival]) -> dict[int, Exception]:
-        """Keeps them beside the spool; which could not be kept, by `id`, and why."""
+    def _keep_refused(self, refused: Sequence[Arrival]) -> dict[int, Exception]:
+        """Keeps refused arrivals beside the spool; returns the error of each that could not be kept, by its `id`."""
         if not refused:
             return {}
         try:
             self._spool.set_aside(refused)
         except SpoolUnavailableError as error:
-            return {id(arrival): NotTakenError(str(error)) for arrival in refused}
+            return {id(arrival): NotRecordedError(str(error)) for arrival in refused}
         return {}
 
-    def _drain(self, writer: _Writer) -> bool:
-        """Records one lot of what is spooled, if there is one and it is time to try; whether it did."""
+    def _try_drain(self, writer: _Writer) -> bool:
+        """Records one lot of spooled callbacks, if there is one and it is time to try; returns whether it did."""
         now = monotonic_s()
-        if now < self._drain_at:
+        if now < self._next_drain_s:
             return False
-        writer.since = now
+        writer.ledger_since_s = now
         try:
             return self._drain_lot(now)
         except (LedgerUnavailableError, ConflictError) as error:
-            self._drain_at = monotonic_s() + _PROBE_S
+            self._next_drain_s = monotonic_s() + _PROBE_INTERVAL_S
             if writer is self._writer:
-                self._trip_breaker(error)
+                self._breaker.trip(error)
         except Exception as error:
-            self._drain_at = monotonic_s() + _PROBE_S
+            self._next_drain_s = monotonic_s() + _PROBE_INTERVAL_S
             self._writer_part.failed_with(error)
             log.exception("recorder.failed", error=str(error))
         finally:
-            writer.since = None
+            writer.ledger_since_s = None
         return False
 
     def _drain_lot(self, now: float) -> bool:
-        if now >= self._adopt_at:
-            self._adopt_at = now + _ADOPT_S
+        if now >= self._next_adopt_s:
+            self._next_adopt_s = now + _ADOPT_INTERVAL_S
             self._spool.adopt()
             self._metrics.spool_set_aside.set(self._spool.set_aside_files())
         if not self._spool.has_rows:
-            if self._open:
-                self._ask_ledger()
+            if self._breaker.is_open:
+                self._probe_ledger()
             return False
         if (lot := self._spool.next_lot()) is None:
             return False
-        _, refused = self._recorded(lot.arrivals)
+        _, refused = self._record_batch(lot.arrivals)
         self._spool.done(lot, refused)
         self._reset_breaker()
         self._on_recorded()
@@ -334,156 +307,99 @@ class Recorder:
             log.info("spool.drained")
         return True
 
-    def _ask_ledger(self) -> None:
-        """There is nothing spooled to try it with."""
-        prove_writable(self._ledger, max(_PROBE_BYTES, self._refused_bytes))
+    def _probe_ledger(self) -> None:
+        """Tries whether the ledger is back with a write of its own, as no spooled callback is there to try it with."""
+        prove_writable(self._ledger, max(_PROBE_BYTES, self._failed_bytes))
         self._reset_breaker()
 
     # The guard's thread.
 
-    def _watch(self) -> None:
+    def _run_guard(self) -> None:
         while not (self._stopping and self._is_idle()):
-            self._alarm.wait(_LOOK_S)
-            self._alarm.clear()
+            self._guard_wakeup.wait(_GUARD_INTERVAL_S)
+            self._guard_wakeup.clear()
             try:
                 with self._guard_part.at_work():
-                    self._look(monotonic_s())
+                    self._check_queues(monotonic_s())
             except Exception as error:
                 self._guard_part.failed_with(error)
                 log.exception("recorder.failed", error=str(error))
 
     def _is_idle(self) -> bool:
-        return not (self._for_ledger or self._for_spool or self._writer.batch)
+        return not (self._ledger_queue or self._spool_queue or self._writer.batch)
 
-    def _look(self, now: float) -> None:
-        """now: s."""
-        writer, late = self._writer, now - self._patience_s
-        hung = self._taken_over(writer) if _oldest(writer.batch) < late else ()
-        if hung or _oldest(self._for_ledger) < late:
-            self._trip_breaker(LedgerUnavailableError(f"it did not take callbacks within {self._patience_s:g} s"))
+    def _check_queues(self, now: float) -> None:
+        """Moves callbacks that have waited for too long to the spool. now: of the monotonic clock, s."""
+        writer, late = self._writer, now - self._ledger_timeout_s
+        hung = self._claim_batch(writer) if oldest_arrival_s(writer.batch) < late else ()
+        if hung or oldest_arrival_s(self._ledger_queue) < late:
+            self._breaker.trip(LedgerUnavailableError(f"it did not take callbacks within {self._ledger_timeout_s:g} s"))
         if hung:
-            self._spool_up(hung, self._last_chance)
-        while self._open and (batch := _taken(self._for_ledger)):
-            self._for_spool.extend(batch)
-        while batch := _taken(self._for_spool):
-            self._spool_up(batch, self._answer)
-        self._replace(writer, now)
-        if self._open and now >= self._ask_spool_at:
-            self._ask_spool()
-            self._ask_spool_at = monotonic_s() + _SPOOL_PROBE_S
+            self._write_to_spool(hung, self._reject_late)
+        while self._breaker.is_open and (batch := pop_batch(self._ledger_queue)):
+            self._spool_queue.extend(batch)
+        while batch := pop_batch(self._spool_queue):
+            self._write_to_spool(batch, self._pending.resolve_soon)
+        self._replace_hung_writer(writer, now)
+        if self._breaker.is_open and now >= self._next_spool_probe_s:
+            self._probe_spool()
+            self._next_spool_probe_s = monotonic_s() + _SPOOL_PROBE_INTERVAL_S
 
-    def _ask_spool(self) -> None:
-        """The ledger is away: does the spool take callbacks, as long as none comes?"""
+    def _probe_spool(self) -> None:
+        """Tries whether the spool takes callbacks: while the ledger is away, this shows it even if no callback comes."""
         try:
-            self._spool.prove_writable(max(_SPOOL_PROBE_BYTES, self._refused_bytes))
+            self._spool.prove_writable(max(_SPOOL_PROBE_BYTES, self._failed_bytes))
         except SpoolUnavailableError:
-            self._callbacks_part.failed(_NEITHER)
+            self._callbacks_part.failed(_NOTHING_WRITABLE)
         else:
             self._callbacks_part.worked()
 
-    def _replace(self, writer: _Writer, now: float) -> None:
-        """Starts another writer where this one has hung for too long."""
-        hangs_s = now - writer.since if writer.since is not None else 0.0
-        if hangs_s > self._limits.replace_s * 2 ** (self._writers - 1) and self._writers < self._limits.writers:
+    def _replace_hung_writer(self, writer: _Writer, now: float) -> None:
+        """Starts another writer if this one has hung for too long."""
+        hangs_s = now - writer.ledger_since_s if writer.ledger_since_s is not None else 0.0
+        patience_s = self._limits.replace_writer_s * 2 ** (self._writer_count - 1)
+        if hangs_s > patience_s and self._writer_count < self._limits.max_writers:
             self._start_writer()
 
-    def _taken_over(self, writer: _Writer) -> Sequence[_Waiting]:
-        """What this writer tries to write, once: for its failure and the guard may come at the same time."""
+    def _claim_batch(self, writer: _Writer) -> Sequence[PendingCallback]:
+        """Returns the batch of this writer, once: the failed writer and the guard may ask for it at the same time."""
         with self._lock:
             batch, writer.batch = writer.batch, ()
         return batch
 
-    def _to_spool(self, batch: Sequence[_Waiting]) -> None:
-        self._for_spool.extend(batch)
-        self._alarm.set()
+    def _queue_for_spool(self, batch: Sequence[PendingCallback]) -> None:
+        self._spool_queue.extend(batch)
+        self._guard_wakeup.set()
 
-    def _spool_up(self, batch: Sequence[_Waiting], refuse: Callable[[Sequence[_Answer]], None]) -> None:
+    def _write_to_spool(self, batch: Sequence[PendingCallback], reject: Callable[[Sequence[Result]], None]) -> None:
+        """Spools a batch and answers it. reject: called with the results if the spool does not take it."""
         try:
-            self._spool.append([waiting.arrival for waiting in batch])
+            self._spool.append([callback.arrival for callback in batch])
         except SpoolUnavailableError as error:
-            self._callbacks_part.failed(_NEITHER)
-            refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
+            self._callbacks_part.failed(_NOTHING_WRITABLE)
+            reject([(callback, NotRecordedError(str(error))) for callback in batch])
         except Exception as error:
-            self._callbacks_part.failed(_NEITHER)
-            refuse([(waiting, NotTakenError(str(error))) for waiting in batch])
+            self._callbacks_part.failed(_NOTHING_WRITABLE)
+            reject([(callback, NotRecordedError(str(error))) for callback in batch])
             log.exception("recorder.failed", error=str(error))
         else:
             self._callbacks_part.worked()
             self._metrics.spooled.inc(len(batch))
-            self._answer([(waiting, True) for waiting in batch])
+            self._pending.resolve_soon([(callback, True) for callback in batch])
 
-    def _last_chance(self, refusals: Sequence[_Answer]) -> None:
-        """The ledger still has them in hand: who waits is not refused as long as the ledger may yet answer."""
-        assert self._loop is not None
-        wait_s = min(waiting.since for waiting, _ in refusals) + _LAST_S - monotonic_s()
-        self._to_loop(lambda: self._later(wait_s, refusals))
-
-    # The breaker.
-
-    def _trip_breaker(self, error: Exception) -> None:
-        with self._lock:
-            was_open, self._open = self._open, True
-        if not was_open:
-            self._metrics.ledger_away.set(1)
-            log.warning("breaker.opened", error=str(error))
+    def _reject_late(self, rejections: Sequence[Result]) -> None:
+        """Rejects callbacks after the time in which the hanging writer may still commit them."""
+        delay_s = min(callback.arrived_s for callback, _ in rejections) + _LAST_CHANCE_S - monotonic_s()
+        self._pending.resolve_later(delay_s, rejections)
 
     def _reset_breaker(self) -> None:
-        with self._lock:
-            was_open, self._open = self._open, False
-        self._refused_bytes = 0
-        if was_open:
-            self._metrics.ledger_away.set(0)
-            log.info("breaker.closed")
+        self._breaker.reset()
+        self._failed_bytes = 0
         self._callbacks_part.worked()
 
-    # Answers: given by any thread, brought by the event loop.
 
-    def _answer(self, answers: Sequence[_Answer]) -> None:
-        self._to_loop(lambda: self._settle(answers))
-
-    def _later(self, wait_s: float, answers: Sequence[_Answer]) -> None:
-        assert self._loop is not None
-        self._loop.call_later(wait_s, self._settle, answers)
-
-    def _to_loop(self, what: Callable[[], None]) -> None:
-        assert self._loop is not None
-        with suppress(RuntimeError):  # the loop is closed, as when a writer comes back that hung when the process was told to end
-            self._loop.call_soon_threadsafe(what)
-
-    def _settle(self, answers: Sequence[_Answer]) -> None:
-        for waiting, answer in answers:
-            self._weight -= waiting.weight
-            waiting.weight = 0
-            if waiting.done.done():  # the spool and the ledger both have it, or the sender hung up: it is kept all the same
-                continue
-            if isinstance(answer, Exception):
-                waiting.done.set_exception(answer)
-            else:
-                waiting.done.set_result(answer)
-        while self._pending and not self._pending[0].weight:
-            self._pending.popleft()
-
-
-def _taken(queue: deque[_Waiting]) -> list[_Waiting]:
-    """A batch from its front; several threads may take at the same time."""
-    batch: list[_Waiting] = []
-    size = 0
-    with suppress(IndexError):
-        while len(batch) < _BATCH and size < _BATCH_BYTES:
-            batch.append(queue.popleft())
-            size += len(batch[-1].arrival.body)
-    return batch
-
-
-def _oldest(queue: Sequence[_Waiting]) -> float:
-    """Since when its first waits, s."""
-    try:
-        return queue[0].since
-    except IndexError:  # the other thread took it
-        return inf
-
-
-def _answers(batch: Sequence[_Waiting], new: Set[bytes], failed: Mapping[int, Exception]) -> list[_Answer]:
+def _results_of(batch: Sequence[PendingCallback], new: Set[bytes], failed: Mapping[int, Exception]) -> list[Result]:
+    """new: keys of the arrivals that were new. failed: errors by the `id` of the arrival."""
     if len(new) == len(batch):
-        return [(waiting, True) for waiting in batch]
-    return [(waiting, failed.get(id(waiting.arrival)) or recorded_key(waiting.arrival) in new) for waiting in batch]
+        return [(callback, True) for callback in batch]
+    return [(callback, failed.get(id(callback.arrival)) or recorded_key(callback.arrival) in new) for callback in batch]

@@ -21,7 +21,7 @@ _LINES = 20
 log = logger(__name__)
 
 
-class Refusals:
+class Rejections:
     def __init__(self, ledger: Ledger, metrics: Metrics, health: Health | None = None) -> None:
         self._ledger = ledger
         self._metrics = metrics
@@ -45,7 +45,7 @@ class Refusals:
         self._stop.set()
         self._thread.join(timeout=5)
 
-    def note(self, refused: Refused) -> None:
+    def add(self, refused: Refused) -> None:
         """A callback was not believed."""
         with self._lock:
             self._noted.append(refused)
@@ -64,7 +64,7 @@ class Refusals:
         gone = set(surplus([refused.kind for refused in self._noted]))
         self._noted = [refused for index, refused in enumerate(self._noted) if index not in gone]
 
-    def unrecorded(self, vendor: str, app_id: str, why: str, at: int) -> None:
+    def report_unrecorded(self, vendor: str, app_id: str, why: str, at: int) -> None:
         """A callback was believed, and could not be made durable. at: ms."""
         self.count_unrecorded(vendor, at)
         if self._may_log("callback.unrecorded"):
@@ -77,14 +77,14 @@ class Refusals:
             self._unrecorded[vendor] += 1
             self._unrecorded_at[vendor] = at
 
-    def unwritten(self) -> tuple[int, int | None]:
+    def unsaved_unrecorded(self) -> tuple[int, int | None]:
         """How many could not be made durable and are not told to the ledger yet, and when the last of them came, ms."""
         with self._lock:
             if not self._unrecorded:
                 return 0, None
             return self._unrecorded.total(), max(self._unrecorded_at[vendor] for vendor in self._unrecorded)
 
-    def wrong_token(self, remote: str | None, why: str) -> None:
+    def report_wrong_token(self, remote: str | None, why: str) -> None:
         """A request to the desk came with a token or login code that is not right."""
         self._metrics.wrong_tokens.inc()
         if self._may_log("token.refused"):

@@ -22,10 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from adapters.clock import to_rfc3339  # noqa: E402
+from adapters.downstream import open_sinks  # noqa: E402
 from adapters.ledger import Ledger  # noqa: E402
 from adapters.metrics import Metrics  # noqa: E402
 from adapters.settings import Database, Server, Settings  # noqa: E402
-from callbacks.app import Ears, make_app  # noqa: E402
+from adapters.vendors.accounts import Accounts  # noqa: E402
+from callbacks.app import AppDependencies, make_app  # noqa: E402
 from callbacks.desk.http import cursors  # noqa: E402
 from tests.benchmarks.filling import APPS, DAY, NOW, Filled, fill  # noqa: E402
 
@@ -164,8 +166,17 @@ class House:
         self.ledger = Ledger(url)
         self.filled = fill(self.ledger, tasks_wanted=tasks, callbacks_wanted=callbacks)
         settings = Settings(server=Server(open_desk=True), database=Database(url=url))
-        ears = Ears(ledger=self.ledger, settings=settings, metrics=Metrics(), clock=lambda: NOW, ring=lambda: None)
-        self._app = make_app(ears)
+        self._app = make_app(
+            AppDependencies(
+                ledger=self.ledger,
+                settings=settings,
+                metrics=Metrics(),
+                clock=lambda: NOW,
+                notify_workers=lambda: None,
+                accounts=Accounts(settings),
+                sinks=open_sinks(settings),
+            )
+        )
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """(status, body)"""

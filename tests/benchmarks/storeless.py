@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adapters.ledger.inbox import Arrival
 from adapters.spool import Spool
-from callbacks.app import Application, Ears, app_with
+from callbacks.app import AppDependencies, Application, make_app_with_recorder
 from callbacks.recorder import Recorder
 
 
@@ -18,7 +18,7 @@ class Forgetful(Recorder):
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    def hurry(self) -> None:
+    def shorten_ledger_wait(self) -> None:
         pass
 
     def stop(self) -> None:
@@ -31,6 +31,6 @@ class Forgetful(Recorder):
         return done
 
 
-def make_storeless_app(ears: Ears) -> Application:
+def make_storeless_app(dependencies: AppDependencies) -> Application:
     """For comparisons only: what it answers with 200 is lost."""
-    return app_with(ears, Spool(Path(ears.settings.spool.folder), 0, ears.clock), Forgetful())
+    return make_app_with_recorder(dependencies, Spool(Path(dependencies.settings.spool.folder), 0, dependencies.clock), Forgetful())

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from adapters.clock_watch import ClockWatch
+from adapters.downstream import open_sinks
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.shards import Shards
@@ -20,8 +21,8 @@ from adapters.metrics import Metrics
 from adapters.settings import Account, App, Database, Secret, Server, Settings, Spool
 from adapters.supervision import Health
 from adapters.vendors.accounts import Accounts
-from callbacks.app import Ears, make_app
-from callbacks.recorder import Limits
+from callbacks.app import AppDependencies, make_app
+from callbacks.recorder import RecorderLimits
 from workers.apply.applier import Applier
 from workers.sweep import Sweep
 
@@ -29,7 +30,7 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 TENCENT_APP, TENCENT_KEY = "1400000001", "123654"
 VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
 #: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
-PATIENT = Limits(patience_s=60, refuse_s=60)
+PATIENT = RecorderLimits(ledger_timeout_s=60, answer_timeout_s=60)
 #: Needs no token: access is tested in tests/unit/callbacks/desk/http/test_access.py and tests/processes/test_tokens.py.
 OPEN = Server(open_desk=True)
 
@@ -61,12 +62,14 @@ class House:
         self.rung = 0
         self.on_ring: Callable[[], None] = lambda: None
         self.app = make_app(
-            Ears(
+            AppDependencies(
                 ledger=self.ledger,
                 settings=self.settings,
                 metrics=Metrics(),
                 clock=self.clock,
-                ring=self._ring,
+                notify_workers=self._ring,
+                accounts=Accounts(self.settings),
+                sinks=open_sinks(self.settings),
                 limits=PATIENT,
                 health=health or Health(),
                 clock_watch=self.clock_watch,

@@ -21,7 +21,7 @@ from adapters.metrics import Metrics
 from adapters.settings import App, Settings
 from adapters.vendors.accounts import Accounts
 from callbacks.app import AppDependencies, make_app
-from simulator import STEADY, Callback, Faults, Plan, World
+from simulator import STEADY, CallbackDelivery, Faults, Plan, World
 from statemachine.tasks import Task
 from tests.support.in_process_app import PATIENT, House
 from tests.support.virtual_time import T0, Clockwork, LateCaller, Wire
@@ -177,7 +177,7 @@ class Story(Clockwork):
         super().__init__(folder, seed, faults, plan, grain_ms=grain_ms)
         self.line = Line(self.world, seed, self.house.clock)
         self.caller: Any = self.new_caller()
-        self.hears: Callable[[Callback], bool] = lambda _: True
+        self.hears: Callable[[CallbackDelivery], bool] = lambda _: True
         self._open = ExitStack()
 
     @contextmanager
@@ -194,7 +194,7 @@ class Story(Clockwork):
         self.caller = made
         return made
 
-    def deaf(self, *, to: Callable[[Callback], bool] = lambda _: True) -> None:
+    def deaf(self, *, to: Callable[[CallbackDelivery], bool] = lambda _: True) -> None:
         """From now on these callbacks are lost."""
         self.hears = lambda callback: not to(callback)
 
@@ -264,11 +264,11 @@ class Story(Clockwork):
         """Deadlines that passed, in order."""
         return [entry["deadline"] for entry in self.entries(task_id, "deadline_passed")]
 
-    def _hear(self, callbacks: list[Callback]) -> None:
+    def _hear(self, callbacks: list[CallbackDelivery]) -> None:
         heard = [callback for callback in callbacks if self.hears(callback)]
         for callback in callbacks:
             if callback not in heard:
-                self.world.answered(callback, 200, self.now)
+                self.world.record_answer(callback, 200, self.now)
         super()._hear(heard)
 
     def rows(self, statement: str, **values: Any) -> list[Any]:

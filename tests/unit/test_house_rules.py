@@ -9,7 +9,7 @@ from adapters.vendors import DIALECTS
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("callbacks", "workers", "statemachine", "adapters", "simulator")
-SOURCES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "tally.py"]
+SOURCES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "serving.py", ROOT / "tally.py"]
 SQL = ROOT / "adapters" / "ledger"
 
 

@@ -33,6 +33,8 @@ class Desk:
     spool_rows: Callable[[], int]
     #: By which ways events can leave, by their types.
     sinks: Mapping[str, Sink]
+    #: Who signs the calls of which app.
+    accounts: Accounts
     #: Who listens to events as they come.
     streams: Streams
     #: Told of each wrong token or login code: the address that it came from, and why it is refused.
@@ -48,13 +50,10 @@ class Desk:
     queries: Queries = field(default_factory=Queries)
     #: What `/metrics` has already added up from the ledger.
     sums: Sums = field(default_factory=Sums)
-    #: Who signs the calls of which app.
-    accounts: Accounts = field(init=False)
     #: What login links have instead of a token.
     codes: LoginCodes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "accounts", Accounts(self.settings))
         object.__setattr__(self, "codes", LoginCodes(self.settings.tokens))
 
     @property

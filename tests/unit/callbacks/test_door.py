@@ -11,14 +11,17 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from adapters.clock import monotonic_s
+from adapters.downstream import open_sinks
 from adapters.ledger import Ledger
 from adapters.ledger.inbox import Arrival
 from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Spool as SpoolSettings
 from adapters.spool import Spool
-from callbacks.app import Ears, app_with, make_app
-from callbacks.recorder import NotTakenError, Recorder
+from adapters.vendors.accounts import Accounts
+from callbacks.app import AppDependencies, make_app, make_app_with_recorder
+from callbacks.pending_callbacks import NotRecordedError
+from callbacks.recorder import Recorder
 from tests.benchmarks.storeless import Forgetful, make_storeless_app
 from tests.support.in_process_app import House, settings, tencent
 
@@ -35,11 +38,19 @@ class Broken(Forgetful):
         raise self._error
 
 
-def ears(folder: Path, *, max_mb: int = 1) -> Ears:
+def ears(folder: Path, *, max_mb: int = 1) -> AppDependencies:
     made = replace(settings(f"sqlite:///{folder}/tally.db"), spool=SpoolSettings(folder=str(folder / "spool"), max_mb=max_mb))
     ledger = Ledger(made.database.url)
     upgrade(ledger)
-    return Ears(ledger=ledger, settings=made, metrics=Metrics(), clock=lambda: NOW, ring=lambda: None)
+    return AppDependencies(
+        ledger=ledger,
+        settings=made,
+        metrics=Metrics(),
+        clock=lambda: NOW,
+        notify_workers=lambda: None,
+        accounts=Accounts(made),
+        sinks=open_sinks(made),
+    )
 
 
 def callback(number: int = 1) -> tuple[str, bytes, dict[str, str]]:
@@ -51,9 +62,9 @@ def post(client: TestClient, number: int = 1, path: str = "/callbacks/tencent") 
     return client.post(path, content=body, headers=headers)
 
 
-def behind(made: Ears, recorder: Recorder) -> TestClient:
+def behind(made: AppDependencies, recorder: Recorder) -> TestClient:
     spool = Spool(Path(made.settings.spool.folder), 0, made.clock)
-    return TestClient(app_with(made, spool, recorder), base_url="http://127.0.0.1:8080", raise_server_exceptions=True)
+    return TestClient(make_app_with_recorder(made, spool, recorder), base_url="http://127.0.0.1:8080", raise_server_exceptions=True)
 
 
 def test_what_is_durable_is_answered_with_two_hundred_and_a_code(tmp_path: Path):
@@ -64,7 +75,7 @@ def test_what_is_durable_is_answered_with_two_hundred_and_a_code(tmp_path: Path)
 
 def test_what_nobody_can_take_is_to_be_sent_again(tmp_path: Path):
     made = ears(tmp_path)
-    with behind(made, Broken(NotTakenError("full"))) as client, capture_logs() as logs:
+    with behind(made, Broken(NotRecordedError("full"))) as client, capture_logs() as logs:
         answer = post(client)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.headers["content-type"] == "application/problem+json"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callbacks.explain import find, story
+from callbacks.explain import explain_task, find_tasks
 from tests.unit.callbacks.desk.desk_world import T0, World, made
 
 EVIL = "\x1b[2J\x1b]0;x\x07\r\n2030-01-01T00:00:00.000Z  moves running -> stopped\u2028\u202e\x9b"
@@ -10,8 +10,8 @@ EVIL = "\x1b[2J\x1b]0;x\x07\r\n2030-01-01T00:00:00.000Z  moves running -> stoppe
 
 def lines_of(world: World, name: str) -> list[str]:
     with world.ledger.read() as connection:
-        (task,) = find(connection, name)
-        return story(connection, task).removesuffix("\n").split("\n")
+        (task,) = find_tasks(connection, name)
+        return explain_task(connection, task).removesuffix("\n").split("\n")
 
 
 def test_texts_of_others_make_no_lines_and_no_sequences(tmp_path: Path) -> None:

@@ -20,12 +20,14 @@ from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.spool import Spool
 from adapters.supervision import Health
+from callbacks import pending_callbacks
 from callbacks import recorder as recording
-from callbacks.recorder import Limits, NotTakenError, Recorder
+from callbacks.pending_callbacks import NotRecordedError
+from callbacks.recorder import Recorder, RecorderLimits
 from tests.support.small_disks import small_disk
 
 #: Room in the queue for ten callbacks.
-TEN = 10 * (recording._OVERHEAD + 100)
+TEN = 10 * (pending_callbacks._OVERHEAD_BYTES + 100)
 PLENTY = 64 * 1024 * 1024
 
 
@@ -84,7 +86,7 @@ class Desk:
 
     @asynccontextmanager
     async def at_work(self, **limits: Any) -> AsyncIterator[Recorder]:
-        made = Limits(**{"patience_s": 60, **limits})
+        made = RecorderLimits(**{"ledger_timeout_s": 60, **limits})
         recorder = Recorder(self.ledger, self.spool, self.metrics, on_recorded=self.ring, limits=made, health=self.health)
         recorder.start()
         try:
@@ -192,7 +194,7 @@ async def test_one_bad_row_fails_nobody_and_is_kept_aside(desk: Desk):
 
 @in_a_loop
 async def test_a_ledger_that_hangs_opens_the_breaker_within_a_second_and_nobody_notices(desk: Desk):
-    async with desk.at_work(patience_s=1.0) as recorder:
+    async with desk.at_work(ledger_timeout_s=1.0) as recorder:
         desk.ledger.may_go_on.clear()
         began = monotonic_s()
         first = [recorder.record(arrival(n)) for n in range(3)]
@@ -237,7 +239,7 @@ async def test_a_hanging_writer_is_replaced_and_what_it_commits_after_all_is_not
     desk: Desk,
 ):
     held, real = threading.Event(), desk.ledger.may_go_on
-    async with desk.at_work(patience_s=0.2, replace_s=0.5) as recorder:
+    async with desk.at_work(ledger_timeout_s=0.2, replace_writer_s=0.5) as recorder:
         desk.ledger.may_go_on = held  # whoever enters now hangs until the end, as on a connection that is gone
         assert await recorder.record(arrival(0))
         desk.ledger.may_go_on = real
@@ -254,19 +256,19 @@ async def test_writers_that_hang_do_not_become_many(desk: Desk):
     def writers() -> int:
         return sum(thread.name == "recorder-writer" for thread in threading.enumerate())
 
-    async with desk.at_work(patience_s=0.0, replace_s=0.0, writers=3) as recorder:
+    async with desk.at_work(ledger_timeout_s=0.0, replace_writer_s=0.0, max_writers=3) as recorder:
         desk.ledger.may_go_on.clear()
         await recorder.record(arrival(0))
         await until(lambda: writers() == 3)
         for n in range(10):
             await recorder.record(arrival(n))
-            await asyncio.sleep(recording._LOOK_S)  # so long until the guard has looked again
+            await asyncio.sleep(recording._GUARD_INTERVAL_S)  # so long until the guard has looked again
         assert writers() == 3
 
 
 @in_a_loop
 async def test_what_comes_while_too_many_wait_for_the_ledger_goes_to_the_spool(desk: Desk):
-    async with desk.at_work(patience_s=60, queue_bytes=TEN) as recorder:
+    async with desk.at_work(ledger_timeout_s=60, queue_bytes=TEN) as recorder:
         desk.ledger.may_go_on.clear()
         waiting = [recorder.record(arrival(n)) for n in range(10)]
         beyond = recorder.record(arrival(10))
@@ -284,7 +286,7 @@ async def test_what_comes_while_too_many_wait_for_both_is_refused_at_once(desk: 
     async with desk.at_work(queue_bytes=TEN) as recorder:
         taken = [recorder.record(arrival(n)) for n in range(40)]
         results = await asyncio.gather(*taken, return_exceptions=True)
-        assert [isinstance(result, NotTakenError) for result in results] == [False] * 20 + [True] * 20
+        assert [isinstance(result, NotRecordedError) for result in results] == [False] * 20 + [True] * 20
         assert await recorder.record(arrival(40))  # there is room again
 
 
@@ -293,7 +295,7 @@ async def test_it_is_refused_only_where_neither_can_take_it(tmp_path: Path):
     desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
     async with desk.at_work() as recorder:
         desk.ledger.is_away = True
-        with pytest.raises(NotTakenError, match="the spool has 0 bytes"):
+        with pytest.raises(NotRecordedError, match="the spool has 0 bytes"):
             await recorder.record(arrival(0))
         desk.ledger.is_away = False
         await until(lambda: desk.number("tally_breaker_open") == 0)
@@ -304,11 +306,11 @@ async def test_it_is_refused_only_where_neither_can_take_it(tmp_path: Path):
 @in_a_loop
 async def test_a_full_spool_leaves_the_ledger_its_time(tmp_path: Path):
     desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
-    async with desk.at_work(patience_s=0.1) as recorder:
+    async with desk.at_work(ledger_timeout_s=0.1) as recorder:
         desk.ledger.may_go_on.clear()
         waiting = recorder.record(arrival(0))
         await until(lambda: desk.number("tally_breaker_open") == 1)
-        await asyncio.sleep(2 * recording._LOOK_S)  # the guard has been refused by the spool
+        await asyncio.sleep(2 * recording._GUARD_INTERVAL_S)  # the guard has been refused by the spool
         assert not waiting.done()
         desk.ledger.may_go_on.set()
         assert await waiting
@@ -318,10 +320,10 @@ async def test_a_full_spool_leaves_the_ledger_its_time(tmp_path: Path):
 @in_a_loop
 async def test_in_the_end_it_is_refused_before_the_vendor_gives_up(tmp_path: Path):
     desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
-    async with desk.at_work(patience_s=1.0) as recorder:
+    async with desk.at_work(ledger_timeout_s=1.0) as recorder:
         desk.ledger.may_go_on.clear()
         began = monotonic_s()
-        with pytest.raises(NotTakenError):
+        with pytest.raises(NotRecordedError):
             await recorder.record(arrival(0))
         assert monotonic_s() - began < 4.9
     desk.ledger.close()
@@ -359,7 +361,7 @@ async def test_when_told_to_end_it_writes_what_waits(desk: Desk):
 
 @in_a_loop
 async def test_when_told_to_end_what_a_hanging_ledger_does_not_take_is_spooled(desk: Desk):
-    recorder = Recorder(desk.ledger, desk.spool, desk.metrics, on_recorded=desk.ring, limits=Limits(patience_s=0.2))
+    recorder = Recorder(desk.ledger, desk.spool, desk.metrics, on_recorded=desk.ring, limits=RecorderLimits(ledger_timeout_s=0.2))
     recorder.start()
     desk.ledger.may_go_on.clear()
     waiting = [recorder.record(arrival(n)) for n in range(10)]
@@ -411,13 +413,13 @@ class HangingSpool(Spool):
 async def test_nobody_waits_for_longer_than_the_vendor_though_ledger_and_spool_both_hang(tmp_path: Path):
     spool = HangingSpool(tmp_path)
     desk = Desk(MoodyLedger(tmp_path), spool)
-    async with desk.at_work(patience_s=0.1, refuse_s=1.0) as recorder:
+    async with desk.at_work(ledger_timeout_s=0.1, answer_timeout_s=1.0) as recorder:
         desk.ledger.may_go_on.clear()
         began = monotonic_s()
         results = await asyncio.gather(*(recorder.record(arrival(n)) for n in range(3)), return_exceptions=True)
         assert [str(result) for result in results] == ["neither the ledger nor the spool took it in time"] * 3
         assert monotonic_s() - began < 2.5
-        assert recorder._weight == 0
+        assert recorder._pending.size_bytes == 0
         spool.may_go_on.set()
         desk.ledger.may_go_on.set()
         await until(lambda: desk.is_back and len(desk.ledger.keys()) == 3)
@@ -447,11 +449,11 @@ async def test_the_breaker_stays_open_while_what_was_refused_finds_no_room(tmp_p
         async with desk.at_work() as recorder:
             await recorder.record(arrival(1))
             disk.fill()
-            with pytest.raises(NotTakenError):
+            with pytest.raises(NotRecordedError):
                 await recorder.record(large)
             await until(lambda: desk.number("tally_breaker_open") == 1)
             for _ in range(6):
-                await asyncio.sleep(recording._PROBE_S / 2)
+                await asyncio.sleep(recording._PROBE_INTERVAL_S / 2)
                 assert desk.number("tally_breaker_open") == 1
             disk.free()
             await until(lambda: desk.number("tally_breaker_open") == 0)

@@ -6,7 +6,7 @@ from adapters.ledger import Ledger, rejections
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.rejections import KEPT, Refused
 from adapters.metrics import Metrics
-from callbacks.rejections import Refusals
+from callbacks.rejections import Rejections
 
 
 def _refused(at: int, reason: str, status: int, app_id: str) -> Refused:
@@ -16,12 +16,12 @@ def _refused(at: int, reason: str, status: int, app_id: str) -> Refused:
 def test_a_flood_between_two_writes_pushes_no_other_kind_out(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/tally.db")
     upgrade(ledger)
-    refusals = Refusals(ledger, Metrics())
+    refusals = Rejections(ledger, Metrics())
     own = _refused(1, "bad_signature", 401, "1400000001")
 
-    refusals.note(own)
+    refusals.add(own)
     for number in range(10 * KEPT):
-        refusals.note(_refused(2 + number, "unknown_app", 403, f"x{number}"))
+        refusals.add(_refused(2 + number, "unknown_app", 403, f"x{number}"))
     assert len(refusals._noted) <= 2 * KEPT
     refusals.flush()
 

@@ -20,16 +20,18 @@ from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import Account, App, Outbound, Role, Secret, Server, Settings, Token
 from adapters.settings import Streams as RedisStreams
+from adapters.vendors.accounts import Accounts
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.events.sse import Streams
 from callbacks.desk.events.tail import Tail
 from callbacks.desk.http.token_guesses import Guesses
 from simulator import DEMO_APPS
 from statemachine.decide import decide
-from statemachine.events import Heard
-from statemachine.facts import Fact, FactKind, File, Output, Rules, TaskKey
+from statemachine.events import CallbackReceived
+from statemachine.facts import Fact, FactKind, File, Output
+from statemachine.rules import Rules
 from statemachine.states import Kind, OutputState
-from statemachine.tasks import Task
+from statemachine.tasks import Task, TaskKey
 
 T0 = 1_700_000_000_000
 TOKENS = {role: f"{role}-0123456789abcdef" for role in Role}
@@ -112,6 +114,7 @@ class World:
             ring=self._ring,
             spool_rows=lambda: 0,
             sinks=open_sinks(self.settings),
+            accounts=Accounts(self.settings),
             streams=self.streams,
             on_wrong_token=lambda address, why: self.wrong_tokens.append((address, why)),
             guesses=Guesses(lambda: self.now / 1000),
@@ -141,7 +144,7 @@ class World:
         key, fact, changes = _parts(name, kind, more)
         empty = lineages.Stored(id=None, version=0, lineage=lineages.Lineage(key=key))
         decision = decide(
-            empty.lineage, Heard(fact=fact), fact.received_at, lambda *_: Rules(), kind=more.get("task_kind", Kind.PUSH)
+            empty.lineage, CallbackReceived(fact=fact), fact.received_at, lambda *_: Rules(), kind=more.get("task_kind", Kind.PUSH)
         )
         (change,) = decision.changes
         task = replace(change.after, **changes)
