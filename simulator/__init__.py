@@ -5,11 +5,23 @@ error codes, callbacks, what a call does) stands under `vendors`; parameters are
 """
 
 from simulator.counters import Counters
-from simulator.messages import Callback, Reply
+from simulator.messages import CallbackDelivery, GatewayReply
 from simulator.plan import STEADY, Cause, Faults, Plan
 from simulator.tasks import App
 from simulator.truth import Truth
 from simulator.vendors.registry import DEMO_APPS
 from simulator.world import World
 
-__all__ = ["DEMO_APPS", "STEADY", "App", "Callback", "Cause", "Counters", "Faults", "Plan", "Reply", "Truth", "World"]
+__all__ = [
+    "DEMO_APPS",
+    "STEADY",
+    "App",
+    "CallbackDelivery",
+    "Cause",
+    "Counters",
+    "Faults",
+    "Plan",
+    "GatewayReply",
+    "Truth",
+    "World",
+]

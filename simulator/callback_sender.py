@@ -3,10 +3,10 @@
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from simulator.messages import Callback
+from simulator.messages import CallbackDelivery
 
 
-def post(url: str, callback: Callback, timeout_s: float) -> int | None:
+def post_callback(url: str, callback: CallbackDelivery, timeout_s: float) -> int | None:
     """The HTTP status of the answer; None where none came in time."""
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection

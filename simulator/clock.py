@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class WorldClock:
     """Runs `speed` times as fast as `real`, from `start_ms` on, when both show the same. Times in ms since the epoch."""
 
     real: Callable[[], int]

@@ -5,8 +5,8 @@ import signal
 import sys
 
 from adapters.clock import now_ms
-from adapters.process.terminal import say
-from simulator.clock import Clock
+from adapters.process.terminal import print_lines
+from simulator.clock import WorldClock
 from simulator.plan import STEADY, Faults, Plan
 from simulator.realtime import Simulation
 from simulator.server import Server, make_app
@@ -15,7 +15,7 @@ from simulator.world import World
 
 CALLBACK_URL = "http://127.0.0.1:8080/callbacks/{vendor}"
 #: The demonstration's tasks last a few minutes.
-_SHORT = Plan(shortest_s=40, longest_s=150)
+_SHORT_LIVES = Plan(shortest_s=40, longest_s=150)
 _FAULTS = {
     "lose": "of each callback: it is never sent",
     "double": "of each callback: it is sent twice",
@@ -38,57 +38,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where callbacks go, {vendor} in it is the vendor's name; empty: nowhere (default: %(default)s)",
     )
-    parser.add_argument("--speed", type=_speed, default=1, help="how many times faster than clocks tasks live (default: 1)")
+    parser.add_argument("--speed", type=_parse_speed, default=1, help="how many times faster than clocks tasks live (default: 1)")
     for name, meaning in _FAULTS.items():
-        parser.add_argument(f"--{name}", type=_probability, default=0.0, metavar="P", help=f"probability {meaning}")
+        parser.add_argument(f"--{name}", type=_parse_probability, default=0.0, metavar="P", help=f"probability {meaning}")
     parser.add_argument("--max-delay", type=float, default=120.0, metavar="S", help="of --delay and --double (default: 120)")
     parser.add_argument("--slow-s", type=float, default=15.0, metavar="S", help="of --slow (default: %(default)s)")
     parser.add_argument("--steady", action="store_true", help="nothing befalls tasks but what callers do to them")
     parser.add_argument("--demo", action="store_true", help="start a handful of tasks that live for a few minutes")
 
 
-def _probability(text: str) -> float:
+def _parse_probability(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be from 0 to 1")
     return value
 
 
-def _speed(text: str) -> int:
+def _parse_speed(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be a whole number from 1 up")
     return value
 
 
-def simulation(options: argparse.Namespace) -> Simulation:
+def make_simulation(options: argparse.Namespace) -> Simulation:
     """What the flags describe; needs a running loop."""
     faults = Faults(**{name: getattr(options, name) for name in _FAULTS}, max_delay_s=options.max_delay, slow_s=options.slow_s)
     start = now_ms()
-    plan = _SHORT if options.demo else STEADY if options.steady else Plan()
+    plan = _SHORT_LIVES if options.demo else STEADY if options.steady else Plan()
     world = World(options.seed, faults, start, plan=plan, speed=options.speed)
-    return Simulation(world, Clock(now_ms, start, options.speed), options.callback_url, said=_say)
+    return Simulation(world, WorldClock(now_ms, start, options.speed), options.callback_url, said=_print_line)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serves until it is interrupted; the exit status."""
-    app = make_app(lambda: simulation(options), DEMO_STEPS if options.demo else ())
-    server = Server(app, options.host, options.port, lambda port: _greet(options, port))
+    app = make_app(lambda: make_simulation(options), DEMO_STEPS if options.demo else ())
+    server = Server(app, options.host, options.port, lambda port: _print_greeting(options, port))
     for number in (signal.SIGTERM, signal.SIGINT):  # the server ends by itself, then raises the signal once more
         signal.signal(number, lambda *_: None)
     server.run()
     return 0 if server.started else 1
 
 
-def _greet(options: argparse.Namespace, port: int) -> None:
-    _say(
+def _print_greeting(options: argparse.Namespace, port: int) -> None:
+    _print_line(
         f"simulated vendor on http://{options.host}:{port}, seed {options.seed}; callbacks go to {options.callback_url or 'nobody'}"
     )
     for app in DEMO_APPS:
         account = f"access key {app.access_key_id} / {app.secret_access_key}"
-        _say(f"{app.vendor} app {app.app_id}, callback secret {app.callback_secret}, {account}")
+        _print_line(f"{app.vendor} app {app.app_id}, callback secret {app.callback_secret}, {account}")
 
 
-def _say(line: str) -> None:
-    say(line)
+def _print_line(line: str) -> None:
+    print_lines(line)
     sys.stdout.flush()

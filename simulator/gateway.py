@@ -5,22 +5,22 @@ from dataclasses import replace
 
 from adapters.vendors.calls import Operation
 from simulator.counters import Counters
-from simulator.messages import Asked, Refused, Reply, Request
+from simulator.messages import CallRefused, GatewayReply, ReceivedCall, Request
 from simulator.plan import Faults
-from simulator.protocol import Hands, Setting, Vendor
+from simulator.protocol import Vendor, WorldContext, WorldControl
 from simulator.quotas import Quotas
-from simulator.seeded_random import Dice
+from simulator.seeded_random import SeededRandom
 
 
-class Switchboard:
+class Gateway:
     def __init__(
         self,
-        setting: Setting,
+        setting: WorldContext,
         vendors: Mapping[str, Vendor],
         faults: Faults,
         counters: Counters,
         quotas: Quotas,
-        hands: Hands,
+        hands: WorldControl,
     ) -> None:
         self._setting = setting
         self._vendors = vendors
@@ -30,46 +30,46 @@ class Switchboard:
         self._hands = hands
         self._number = 0
 
-    def answer(self, vendor: Vendor, request: Request) -> Reply:
+    def answer(self, vendor: Vendor, request: Request) -> GatewayReply:
         self._number += 1
-        dice = Dice(self._setting.seed, "call", self._number)
+        dice = SeededRandom(self._setting.seed, "call", self._number)
         try:
-            asked = replace(vendor.read(request, self._setting.told(self._hands.now)), request_id=_request_id(dice))
+            asked = replace(vendor.read_call(request, self._setting.outside_ms(self._hands.now)), request_id=_request_id(dice))
             self._counters.calls[f"{vendor.name} {asked.action}"] += 1
-            self._admit(vendor, asked, dice)
-            vendor.check(asked)
-            if dice.chance(self._faults.vanish):
+            self._check_quota_and_faults(vendor, asked, dice)
+            vendor.check_call(asked)
+            if dice.happens(self._faults.vanish):
                 self._counters.faults[f"{vendor.name} vanish"] += 1
-                return Reply(status=0, headers={}, body=b"", dropped=True)
-            reply = vendor.reply(asked, vendor.perform(asked, self._hands))
-        except Refused as refused:
+                return GatewayReply(status=0, headers={}, body=b"", dropped=True)
+            reply = vendor.success_reply(asked, vendor.perform(asked, self._hands))
+        except CallRefused as refused:
             self._counters.errors[f"{vendor.name} {refused.code}"] += 1
-            return vendor.refusal(request, refused, _request_id(dice))
-        return self._spoiled(vendor, reply, dice)
+            return vendor.error_reply(request, refused, _request_id(dice))
+        return self._with_answer_faults(vendor, reply, dice)
 
-    def _admit(self, vendor: Vendor, asked: Asked, dice: Dice) -> None:
+    def _check_quota_and_faults(self, vendor: Vendor, asked: ReceivedCall, dice: SeededRandom) -> None:
         account = (vendor.name, asked.access_key_id)
-        if not self._quotas.take(account, asked.action, asked.api.quota, self._setting.told(self._hands.now)):
+        if not self._quotas.try_take(account, asked.action, asked.api.quota, self._setting.outside_ms(self._hands.now)):
             self._counters.quota_breaches[f"{vendor.name} {asked.action}"] += 1
-            raise vendor.too_many()
-        if dice.chance(self._faults.throttle):
+            raise vendor.throttled()
+        if dice.happens(self._faults.throttle):
             self._counters.faults[f"{vendor.name} throttle"] += 1
-            raise vendor.too_many()
-        if asked.api.operation is Operation.START and dice.chance(self._faults.refuse):
+            raise vendor.throttled()
+        if asked.api.operation is Operation.START and dice.happens(self._faults.refuse):
             self._counters.faults[f"{vendor.name} refuse"] += 1
-            raise vendor.refused_for_good()
+            raise vendor.permanent_refusal()
 
-    def _spoiled(self, vendor: Vendor, reply: Reply, dice: Dice) -> Reply:
+    def _with_answer_faults(self, vendor: Vendor, reply: GatewayReply, dice: SeededRandom) -> GatewayReply:
         """The same, or late, or not at all."""
-        if dice.chance(self._faults.ambiguous):
+        if dice.happens(self._faults.ambiguous):
             self._counters.faults[f"{vendor.name} ambiguous"] += 1
             return replace(reply, dropped=True)
-        if dice.chance(self._faults.slow):
+        if dice.happens(self._faults.slow):
             self._counters.faults[f"{vendor.name} slow"] += 1
             return replace(reply, after_ms=round(self._faults.slow_s * 1000))
         return reply
 
 
-def _request_id(dice: Dice) -> str:
-    digits = dice.word("0123456789abcdef", 32)
+def _request_id(dice: SeededRandom) -> str:
+    digits = dice.random_text("0123456789abcdef", 32)
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -6,9 +6,9 @@ Moments of one task lie at least a second apart: some vendors tell no more than 
 from collections import deque
 from dataclasses import dataclass
 
-from simulator.plan import STILLBORN, Cause, Plan
-from simulator.seeded_random import Dice
-from simulator.tasks import Beat, Nature
+from simulator.plan import START_FAILURES, Cause, Plan
+from simulator.seeded_random import SeededRandom
+from simulator.tasks import Lifetime, Moment
 
 _S = 1000
 #: An interruption that lasts longer than this breaks the task.
@@ -16,77 +16,84 @@ PATIENCE_MS = 60 * _S
 #: Room for one interruption or spell of silence and the media around it.
 _SLOT_MS = 75 * _S
 
-Moments = deque[tuple[int, Beat]]
+Moments = deque[tuple[int, Moment]]
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class LifeScript:
     began_at: int
     moments: Moments
-    fate: Cause | None
+    planned_cause: Cause | None
 
 
-def write(nature: Nature, plan: Plan, dice: Dice, now: int) -> Script:
+def write_script(nature: Lifetime, plan: Plan, dice: SeededRandom, now: int) -> LifeScript:
     """The life of a task whose start call comes now."""
-    created = now + dice.within(1000, 2500)
+    created = now + dice.integer_between(1000, 2500)
     began = max(created, nature.starts_at)
-    fates = {cause: chance for cause, chance in plan.fates.items() if cause in nature.endings}
-    fate = dice.fate(fates)
+    fates = {cause: chance for cause, chance in plan.end_probabilities.items() if cause in nature.endings}
+    fate = dice.weighted_choice(fates)
     if fate is Cause.REFUSED:
-        return Script(began, deque([(began, Beat.ENDED)]), fate)
-    if fate in STILLBORN:
-        return Script(began, _stillborn(nature, dice, created, began), fate)
-    if fate is Cause.IDLE and nature.idle_ms is not None and dice.chance(plan.never_published):
-        quiet = began + dice.within(1000, 3000)
-        return _limited(nature, began, [(created, Beat.CREATED), (quiet, Beat.QUIET), (quiet + nature.idle_ms, Beat.ENDED)], fate)
-    return _limited(nature, began, [(created, Beat.CREATED), *_lived(nature, plan, dice, began, fate)], fate)
+        return LifeScript(began, deque([(began, Moment.ENDED)]), fate)
+    if fate in START_FAILURES:
+        return LifeScript(began, _failed_start(nature, dice, created, began), fate)
+    if fate is Cause.IDLE and nature.idle_ms is not None and dice.happens(plan.never_published):
+        quiet = began + dice.integer_between(1000, 3000)
+        return _cut_at_life_limit(
+            nature, began, [(created, Moment.CREATED), (quiet, Moment.QUIET), (quiet + nature.idle_ms, Moment.ENDED)], fate
+        )
+    return _cut_at_life_limit(nature, began, [(created, Moment.CREATED), *_media_moments(nature, plan, dice, began, fate)], fate)
 
 
-def _stillborn(nature: Nature, dice: Dice, created: int, began: int) -> Moments:
+def _failed_start(nature: Lifetime, dice: SeededRandom, created: int, began: int) -> Moments:
     connecting = began + 1000
-    return deque([(created, Beat.CREATED), *_repeated(nature, connecting, Beat.CONNECTING, began + dice.within(4000, 20_000))])
+    return deque(
+        [
+            (created, Moment.CREATED),
+            *_repeated_moment(nature, connecting, Moment.CONNECTING, began + dice.integer_between(4000, 20_000)),
+        ]
+    )
 
 
-def _repeated(nature: Nature, at: int, beat: Beat, until: int) -> list[tuple[int, Beat]]:
+def _repeated_moment(nature: Lifetime, at: int, beat: Moment, until: int) -> list[tuple[int, Moment]]:
     """A beat, told again as long as it lasts; its end, if it is the task's, behind it."""
     told = [(at, beat)]
     if nature.repeat_ms is not None:
         told += [(when, beat) for when in range(at + nature.repeat_ms, min(until, at + PATIENCE_MS), nature.repeat_ms)]
-    return [*told, (until, Beat.ENDED)]
+    return [*told, (until, Moment.ENDED)]
 
 
-def _lived(nature: Nature, plan: Plan, dice: Dice, began: int, fate: Cause | None) -> list[tuple[int, Beat]]:
-    connecting, media = began + 1000, began + dice.within(2000, 6000)
-    moments = [*_repeated(nature, connecting, Beat.CONNECTING, media)[:-1], (media, Beat.MEDIA)]
-    until = media + dice.within(plan.shortest_s * _S, plan.longest_s * _S)
-    moments += _troubles(nature, plan, dice, media, until)
+def _media_moments(nature: Lifetime, plan: Plan, dice: SeededRandom, began: int, fate: Cause | None) -> list[tuple[int, Moment]]:
+    connecting, media = began + 1000, began + dice.integer_between(2000, 6000)
+    moments = [*_repeated_moment(nature, connecting, Moment.CONNECTING, media)[:-1], (media, Moment.MEDIA)]
+    until = media + dice.integer_between(plan.shortest_s * _S, plan.longest_s * _S)
+    moments += _interruptions(nature, plan, dice, media, until)
     if fate is Cause.IDLE and nature.idle_ms is not None:
-        moments += [(until, Beat.QUIET), (until + nature.idle_ms, Beat.ENDED)]
-    elif fate is Cause.CRASHED and dice.chance(0.5):
-        moments += _repeated(nature, until, Beat.INTERRUPTED, until + PATIENCE_MS)
+        moments += [(until, Moment.QUIET), (until + nature.idle_ms, Moment.ENDED)]
+    elif fate is Cause.CRASHED and dice.happens(0.5):
+        moments += _repeated_moment(nature, until, Moment.INTERRUPTED, until + PATIENCE_MS)
     elif fate is not None:
-        moments += [(until, Beat.ENDED)]
+        moments += [(until, Moment.ENDED)]
     return moments
 
 
-def _troubles(nature: Nature, plan: Plan, dice: Dice, media: int, until: int) -> list[tuple[int, Beat]]:
+def _interruptions(nature: Lifetime, plan: Plan, dice: SeededRandom, media: int, until: int) -> list[tuple[int, Moment]]:
     """What passes: reconnects, and publishers that go away for less than the idle time."""
-    slots = min(dice.within(0, plan.interruptions), (until - media) // _SLOT_MS)
-    told: list[tuple[int, Beat]] = []
+    slots = min(dice.integer_between(0, plan.interruptions), (until - media) // _SLOT_MS)
+    told: list[tuple[int, Moment]] = []
     for number in range(slots):
         start = media + number * ((until - media) // slots)
-        at = start + dice.within(2000, 10_000)
-        quiet = nature.idle_ms is not None and dice.chance(0.4)
+        at = start + dice.integer_between(2000, 10_000)
+        quiet = nature.idle_ms is not None and dice.happens(0.4)
         longest = min(PATIENCE_MS - 5000, nature.idle_ms - 1000 if quiet and nature.idle_ms else PATIENCE_MS)
-        back = at + dice.within(2000, longest)
-        told += [(at, Beat.QUIET)] if quiet else _repeated(nature, at, Beat.INTERRUPTED, back)[:-1]
-        told.append((back, Beat.MEDIA))
+        back = at + dice.integer_between(2000, longest)
+        told += [(at, Moment.QUIET)] if quiet else _repeated_moment(nature, at, Moment.INTERRUPTED, back)[:-1]
+        told.append((back, Moment.MEDIA))
     return told
 
 
-def _limited(nature: Nature, began: int, moments: list[tuple[int, Beat]], fate: Cause | None) -> Script:
+def _cut_at_life_limit(nature: Lifetime, began: int, moments: list[tuple[int, Moment]], fate: Cause | None) -> LifeScript:
     """The same, cut off where the allowed life is over."""
     if nature.life_ms is None or (fate is not None and moments[-1][0] <= began + nature.life_ms):
-        return Script(began, deque(moments), fate)
+        return LifeScript(began, deque(moments), fate)
     end = began + nature.life_ms
-    return Script(began, deque([*((at, beat) for at, beat in moments if at < end), (end, Beat.ENDED)]), Cause.LIFETIME)
+    return LifeScript(began, deque([*((at, beat) for at, beat in moments if at < end), (end, Moment.ENDED)]), Cause.LIFETIME)

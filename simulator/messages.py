@@ -20,7 +20,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class GatewayReply:
     """What goes back. `dropped`: nothing does, the connection is cut. `after_ms`: so late."""
 
     status: int
@@ -31,7 +31,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ReceivedCall:
     """A call that was signed rightly."""
 
     action: str
@@ -45,7 +45,7 @@ class Asked:
     request_id: str
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """The vendor says no. `code`: one of its own; `status`: of HTTP, where the vendor heeds it."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -56,7 +56,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class OutgoingEvent:
     """What a callback will say. It is signed when it is sent."""
 
     app: App
@@ -71,7 +71,7 @@ class News:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class CallbackDelivery:
     """One delivery. `number` tells it from all others; tell the world how it went with `World.answered`."""
 
     number: int
@@ -85,4 +85,4 @@ class Callback:
     attempt: int
     #: When the first attempt of this delivery was due.
     first_at: int
-    news: News = field(repr=False)
+    event_sent: OutgoingEvent = field(repr=False)

@@ -35,9 +35,9 @@ class Cause(StrEnum):
 
 
 #: Ends of a task that never showed media.
-STILLBORN = frozenset({Cause.REFUSED, Cause.BAD_SOURCE, Cause.BAD_CODEC, Cause.BAD_TOKEN, Cause.NO_PERMISSION})
+START_FAILURES = frozenset({Cause.REFUSED, Cause.BAD_SOURCE, Cause.BAD_CODEC, Cause.BAD_TOKEN, Cause.NO_PERMISSION})
 
-_FATES = {
+_END_PROBABILITIES = {
     Cause.FINISHED: 0.25,
     Cause.IDLE: 0.15,
     Cause.CRASHED: 0.06,
@@ -57,7 +57,7 @@ class Plan:
 
     #: Of each end; what is left of 1: it runs until it is stopped or its allowed life is over. Ends that a family does not
     #: have count as that too.
-    fates: Mapping[Cause, float] = field(default_factory=lambda: dict(_FATES))
+    end_probabilities: Mapping[Cause, float] = field(default_factory=lambda: dict(_END_PROBABILITIES))
     #: How long a task with a fate shows media, s.
     shortest_s: int = 60
     longest_s: int = 7200
@@ -70,7 +70,7 @@ class Plan:
 
 
 #: Nothing ever happens to a task but what callers do to it, and the end of its allowed life.
-STEADY = Plan(fates={}, interruptions=0, late_files=0)
+STEADY = Plan(end_probabilities={}, interruptions=0, late_files=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,61 +4,61 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from simulator.messages import Asked, News, Refused, Reply, Request
+from simulator.messages import CallRefused, GatewayReply, OutgoingEvent, ReceivedCall, Request
 from simulator.plan import Cause
-from simulator.seeded_random import Dice
-from simulator.tasks import App, Beat, Order, Task, Tasks
+from simulator.seeded_random import SeededRandom
+from simulator.tasks import App, Moment, StartOrder, Tasks, VendorTask
 from statemachine.states import Reason, State
 
-Said = tuple[State, Reason]
+EndState = tuple[State, Reason]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class WorldContext:
     """What a vendor knows of the world it is in."""
 
     seed: int
     apps: Mapping[str, App]
     #: The world's time -> the time that is told outside (slower, where the world runs faster than clocks do).
-    told: Callable[[int], int]
+    outside_ms: Callable[[int], int]
     #: The reverse.
-    lived: Callable[[int], int]
+    world_ms: Callable[[int], int]
     #: Whether times must be told finer than to the second, where the vendor may choose.
-    exact: bool
+    exact_times: bool
 
-    def secret(self, access_key_id: str) -> str | None:
+    def secret_of(self, access_key_id: str) -> str | None:
         """The secret of a known account."""
         found = (app.secret_access_key for app in self.apps.values() if app.access_key_id == access_key_id)
         return next(found, None)
 
 
-class Hands(Protocol):
+class WorldControl(Protocol):
     """What a call may do to the world."""
 
     now: int
     tasks: Tasks
 
-    def start(self, order: Order) -> Task:
+    def start(self, order: StartOrder) -> VendorTask:
         """A new task, whose life is written now."""
         ...
 
-    def repeat(self, task: Task) -> None:
+    def repeat(self, task: VendorTask) -> None:
         """Notes a start call that meant this task, which runs."""
         ...
 
-    def stop(self, task: Task) -> None:
+    def stop(self, task: VendorTask) -> None:
         """It will end in a moment."""
         ...
 
-    def end(self, task: Task, cause: Cause) -> None:
+    def end(self, task: VendorTask, cause: Cause) -> None:
         """It ends now."""
         ...
 
-    def update(self, task: Task, params: Mapping[str, Any]) -> None:
+    def update(self, task: VendorTask, params: Mapping[str, Any]) -> None:
         """It goes on with these parameters."""
         ...
 
-    def mint(self, *names: object) -> Dice:
+    def mint(self, *names: object) -> SeededRandom:
         """Chance for a new id."""
         ...
 
@@ -68,50 +68,50 @@ class Vendor(Protocol):
     #: A delivery that takes longer has failed, s.
     timeout_s: float
 
-    def __init__(self, setting: Setting) -> None: ...
+    def __init__(self, setting: WorldContext) -> None: ...
 
     @staticmethod
-    def recognises(request: Request) -> bool:
+    def recognizes(request: Request) -> bool:
         """Whether this call means this vendor."""
         ...
 
-    def read(self, request: Request, now: int) -> Asked:
+    def read_call(self, request: Request, now: int) -> ReceivedCall:
         """The call, if its signature holds and its action is known. now: as it is told. Raises Refused."""
         ...
 
-    def check(self, asked: Asked) -> None:
+    def check_call(self, asked: ReceivedCall) -> None:
         """Raises Refused if the parameters are not as documented."""
         ...
 
-    def perform(self, asked: Asked, hands: Hands) -> Any:
+    def perform(self, asked: ReceivedCall, hands: WorldControl) -> Any:
         """Does what the call says; its result. Raises Refused."""
         ...
 
-    def reply(self, asked: Asked, result: Any) -> Reply: ...
+    def success_reply(self, asked: ReceivedCall, result: Any) -> GatewayReply: ...
 
-    def refusal(self, request: Request, refused: Refused, request_id: str) -> Reply: ...
+    def error_reply(self, request: Request, refused: CallRefused, request_id: str) -> GatewayReply: ...
 
-    def too_many(self) -> Refused:
+    def throttled(self) -> CallRefused:
         """What is said to calls beyond the quota."""
         ...
 
-    def refused_for_good(self) -> Refused:
+    def permanent_refusal(self) -> CallRefused:
         """What is said to a start call that the vendor does not like."""
         ...
 
-    def afterwards(self, task: Task) -> list[tuple[int, Beat]]:
+    def moments_after_end(self, task: VendorTask) -> list[tuple[int, Moment]]:
         """What follows its end: (ms after it, what)."""
         ...
 
-    def files_of(self, task: Task) -> tuple[str, ...]:
+    def files_of(self, task: VendorTask) -> tuple[str, ...]:
         """The files that it will have delivered, now that it ended."""
         ...
 
-    def news(self, task: Task, beat: Beat, at: int) -> list[tuple[int, News]]:
+    def events_of(self, task: VendorTask, beat: Moment, at: int) -> list[tuple[int, OutgoingEvent]]:
         """The callbacks that tell this: (ms after it, what)."""
         ...
 
-    def sealed(self, news: News, sent_at: int) -> tuple[bytes, Mapping[str, str]]:
+    def sign_callback(self, news: OutgoingEvent, sent_at: int) -> tuple[bytes, Mapping[str, str]]:
         """Body and headers of a callback, signed. sent_at: as it is told."""
         ...
 
@@ -119,14 +119,14 @@ class Vendor(Protocol):
         """When a delivery that failed now is tried again; None: never. attempt: how many were made."""
         ...
 
-    def said(self, task: Task) -> Said | None:
+    def end_from_callbacks(self, task: VendorTask) -> EndState | None:
         """Its end as its callbacks tell it to somebody who made no call; None: they tell none."""
         ...
 
-    def answered(self, task: Task) -> Said | None:
+    def end_from_query(self, task: VendorTask) -> EndState | None:
         """Its end as the query call tells it; None: it tells no reason, or does not know the task any more."""
         ...
 
-    def truth(self, task: Task) -> Said | None:
+    def true_end(self, task: VendorTask) -> EndState | None:
         """Its end where it differs from what its cause says by itself; None: it does not."""
         ...

@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine
 
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Account, Call, TaskRef
-from simulator.callback_sender import post
-from simulator.clock import Clock
+from simulator.callback_sender import post_callback
+from simulator.clock import WorldClock
 from simulator.demo import Step
-from simulator.messages import Callback, Reply, Request
+from simulator.messages import CallbackDelivery, GatewayReply, Request
 from simulator.world import World
 
 #: Deliveries under way at once; more wait.
@@ -21,11 +21,11 @@ _DEMO_URL = "http://127.0.0.1"
 class Simulation:
     """`callback_url`: `{vendor}` in it stands for the vendor's name; empty: callbacks go nowhere, and count as answered."""
 
-    def __init__(self, world: World, clock: Clock, callback_url: str, *, said: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, world: World, clock: WorldClock, callback_url: str, *, said: Callable[[str], None] = lambda _: None) -> None:
         self.world = world
         self._clock = clock
         self._callback_url = callback_url
-        self._said = said
+        self._log_line = said
         self._wake = asyncio.Event()
         self._under_way = asyncio.Semaphore(_AT_ONCE)
         self._jobs: set[asyncio.Task[None]] = set()
@@ -37,7 +37,7 @@ class Simulation:
 
     # Calls.
 
-    def handle(self, vendor: str, request: Request) -> Reply:
+    def handle(self, vendor: str, request: Request) -> GatewayReply:
         reply = self.world.handle(vendor, request.method, request.path, request.query, request.headers, request.body, self.now)
         self._wake.set()
         return reply
@@ -50,13 +50,13 @@ class Simulation:
             while True:
                 self._wake.clear()
                 for callback in self.world.advance_to(self.now):
-                    self._spawn(self._deliver(callback))
-                await self._next()
+                    self._start_job(self._deliver_callback(callback))
+                await self._wait_for_next_event()
         finally:
             for job in self._jobs:
                 job.cancel()
 
-    async def _next(self) -> None:
+    async def _wait_for_next_event(self) -> None:
         at = self.world.next_event_ms()
         pause_s = _LONGEST_S if at is None else min(_LONGEST_S, self._clock.real_s_until(at))
         try:
@@ -65,34 +65,34 @@ class Simulation:
         except TimeoutError:
             return
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _start_job(self, work: Coroutine[None, None, None]) -> None:
         job = asyncio.create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
-    async def _deliver(self, callback: Callback) -> None:
-        status = 200 if not self._callback_url else await self._posted(callback)
-        self.world.answered(callback, status, self.now)
-        self._said(f"callback {callback.vendor} {callback.event} attempt {callback.attempt}: {status or 'no answer'}")
+    async def _deliver_callback(self, callback: CallbackDelivery) -> None:
+        status = 200 if not self._callback_url else await self._post_callback(callback)
+        self.world.record_answer(callback, status, self.now)
+        self._log_line(f"callback {callback.vendor} {callback.event} attempt {callback.attempt}: {status or 'no answer'}")
         self._wake.set()
 
-    async def _posted(self, callback: Callback) -> int | None:
+    async def _post_callback(self, callback: CallbackDelivery) -> int | None:
         url = self._callback_url.replace("{vendor}", callback.vendor)
         async with self._under_way:
-            return await asyncio.to_thread(post, url, callback, self.world.timeout_s(callback.vendor))
+            return await asyncio.to_thread(post_callback, url, callback, self.world.timeout_s(callback.vendor))
 
     # The demonstration.
 
-    def play(self, steps: tuple[Step, ...]) -> None:
+    def play_demo(self, steps: tuple[Step, ...]) -> None:
         """Begins this story now; needs a running loop."""
         for step in steps:
-            self._spawn(self._play(step))
+            self._start_job(self._play_step(step))
 
-    async def _play(self, step: Step) -> None:
+    async def _play_step(self, step: Step) -> None:
         began = self._clock()
         await asyncio.sleep(self._clock.real_s_until(began + step.after_s * 1000))
         dialect = DIALECTS[step.app.vendor]
-        started = self._call(step, dialect.start(step.action, None, step.params))
+        started = self._send_call(step, dialect.start(step.action, None, step.params))
         if step.stop_after_s is None:
             return
         await asyncio.sleep(self._clock.real_s_until(began + step.stop_after_s * 1000))
@@ -106,17 +106,17 @@ class Simulation:
         )
         stop = dialect.stop(ref)
         if stop is not None:
-            self._call(step, stop)
+            self._send_call(step, stop)
 
-    def _call(self, step: Step, call: Call) -> str | None:
+    def _send_call(self, step: Step, call: Call) -> str | None:
         """The id that the vendor minted."""
         app, dialect = step.app, DIALECTS[step.app.vendor]
         account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=_DEMO_URL)
-        signed = dialect.sign(call, account, self.world.told(self.now))
+        signed = dialect.sign(call, account, self.world.outside_ms(self.now))
         request = Request(
             method=signed.method, path="/", query=signed.url.partition("?")[2], headers=signed.headers, body=signed.body
         )
         reply = self.handle(app.vendor, request)
         answer = dialect.read_answer(call, reply.status, reply.headers, reply.body, received_at=self.now)
-        self._said(f"call {app.vendor} {call.action}: {answer.outcome.value}")
+        self._log_line(f"call {app.vendor} {call.action}: {answer.outcome.value}")
         return answer.vendor_task_id

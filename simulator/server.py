@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from simulator.demo import Step
-from simulator.messages import Reply, Request
+from simulator.messages import GatewayReply, Request
 from simulator.realtime import Simulation
 
 #: In an ASGI scope: cuts the connection.
@@ -32,15 +32,15 @@ def make_app(simulation: Callable[[], Simulation], steps: tuple[Step, ...] = ())
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Simulation]]:
         running = simulation()
         pump = asyncio.create_task(running.run())
-        running.play(steps)
+        running.play_demo(steps)
         yield {"simulation": running}
         pump.cancel()
         await asyncio.gather(pump, return_exceptions=True)
 
-    return Starlette(routes=[Route("/", _Gate()), Route("/truth", _truth)], lifespan=lifespan)
+    return Starlette(routes=[Route("/", _CallEndpoint()), Route("/truth", _truth_json)], lifespan=lifespan)
 
 
-class _Gate:
+class _CallEndpoint:
     """Where the vendors' calls arrive."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,23 +55,23 @@ class _Gate:
         )
         vendor = simulation.world.vendor_of(request)
         if vendor is None:
-            await _page(simulation)(scope, receive, send)
+            await _info_page(simulation)(scope, receive, send)
             return
         reply = simulation.handle(vendor, request)
         await asyncio.sleep(reply.after_ms / 1000)
         if reply.dropped:
             scope[_CUT]()
-            await _gone(receive)
+            await _wait_for_disconnect(receive)
         else:
-            await _response(reply)(scope, receive, send)
+            await _to_response(reply)(scope, receive, send)
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _response(reply: Reply) -> Response:
+def _to_response(reply: GatewayReply) -> Response:
     """With exactly the headers of the vendor: a client may look at the content type closely."""
     response = Response(reply.body, reply.status)
     for name, value in reply.headers.items():
@@ -79,7 +79,7 @@ def _response(reply: Reply) -> Response:
     return response
 
 
-def _page(simulation: Simulation) -> Response:
+def _info_page(simulation: Simulation) -> Response:
     truths = simulation.world.truth()
     living = sum(truth.alive for truth in truths)
     lines = [
@@ -96,12 +96,12 @@ def _page(simulation: Simulation) -> Response:
     return PlainTextResponse("\n".join(lines) + "\n")
 
 
-def _truth(http: HttpRequest) -> Response:
+def _truth_json(http: HttpRequest) -> Response:
     world = http.state.simulation.world
     return JSONResponse({"tasks": [truth.as_json() for truth in world.truth()], "counters": world.counters.as_json()})
 
 
-class _Cuttable(H11Protocol):
+class _AbortableProtocol(H11Protocol):
     """Lets the application cut the connection without an answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
             app,
             host=host,
             port=port,
-            http=_Cuttable,
+            http=_AbortableProtocol,
             access_log=False,
             log_config=None,
             server_header=False,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from simulator.plan import Cause
-from simulator.seeded_random import Dice
+from simulator.seeded_random import SeededRandom
 from statemachine.states import Kind
 
 
@@ -24,7 +24,7 @@ class App:
     silent: frozenset[str] = frozenset()
 
 
-class Beat(StrEnum):
+class Moment(StrEnum):
     """A moment in a task's life."""
 
     CREATED = "created"
@@ -45,7 +45,7 @@ class Beat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nature:
+class Lifetime:
     """What a vendor's rules and the parameters of its start say of a task's life. Times in ms."""
 
     #: What can end it beside a Stop call.
@@ -60,7 +60,7 @@ class Nature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class StartOrder:
     """A start call that is to be done."""
 
     kind: Kind
@@ -71,33 +71,33 @@ class Order:
     vendor_task_id: str
     robot: str | None
     params: Mapping[str, Any]
-    nature: Nature
+    lifetime: Lifetime
 
 
 @dataclass(slots=True, kw_only=True)
-class Task:
+class VendorTask:
     """One run at the vendor. Times in ms of the world's clock."""
 
     number: int
     #: Of the same id, 1 for the first.
     run: int
-    order: Order
+    order: StartOrder
     params: dict[str, Any]
-    dice: Dice
+    dice: SeededRandom
     requested_at: int
     began_at: int
     #: What will happen unless somebody interferes, soonest first.
-    script: deque[tuple[int, Beat]]
+    script: deque[tuple[int, Moment]]
     #: How it will end by the script.
-    fate: Cause | None
-    phase: Beat | None = None
+    planned_cause: Cause | None
+    phase: Moment | None = None
     #: The phase before this one.
-    before: Beat | None = None
+    previous_phase: Moment | None = None
     media_at: int | None = None
     cause: Cause | None = None
     ended_at: int | None = None
     files: tuple[str, ...] = ()
-    late: bool = False
+    has_late_files: bool = False
     #: Start calls that meant it; all but the first met it running.
     starts: int = 1
     stops: list[int] = field(default_factory=list)
@@ -108,24 +108,24 @@ class Task:
     #: The urls of which its callbacks tell.
     outputs: tuple[str, ...] = ()
     #: How many callbacks told of it.
-    told: int = 0
+    callbacks_made: int = 0
     #: Rises when the script changes, so that what was scheduled before is void.
-    edition: int = 0
+    script_version: int = 0
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self.ended_at is None
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         """The vendor has not forgotten it."""
         return self.cause is not Cause.FORGOTTEN
 
 
-Key = tuple[str, str, str, str, str]
+RunKey = tuple[str, str, str, str, str]
 
 
-def key_of(order: Order) -> Key:
+def key_of(order: StartOrder) -> RunKey:
     return (order.app.vendor, order.app.app_id, order.room_id, order.kind.value, order.vendor_task_id)
 
 
@@ -133,13 +133,13 @@ class Tasks:
     """All tasks of a world, by what calls know of them."""
 
     def __init__(self) -> None:
-        self.all: list[Task] = []
-        self._runs: dict[Key, list[Task]] = {}
-        self._robots: dict[tuple[str, str, str, str], list[Task]] = {}
-        self._rooms: dict[tuple[str, str, str], list[Task]] = {}
-        self._minted: dict[tuple[str, str, str], Task] = {}
+        self.all: list[VendorTask] = []
+        self._runs: dict[RunKey, list[VendorTask]] = {}
+        self._robots: dict[tuple[str, str, str, str], list[VendorTask]] = {}
+        self._rooms: dict[tuple[str, str, str], list[VendorTask]] = {}
+        self._minted: dict[tuple[str, str, str], VendorTask] = {}
 
-    def add(self, task: Task) -> None:
+    def add(self, task: VendorTask) -> None:
         order = task.order
         vendor, app_id = order.app.vendor, order.app.app_id
         self.all.append(task)
@@ -149,17 +149,17 @@ class Tasks:
         if order.robot is not None:
             self._robots.setdefault((vendor, app_id, order.room_id, order.robot), []).append(task)
 
-    def runs(self, app: App, room_id: str, kind: Kind, vendor_task_id: str) -> list[Task]:
+    def runs_of(self, app: App, room_id: str, kind: Kind, vendor_task_id: str) -> list[VendorTask]:
         """Those of this id, the newest last."""
         return self._runs.get((app.vendor, app.app_id, room_id, kind.value, vendor_task_id), [])
 
-    def minted(self, app: App, vendor_task_id: str) -> Task | None:
+    def by_minted_id(self, app: App, vendor_task_id: str) -> VendorTask | None:
         """The newest of this id, whatever its room."""
         return self._minted.get((app.vendor, app.app_id, vendor_task_id))
 
-    def in_room(self, app: App, room_id: str) -> list[Task]:
+    def in_room(self, app: App, room_id: str) -> list[VendorTask]:
         return self._rooms.get((app.vendor, app.app_id, room_id), [])
 
-    def under_robot(self, app: App, room_id: str, robot: str) -> Iterator[Task]:
+    def under_robot(self, app: App, room_id: str, robot: str) -> Iterator[VendorTask]:
         """Those alive that are in this room under this user id."""
-        return (task for task in self._robots.get((app.vendor, app.app_id, room_id, robot), []) if task.alive)
+        return (task for task in self._robots.get((app.vendor, app.app_id, room_id, robot), []) if task.is_alive)

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from simulator.plan import Cause
-from simulator.protocol import Said, Setting, Vendor
-from simulator.tasks import Beat, Task
+from simulator.protocol import EndState, Vendor, WorldContext
+from simulator.tasks import Moment, VendorTask
 from statemachine.states import Reason, State
 
-_ENDS: Mapping[Cause, Said] = {
+_END_OF_CAUSE: Mapping[Cause, EndState] = {
     Cause.STOPPED: (State.STOPPED, Reason.STOP_REQUESTED),
     Cause.FINISHED: (State.COMPLETED, Reason.SOURCE_FINISHED),
     Cause.IDLE: (State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
@@ -50,9 +50,9 @@ class Truth:
     state: State | None
     reason: Reason | None
     #: What its callbacks alone tell of the end to somebody who made no call; None: no end is told.
-    said: Said | None
+    said: EndState | None
     #: What the vendor's query tells of the end; None: no reason, or the vendor knows it no more.
-    answered: Said | None
+    answered: EndState | None
     #: How it stands while it lives: created, connecting, media, interrupted, quiet; None before.
     phase: str | None
     files: tuple[str, ...]
@@ -71,10 +71,10 @@ class Truth:
         return asdict(self)
 
 
-def truth_of(task: Task, vendor: Vendor, setting: Setting) -> Truth:
-    order, told = task.order, setting.told
-    end = None if task.cause is None else (task.known and vendor.truth(task)) or _ENDS[task.cause]
-    known_end = not task.alive and task.known
+def ground_truth(task: VendorTask, vendor: Vendor, setting: WorldContext) -> Truth:
+    order, told = task.order, setting.outside_ms
+    end = None if task.cause is None else (task.is_known and vendor.true_end(task)) or _END_OF_CAUSE[task.cause]
+    known_end = not task.is_alive and task.is_known
     return Truth(
         vendor=order.app.vendor,
         kind=order.kind.value,
@@ -91,9 +91,9 @@ def truth_of(task: Task, vendor: Vendor, setting: Setting) -> Truth:
         cause=task.cause,
         state=end[0] if end else None,
         reason=end[1] if end else None,
-        said=vendor.said(task) if known_end else None,
-        answered=vendor.answered(task) if known_end else None,
-        phase=task.phase.value if task.phase is not None and task.phase is not Beat.ENDED else None,
+        said=vendor.end_from_callbacks(task) if known_end else None,
+        answered=vendor.end_from_query(task) if known_end else None,
+        phase=task.phase.value if task.phase is not None and task.phase is not Moment.ENDED else None,
         files=task.files,
         starts=task.starts,
         stops=tuple(told(at) for at in task.stops),

@@ -1,4 +1,4 @@
-"""What can be set. Meanings, defaults and limits stand here once; loader and README table are driven by them."""
+"""The sections and keys of the settings. Loader and README table are driven by the meanings, defaults and limits here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 from adapters.settings.values import (
     Role,
     Secret,
-    anything,
+    is_anything,
     is_cidr,
     is_database,
     is_endpoint,
@@ -17,87 +17,87 @@ from adapters.settings.values import (
 )
 
 
-def _says(meaning: str, *, right: str, ok: Callable[[Any], object] = bool, least: int = 0) -> Mapping[str, Any]:
-    """A field's metadata: its meaning, what would be right ("must be ..."), and whether a value (of a list: an item) is so.
+def _metadata(meaning: str, *, right: str, ok: Callable[[Any], object] = bool, min_items: int = 0) -> Mapping[str, Any]:
+    """Returns a field's metadata: its meaning, the requirement ("must be ...") and the check of a value (of a list: of an item).
 
-    least: the fewest items of a list. Fields that may hold a password are kept out of the repr.
+    min_items: of a list. Fields that may contain a password have repr=False.
     """
-    return {"meaning": meaning, "right": right, "ok": ok, "least": least}
+    return {"meaning": meaning, "right": right, "ok": ok, "min_items": min_items}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """Where the door and the desk listen."""
+class ServerSettings:
+    """The address and the limits of the port of door and desk."""
 
     host: str = field(
         default="127.0.0.1",
-        metadata=_says(
-            "The address to listen on; with any but a loopback address there must be `[[tokens]]`.",
+        metadata=_metadata(
+            "The address to listen on; any but a loopback address requires `[[tokens]]`.",
             right="a host name or an IP address",
         ),
     )
     port: int = field(
         default=8080,
-        metadata=_says(
-            "The TCP port to listen on; 0 takes a free one.",
+        metadata=_metadata(
+            "The TCP port to listen on; 0: any free port.",
             right="a whole number from 0 to 65535",
             ok=lambda port: 0 <= port <= 65535,
         ),
     )
     proxies: tuple[str, ...] = field(
         default=(),
-        metadata=_says(
-            "Networks (CIDR) of the proxies in front. Whom they name in `X-Forwarded-For` (or `Forwarded`) counts as the client; "
-            "they must set that header themselves.",
+        metadata=_metadata(
+            "Networks (CIDR) of the reverse proxies in front. The address that they send in `X-Forwarded-For` (or `Forwarded`) "
+            "counts as the client's; they must overwrite that header.",
             right="a list of addresses or networks such as 127.0.0.1 or 10.0.0.0/8, host bits zero",
             ok=is_cidr,
         ),
     )
     max_connections: int = field(
         default=0,
-        metadata=_says(
-            "So many connections are open at the same time at most; 0: what the limit of open files allows, at most 8192.",
+        metadata=_metadata(
+            "Open connections at most; 0: as many as the limit of open files allows, at most 8192.",
             right="a whole number from 16 to 100000, or 0",
             ok=lambda number: number == 0 or 16 <= number <= 100_000,
         ),
     )
     max_waiting_per_client: int = field(
         default=256,
-        metadata=_says(
-            "So many connections of a client (an IPv4 address, an IPv6 /64) may be silent or unfinished; one more closes the"
-            " oldest. Those that brought a signed callback, or are being answered, do not count.",
+        metadata=_metadata(
+            "Idle or unfinished connections per client (an IPv4 address, an IPv6 /64) at most; one more closes the oldest. "
+            "Connections that brought a signed callback, or are being answered, do not count.",
             right="a whole number from 1 to 100000",
             ok=lambda number: 1 <= number <= 100_000,
         ),
     )
     head_timeout_s: int = field(
         default=10,
-        metadata=_says(
-            "A request's head must be whole so soon after its first byte, the first one so soon after the connection opened, s.",
+        metadata=_metadata(
+            "Timeout of a request's head, s: from its first byte; for the first request from the opening of the connection.",
             right="a whole number of seconds from 1 to 600",
             ok=lambda seconds: 1 <= seconds <= 600,
         ),
     )
     body_timeout_s: int = field(
         default=20,
-        metadata=_says(
-            "A request must be whole so soon after its first byte, s.",
+        metadata=_metadata(
+            "Timeout of a whole request, s: from its first byte.",
             right="a whole number of seconds from 1 to 600",
             ok=lambda seconds: 1 <= seconds <= 600,
         ),
     )
     keep_alive_s: int = field(
         default=75,
-        metadata=_says(
-            "A connection that is kept is closed after so long without a request, s; longer than the proxy in front keeps its own.",
+        metadata=_metadata(
+            "Idle timeout of a kept-alive connection, s; longer than that of the proxy in front.",
             right="a whole number of seconds from 1 to 3600",
             ok=lambda seconds: 1 <= seconds <= 3_600,
         ),
     )
     max_unfinished_mb: int = field(
         default=64,
-        metadata=_says(
-            "Bodies that are not whole yet take so much memory, MiB, a quarter of it for one client; more closes the oldest.",
+        metadata=_metadata(
+            "Memory for incomplete bodies at most, MiB, a quarter of it per client; more closes the oldest connection.",
             right="a whole number of MiB from 4 to 65536",
             ok=lambda size: 4 <= size <= 65_536,
         ),
@@ -105,11 +105,11 @@ class Server:
 
     open_desk: bool = field(
         default=False,
-        metadata=_says(
-            "Whether everybody on this machine may do everything without a token (`--open-desk`). Only on a loopback address and "
-            "without `[[tokens]]`; never behind a proxy, which cannot be told from a local client.",
+        metadata=_metadata(
+            "Whether every local client may do everything without a token (`--open-desk`). Only on a loopback address and "
+            "without `[[tokens]]`; never behind a proxy, whose requests look like those of a local client.",
             right="true or false",
-            ok=anything,
+            ok=is_anything,
         ),
     )
 
@@ -119,32 +119,32 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """Where the ledger is."""
+class DatabaseSettings:
+    """The ledger."""
 
     url: str = field(
         default="sqlite:///var/tally.db",
         repr=False,
-        metadata=_says(
-            "The ledger: `sqlite:///PATH`, where a relative path counts from the working directory, or "
-            "`postgresql://USER:PASSWORD@HOST/NAME` (15 or newer) for more than one process of a kind; HOST may be a list, as in "
-            "`a:5432,b:5432`, then with `?target_session_attrs=read-write`.",
+        metadata=_metadata(
+            "The ledger: `sqlite:///PATH` (relative paths start at the working directory), or "
+            "`postgresql://USER:PASSWORD@HOST/NAME` (15 or newer) for more than one process of a kind; HOST may be a list, such as "
+            "`a:5432,b:5432`, with `?target_session_attrs=read-write`.",
             right="sqlite:///PATH of a file, or postgresql://USER:PASSWORD@HOST:PORT/NAME with options of libpq",
             ok=is_database,
         ),
     )
     pool_size: int = field(
         default=8,
-        metadata=_says(
-            "PostgreSQL connections that a process keeps for reading, and as many again for writing.",
+        metadata=_metadata(
+            "PostgreSQL connections of a process for reading, and as many again for writing.",
             right="a whole number from 2 to 100",
             ok=lambda size: 2 <= size <= 100,
         ),
     )
     statement_timeout_s: int = field(
         default=10,
-        metadata=_says(
-            "PostgreSQL ends a statement that takes longer, s.",
+        metadata=_metadata(
+            "Timeout of a statement in PostgreSQL, s.",
             right="a whole number of seconds from 1 to 600",
             ok=lambda seconds: 1 <= seconds <= 600,
         ),
@@ -152,14 +152,14 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
-    """How processes wake each other."""
+class QueueSettings:
+    """The queue of hints, by which processes wake each other."""
 
     url: str = field(
         default="",
         repr=False,
-        metadata=_says(
-            "Where wake-up hints go: empty for this process only, or `redis://`, `rediss://`, `unix://`.",
+        metadata=_metadata(
+            "The queue of wake-up hints: empty for this process only, or `redis://`, `rediss://`, `unix://`.",
             right="empty, or a redis://, rediss:// or unix:// url whose options redis-py knows",
             ok=is_queue,
         ),
@@ -167,21 +167,21 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spool:
-    """Where callbacks wait while the ledger cannot take them."""
+class SpoolSettings:
+    """The spool: files that hold callbacks while the ledger is unavailable."""
 
     folder: str = field(
         default="var/spool",
-        metadata=_says(
-            "Where callbacks wait while the ledger cannot take them: on a disk of this machine that survives a restart. "
-            "Each ledger has a folder of its own in it.",
+        metadata=_metadata(
+            "The folder for callbacks while the ledger is unavailable: on a disk of this machine that survives a restart. "
+            "Each ledger has its own folder in it.",
             right="the path of a folder, in quotes",
         ),
     )
     max_mb: int = field(
         default=1024,
-        metadata=_says(
-            "How much may lie there, MiB; with 0 nothing does, and callbacks are answered 503 while the ledger is away.",
+        metadata=_metadata(
+            "Size of the spool at most, MiB; 0: no spool, callbacks are answered 503 while the ledger is unavailable.",
             right="a whole number of MiB, 0 or more",
             ok=lambda size: size >= 0,
         ),
@@ -189,35 +189,35 @@ class Spool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outbound:
-    """Whom webhooks may reach."""
+class OutboundSettings:
+    """The targets that webhooks may reach."""
 
     allow: tuple[str, ...] = field(
         default=(),
-        metadata=_says(
-            "Networks (CIDR) that webhooks may reach besides public addresses.",
+        metadata=_metadata(
+            "Networks (CIDR) that webhooks may reach, besides public addresses.",
             right="a list of networks such as 10.0.0.0/8 or fd00::/8, host bits zero",
             ok=is_cidr,
         ),
     )
     allow_http: bool = field(
         default=False,
-        metadata=_says(
+        metadata=_metadata(
             "Whether webhooks may go to plain http targets; for development.",
             right="true or false",
-            ok=anything,
+            ok=is_anything,
         ),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Streams:
-    """Where `redis` subscriptions write."""
+class StreamSettings:
+    """The Redis streams of `redis` subscriptions."""
 
     url: str = field(
         default="",
         repr=False,
-        metadata=_says(
+        metadata=_metadata(
             "The Redis with the streams of `redis` subscriptions: empty for that of `queue.url`, or `redis://`, `rediss://`, `unix://`.",
             right="empty, or a redis://, rediss:// or unix:// url whose options redis-py knows",
             ok=is_queue,
@@ -225,8 +225,8 @@ class Streams:
     )
     max_entries: int = field(
         default=100_000,
-        metadata=_says(
-            "About how many entries a stream keeps; older ones go.",
+        metadata=_metadata(
+            "Entries that a stream keeps, approximately; older ones are deleted.",
             right="a whole number from 1 to 100000000",
             ok=lambda entries: 1 <= entries <= 100_000_000,
         ),
@@ -234,13 +234,13 @@ class Streams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deliveries:
-    """What is kept of events that were told."""
+class DeliverySettings:
+    """The log of deliveries."""
 
     keep_days: int = field(
         default=14,
-        metadata=_says(
-            "How long the ledger keeps what became of each delivery, days; those that failed for good stay.",
+        metadata=_metadata(
+            "How long the ledger keeps the results of deliveries, days; failed deliveries are kept.",
             right="a whole number of days from 1 to 3650",
             ok=lambda days: 1 <= days <= 3650,
         ),
@@ -248,60 +248,63 @@ class Deliveries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Who signs API calls."""
+class AccountSettings:
+    """An account at a vendor: the API key that signs calls."""
 
-    name: str = field(metadata=_says("The name by which apps refer to it; unique.", right="a name, in quotes"))
-    vendor: str = field(metadata=_says("The vendor.", right="a vendor's name, in quotes"))
-    access_key_id: str = field(repr=False, metadata=_says("The API key's id.", right="the id of an API key, in quotes, not empty"))
+    name: str = field(metadata=_metadata("The name by which apps refer to it; unique.", right="a name, in quotes"))
+    vendor: str = field(metadata=_metadata("The vendor.", right="a vendor's name, in quotes"))
+    access_key_id: str = field(
+        repr=False, metadata=_metadata("The API key's id.", right="the id of an API key, in quotes, not empty")
+    )
     secret_access_key: Secret = field(
-        metadata=_says("The API key's secret.", right="the secret of an API key, in quotes, not empty")
+        metadata=_metadata("The API key's secret.", right="the secret of an API key, in quotes, not empty")
     )
     endpoint: str = field(
         default="",
-        metadata=_says(
-            "The API's base url; empty: the vendor's usual one.",
+        metadata=_metadata(
+            "The API's base url; empty: the vendor's default.",
             right="an https:// (or http://) url with a host, or empty",
             ok=is_endpoint,
         ),
     )
     region: str = field(
-        default="", metadata=_says("The API's region; empty: the vendor's usual one.", right="a region, in quotes", ok=anything)
+        default="",
+        metadata=_metadata("The API's region; empty: the vendor's default.", right="a region, in quotes", ok=is_anything),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class App:
-    """Whose callbacks are believed."""
+class AppSettings:
+    """An app at a vendor: its callbacks are accepted."""
 
-    vendor: str = field(metadata=_says("The vendor.", right="a vendor's name, in quotes"))
+    vendor: str = field(metadata=_metadata("The vendor.", right="a vendor's name, in quotes"))
     app_id: str = field(
-        metadata=_says("The app's id at the vendor; unique per vendor.", right="the app's id, in quotes, not empty")
+        metadata=_metadata("The app's id at the vendor; unique per vendor.", right="the app's id, in quotes, not empty")
     )
     account: str | None = field(
         default=None,
-        metadata=_says(
-            "The account that signs calls for this app; without one its tasks are only observed.",
+        metadata=_metadata(
+            "The account that signs calls for this app; without one, its tasks are only observed.",
             right="the name of one of the [[accounts]]",
         ),
     )
     callback_secrets: tuple[Secret, ...] = field(
-        metadata=_says(
-            "The live callback secrets; any of them verifies, so that one can be replaced without a gap.",
+        metadata=_metadata(
+            "The valid callback secrets; a signature by any of them is accepted, so that a secret can be replaced without a gap.",
             right="a list of at least one secret, none of them empty",
-            least=1,
+            min_items=1,
         )
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """Who may use the desk."""
+class TokenSettings:
+    """A token that may use the desk."""
 
-    name: str = field(metadata=_says("Whose token it is, as in audit lines; unique.", right="a name, in quotes"))
-    role: Role = field(metadata=_says("What it may do.", right="one of viewer, operator, admin", ok=anything))
+    name: str = field(metadata=_metadata("The name of the token in audit lines; unique.", right="a name, in quotes"))
+    role: Role = field(metadata=_metadata("Its rights.", right="one of viewer, operator, admin", ok=is_anything))
     token: Secret = field(
-        metadata=_says(
+        metadata=_metadata(
             "The bearer token; unique. `tally token` makes one.",
             right="at least 16 printable ASCII characters without spaces, 8 different ones or more, and no repeated pattern",
             ok=lambda token: is_token(token.reveal()),
@@ -311,21 +314,21 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set; `load` makes it. Equal to the defaults when made without arguments."""
+    """The settings of a process, made by `load`; without arguments they are the defaults."""
 
-    server: Server = Server()
-    database: Database = Database()
-    queue: Queue = Queue()
-    spool: Spool = Spool()
-    outbound: Outbound = Outbound()
-    streams: Streams = Streams()
-    deliveries: Deliveries = Deliveries()
-    accounts: tuple[Account, ...] = ()
-    apps: tuple[App, ...] = ()
-    tokens: tuple[Token, ...] = ()
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    queue: QueueSettings = QueueSettings()
+    spool: SpoolSettings = SpoolSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    streams: StreamSettings = StreamSettings()
+    deliveries: DeliverySettings = DeliverySettings()
+    accounts: tuple[AccountSettings, ...] = ()
+    apps: tuple[AppSettings, ...] = ()
+    tokens: tuple[TokenSettings, ...] = ()
 
     def secrets_of(self, vendor: str) -> Callable[[str], Sequence[str] | None]:
-        """A function that gives, for the id of one of the vendor's apps, its live callback secrets; None if unknown."""
+        """Returns the function from the id of one of the vendor's apps to its valid callback secrets; None for an unknown app."""
         secrets = {
             app.app_id: tuple(secret.reveal() for secret in app.callback_secrets) for app in self.apps if app.vendor == vendor
         }

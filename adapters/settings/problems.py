@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, as values."""
+"""The problems of a configuration, as values."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,14 @@ from adapters.text import closest_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    #: As in `apps[1].callback_secrets[0]`; empty where the whole file is concerned.
+class SettingsProblem:
+    """One wrong, missing or unknown setting."""
+
+    #: The path of the setting (`apps[1].callback_secrets[0]`); empty for a problem of the whole file.
     key: str
     #: The file's path, the environment variable's name or the command line's flag.
     place: str
-    #: What would be right, to be read after the key: "must be ...". Holds no value.
+    #: The requirement, read after the key: "must be ...". Never contains the value.
     right: str
 
     def __str__(self) -> str:
@@ -20,15 +22,15 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """The configuration is not good; `problems` has everything that is wrong with it."""
+    """The configuration is wrong; `problems` has all of its problems."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[SettingsProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A closing question such as "; did you mean port?", or the known words where none is near."""
+    """Returns "; did you mean port?" for a similar known word; a list of the known words if none is similar."""
     names = sorted(known)
     near = closest_word(word, names)
     return f"; did you mean {near}?" if near else f"; known: {', '.join(names) or 'none'}"

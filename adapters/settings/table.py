@@ -1,4 +1,4 @@
-"""The README's table of settings, printed from the model."""
+"""Prints the model as the README's table of settings."""
 
 from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
@@ -22,12 +22,12 @@ def settings_table(vendors: Collection[str]) -> str:
         hints = get_type_hints(model)
         for spec in fields(model):
             key = f"{section}[].{spec.name}" if is_array else f"{section}.{spec.name}"
-            shown = _type(spec, hints[spec.name], names)
-            rows.append(f"| `{key}` | {shown} | {_default(spec)} | {spec.metadata['meaning']} |")
+            shown = _type_words(spec, hints[spec.name], names)
+            rows.append(f"| `{key}` | {shown} | {_default_words(spec)} | {spec.metadata['meaning']} |")
     return "\n".join(rows) + "\n"
 
 
-def _type(spec: Field[Any], hint: Any, vendors: list[str]) -> str:
+def _type_words(spec: Field[Any], hint: Any, vendors: list[str]) -> str:
     kind, is_list = item_type(hint)
     if spec.name == "vendor":
         return " or ".join(f"`{name}`" for name in vendors)
@@ -36,7 +36,7 @@ def _type(spec: Field[Any], hint: Any, vendors: list[str]) -> str:
     return f"list of {_TYPES[kind]}s".replace("texts", "text") if is_list else _TYPES[kind]
 
 
-def _default(spec: Field[Any]) -> str:
+def _default_words(spec: Field[Any]) -> str:
     if spec.default is MISSING:
         return "required"
     if spec.default is None:

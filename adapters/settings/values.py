@@ -1,4 +1,4 @@
-"""The words and shapes that values have: secrets, roles, and tests for urls, networks and hosts."""
+"""Types of values (secrets, roles) and checks of urls, networks, hosts and tokens."""
 
 import hmac
 import ipaddress
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 
 class Secret:
-    """A text that shows itself only to those who ask for it by `reveal()`: repr, str and logs have `***`."""
+    """A text that only `reveal()` returns; repr, str and logs show `***`."""
 
     __slots__ = ("_text",)
 
@@ -38,13 +38,13 @@ class Secret:
 
 
 class Role(StrEnum):
-    """What a token may do: VIEWER < OPERATOR < ADMIN, each also what the lesser ones may. Compares by rank, not spelling."""
+    """The rights of a token: VIEWER < OPERATOR < ADMIN, each includes those of the lower ones. Compares by rank, not spelling."""
 
-    #: Reads; raw callbacks and stream urls are masked.
+    #: May read; raw callbacks and stream urls are masked.
     VIEWER = "viewer"
-    #: Also starts, stops, marks and replays, and sees what viewers see masked.
+    #: May also start, stop, mark and replay; sees what is masked for viewers.
     OPERATOR = "operator"
-    #: Also whatever concerns the service itself.
+    #: May also manage the service itself.
     ADMIN = "admin"
 
     @property
@@ -64,31 +64,32 @@ class Role(StrEnum):
         return self.rank >= Role(other).rank
 
 
-#: Fewer different characters than this are no random token; `tally token` makes 20 and more.
-_FEWEST_DIFFERENT = 8
-#: Characters of a repeated piece that is looked for.
-_LONGEST_PIECE = 64
-#: From this length on random letters and digits cannot be guessed (131 bits); shorter tokens are taken, with a warning.
-STRONG_LENGTH = 22
+#: Different characters of a token at least: fewer are not random. `tally token` makes 20 and more.
+_MIN_DIFFERENT = 8
+#: Longest repeated piece that is searched for, characters.
+_MAX_PIECE = 64
+#: Length from which random letters and digits cannot be guessed (131 bits); shorter tokens are accepted with a warning.
+STRONG_TOKEN_LENGTH = 22
 
 
 def is_token(text: str) -> bool:
-    """Whether a text can be a bearer token (RFC 6750: printable, no spaces), and is not one that is guessed by patience."""
-    return re.fullmatch(r"[!-~]{16,}", text) is not None and len(set(text)) >= _FEWEST_DIFFERENT and not _is_repeated(text)
+    """Returns whether a text can be a bearer token (RFC 6750: printable, no spaces) and is not easily guessed."""
+    return re.fullmatch(r"[!-~]{16,}", text) is not None and len(set(text)) >= _MIN_DIFFERENT and not _is_repeated(text)
 
 
 def _is_repeated(text: str) -> bool:
-    """Whether it is one piece again and again, the last time perhaps cut off: such as abcdefgh12abcdefgh12."""
-    sizes = range(1, min(len(text) // 2, _LONGEST_PIECE) + 1)
+    """Returns whether the text repeats one piece, the last time perhaps cut off, such as abcdefgh12abcdefgh12."""
+    sizes = range(1, min(len(text) // 2, _MAX_PIECE) + 1)
     return any(text[size:] == text[:-size] for size in sizes)
 
 
-def anything(value: object) -> bool:
+def is_anything(value: object) -> bool:
+    """Returns True: any value of the right type is accepted."""
     return True
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server that listens on this host name or address is heard on this machine only."""
+    """Returns whether a server that listens on this host name or address can be reached from this machine only."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -97,16 +98,15 @@ def is_loopback(host: str) -> bool:
 
 
 def is_database(url: str) -> bool:
-    """SQLite takes no options: those that there are would change what a commit means, and a misspelt one nothing."""
+    """Returns whether the url names a ledger. SQLite options are rejected: they would weaken commits, or be ignored if misspelt."""
     if url.startswith("sqlite:///"):
         return url.removeprefix("sqlite:///") not in ("", ":memory:") and "?" not in url
-    # Drivers are loaded only where there is such a url: a server reads its settings before its port
-    # is open (`adapters.process.entry`).
+    # Drivers are imported only for such a url: a server reads its settings before its port is open (`adapters.process.entry`).
     from psycopg import ProgrammingError
     from psycopg.conninfo import make_conninfo
 
     try:
-        host, path, query = _place(url)
+        host, path, query = _url_parts(url)
         make_conninfo(**dict(parse_qsl(query, strict_parsing=bool(query))))
     except (ValueError, ProgrammingError):
         return False
@@ -114,8 +114,8 @@ def is_database(url: str) -> bool:
     return urlsplit(url).scheme == "postgresql" and named
 
 
-def _place(url: str) -> tuple[str, str, str]:
-    """(host, path, options). Raises ValueError for hosts or ports that can be none."""
+def _url_parts(url: str) -> tuple[str, str, str]:
+    """Returns (host, path, options). Raises ValueError for an impossible host or port."""
     from adapters.ledger.ledger_url import hosts_of
 
     parts = urlsplit(url)
@@ -126,7 +126,7 @@ def _place(url: str) -> tuple[str, str, str]:
 
 
 def is_queue(url: str) -> bool:
-    """Whether the client can be made from it: each option is one that it knows, with a value of its kind."""
+    """Returns whether redis-py accepts the url: it knows each option, and each value has the right type."""
     if not url:
         return True
     from redis import ConnectionPool, RedisError
@@ -137,11 +137,12 @@ def is_queue(url: str) -> bool:
         if good and parts.scheme != "unix":
             good = re.fullmatch(r"/?[0-9]*", parts.path) is not None
         return good and ConnectionPool.from_url(url).make_connection() is not None
-    except (ValueError, TypeError, RedisError):  # a port that is no number; an option that is unknown, or its value
+    except (ValueError, TypeError, RedisError):  # a port that is not a number; an unknown option or value
         return False
 
 
 def is_endpoint(url: str) -> bool:
+    """Returns whether the text is empty or an http(s) url with a host."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -151,6 +152,7 @@ def is_endpoint(url: str) -> bool:
 
 
 def is_cidr(text: str) -> bool:
+    """Returns whether the text is an address or a network with zero host bits."""
     try:
         ipaddress.ip_network(text)
     except ValueError:

@@ -1,16 +1,16 @@
-"""Tells what works, and is unwise."""
+"""Warnings about settings that work but are unwise."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from adapters.settings.model import App, Settings
+from adapters.settings.model import AppSettings, Settings
 
-#: A callback secret that is shorter can be found by trying, from one callback that somebody has read, characters.
+#: Characters of a callback secret; a shorter one can be found by brute force from a single intercepted callback.
 _SHORT = 12
 
 
 def warnings_of(settings: Settings) -> Iterator[str]:
-    """Sentences for people, without secrets."""
+    """Yields the warnings as sentences without secrets."""
     yield from _shared_secrets(settings)
     for app in settings.apps:
         if any(len(secret.reveal()) < _SHORT for secret in app.callback_secrets):
@@ -19,8 +19,8 @@ def warnings_of(settings: Settings) -> Iterator[str]:
 
 
 def _shared_secrets(settings: Settings) -> Iterator[str]:
-    """Not every vendor signs whose app it is: what one app's callbacks are signed with must be no other's."""
-    holders: dict[tuple[str, str], list[App]] = defaultdict(list)
+    """Yields a warning for each secret of several apps: not every vendor signs the app id, so each app needs its own secret."""
+    holders: dict[tuple[str, str], list[AppSettings]] = defaultdict(list)
     for app in settings.apps:
         for text in {secret.reveal() for secret in app.callback_secrets}:
             holders[app.vendor, text].append(app)

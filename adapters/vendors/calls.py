@@ -1,4 +1,4 @@
-"""Calls to a vendor's API and their answers, in no vendor's words. All frozen values; times are ms since the epoch, UTC."""
+"""Calls to a vendor's API and their answers, without vendors' words. All are frozen values; times are ms since the epoch, UTC."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from statemachine.tasks import Task
 
 __all__ = [
     "Account",
-    "Answer",
     "Call",
+    "CallAnswer",
     "CallOutcome",
     "Identity",
     "IdleTime",
@@ -21,14 +21,14 @@ __all__ = [
     "Sign",
     "TaskRef",
     "from_doc",
-    "ref_of",
+    "task_ref",
     "to_doc",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Who signs a call. Empty: the vendor's usual endpoint, and that endpoint's usual region."""
+    """The API key that signs a call. Empty endpoint: the vendor's usual one; empty region: the endpoint's usual one."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -38,75 +38,80 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call, not signed yet: it can be stored, and signed anew for every attempt."""
+    """An unsigned call: it can be stored, and is signed anew for every attempt."""
 
     operation: Operation
     action: str
     version: str
-    #: GET: `params` are the query; POST: they are the JSON body.
+    #: GET: `params` are the query; POST: `params` are the JSON body.
     method: str
     app_id: str
     params: Mapping[str, Any] = field(repr=False)
-    #: The task it is about, where its id is known: an answer may list many tasks.
+    #: The task that the call is about, if its id is known: an answer may list many tasks.
     vendor_task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class CallAnswer:
+    """The outcome of a call."""
+
     outcome: CallOutcome
-    #: The vendor's own code and text; where it gave none, a word of ours (`http_502`, `not_sent`, `unreadable`, ...).
+    #: The vendor's own code; if it gave none, a word of ours (`http_502`, `not_sent`, `unreadable`, ...).
     code: str | None = None
     message: str | None = None
     request_id: str | None = None
-    #: The id that the vendor minted.
+    #: The task id that the vendor created.
     vendor_task_id: str | None = None
-    #: The vendor's hint, s.
+    #: The vendor's Retry-After, s.
     retry_after_s: float | None = None
     inspection: Inspection | None = None
-    #: The next page: nothing is settled before it is asked too.
+    #: The call for the next page of a list; without its answer the outcome is open.
     next_call: Call | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which task a start call is about."""
+    """The identity of the task that a start call is about."""
 
     kind: Kind
     #: The `TaskKey.family` under which events of the task come.
     family: str
     app_id: str
-    #: Empty where the task has no room.
+    #: Empty if the task has no room.
     room_id: str
-    #: None: the vendor mints it.
+    #: None: the vendor creates the id.
     vendor_task_id: str | None
-    #: The user id under which the vendor itself enters the room.
+    #: The user id under which the vendor enters the room.
     robot: str | None
-    #: The parameter that names the app, in the vendor's words.
+    #: The name of the parameter that holds the app id.
     app_field: str
-    #: For when the start is planned; None: at once.
+    #: Time of a planned start; None: at once.
     scheduled_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRef:
-    """A task as update, stop and inspect need to know it. `action`, `version`, `params`: of its start; None, None, {}: observed."""
+    """A task as the update, stop and query calls name it.
+
+    action, version, params: of its start call; None, None and {} for a task that was only observed.
+    """
 
     kind: Kind
     app_id: str
     room_id: str
-    #: None: minted by the vendor and not known yet.
+    #: None: the vendor creates the id, and it is not known yet.
     vendor_task_id: str | None
     robot: str | None = None
     action: str | None = None
     version: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    #: Our id for it that went out with its start (`Dialect.start`), unless `params` had one.
+    #: Our id for the task that was sent with its start (`Dialect.start`), unless `params` had one.
     record_id: str | None = None
     started_at: int | None = None
 
 
-def ref_of(task: Task, record_id: str | None = None) -> TaskRef:
-    """record_id: our id for what its start made, for a vendor that takes one."""
+def task_ref(task: Task, record_id: str | None = None) -> TaskRef:
+    """Returns the reference by which calls name a task. record_id: our id sent with its start, for a vendor that accepts one."""
     key, view = task.key, task.view
     return TaskRef(
         kind=task.kind,
@@ -124,7 +129,7 @@ def ref_of(task: Task, record_id: str | None = None) -> TaskRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleTime:
-    """How long nobody may publish before the vendor ends a task."""
+    """MaxIdleTime of a kind of task: the time without publishers after which the vendor ends it."""
 
     default_s: int
     longest_s: int
@@ -132,9 +137,11 @@ class IdleTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretPath:
+    """The place of a secret in the parameters of a call."""
+
     #: `AgentParams.UserSig`, `PublishCdnParams[].PublishCdnUrl`.
     path: str
-    #: A url that holds a stream key: operators may see it. Else: a secret that nobody may see.
+    #: True: a url that contains a stream key, which operators may see. False: a secret that is never shown.
     in_url: bool = False
 
 
@@ -142,12 +149,12 @@ _FIELDS = ("action", "version", "method", "app_id", "vendor_task_id")
 
 
 def to_doc(call: Call) -> dict[str, Any]:
-    """The call as JSON-able data."""
+    """Returns the call as JSON data."""
     doc: dict[str, Any] = {name: getattr(call, name) for name in _FIELDS}
     return doc | {"operation": call.operation.value, "params": dict(call.params)}
 
 
 def from_doc(doc: Mapping[str, Any]) -> Call:
-    """The call that `to_doc` wrote."""
+    """Returns the call that `to_doc` wrote."""
     values = {name: doc[name] for name in _FIELDS}
     return Call(**values, operation=Operation(doc["operation"]), params=doc["params"])

@@ -1,6 +1,7 @@
-"""Tolerant, typed reading of vendors' JSON: the same field comes as a number today and as text tomorrow.
+"""Tolerant, typed reading of vendors' JSON: the same field may come as a number or as text.
 
-What leaves here can be stored anywhere: text without NUL characters and lone surrogates, integers of at most 18 digits.
+All values that are read can be stored: text without NUL characters and lone surrogates, integers of at most 18 digits.
+Times are whole ms since the Unix epoch, UTC; implausible ones are dropped.
 """
 
 import hashlib
@@ -14,32 +15,32 @@ from adapters.text import storable
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _INTEGER_LIMIT = 10**18
-# Python refuses to make an int of very many digits; such a number stays the text it was.
+# Digits of a number at most: Python converts no longer ones to int. A longer number stays text.
 _DIGITS_LIMIT = 100
 _MESSAGE_LIMIT = 2000
 
-#: 2015-01-01: before it none of these services existed, so an earlier time is a zero, or seconds taken for milliseconds.
+#: 2015-01-01: none of these services existed before, so an earlier time is a zero, or seconds read as milliseconds.
 EARLIEST_MS = 1_420_070_400_000
-#: How far ahead of our clock a vendor's clock may be.
-AHEAD_MS = 10 * 60 * 1000
-#: How far ahead a start may be planned.
+#: A vendor's clock may be ahead of ours by at most this much: 10 minutes.
+CLOCK_AHEAD_MS = 10 * 60 * 1000
+#: A start may be planned ahead by at most this much: a leap year.
 PLANNED_AHEAD_MS = 366 * 24 * 3600 * 1000
 
 
 class NotAnObjectError(ValueError):
-    """These bytes are not a JSON object."""
+    """The bytes are not a JSON object."""
 
 
 class TooDeepError(NotAnObjectError):
-    """Perhaps a JSON object, but nested too deep to be read."""
+    """The bytes may be a JSON object, but it is nested too deep to be read."""
 
 
 class UnreadableError(ValueError):
-    """A known event without a field that it needs, or with a value that no document lists."""
+    """A known event lacks a required field, or has a value that no document lists."""
 
 
 def json_object(raw: str | bytes) -> dict[str, Any]:
-    """The JSON object in this text. Raises NotAnObjectError (TooDeepError), and nothing else."""
+    """Returns the JSON object in this text. Raises NotAnObjectError (TooDeepError), and nothing else."""
     try:
         value = _DECODER.decode(raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except RecursionError:
@@ -51,46 +52,46 @@ def json_object(raw: str | bytes) -> dict[str, Any]:
     return value
 
 
-def _parsed_int(digits: str) -> int | str:
+def _parse_int(digits: str) -> int | str:
     return int(digits) if len(digits) <= _DIGITS_LIMIT else digits
 
 
-def _refused(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-#: What `json.loads` would make anew for every text: a third of its time.
-_DECODER = json.JSONDecoder(parse_int=_parsed_int, parse_constant=_refused)
+#: Made once: `json.loads` with these options makes a decoder for every text, which takes a third of its time.
+_DECODER = json.JSONDecoder(parse_int=_parse_int, parse_constant=_reject_constant)
 
 
 def digest_of(*parts: bytes) -> str:
-    """SHA-256 over these parts, each with its length before it, so that no two lists of parts look the same."""
+    """Returns the SHA-256 of the parts, each prefixed with its length, so that different lists of parts never have equal input."""
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
 
 
 def dedupe_key(at: int | None, *parts: bytes) -> str:
-    """64 hex digits: when it happened as the event itself tells it (ms; the same in all its deliveries), and a digest of the parts.
+    """Returns 64 hex digits: the event's own time (ms; the same in all its deliveries) and a digest of the parts.
 
-    Keys of one time lie together, so that an index of them grows at its end: keys all over it would make each a page to be written.
+    The time comes first, so that an index of these keys grows at its end; random keys would dirty one page each.
     """
-    told = at if at is not None and 0 <= at < 1 << 48 else 0
-    return f"{told:012x}{digest_of(*parts)[:52]}"
+    time_ms = at if at is not None and 0 <= at < 1 << 48 else 0
+    return f"{time_ms:012x}{digest_of(*parts)[:52]}"
 
 
 def as_bytes(text: str) -> bytes:
-    """UTF-8, also of text that JSON escapes filled with lone surrogates."""
+    """Returns the text as UTF-8, also if it contains lone surrogates (from JSON escapes)."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def as_text(value: Any) -> str | None:
-    """Text, or a whole number as text; None for anything else and for empty text."""
+    """Returns text, or a whole number as text; None for anything else and for empty text."""
     if isinstance(value, str):
         return storable(value) or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def as_integer(value: Any) -> int | None:
-    """A whole number, or text that is one."""
+    """Returns a whole number, also one written as text; None for anything else."""
     if isinstance(value, str):
         return int(value) if _INTEGER.fullmatch(value) else None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -98,8 +99,8 @@ def as_integer(value: Any) -> int | None:
     return None
 
 
-def believed(ms: int | None, received_at: int, *, ahead_ms: int = AHEAD_MS) -> int | None:
-    """The time, or None where there is none or it cannot be true."""
+def plausible_time(ms: int | None, received_at: int, *, ahead_ms: int = CLOCK_AHEAD_MS) -> int | None:
+    """Returns the time if it is plausible: not before 2015, and at most `ahead_ms` after its receipt. None otherwise."""
     if ms is None or not EARLIEST_MS <= ms <= received_at + ahead_ms:
         return None
     return ms
@@ -107,67 +108,67 @@ def believed(ms: int | None, received_at: int, *, ahead_ms: int = AHEAD_MS) -> i
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """One JSON object of a callback. Where several names are given, the first that can be read counts."""
+    """One JSON object of a callback or an answer. Methods that take several names use the first that can be read."""
 
     raw: Mapping[str, Any]
-    #: ms; decides which times are believed.
+    #: ms; decides which times are plausible.
     received_at: int
 
     def text(self, *names: str) -> str | None:
         for name in names:
-            found = as_text(self.raw.get(name))
-            if found is not None:
-                return found
+            value = as_text(self.raw.get(name))
+            if value is not None:
+                return value
         return None
 
     def message(self, *names: str) -> str | None:
-        """The vendor's words, cut to a length that a list of tasks can carry."""
+        """Returns the vendor's message, cut to 2,000 characters so that lists of tasks stay small."""
         text = self.text(*names)
         return text[:_MESSAGE_LIMIT] if text else None
 
     def code(self, *names: str) -> str | None:
-        """The vendor's code as text; 0 says nothing."""
+        """Returns the vendor's code as text; None for 0, which means no error."""
         code = self.message(*names)
         return None if code == "0" else code
 
     def integer(self, *names: str) -> int | None:
         for name in names:
-            found = as_integer(self.raw.get(name))
-            if found is not None:
-                return found
+            value = as_integer(self.raw.get(name))
+            if value is not None:
+                return value
         return None
 
-    def needed(self, *names: str) -> int:
+    def required_integer(self, *names: str) -> int:
         value = self.integer(*names)
         if value is None:
             raise UnreadableError(f"{' or '.join(names)} is not a whole number")
         return value
 
-    def moment(self, name: str, *, unit_ms: int = 1) -> int | None:
-        """A time in the past, in units of so many ms; None where it is not told or not believed."""
-        return believed(self._scaled(name, unit_ms), self.received_at)
+    def past_time(self, name: str, *, unit_ms: int = 1) -> int | None:
+        """Returns a time in the past, ms; None if it is missing or implausible. unit_ms: unit of the field."""
+        return plausible_time(self._time_ms(name, unit_ms), self.received_at)
 
-    def planned(self, name: str, *, unit_ms: int = 1) -> int | None:
-        """A time that may lie up to a year ahead."""
-        return believed(self._scaled(name, unit_ms), self.received_at, ahead_ms=PLANNED_AHEAD_MS)
+    def planned_time(self, name: str, *, unit_ms: int = 1) -> int | None:
+        """Returns a time that may lie up to a year ahead, ms; None if it is missing or implausible. unit_ms: unit of the field."""
+        return plausible_time(self._time_ms(name, unit_ms), self.received_at, ahead_ms=PLANNED_AHEAD_MS)
 
-    def _scaled(self, name: str, unit_ms: int) -> int | None:
+    def _time_ms(self, name: str, unit_ms: int) -> int | None:
         value = self.integer(name)
         return None if value is None else value * unit_ms
 
     def child(self, name: str) -> "Fields":
-        """The object of this name; without fields where there is none."""
+        """Returns the object in this field; an empty one if there is none."""
         value = self.raw.get(name)
         return Fields(value if isinstance(value, dict) else {}, self.received_at)
 
     def children(self, name: str) -> "tuple[Fields, ...]":
-        """The objects in the list of this name."""
+        """Returns the objects in the list in this field."""
         value = self.raw.get(name)
         items = value if isinstance(value, list) else []
         return tuple(Fields(item, self.received_at) for item in items if isinstance(item, dict))
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """The texts in the list of this name, or the one text that stands in the list's place."""
+        """Returns the texts in the list in this field, or the one text that stands in place of the list."""
         value = self.raw.get(name)
         items = value if isinstance(value, list) else [value]
         return tuple(text for item in items if (text := as_text(item)) is not None)

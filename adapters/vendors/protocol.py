@@ -1,4 +1,4 @@
-"""What every vendor's dialect can do."""
+"""The protocol that every vendor's dialect implements, and the values that it returns for callbacks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from adapters.http_messages import HttpRequest, WireError
 from adapters.text import FieldProblem
-from adapters.vendors.calls import Account, Answer, Call, Identity, IdleTime, SecretPath, TaskRef
+from adapters.vendors.calls import Account, Call, CallAnswer, Identity, IdleTime, SecretPath, TaskRef
 from statemachine.facts import Fact
 from statemachine.rules import Rules
 from statemachine.states import Kind, Verdict
@@ -15,18 +15,19 @@ from statemachine.tasks import TaskKey
 
 
 class Rejection(StrEnum):
-    """Why the door refused a callback; the label of the metric and the word in `/v1/rejections`."""
+    """The reason why the door rejected a callback; the label of the metric and the word in `/v1/rejections`."""
 
     #: 400: not of the vendor's documented shape.
     MALFORMED = "malformed"
-    #: 401: no live secret of the app gives this signature.
+    #: 401: no live secret of the app produces this signature.
     BAD_SIGNATURE = "bad_signature"
-    #: 403: no such app is configured.
+    #: 403: the app is not configured.
     UNKNOWN_APP = "unknown_app"
-    #: 413: over 1 MiB.
+    #: 413: the body is larger than 1 MiB.
     TOO_LARGE = "too_large"
 
 
+#: The HTTP status of each rejection.
 STATUS_OF = {
     Rejection.MALFORMED: 400,
     Rejection.BAD_SIGNATURE: 401,
@@ -36,7 +37,7 @@ STATUS_OF = {
 
 
 class CallbackRejected(Exception):
-    """The callback is not believed. Carries the reason, a sentence for people and, where it was told, the app's id."""
+    """The callback failed verification. Carries the reason, a sentence for people and, if the callback names it, the app's id."""
 
     def __init__(self, reason: Rejection, detail: str, *, app_id: str | None = None) -> None:
         super().__init__(detail)
@@ -51,63 +52,65 @@ class CallbackRejected(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A callback that was signed rightly: what must be known to record it once."""
+    """The parts of a verified callback that are needed to record it exactly once."""
 
     app_id: str
-    #: The vendor's name or number of the event, as text; empty where the callback names none.
+    #: The vendor's name or number of the event, as text; empty if the callback has none.
     event_type: str
-    #: Equal for deliveries of the same callback, different for different ones: 64 hex digits, as `wire.dedupe_key` makes them.
+    #: The same for all deliveries of one callback, different for different callbacks: 64 hex digits (`json_fields.dedupe_key`).
     dedupe_key: str
-    #: The vendor's own id of the task, as the task's key has it; empty where none is told. Says who works on it, nothing more.
+    #: The vendor's own id of the task, as the task's key has it; empty if unknown. Used only to choose the shard.
     vendor_task_id: str = ""
-    #: Equal for all callbacks that have the same signature: the event's time (ms, as 12 hex digits), and 32 hex digits of the
-    #: signature. Empty where a signature has but one reading.
-    #: A vendor may sign a retry anew, so it tells copies that `dedupe_key` does not, and the other way round.
+    #: The same for all callbacks with one signature: the event's time (ms, as 12 hex digits) and 32 hex digits of the signature.
+    #: Empty if a signature fits only one callback. A vendor may sign a retry anew, so this key and `dedupe_key` each find copies
+    #: that the other does not.
     signature_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a recorded callback says. With `key` and `fact` it concerns a task; else `verdict` and `reason` say why it does not."""
+    """The meaning of a recorded callback: `key` and `fact` if it concerns a task; else `verdict` and `reason` why it does not."""
 
-    #: ms since the epoch; the vendor's time if believed, else that of receipt.
+    #: ms since the epoch: the vendor's time if it is plausible, else the time of receipt.
     event_at: int
     key: TaskKey | None = None
     fact: Fact | None = None
-    #: IGNORED or UNKNOWN where there is no fact.
+    #: IGNORED or UNKNOWN if there is no fact.
     verdict: Verdict | None = None
-    #: One stable word for it: `no_task_id`, `room_event`, `unknown_event_type`, `unreadable`, ...
+    #: One stable word for the verdict: `no_task_id`, `room_event`, `unknown_event_type`, `unreadable`, ...
     reason: str | None = None
 
 
-#: The live callback secrets of an app, or None where no such app is configured.
+#: Returns the live callback secrets of an app; None if the app is not configured.
 SecretsOf = Callable[[str], Sequence[str] | None]
 
 
 class Dialect(Protocol):
+    """One vendor's callbacks and API, in the terms of the rest of the program."""
+
     #: The vendor's name in settings, paths and tasks.
     name: str
-    #: The actions that start a task.
+    #: The actions that start a task, with the kind of task.
     start_actions: Mapping[str, Kind]
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
-        """The envelope of a callback whose signature holds.
+        """Verifies the signature of a callback and returns its envelope.
 
-        headers: names in lower case. Raises CallbackRejected, and nothing else, whatever the bytes.
+        headers: names in lower case. Raises CallbackRejected, and nothing else, for any bytes.
         """
         ...
 
     def read(self, app_id: str, body: bytes, *, received_at: int, source: str, dedupe_key: str) -> Reading:
-        """What a verified callback says. Never raises: what cannot be read is `unknown`.
+        """Reads a verified callback. Never raises: a callback that cannot be read gets the verdict `unknown`.
 
-        received_at: ms since the epoch, of the first delivery. source, dedupe_key: become the fact's `source` and `key`.
+        received_at: of the first delivery, ms since the epoch. source, dedupe_key: become the fact's `source` and `key`.
         """
         ...
 
     def rules(self, kind: Kind, params: Mapping[str, Any], *, callable: bool = False, silence_s: float = 900) -> Rules:
-        """The rules for tasks of this kind, started with these parameters (empty where they are not known).
+        """Returns the rules for tasks of this kind that were started with these parameters (empty if unknown).
 
-        callable: whether there is an account that signs calls for them. silence_s: see Rules.
+        callable: whether an account signs calls for these tasks. silence_s: see Rules.
         """
         ...
 
@@ -116,38 +119,38 @@ class Dialect(Protocol):
         ...
 
     def check(self, action: str, version: str | None, params: Any) -> list[FieldProblem]:
-        """What the vendor's pages say is wrong with these parameters of any of its actions; empty: nothing.
+        """Returns the problems of these parameters according to the vendor's pages, one per wrong field; empty if there are none.
 
-        version: None for the newest. Bears any JSON.
+        action: any of the vendor's actions. version: None for the newest. params: any JSON.
         """
         ...
 
     def identity(self, action: str, params: Mapping[str, Any]) -> Identity:
-        """Which task a start call is about. KeyError for an action that the vendor does not have."""
+        """Returns the identity of the task that a start call is about. Raises KeyError for an unknown action."""
         ...
 
     def start(self, action: str, version: str | None, params: Mapping[str, Any], *, record_id: str | None = None) -> Call:
-        """The call that starts a task. record_id: our id for it, of at most 31 bytes, for a vendor that takes one."""
+        """Builds the call that starts a task. record_id: our id for it, at most 31 bytes, for a vendor that accepts one."""
         ...
 
     def update(self, task: TaskRef, params: Mapping[str, Any]) -> Call | None:
-        """The call that updates it (`check` its params); None where the vendor has none, or its id is not known yet."""
+        """Builds the call that updates a task (`check` its params); None if the vendor has none, or the task id is unknown."""
         ...
 
     def stop(self, task: TaskRef) -> Call | None:
-        """The call that stops it; None where its id is not known yet."""
+        """Builds the call that stops a task; None if its id is not known yet."""
         ...
 
     def inspect(self, task: TaskRef) -> list[Call]:
-        """The query calls to make, in this order, until one does not say GONE; empty where it cannot be asked."""
+        """Builds the query calls for a task, to be made in order until one does not answer GONE; empty if it has none."""
         ...
 
     def can_inspect(self, kind: Kind) -> bool:
-        """Whether the vendor has a query call for tasks of this kind."""
+        """Returns whether the vendor has a query call for tasks of this kind."""
         ...
 
     def sign(self, call: Call, account: Account, now_ms: int) -> HttpRequest:
-        """The call as it goes over the wire, once."""
+        """Signs a call for one attempt: the HTTP request to send."""
         ...
 
     def read_answer(
@@ -159,22 +162,22 @@ class Dialect(Protocol):
         error: WireError | None = None,
         *,
         received_at: int,
-    ) -> Answer:
-        """What became of the call. status, body: None where no answer came; then `error` says why. Never raises."""
+    ) -> CallAnswer:
+        """Returns the outcome of a call. status, body: None if no answer came; then `error` says why. Never raises."""
         ...
 
     def quota(self, action: str) -> int:
-        """The calls/s that the vendor allows, per account and API."""
+        """Returns the vendor's limit for an action, calls/s per account and API. Raises KeyError for an unknown action."""
         ...
 
     def idle_time(self, kind: Kind) -> IdleTime | None:
-        """MaxIdleTime's default and maximum; None where tasks of this kind have none."""
+        """Returns default and maximum of MaxIdleTime; None if tasks of this kind have none."""
         ...
 
     def secret_paths(self, action: str) -> tuple[SecretPath, ...]:
-        """Where secrets and stream keys stand in the parameters of this action."""
+        """Returns the paths of secrets and stream keys in the parameters of this action; empty for an unknown one."""
         ...
 
     def documented_paths(self, action: str) -> frozenset[str]:
-        """Where values stand in them that the vendor's pages name, and that are neither; written as in `secret_paths`."""
+        """Returns the paths of all other values that the vendor's pages name; written as in `secret_paths`."""
         ...

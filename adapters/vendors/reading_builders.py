@@ -1,4 +1,4 @@
-"""How a dialect puts into words what it read."""
+"""Builders of `Reading`s and of the fields of facts, shared by the dialects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,60 +9,64 @@ from statemachine.facts import Ending, Fact, FactKind
 from statemachine.states import Reason, State, Verdict
 from statemachine.tasks import TaskKey
 
-#: What an event says: the fields of its Fact that the event itself decides.
-Says = dict[str, Any]
+#: The fields of a Fact that an event itself decides.
+FactFields = dict[str, Any]
 
-#: Ids are part of database keys; the longest documented one, a client SDK's `userId@@taskId`, has 258 bytes.
+#: Longest id, bytes: ids are part of database keys. The longest documented one, a client SDK's `userId@@taskId`, has 258.
 ID_LIMIT_BYTES = 512
-#: Longer than any task lives: a larger number of seconds in a parameter is no duration.
+#: Longest plausible duration, s: ten years, longer than any task lives.
 _LONGEST_S = 10 * 366 * 24 * 3600
 
-#: A refused start (mapping.md: it ends only a run that shows nothing else).
-REFUSED: Says = {
+#: A refused start; it ends only a run that shows nothing else (rank 1).
+REFUSED: FactFields = {
     "kind": FactKind.REFUSED,
     "outcome": Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=1),
 }
-#: A start that also shows media and that a run has once.
-STARTED_WITH_MEDIA: Says = {"kind": FactKind.START, "media": True, "opens": True, "one_off": True}
+#: A start that also shows media; a run has one at most.
+STARTED_WITH_MEDIA: FactFields = {"kind": FactKind.START, "media": True, "opens": True, "one_off": True}
 
 
-def ended(state: State, reason: Reason, **more: Any) -> Says:
+def ended(state: State, reason: Reason, **more: Any) -> FactFields:
+    """Returns the fields of an event that ends the task."""
     return {"kind": FactKind.END, "outcome": Ending(state=state, reason=reason, **more)}
 
 
-def captured(state: State, reason: Reason, **more: Any) -> Says:
+def capture_ended(state: State, reason: Reason, **more: Any) -> FactFields:
+    """Returns the fields of an event that ends the recording; its files may follow."""
     return {"kind": FactKind.CAPTURE_END, "outcome": Ending(state=state, reason=reason, **more)}
 
 
-def row(table: Mapping[int, Says], value: int) -> Says:
-    """What the table says of this value."""
+def fields_for(table: Mapping[int, FactFields], value: int) -> FactFields:
+    """Returns the fields that a table has for this value. Raises UnreadableError for any other."""
     if value not in table:
         raise UnreadableError(f"{value} is not among {sorted(table)}")
     return table[value]
 
 
 def ignored(event_at: int, reason: str) -> Reading:
+    """Returns the reading of a known event that concerns no task."""
     return Reading(event_at=event_at, verdict=Verdict.IGNORED, reason=reason)
 
 
 def unknown(event_at: int, reason: str) -> Reading:
+    """Returns the reading of an event that is not documented, or cannot be read."""
     return Reading(event_at=event_at, verdict=Verdict.UNKNOWN, reason=reason)
 
 
-def told(key: TaskKey, says: Says, *, at: int, received_at: int, source: str, dedupe_key: str) -> Reading:
-    """The reading of an event that concerns a task."""
+def task_reading(key: TaskKey, fields: FactFields, *, at: int, received_at: int, source: str, dedupe_key: str) -> Reading:
+    """Returns the reading of an event that concerns a task. Raises UnreadableError if an id is too long."""
     for name, part in (("TaskId", key.vendor_task_id), ("RoomId", key.room_id)):
         if len(as_bytes(part)) > ID_LIMIT_BYTES:
             raise UnreadableError(f"{name} is longer than {ID_LIMIT_BYTES} bytes")
     return Reading(
         event_at=at,
         key=key,
-        fact=Fact(at=at, received_at=received_at, key=dedupe_key, source=source, **says),
+        fact=Fact(at=at, received_at=received_at, key=dedupe_key, source=source, **fields),
     )
 
 
-def param(params: Mapping[str, Any], *path: str) -> int | None:
-    """The positive number at this path of a start call's parameters, where there is a sensible one."""
+def positive_param(params: Mapping[str, Any], *path: str) -> int | None:
+    """Returns the positive number at this path of a start call's parameters; None if there is none, or it is implausibly large."""
     value: Any = params
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None

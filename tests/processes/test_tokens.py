@@ -201,7 +201,7 @@ def test_an_open_desk_with_tokens_is_a_bad_configuration(tmp_path: Path) -> None
     tokens = '"0123456789abcdef"'
     config = write_config(tmp_path, open_desk=False, more=f'[[tokens]]\nname = "a"\nrole = "viewer"\ntoken = {tokens}\n')
     refused = tally("web", "--open-desk", "--config", str(config), folder=tmp_path)
-    assert (refused.returncode, "must be false where there are [[tokens]]" in refused.stderr) == (2, True)
+    assert (refused.returncode, "must be false if there are [[tokens]]" in refused.stderr) == (2, True)
 
 
 def test_a_token_that_cannot_be_kept_is_told_in_a_line(tmp_path: Path) -> None:

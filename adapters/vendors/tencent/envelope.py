@@ -1,7 +1,7 @@
 """The envelope of a callback and its signature (documents 39558 and 54912).
 
-The `SdkAppId` header names the app, the `Sign` header signs the raw body. A JSON object that is signed is accepted whatever it
-holds; what it says is the reader's question.
+The `SdkAppId` header names the app, the `Sign` header signs the raw body. A signed JSON object is accepted with any content;
+`Tencent.read` interprets it.
 """
 
 import base64
@@ -17,22 +17,22 @@ from adapters.vendors.protocol import CallbackRejected, Envelope, Rejection, Sec
 _APP_ID = re.compile(r"[0-9]{1,20}")
 _START_TIME = "_StartTimeMs_"
 _SUFFIX = re.compile(rf"(?<=.){_START_TIME}[0-9]{{13}}\Z", re.DOTALL)
-# A byte order mark and JSON's white space.
+# Bytes that may come before a JSON object: a byte order mark and white space.
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 
-def verified(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
-    """The envelope of a callback that one of its app's secrets signed."""
+def verify_callback(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> Envelope:
+    """Verifies a callback and returns its envelope; one of its app's secrets must have signed it. Raises CallbackRejected."""
     app_id = headers.get("sdkappid", "").strip()
     if not _APP_ID.fullmatch(app_id):
         raise CallbackRejected(Rejection.MALFORMED, "the header SdkAppId must be there and be the app's number")
     secrets = secrets_of(app_id)
     if secrets is None:
         raise CallbackRejected(Rejection.UNKNOWN_APP, f"no tencent app {app_id} is configured", app_id=app_id)
-    if not _signed(headers.get("sign", ""), body, secrets):
+    if not _is_signed(headers.get("sign", ""), body, secrets):
         detail = "the header Sign must be the HMAC-SHA256 of the raw body, in base64, that a callback secret of this app gives"
         raise CallbackRejected(Rejection.BAD_SIGNATURE, detail, app_id=app_id)
-    callback = _callback(body, app_id)
+    callback = _parsed_body(body, app_id)
     event_type = as_integer(callback.get("EventType"))
     return Envelope(
         app_id=app_id,
@@ -43,7 +43,7 @@ def verified(headers: Mapping[str, str], body: bytes, secrets_of: SecretsOf) -> 
 
 
 def bare_task_id(task_id: str) -> str:
-    """Of a page's mp4 files the TaskId has the start time behind it (document 72325)."""
+    """Returns the TaskId without the start time that events of a page's mp4 files append to it (document 72325)."""
     return _SUFFIX.sub("", task_id) if _START_TIME in task_id else task_id
 
 
@@ -52,16 +52,16 @@ def _task_id(callback: Mapping[str, Any]) -> str:
     return bare_task_id(as_text(info.get("TaskId")) or "") if isinstance(info, dict) else ""
 
 
-def _signed(sign: str, body: bytes, secrets: Sequence[str]) -> bool:
-    """Whether any secret gives the signature; all are tried, so that the time taken does not tell which did."""
+def _is_signed(sign: str, body: bytes, secrets: Sequence[str]) -> bool:
+    """Returns whether any secret produces the signature; all are tried, so that timing does not tell which one did."""
     given = as_bytes(sign.strip())
     digests = [base64.b64encode(hmac.digest(as_bytes(secret), body, "sha256")) for secret in secrets]
     matches = [hmac.compare_digest(digest, given) for digest in digests]
     return any(matches)
 
 
-def _callback(body: bytes, app_id: str) -> dict[str, Any]:
-    """The body's fields; none where it is nested too deep to be read, which is no reason to lose it."""
+def _parsed_body(body: bytes, app_id: str) -> dict[str, Any]:
+    """Returns the body's fields; empty if it is nested too deep to be read, which is no reason to lose the callback."""
     try:
         return json_object(body)
     except TooDeepError:
@@ -74,24 +74,24 @@ def _callback(body: bytes, app_id: str) -> dict[str, Any]:
 
 
 def _dedupe_key(callback: Mapping[str, Any], body: bytes) -> str:
-    """Deliveries carry no id, and CallbackTs may differ between deliveries of one event: what stays is what happened."""
+    """Returns the dedupe key: of the event itself, as deliveries have no id and CallbackTs may differ between deliveries."""
     info = callback.get("EventInfo")
     if info is None:
         return dedupe_key(None, body)
     try:
-        parts = [_canonical(callback.get(name)) for name in ("EventGroupId", "EventType", "EventInfo")]
+        parts = [_canonical_json(callback.get(name)) for name in ("EventGroupId", "EventType", "EventInfo")]
     except RecursionError:
         return dedupe_key(None, body)
-    return dedupe_key(_told_at(info), *parts)
+    return dedupe_key(_event_time(info), *parts)
 
 
-def _told_at(info: Any) -> int | None:
-    """When it happened, ms; the same in all deliveries."""
+def _event_time(info: Any) -> int | None:
+    """Returns the event's own time, ms; the same in all deliveries. None if it has none."""
     if not isinstance(info, dict):
         return None
     ms, s = as_integer(info.get("EventMsTs")), as_integer(info.get("EventTs"))
     return ms if ms is not None or s is None else s * 1000
 
 
-def _canonical(value: Any) -> bytes:
+def _canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

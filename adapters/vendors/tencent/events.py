@@ -1,17 +1,17 @@
-"""What each event says about a task (documents 54913, 54914, 45169 and 62717; the choices are those of mapping.md)."""
+"""The table of events: the fields of a fact that each says (documents 54913, 54914, 45169 and 62717)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from adapters.vendors.json_fields import Fields, UnreadableError
-from adapters.vendors.reading_builders import REFUSED, STARTED_WITH_MEDIA, Says, captured, ended, row
-from adapters.vendors.tencent.files import mp4s, playlist, slice_of, vod_file
+from adapters.vendors.reading_builders import REFUSED, STARTED_WITH_MEDIA, FactFields, capture_ended, ended, fields_for
+from adapters.vendors.tencent.files import mp4_files, playlist_files, slice_file, vod_file
 from statemachine.facts import FactKind, FilesDelivered, Output
 from statemachine.states import FileState, Kind, OutputState, Reason, State
 
 RECORDING, RELAY, INGEST, PAGE = 3, 4, 7, 8
 
-#: Groups of events that concern no task, whatever the type.
+#: Groups of events that concern no task, with the reason of the verdict.
 NO_TASK: Mapping[int, str] = {
     1: "room_event",
     2: "media_event",
@@ -21,7 +21,7 @@ NO_TASK: Mapping[int, str] = {
     14: "transcription_event",
     15: "ai_event",
 }
-#: `TaskKey.family` by group: a page's files come as recording events of the same TaskId.
+#: `TaskKey.family` by group. Pages and recordings share one: a page's files come as recording events of the same TaskId.
 FAMILIES: Mapping[int, str] = {RECORDING: "recording", RELAY: "relay", INGEST: "ingest", PAGE: "recording"}
 
 #: `TaskKey.family` by kind.
@@ -32,9 +32,9 @@ FAMILY_OF_KIND: Mapping[Kind, str] = {
     Kind.PAGE: FAMILIES[PAGE],
 }
 
-_NOTE: Says = {"kind": FactKind.NOTE}
-_INTERRUPTED: Says = {"kind": FactKind.INTERRUPTED}
-_CONNECTING: Says = {"kind": FactKind.CONNECTING}
+_NOTE: FactFields = {"kind": FactKind.NOTE}
+_INTERRUPTED: FactFields = {"kind": FactKind.INTERRUPTED}
+_CONNECTING: FactFields = {"kind": FactKind.CONNECTING}
 
 _OUTPUT_STATES: Mapping[int, OutputState] = {
     0: OutputState.ENDED,
@@ -46,10 +46,10 @@ _OUTPUT_STATES: Mapping[int, OutputState] = {
 }
 
 
-def _relay_output(info: Fields) -> Says:
-    """401: one url of a task, and the only event that a relay has."""
+def _relay_output(info: Fields) -> FactFields:
+    """Reads 401, the only event of relays: the state of one url of a task."""
     payload = info.child("Payload")
-    state, url = _OUTPUT_STATES.get(payload.needed("Status")), payload.text("Url")
+    state, url = _OUTPUT_STATES.get(payload.required_integer("Status")), payload.text("Url")
     if state is None or url is None:
         raise UnreadableError("Url is missing, or Status is not one of 0 to 5")
     return {
@@ -60,19 +60,19 @@ def _relay_output(info: Fields) -> Says:
     }
 
 
-_INGEST: Mapping[int, Mapping[int, Says]] = {
-    # A failure is followed by further attempts, so it is not the end.
+_INGEST: Mapping[int, Mapping[int, FactFields]] = {
+    # A failure is followed by more attempts, so it is not the end.
     701: {0: STARTED_WITH_MEDIA, 1: _CONNECTING, 2: _CONNECTING},
     702: {0: ended(State.COMPLETED, Reason.UNSTATED, stop_wins=True, life_wins=True)},
 }
 
 
-def _ingest_status(event_type: int) -> Callable[[Fields], Says]:
-    """Ingest events have no Payload: Status stands in EventInfo."""
-    return lambda info: row(_INGEST[event_type], info.needed("Status"))
+def _ingest_status(event_type: int) -> Callable[[Fields], FactFields]:
+    """Returns the reader of an ingest event. It has no Payload: Status is a field of EventInfo."""
+    return lambda info: fields_for(_INGEST[event_type], info.required_integer("Status"))
 
 
-_PAGES: Mapping[int, Mapping[int, Says]] = {
+_PAGES: Mapping[int, Mapping[int, FactFields]] = {
     801: {
         1: STARTED_WITH_MEDIA,
         2: ended(State.FAILED, Reason.START_REFUSED, rank=1),
@@ -82,82 +82,84 @@ _PAGES: Mapping[int, Mapping[int, Says]] = {
     },
     803: {1: _NOTE, 2: _INTERRUPTED, 3: {"kind": FactKind.MEDIA}},
     804: {
-        1: captured(State.EXPIRED, Reason.MAX_LIFETIME, rank=3),
-        2: captured(State.FAILED, Reason.BAD_SOURCE, rank=3),
+        1: capture_ended(State.EXPIRED, Reason.MAX_LIFETIME, rank=3),
+        2: capture_ended(State.FAILED, Reason.BAD_SOURCE, rank=3),
     },
 }
 
 
-def _page_status(event_type: int) -> Callable[[Fields], Says]:
-    def says(info: Fields) -> Says:
+def _page_status(event_type: int) -> Callable[[Fields], FactFields]:
+    """Returns the reader of a page event."""
+
+    def read_status(info: Fields) -> FactFields:
         payload = info.child("Payload")
-        return {**row(_PAGES[event_type], payload.needed("Status")), **_page_words(payload)}
+        return {**fields_for(_PAGES[event_type], payload.required_integer("Status")), **_page_message(payload)}
 
-    return says
-
-
-def _page_stopped(info: Fields) -> Says:
-    return {**captured(State.COMPLETED, Reason.FILES_UNKNOWN), **_page_words(info.child("Payload"))}
+    return read_status
 
 
-def _page_words(payload: Fields) -> Says:
-    """EventMessage is always there; "Success" says nothing."""
+def _page_stopped(info: Fields) -> FactFields:
+    return {**capture_ended(State.COMPLETED, Reason.FILES_UNKNOWN), **_page_message(info.child("Payload"))}
+
+
+def _page_message(payload: Fields) -> FactFields:
+    """Reads EventMessage, which is always there; "Success" means no message."""
     message = payload.message("EventMessage")
     return {"message": None if message == "Success" else message}
 
 
-_STARTED: Mapping[int, Says] = {0: STARTED_WITH_MEDIA, 1: {**REFUSED, "code": "1"}}
+_STARTED: Mapping[int, FactFields] = {0: STARTED_WITH_MEDIA, 1: {**REFUSED, "code": "1"}}
 
 
-def _record_started(info: Fields) -> Says:
-    return row(_STARTED, info.child("Payload").needed("Status"))
+def _record_started(info: Fields) -> FactFields:
+    return fields_for(_STARTED, info.child("Payload").required_integer("Status"))
 
 
-_LEFT: Mapping[int | None, Says] = {
-    0: captured(State.STOPPED, Reason.STOP_REQUESTED),
-    1: captured(State.STOPPED, Reason.REMOVED_FROM_ROOM),
-    2: captured(State.STOPPED, Reason.ROOM_DISMISSED),
-    3: captured(State.FAILED, Reason.VENDOR_ERROR),
-    4: captured(State.FAILED, Reason.VENDOR_ERROR),
-    99: captured(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
-    100: captured(State.FAILED, Reason.VENDOR_ERROR),
-    101: captured(State.STOPPED, Reason.EVICTED),
+_LEAVE_CODES: Mapping[int | None, FactFields] = {
+    0: capture_ended(State.STOPPED, Reason.STOP_REQUESTED),
+    1: capture_ended(State.STOPPED, Reason.REMOVED_FROM_ROOM),
+    2: capture_ended(State.STOPPED, Reason.ROOM_DISMISSED),
+    3: capture_ended(State.FAILED, Reason.VENDOR_ERROR),
+    4: capture_ended(State.FAILED, Reason.VENDOR_ERROR),
+    99: capture_ended(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
+    100: capture_ended(State.FAILED, Reason.VENDOR_ERROR),
+    101: capture_ended(State.STOPPED, Reason.EVICTED),
 }
-_LEFT_SOMEHOW = captured(State.COMPLETED, Reason.FILES_UNKNOWN)
+_LEFT_UNKNOWN = capture_ended(State.COMPLETED, Reason.FILES_UNKNOWN)
 
 
-def _record_stopped(info: Fields) -> Says:
+def _record_stopped(info: Fields) -> FactFields:
     payload = info.child("Payload")
-    left = _LEFT.get(payload.integer("LeaveCode"), _LEFT_SOMEHOW)
+    left = _LEAVE_CODES.get(payload.integer("LeaveCode"), _LEFT_UNKNOWN)
     return {**left, "code": payload.message("LeaveCode")}
 
 
-def _note(info: Fields) -> Says:
-    """303, 306, 308, 309: whatever words they carry."""
+def _read_note(info: Fields) -> FactFields:
+    """Reads 303, 306, 308 and 309: code and message, if any."""
     payload = info.child("Payload")
     return {**_NOTE, "code": payload.code("Code", "Status"), "message": payload.message("Message", "Url")}
 
 
-def _playlist_told(info: Fields) -> Says:
-    return {"kind": FactKind.FILES, "recording": True, "files": playlist(info.child("Payload"))}
+def _playlist_named(info: Fields) -> FactFields:
+    return {"kind": FactKind.FILES, "recording": True, "files": playlist_files(info.child("Payload"))}
 
 
-def _slice_told(info: Fields) -> Says:
-    return {"kind": FactKind.FILES, "recording": True, "files": slice_of(info.child("Payload"))}
+def _slice_named(info: Fields) -> FactFields:
+    return {"kind": FactKind.FILES, "recording": True, "files": slice_file(info.child("Payload"))}
 
 
-_UPLOADED: Says = {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED}
-_UPLOADS: Mapping[int, Says] = {
+_UPLOADED: FactFields = {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED}
+_UPLOADS: Mapping[int, FactFields] = {
     0: _UPLOADED,
     1: {"kind": FactKind.UPLOAD, "file_state": FileState.DELAYED},
-    # What had stayed behind at 1 was uploaded later.
+    # The files that were delayed at 1 were uploaded later.
     2: _UPLOADED,
 }
 
 
-def _upload_stopped(info: Fields) -> Says:
-    """305: the newest table names the key LeaveCode, all else Status."""
-    return row(_UPLOADS, info.child("Payload").needed("Status", "LeaveCode"))
+def _upload_stopped(info: Fields) -> FactFields:
+    """Reads 305. The newest table names the field LeaveCode, all other pages Status."""
+    return fields_for(_UPLOADS, info.child("Payload").required_integer("Status", "LeaveCode"))
 
 
 _FILE_STATES: Mapping[int, FileState] = {0: FileState.DELIVERED, 1: FileState.DELAYED, 2: FileState.FAILED}
@@ -169,48 +171,50 @@ def _file_state(status: int) -> FileState:
     return _FILE_STATES[status]
 
 
-def _mp4s_told(info: Fields) -> Says:
+def _mp4s_named(info: Fields) -> FactFields:
     payload = info.child("Payload")
-    state = _file_state(payload.needed("Status"))
+    state = _file_state(payload.required_integer("Status"))
     delivery = FilesDelivered.SINCE_CAPTURE if state is FileState.DELIVERED else None
-    return {"kind": FactKind.FILES, "files": mp4s(payload, state), "delivery": delivery}
+    return {"kind": FactKind.FILES, "files": mp4_files(payload, state), "delivery": delivery}
 
 
-def _vod_file_told(info: Fields) -> Says:
+def _vod_file_named(info: Fields) -> FactFields:
     payload = info.child("Payload")
-    state = _file_state(payload.needed("Status") if payload.raw.get("Status") is not None else 0)
+    state = _file_state(payload.required_integer("Status") if payload.raw.get("Status") is not None else 0)
     return {"kind": FactKind.FILES, "files": vod_file(payload, state)}
 
 
-_VOD: Mapping[int, Says] = {
+_VOD: Mapping[int, FactFields] = {
     0: {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.OVER},
     1: {**ended(State.FAILED, Reason.VENDOR_ERROR), "code": "1"},
 }
 
 
-def _vod_stopped(info: Fields) -> Says:
+def _vod_stopped(info: Fields) -> FactFields:
     payload = info.child("Payload")
-    return {**row(_VOD, payload.needed("Status")), "message": payload.message("Errmsg")}
+    return {**fields_for(_VOD, payload.required_integer("Status")), "message": payload.message("Errmsg")}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
+    """A row of the table: the group of an event, and the reader of its EventInfo."""
+
     group: int
-    says: Callable[[Fields], Says]
+    read_fields: Callable[[Fields], FactFields]
 
 
 TASK_EVENTS: Mapping[int, TaskEvent] = {
     301: TaskEvent(RECORDING, _record_started),
     302: TaskEvent(RECORDING, _record_stopped),
-    303: TaskEvent(RECORDING, _note),
-    304: TaskEvent(RECORDING, _playlist_told),
+    303: TaskEvent(RECORDING, _read_note),
+    304: TaskEvent(RECORDING, _playlist_named),
     305: TaskEvent(RECORDING, _upload_stopped),
-    306: TaskEvent(RECORDING, _note),
-    307: TaskEvent(RECORDING, _slice_told),
-    308: TaskEvent(RECORDING, _note),
-    309: TaskEvent(RECORDING, _note),
-    310: TaskEvent(RECORDING, _mp4s_told),
-    311: TaskEvent(RECORDING, _vod_file_told),
+    306: TaskEvent(RECORDING, _read_note),
+    307: TaskEvent(RECORDING, _slice_named),
+    308: TaskEvent(RECORDING, _read_note),
+    309: TaskEvent(RECORDING, _read_note),
+    310: TaskEvent(RECORDING, _mp4s_named),
+    311: TaskEvent(RECORDING, _vod_file_named),
     312: TaskEvent(RECORDING, _vod_stopped),
     401: TaskEvent(RELAY, _relay_output),
     701: TaskEvent(INGEST, _ingest_status(701)),

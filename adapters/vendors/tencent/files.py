@@ -1,4 +1,4 @@
-"""The files that recordings tell (documents 54914 and 45169; 304, 307, 310 and 311)."""
+"""The files that recording events name (documents 54914 and 45169; events 304, 307, 310 and 311)."""
 
 from dataclasses import replace
 
@@ -9,63 +9,63 @@ from statemachine.states import FileState
 _S = 1000
 
 
-def playlist(payload: Fields) -> tuple[File, ...]:
-    """304: FileList is one name, as text."""
-    return _some(tuple(File(name=name) for name in payload.texts("FileList")))
+def playlist_files(payload: Fields) -> tuple[File, ...]:
+    """Reads 304: FileList is one name, as text."""
+    return _at_least_one(tuple(File(name=name) for name in payload.texts("FileList")))
 
 
-def slice_of(payload: Fields) -> tuple[File, ...]:
-    """307: one file, still being written."""
+def slice_file(payload: Fields) -> tuple[File, ...]:
+    """Reads 307: one file that is still being written."""
     if payload.text("FileName") is None:
         raise UnreadableError("FileName is missing")
-    return (_named(payload),)
+    return (_named_file(payload),)
 
 
-def mp4s(payload: Fields, state: FileState) -> tuple[File, ...]:
-    """310: the names of FileList with what FileMessage says of them, and those that only FileMessage names."""
+def mp4_files(payload: Fields, state: FileState) -> tuple[File, ...]:
+    """Reads 310: the names in FileList, with their details in FileMessage, and the names that only FileMessage has."""
     files = {name: File(name=name) for name in payload.texts("FileList")}
-    files |= {name: _named(entry) for entry in payload.children("FileMessage") if (name := entry.text("FileName"))}
+    files |= {name: _named_file(entry) for entry in payload.children("FileMessage") if (name := entry.text("FileName"))}
     return tuple(replace(file, state=state) for file in files.values())
 
 
 def vod_file(payload: Fields, state: FileState) -> tuple[File, ...]:
-    """311: one file in TencentVod; older callbacks have its fields in Payload itself, and its begin in seconds."""
+    """Reads 311: one file in TencentVod. Older callbacks have its fields in Payload itself, and its begin in seconds."""
     vod = payload.child("TencentVod") if isinstance(payload.raw.get("TencentVod"), dict) else payload
     if vod.text("CacheFile", "FileId") is None:
-        raise UnreadableError("neither CacheFile nor FileId tells which file")
+        raise UnreadableError("CacheFile and FileId are both missing")
     message = payload.message("Errmsg")
-    file = _file(vod, "CacheFile")
-    begin = file.started_at or vod.moment("BeginTimeStamp", unit_ms=_S)
+    file = _file_of(vod, "CacheFile")
+    begin = file.started_at or vod.past_time("BeginTimeStamp", unit_ms=_S)
     file_id, url = vod.text("FileId"), vod.text("VideoUrl")
     return (replace(file, file_id=file_id, url=url, state=state, message=message, started_at=begin),)
 
 
-def _named(entry: Fields) -> File:
-    return _file(entry, "FileName")
+def _named_file(entry: Fields) -> File:
+    return _file_of(entry, "FileName")
 
 
-def _file(entry: Fields, name: str) -> File:
+def _file_of(entry: Fields, name: str) -> File:
     return File(
         name=entry.text(name),
         user_id=entry.text("UserId"),
         track=entry.text("TrackType"),
         media=entry.text("MediaId"),
-        started_at=entry.moment("StartTimeStamp") or entry.moment("BeginTimeStamp"),
-        ended_at=entry.moment("EndTimeStamp"),
+        started_at=entry.past_time("StartTimeStamp") or entry.past_time("BeginTimeStamp"),
+        ended_at=entry.past_time("EndTimeStamp"),
     )
 
 
-def _some(files: tuple[File, ...]) -> tuple[File, ...]:
+def _at_least_one(files: tuple[File, ...]) -> tuple[File, ...]:
     if not files:
         raise UnreadableError("no file is named")
     return files
 
 
-def stored(response: Fields) -> tuple[File, ...]:
-    """DescribeCloudRecording's StorageFileList; the unit of its BeginTimeStamp is not documented."""
+def stored_files(response: Fields) -> tuple[File, ...]:
+    """Reads StorageFileList of DescribeCloudRecording; the unit of its BeginTimeStamp is not documented."""
     entries = [entry for entry in response.children("StorageFileList") if entry.text("FileName") is not None]
-    return tuple(replace(_named(entry), started_at=_begin(entry)) for entry in entries)
+    return tuple(replace(_named_file(entry), started_at=_begin_time(entry)) for entry in entries)
 
 
-def _begin(entry: Fields) -> int | None:
-    return entry.moment("BeginTimeStamp") or entry.moment("BeginTimeStamp", unit_ms=_S)
+def _begin_time(entry: Fields) -> int | None:
+    return entry.past_time("BeginTimeStamp") or entry.past_time("BeginTimeStamp", unit_ms=_S)

@@ -11,7 +11,6 @@ from adapters.vendors.parameters import (
     Problems,
     Rule,
     Shape,
-    at,
     choice,
     flag,
     hidden,
@@ -25,6 +24,7 @@ from adapters.vendors.parameters import (
     some_of,
     text,
     url,
+    value_at,
 )
 
 _APP = integer(1)
@@ -99,17 +99,17 @@ _RELAYED: Mapping[str, Field] = {
 
 
 def _integer_room(room: Any, room_type: Any, integer_type: int, path: str) -> Problems:
-    """A room's number. Which RoomIdType means it differs from API to API."""
+    """Checks the number of an integer room. The RoomIdType that means integer rooms differs from API to API."""
     if isinstance(room, str) and type(room_type) is int and room_type == integer_type and not _is_room_number(room):
-        right = f"digits from 1 to {_LARGEST_ROOM} where RoomIdType is {integer_type} (integer rooms)"
-        yield FieldProblem(field=path, message=f"must be {right}")
+        expected = f"digits from 1 to {_LARGEST_ROOM} where RoomIdType is {integer_type} (integer rooms)"
+        yield FieldProblem(field=path, message=f"must be {expected}")
 
 
 def _is_room_number(room: str) -> bool:
     return re.fullmatch(r"[1-9][0-9]{0,9}", room) is not None and int(room) <= _LARGEST_ROOM
 
 
-def _room(integer_type: int, default: int | None = None) -> Rule:
+def _room_rule(integer_type: int, default: int | None = None) -> Rule:
     def rule(params: Params) -> Problems:
         return _integer_room(params.get("RoomId"), params.get("RoomIdType", default), integer_type, "RoomId")
 
@@ -119,7 +119,7 @@ def _room(integer_type: int, default: int | None = None) -> Rule:
 def _rooms_back(params: Params) -> Problems:
     listed = params.get("FeedBackRoomParams")
     for number, room in enumerate(listed if isinstance(listed, list) else []):
-        yield from _integer_room(at(room, "RoomId"), at(room, "RoomIdType"), 0, f"FeedBackRoomParams[{number}].RoomId")
+        yield from _integer_room(value_at(room, "RoomId"), value_at(room, "RoomIdType"), 0, f"FeedBackRoomParams[{number}].RoomId")
 
 
 def _single_is_not_transcoded(params: Params) -> Problems:
@@ -136,7 +136,7 @@ RELAY = Shape(
         **_RELAYED,
         "RecordParams": obj({"McuStorageParams": obj({"CloudStorage": _CLOUD_STORAGE})}),
     },
-    (some_of("PublishCdnParams", "FeedBackRoomParams"), _room(0), _rooms_back, _single_is_not_transcoded),
+    (some_of("PublishCdnParams", "FeedBackRoomParams"), _room_rule(0), _rooms_back, _single_is_not_transcoded),
 )
 RELAY_UPDATE = Shape({**TASK, "SequenceNumber*": integer(), **_RELAYED}, (_rooms_back, _single_is_not_transcoded))
 RELAY_STOP = Shape({**TASK, "RecordKey": text()})
@@ -152,7 +152,7 @@ INGEST = Shape(
         "RoomIdType*": choice(0, 1),
         "UserId*": text(),
         "UserSig*": _SIG,
-        # The page says that it may be left out; the SDK, and the vendor, that it may not.
+        # Optional by the page; required by the SDK, and by the vendor in fact.
         "StreamUrl*": _SOURCE,
         "PrivateMapKey": _SIG,
         "SeekSecond": integer(0),
@@ -166,7 +166,7 @@ INGEST = Shape(
         "AudioEncodeParams": obj(),
         "SourceUrl": many(_SOURCE),
     },
-    (_room(1), only_with("MaxDuration", "RepeatNum", (-1,))),
+    (_room_rule(1), only_with("MaxDuration", "RepeatNum", (-1,))),
 )
 INGEST_UPDATE = Shape({**TASK, "StreamUrl": _SOURCE, **_PLAYED, "IsPause": flag()})
 BY_TASK = Shape(TASK)
@@ -211,7 +211,7 @@ RECORD = Shape(
         "ResourceExpiredHour": integer(6, 720),
         "PrivateMapKey": _SIG,
     },
-    (_room(1, default=1), _STORED),
+    (_room_rule(1, default=1), _STORED),
 )
 RECORD_UPDATE = Shape({**TASK, "MixLayoutParams": _MIX_LAYOUT, "SubscribeStreamUserIds": _USERS})
 RECORD_QUERY = Shape({**TASK, "RecorderKey": text()})
@@ -244,12 +244,12 @@ PAGE = Shape(
 PAGE_STOP = Shape({"TaskId*": text()})
 
 
-def _whose(params: Params) -> Problems:
+def _app_of_record_id(params: Params) -> Problems:
     if params.get("RecordId") is not None and params.get("SdkAppId") is None:
         yield FieldProblem(field="SdkAppId", message="is missing; RecordId needs it")
 
 
 PAGE_QUERY = Shape(
     {"TaskId": text(), "SdkAppId": _APP, "RecordId": short(RECORD_ID_LIMIT)},
-    (some_of("TaskId", "RecordId"), _whose),
+    (some_of("TaskId", "RecordId"), _app_of_record_id),
 )

@@ -1,4 +1,4 @@
-"""The API as a table: versions, rates and parameters (section headings of 69828; the API pages of each action)."""
+"""The table of the API: versions, quotas and parameters of each action (section headings of 69828; the API pages)."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ _PUSH = (_OLDEST, "2023-06-01", _NEWEST)
 _RECORD = (_OLDEST, "2022-06-01", "2023-06-01", _NEWEST)
 
 
-def _api(operation: Operation, kind: Kind, shape: Shape, versions: Iterable[str], quota: int) -> Api:
+def _api_row(operation: Operation, kind: Kind, shape: Shape, versions: Iterable[str], quota: int) -> Api:
     method = "GET" if operation is Operation.INSPECT else "POST"
     return Api(operation=operation, kind=kind, quota=quota, method=method, versions=dict.fromkeys(versions, shape))
 
@@ -22,29 +22,29 @@ def _api(operation: Operation, kind: Kind, shape: Shape, versions: Iterable[str]
 _START, _UPDATE, _STOP, _ASK = Operation.START, Operation.UPDATE, Operation.STOP, Operation.INSPECT
 
 API: Catalogue = {
-    "StartPushSingleStreamToCDN": _api(_START, Kind.PUSH, p.SINGLE_PUSH, _PUSH, 150),
-    "StartPushMixedStreamToCDN": _api(_START, Kind.PUSH, p.MIXED_PUSH, _PUSH, 150),
-    "UpdatePushMixedStreamToCDN": _api(_UPDATE, Kind.PUSH, p.MIXED_PUSH_UPDATE, _PUSH, 150),
-    "StopPushStreamToCDN": _api(_STOP, Kind.PUSH, p.STOPPED, _PUSH, 150),
-    "GetPushSingleStreamToCDNTask": _api(_ASK, Kind.PUSH, p.PUSH_QUERY, _PUSH, 60),
-    "GetPushMixedStreamToCDNTask": _api(_ASK, Kind.PUSH, p.PUSH_QUERY, _PUSH, 60),
+    "StartPushSingleStreamToCDN": _api_row(_START, Kind.PUSH, p.SINGLE_PUSH, _PUSH, 150),
+    "StartPushMixedStreamToCDN": _api_row(_START, Kind.PUSH, p.MIXED_PUSH, _PUSH, 150),
+    "UpdatePushMixedStreamToCDN": _api_row(_UPDATE, Kind.PUSH, p.MIXED_PUSH_UPDATE, _PUSH, 150),
+    "StopPushStreamToCDN": _api_row(_STOP, Kind.PUSH, p.STOPPED, _PUSH, 150),
+    "GetPushSingleStreamToCDNTask": _api_row(_ASK, Kind.PUSH, p.PUSH_QUERY, _PUSH, 60),
+    "GetPushMixedStreamToCDNTask": _api_row(_ASK, Kind.PUSH, p.PUSH_QUERY, _PUSH, 60),
     "StartRecord": Api(
         operation=_START,
         kind=Kind.RECORD,
         quota=60,
         versions={_OLDEST: p.OLDEST_RECORD, **dict.fromkeys(_RECORD[1:], p.RECORD)},
     ),
-    "UpdateRecord": _api(_UPDATE, Kind.RECORD, p.RECORD_UPDATE, _RECORD, 60),
-    "StopRecord": _api(_STOP, Kind.RECORD, p.RECORD_STOP, _RECORD, 60),
-    "GetRecordTask": _api(_ASK, Kind.RECORD, p.STOPPED, _RECORD, 60),
-    "StartRelayStream": _api(_START, Kind.INGEST, p.RELAY, _BOTH, 150),
-    "UpdateRelayStream": _api(_UPDATE, Kind.INGEST, p.RELAY_UPDATE, _BOTH, 150),
-    "StopRelayStream": _api(_STOP, Kind.INGEST, p.STOPPED, _BOTH, 150),
-    "ListRelayStream": _api(_ASK, Kind.INGEST, p.RELAY_LIST, _BOTH, 150),
-    "StartWebcast": _api(_START, Kind.PAGE, p.PAGE, _BOTH, 60),
-    "StopWebcast": _api(_STOP, Kind.PAGE, p.STOPPED, _BOTH, 60),
+    "UpdateRecord": _api_row(_UPDATE, Kind.RECORD, p.RECORD_UPDATE, _RECORD, 60),
+    "StopRecord": _api_row(_STOP, Kind.RECORD, p.RECORD_STOP, _RECORD, 60),
+    "GetRecordTask": _api_row(_ASK, Kind.RECORD, p.STOPPED, _RECORD, 60),
+    "StartRelayStream": _api_row(_START, Kind.INGEST, p.RELAY, _BOTH, 150),
+    "UpdateRelayStream": _api_row(_UPDATE, Kind.INGEST, p.RELAY_UPDATE, _BOTH, 150),
+    "StopRelayStream": _api_row(_STOP, Kind.INGEST, p.STOPPED, _BOTH, 150),
+    "ListRelayStream": _api_row(_ASK, Kind.INGEST, p.RELAY_LIST, _BOTH, 150),
+    "StartWebcast": _api_row(_START, Kind.PAGE, p.PAGE, _BOTH, 60),
+    "StopWebcast": _api_row(_STOP, Kind.PAGE, p.STOPPED, _BOTH, 60),
     # 1188209 and the API registry spell it with a capital C.
-    "GetWebCastTask": _api(_ASK, Kind.PAGE, p.STOPPED, _BOTH, 60),
+    "GetWebCastTask": _api_row(_ASK, Kind.PAGE, p.STOPPED, _BOTH, 60),
 }
 
 #: MaxIdleTime (69835 for Control's; 1188210 for the relay's own). A page has none.

@@ -1,4 +1,4 @@
-"""What a query's answer says of a task (1188209, 1188213, 1188216, 1188201; the choices are those of mapping.md)."""
+"""Reads the answers of query calls (1188209, 1188213, 1188216, 1188201)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from statemachine.facts import Ending, FilesDelivered, Output
 from statemachine.states import Kind, OutputState, Reason, State
 
 _S = 1000
-#: Where in Result the task stands; the page's own sample spells the last one otherwise than its table.
+#: The field of Result that holds the task; for the last one, the page's sample and its table differ in spelling.
 _TASK_OF: Mapping[str, tuple[str, ...]] = {
     "GetPushMixedStreamToCDNTask": ("PushMixedStreamToCDNTask",),
     "GetPushSingleStreamToCDNTask": ("PushSingleStreamToCDNTask",),
@@ -21,13 +21,13 @@ _TASK_OF: Mapping[str, tuple[str, ...]] = {
 }
 _NOT_STARTED, _RUNNING, _ENDED, _FAILED = 1, 2, 3, 4
 
-#: An inspection's stop reason has the second rank among ends.
+#: The ending that a StopReason means; inspections have rank 2 among ends.
 _ENDING_OF_REASON: Mapping[str, Ending] = {
     "StopByAPI": Ending(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=2),
     "IdleTimeOut": Ending(state=State.IDLE_TIMEOUT, reason=Reason.MAX_IDLE_TIME, rank=2),
     "UserDisconnect": Ending(state=State.STOPPED, reason=Reason.REMOVED_FROM_ROOM, rank=2),
     "StartTaskFailed": Ending(state=State.FAILED, reason=Reason.START_REFUSED, rank=2),
-    # Of pages only (1188209).
+    # Pages only (1188209).
     "ExceedMaxRunningTime": Ending(state=State.EXPIRED, reason=Reason.MAX_LIFETIME, rank=2),
 }
 _UNSTATED = Ending(state=State.STOPPED, reason=Reason.UNSTATED, stop_wins=True)
@@ -44,8 +44,8 @@ _SIGN_OF_PUSH: Mapping[int, Sign] = {
 _SIGN_OF_RELAY: Mapping[int, Sign] = {1: Sign.ACCEPTED, 2: Sign.RUNNING, 3: Sign.ENDED}
 
 
-class AskAgainError(Exception):
-    """An answer that settles nothing."""
+class InconclusiveAnswerError(Exception):
+    """The answer is inconclusive: the query has to be made again."""
 
     def __init__(self, code: str, detail: str, outcome: CallOutcome = CallOutcome.RETRY) -> None:
         super().__init__(detail)
@@ -53,83 +53,84 @@ class AskAgainError(Exception):
         self.outcome = outcome
 
 
-def inspected(call: Call, body: Fields) -> Inspection:
+def read_inspection(call: Call, body: Fields) -> Inspection:
+    """Returns the inspection of the task that a query is about. Raises InconclusiveAnswerError."""
     result = body.child("Result")
     if call.action not in _TASK_OF:
-        return _listed(call, result)
+        return _list_inspection(call, result)
     names = _TASK_OF[call.action]
     task = next((result.child(name) for name in names if result.child(name).raw), None)
     if task is not None:
-        return _of_task(call, task)
+        return _inspection_of(call, task)
     if any(result.raw.get(name) for name in result.raw.keys() - set(names)):
-        raise AskAgainError("unreadable", f"Result holds no {names[0]}")
+        raise InconclusiveAnswerError("unreadable", f"Result holds no {names[0]}")
     return GONE
 
 
-def _of_task(call: Call, task: Fields) -> Inspection:
-    return replace(_says(call, task), started_at=task.moment("StartTime"), ended_at=task.moment("EndTime"))
+def _inspection_of(call: Call, task: Fields) -> Inspection:
+    return replace(_state_of(call, task), started_at=task.past_time("StartTime"), ended_at=task.past_time("EndTime"))
 
 
-def _says(call: Call, task: Fields) -> Inspection:
+def _state_of(call: Call, task: Fields) -> Inspection:
     status, reason = task.integer("Status"), task.text("StopReason") or ""
     if status == _NOT_STARTED:
         return Inspection(sign=Sign.ACCEPTED)
     if status == _RUNNING:
-        return Inspection(sign=_sign(call, task), output=_output(task))
+        return Inspection(sign=_sign_of(call, task), output=_running_output(task))
     if status == _FAILED:
         return Inspection(sign=Sign.ENDED, ending=_ENDING_OF_REASON[reason] if reason == _START_FAILED else _BROKEN)
     if status == _ENDED:
-        return _ended(call, task, reason)
-    raise AskAgainError("unreadable", f"Status {status} says nothing")
+        return _ended_inspection(call, task, reason)
+    raise InconclusiveAnswerError("unreadable", f"Status {status} is not documented")
 
 
-def _sign(call: Call, task: Fields) -> Sign:
-    """PushStreamState is text in the page's sample; 0 there is "not known yet"."""
+def _sign_of(call: Call, task: Fields) -> Sign:
+    """Reads PushStreamState: text in the page's sample, where 0 means "not known yet"."""
     if "Push" not in call.action:
         return Sign.RUNNING
     return _SIGN_OF_PUSH.get(task.integer("PushStreamState") or 0, Sign.ALIVE)
 
 
-def _output(task: Fields) -> Output | None:
-    """The CDN url of a push that runs."""
+def _running_output(task: Fields) -> Output | None:
+    """Returns the CDN url of a push that is running; None for any other task."""
     pushing = task.integer("PushStreamState") == 5 and task.text("PushURL") is not None
     return Output(url=task.text("PushURL"), state=OutputState.RUNNING) if pushing else None
 
 
-def _ended(call: Call, task: Fields, reason: str) -> Inspection:
+def _ended_inspection(call: Call, task: Fields, reason: str) -> Inspection:
     ending = _ENDING_OF_REASON.get(reason, _UNSTATED)
     if call.action != "GetRecordTask" or reason == _START_FAILED:
         return Inspection(sign=Sign.ENDED, ending=ending)
-    # As in RecordStopped: an empty list says that there are no files.
+    # As in RecordStopped: an empty list means that there are no files.
     delivery = None if task.raw.get("RecordFileList") else FilesDelivered.OVER
     return Inspection(sign=Sign.CAPTURE_ENDED, ending=ending, files=record_files(task), delivery=delivery)
 
 
-def _listed(call: Call, result: Fields) -> Inspection:
-    """ListRelayStream: the newest task of that id; there is no stop reason."""
+def _list_inspection(call: Call, result: Fields) -> Inspection:
+    """Reads ListRelayStream: the newest task with the id; the list has no stop reasons."""
     if not isinstance(result.raw.get("Task"), list) and result.raw:
-        raise AskAgainError("unreadable", "Result.Task is not a list")
+        raise InconclusiveAnswerError("unreadable", "Result.Task is not a list")
     ours = [task for task in result.children("Task") if task.text("TaskId") == call.vendor_task_id]
     if not ours:
         return GONE
     task = max(ours, key=lambda one: one.integer("CreateTime") or 0)
     sign = _SIGN_OF_RELAY.get(task.integer("Status") or 0)
     if sign is None:
-        raise AskAgainError("unreadable", f"Status {task.message('Status')} says nothing")
-    return Inspection(sign=sign, started_at=task.moment("CreateTime", unit_ms=_S))
+        raise InconclusiveAnswerError("unreadable", f"Status {task.message('Status')} is not documented")
+    return Inspection(sign=sign, started_at=task.past_time("CreateTime", unit_ms=_S))
 
 
 def next_offset(call: Call, body: Fields) -> int | None:
-    """Where the next page of a list begins; None where this was the last one, or there is no list."""
+    """Returns the offset of the next page of a list; None if this was the last page, or there is no list."""
     result = body.child("Result")
     offset = Fields(call.params, body.received_at).integer("Offset") or 0
     following = offset + len(result.children("Task"))
     if call.action in _TASK_OF or following == offset or following >= (result.integer("Total") or 0):
         return None
     if following > LAST_OFFSET:
-        raise AskAgainError("too_many_tasks", f"the list goes no further than {LAST_OFFSET}", CallOutcome.REFUSED)
+        raise InconclusiveAnswerError("too_many_tasks", f"the list goes no further than {LAST_OFFSET}", CallOutcome.REFUSED)
     return following
 
 
-#: Kinds that have a query call: all of them.
-ASKABLE = frozenset({Kind.PUSH, Kind.INGEST, Kind.RECORD, Kind.PAGE})
+#: Kinds that have a query call: all four.
+INSPECTABLE = frozenset({Kind.PUSH, Kind.INGEST, Kind.RECORD, Kind.PAGE})

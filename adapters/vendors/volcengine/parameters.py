@@ -1,6 +1,6 @@
 """The parameters of each action (the API pages in their 2020-12-01 and 2023-11-01 versions, 69835 for shared objects).
 
-Record, relay, push and page share ids and streams; which versions have which actions is section 4.1's table of the pages.
+Record, relay, push and page share ids and streams; section 4.1 of the pages lists the versions of each action.
 """
 
 import re
@@ -14,7 +14,6 @@ from adapters.vendors.parameters import (
     Problems,
     Rule,
     Shape,
-    at,
     choice,
     flag,
     hidden,
@@ -27,6 +26,7 @@ from adapters.vendors.parameters import (
     some_of,
     text,
     url,
+    value_at,
 )
 
 # 69828, 1188218: BusinessId, RoomId, TaskId and UserId.
@@ -65,32 +65,32 @@ _MIXED_CONTROL: Mapping[str, Field] = {**_CONTROL, "FrameInterpolationMode": cho
 # --- rules ---
 
 
-def _listed(params: Params, name: str) -> list[Any]:
-    found = at(params, f"{name}.StreamList")
-    return found if isinstance(found, list) else []
+def _stream_list(params: Params, name: str) -> list[Any]:
+    streams = value_at(params, f"{name}.StreamList")
+    return streams if isinstance(streams, list) else []
 
 
 def _stream_limit(name: str, *, custom: int = _STREAMS_LIMIT) -> Rule:
     def rule(params: Params) -> Problems:
-        limit = custom if at(params, "Layout.LayoutMode") == _CUSTOM_LAYOUT else _STREAMS_LIMIT
-        if len(_listed(params, name)) > limit:
+        limit = custom if value_at(params, "Layout.LayoutMode") == _CUSTOM_LAYOUT else _STREAMS_LIMIT
+        if len(_stream_list(params, name)) > limit:
             yield FieldProblem(field=f"{name}.StreamList", message=f"must hold at most {limit} streams in this layout")
 
     return rule
 
 
-def _named(stream: Any) -> tuple[Any, Any]:
-    return at(stream, "UserId"), at(stream, "StreamType") or 0
+def _stream_id(stream: Any) -> tuple[Any, Any]:
+    return value_at(stream, "UserId"), value_at(stream, "StreamType") or 0
 
 
 def _excluded_streams(params: Params) -> Problems:
-    """No stream may be both wanted and not wanted, and no screen excluded."""
-    targets = _listed(params, "TargetStreams")[:_CUSTOM_STREAMS_LIMIT]
-    for number, stream in enumerate(_listed(params, "ExcludeStreams")):
+    """Checks that no stream is in both lists, and that no screen is excluded."""
+    targets = _stream_list(params, "TargetStreams")[:_CUSTOM_STREAMS_LIMIT]
+    for number, stream in enumerate(_stream_list(params, "ExcludeStreams")):
         path = f"ExcludeStreams.StreamList[{number}]"
-        if any(_named(stream) == _named(target) for target in targets):
-            yield FieldProblem(field=path, message="stands in TargetStreams too; a stream may be in one of them only")
-        elif at(stream, "StreamType") == _SCREEN:
+        if any(_stream_id(stream) == _stream_id(target) for target in targets):
+            yield FieldProblem(field=path, message="is in TargetStreams too; a stream may be in one of them only")
+        elif value_at(stream, "StreamType") == _SCREEN:
             yield FieldProblem(field=f"{path}.StreamType", message="must be 0: screens cannot be excluded")
 
 
@@ -98,26 +98,26 @@ _CONFIG_OF_TYPE = {0: "TosConfig", 1: "VodConfig", 2: "CustomConfig"}
 
 
 def _storage_of_its_type(params: Params) -> Problems:
-    storage = at(params, "StorageConfig")
-    kind = at(storage, "Type")
-    wanted = _CONFIG_OF_TYPE.get(kind or 0) if kind is None or type(kind) is int else None
-    if not isinstance(storage, Mapping) or wanted is None:
+    storage = value_at(params, "StorageConfig")
+    kind = value_at(storage, "Type")
+    needed = _CONFIG_OF_TYPE.get(kind or 0) if kind is None or type(kind) is int else None
+    if not isinstance(storage, Mapping) or needed is None:
         return
     for name in _CONFIG_OF_TYPE.values():
         path = f"StorageConfig.{name}"
-        if name == wanted and name not in storage:
+        if name == needed and name not in storage:
             yield FieldProblem(field=path, message=f"is missing; Type {kind or 0} needs it")
-        elif name != wanted and name in storage:
-            yield FieldProblem(field=path, message=f"must be left out: Type {kind or 0} stores by {wanted}")
+        elif name != needed and name in storage:
+            yield FieldProblem(field=path, message=f"must be left out: Type {kind or 0} stores by {needed}")
 
 
-def _transcodes(params: Params) -> bool:
-    """StreamMode 0 transcodes; of audio alone (MediaType 1) there is no size."""
-    mode, media = at(params, "Control.StreamMode"), at(params, "Control.MediaType")
-    return isinstance(at(params, "Control"), Mapping) and mode in (None, 0) and bool(media != 1)
+def _is_transcoded(params: Params) -> bool:
+    """Returns whether the relay transcodes video: StreamMode 0, and not audio alone (MediaType 1), which has no size."""
+    mode, media = value_at(params, "Control.StreamMode"), value_at(params, "Control.MediaType")
+    return isinstance(value_at(params, "Control"), Mapping) and mode in (None, 0) and bool(media != 1)
 
 
-_SIZED = needed_when(("Control.VideoWidth", "Control.VideoHeight"), _transcodes, "where StreamMode is 0 (transcode)")
+_SIZED = needed_when(("Control.VideoWidth", "Control.VideoHeight"), _is_transcoded, "where StreamMode is 0 (transcode)")
 
 
 # --- push (69821; 1188216, 1188218) ---
@@ -140,7 +140,7 @@ MIXED_PUSH = Shape(
 
 
 def _custom_layout_only(params: Params) -> Problems:
-    if at(params, "Layout.LayoutMode") not in (None, _CUSTOM_LAYOUT):
+    if value_at(params, "Layout.LayoutMode") not in (None, _CUSTOM_LAYOUT):
         yield FieldProblem(field="Layout.LayoutMode", message="must be 2: only custom layouts can be updated")
 
 
@@ -235,7 +235,7 @@ RELAY = Shape(
         "UserId*": _ID,
         "Token*": hidden(text()),
         "MaxIdleTime": integer(5, 600),
-        # The page spells this object out.
+        # The page lists all fields of this object.
         "Control*": obj(_RELAY_CONTROL, closed=True),
     },
     (_SIZED,),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from simulator.messages import Refused, Request
+from simulator.messages import CallRefused, Request
 
 _AUTHORIZATION = re.compile(
     r"TC3-HMAC-SHA256 Credential=(?P<id>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<service>[^/]+)/tc3_request, *"
@@ -17,28 +17,28 @@ _WINDOW_S = 300
 _NEEDED = frozenset({"content-type", "host"})
 
 
-def verified(request: Request, secret_of: Callable[[str], str | None], now: int) -> str:
+def verify_call(request: Request, secret_of: Callable[[str], str | None], now: int) -> str:
     """The id of the secret that signed this call. Raises Refused."""
     parts = _AUTHORIZATION.fullmatch(request.headers.get("authorization", "").strip())
     if parts is None:
-        raise Refused("AuthFailure.InvalidAuthorization", "The Authorization header is not as documented.")
+        raise CallRefused("AuthFailure.InvalidAuthorization", "The Authorization header is not as documented.")
     secret = secret_of(parts["id"])
     if secret is None:
-        raise Refused("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
+        raise CallRefused("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
     seconds = _timestamp(request, now)
     names = parts["headers"].lower().split(";")
     in_scope = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d") == parts["day"] and parts["service"] == _SERVICE
     if not in_scope or not _NEEDED.issubset(names) or not _fits(request, secret, parts, seconds, names):
-        raise Refused("AuthFailure.SignatureFailure", "The provided credentials could not be validated.")
+        raise CallRefused("AuthFailure.SignatureFailure", "The provided credentials could not be validated.")
     return parts["id"]
 
 
 def _timestamp(request: Request, now: int) -> int:
     text = request.headers.get("x-tc-timestamp", "")
     if not re.fullmatch(r"[0-9]{1,11}", text):
-        raise Refused("InvalidParameter", "X-TC-Timestamp must be a number of seconds.")
+        raise CallRefused("InvalidParameter", "X-TC-Timestamp must be a number of seconds.")
     if abs(int(text) - now // 1000) > _WINDOW_S:
-        raise Refused("AuthFailure.SignatureExpire", "The signature has expired.")
+        raise CallRefused("AuthFailure.SignatureExpire", "The signature has expired.")
     return int(text)
 
 

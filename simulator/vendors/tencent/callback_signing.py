@@ -4,11 +4,11 @@ import base64
 import hmac
 import json
 
-from simulator.messages import News
+from simulator.messages import OutgoingEvent
 from simulator.vendors.tencent.callbacks import INGEST
 
 
-def sealed(news: News, sent_at: int) -> tuple[bytes, dict[str, str]]:
+def sign_callback(news: OutgoingEvent, sent_at: int) -> tuple[bytes, dict[str, str]]:
     """CallbackTs is the time of sending, so a retry has other bytes. Group 7 calls it CallbackMsTs."""
     group = news.data["EventGroupId"]
     stamp = "CallbackMsTs" if group == INGEST else "CallbackTs"

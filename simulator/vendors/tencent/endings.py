@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from simulator.plan import Cause
-from simulator.protocol import Said
-from simulator.tasks import Task
+from simulator.protocol import EndState
+from simulator.tasks import VendorTask
 from statemachine.states import Kind, Reason, State
 
 #: 302's LeaveCode.
@@ -16,19 +16,19 @@ LEAVE_CODES: Mapping[Cause, int] = {
     Cause.IDLE: 99,
     Cause.EVICTED: 101,
 }
-_REFUSED: Said = (State.FAILED, Reason.START_REFUSED)
-_BROKEN: Said = (State.FAILED, Reason.VENDOR_ERROR)
-_UNSTATED: Said = (State.STOPPED, Reason.UNSTATED)
-_PLAYED: Said = (State.COMPLETED, Reason.UNSTATED)
-_EXPIRED: Said = (State.EXPIRED, Reason.MAX_LIFETIME)
+_REFUSED: EndState = (State.FAILED, Reason.START_REFUSED)
+_BROKEN: EndState = (State.FAILED, Reason.VENDOR_ERROR)
+_UNSTATED: EndState = (State.STOPPED, Reason.UNSTATED)
+_PLAYED: EndState = (State.COMPLETED, Reason.UNSTATED)
+_EXPIRED: EndState = (State.EXPIRED, Reason.MAX_LIFETIME)
 
 
-def in_library(task: Task) -> bool:
+def is_in_media_library(task: VendorTask) -> bool:
     """Files go to the vendor's media library, and not to a bucket."""
     return "CloudVod" in task.params["StorageParams"]
 
 
-def said(task: Task) -> Said | None:
+def end_from_callbacks(task: VendorTask) -> EndState | None:
     if task.cause is None:
         return None
     match task.order.kind:
@@ -42,40 +42,40 @@ def said(task: Task) -> Said | None:
             return _page_said(task)
 
 
-def _relay_said(task: Task) -> Said | None:
+def _relay_said(task: VendorTask) -> EndState | None:
     """The end of its urls is all that is told; of a task that only feeds rooms, nothing."""
     if not task.params.get("PublishCdnParams"):
         return None
     return _BROKEN if task.cause is Cause.CRASHED else _UNSTATED
 
 
-def _ingest_said(cause: Cause) -> Said | None:
+def _ingest_said(cause: Cause) -> EndState | None:
     """702 has no reason, and none follows a start that failed for good."""
     if cause is Cause.BAD_SOURCE:
         return None
     return _EXPIRED if cause is Cause.LIFETIME else _PLAYED
 
 
-def _page_said(task: Task) -> Said | None:
+def _page_said(task: VendorTask) -> EndState | None:
     if task.cause in (Cause.REFUSED, Cause.BAD_SOURCE):
         return _REFUSED
     if task.cause is Cause.CRASHED:
         return _BROKEN
     # A bucket without files gets no word at all.
-    return _by_files(task) if task.files or in_library(task) else None
+    return _by_files(task) if task.files or is_in_media_library(task) else None
 
 
-def _by_files(task: Task) -> Said | None:
+def _by_files(task: VendorTask) -> EndState | None:
     return (State.COMPLETED, Reason.FILES_DELIVERED if task.files else Reason.NO_FILES)
 
 
-def answered(task: Task) -> Said | None:
+def end_from_query(task: VendorTask) -> EndState | None:
     """No query knows a task that ended."""
     return None
 
 
-def truth(task: Task) -> Said | None:
+def true_end(task: VendorTask) -> EndState | None:
     """Files decide."""
     if task.order.kind not in (Kind.RECORD, Kind.PAGE):
         return None
-    return said(task) or (State.COMPLETED, Reason.FILES_UNKNOWN)
+    return end_from_callbacks(task) or (State.COMPLETED, Reason.FILES_UNKNOWN)

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from simulator.tasks import Task
+from simulator.tasks import VendorTask
 from statemachine.states import Kind
 
 _MINUTE_MS = 60_000
 _LONGEST_MINUTES = 1440
-Told = Callable[[int], int]
+ToOutsideMs = Callable[[int], int]
 
 
-def names_of(task: Task) -> tuple[str, ...]:
+def file_names(task: VendorTask) -> tuple[str, ...]:
     """mp4 files; of a recording without them, its playlist."""
-    count = len(_starts(task))
+    count = len(_start_times(task))
     stem = f"{task.order.app.app_id}_{task.order.room_id or 'page'}_{task.number}"
     if task.order.kind is Kind.RECORD and "CloudStorage" in task.params["StorageParams"]:
         with_mp4 = task.params["RecordParams"].get("OutputFormat", 0) in (1, 3)
@@ -21,44 +21,44 @@ def names_of(task: Task) -> tuple[str, ...]:
     return tuple(f"{stem}_{n}.mp4" for n in range(count))
 
 
-def playlist_name(task: Task) -> str:
+def playlist_name(task: VendorTask) -> str:
     return f"{task.order.app.app_id}_{task.order.room_id}_{task.number}.m3u8"
 
 
-def playlist(task: Task) -> dict[str, Any]:
+def playlist(task: VendorTask) -> dict[str, Any]:
     """One name, as text."""
     return {"FileList": playlist_name(task)}
 
 
-def slice_payload(task: Task, told: Told) -> dict[str, Any]:
+def slice_payload(task: VendorTask, told: ToOutsideMs) -> dict[str, Any]:
     """BeginTimeStamp is text in the new table, a number in the old."""
     begin = told(task.media_at or 0)
     about = {"FileName": playlist_name(task), "UserId": "host", "TrackType": "audio_video"}
     return about | {"BeginTimeStamp": str(begin) if task.number % 2 else begin}
 
 
-def mp4_payload(task: Task, told: Told, *, stuck: bool) -> dict[str, Any]:
+def mp4_payload(task: VendorTask, told: ToOutsideMs, *, stuck: bool) -> dict[str, Any]:
     names = [name for name in task.files if name.endswith(".mp4")]
-    entries = [_entry(task, n, told) | {"FileName": name} for n, name in enumerate(names)]
+    entries = [_file_entry(task, n, told) | {"FileName": name} for n, name in enumerate(names)]
     return {"Status": int(stuck), "FileList": names, "FileMessage": entries}
 
 
-def vod_payload(task: Task, number: int, told: Told, *, stuck: bool) -> dict[str, Any]:
-    file = _entry(task, number, told) | {"CacheFile": task.files[number]}
+def vod_payload(task: VendorTask, number: int, told: ToOutsideMs, *, stuck: bool) -> dict[str, Any]:
+    file = _file_entry(task, number, told) | {"CacheFile": task.files[number]}
     if stuck:
         return {"Status": 1, "Errmsg": "upload is late", "TencentVod": file}
     where = {"FileId": f"52858907{task.number:06}{number:02}", "VideoUrl": f"https://vod.example.com/{task.files[number]}"}
     return {"Status": 0, "TencentVod": file | where}
 
 
-def _entry(task: Task, number: int, told: Told) -> dict[str, Any]:
-    starts = _starts(task)
+def _file_entry(task: VendorTask, number: int, told: ToOutsideMs) -> dict[str, Any]:
+    starts = _start_times(task)
     end = [*starts[1:], task.ended_at or 0][number]
     about = {"UserId": "host", "TrackType": "audio_video", "MediaId": "main"}
     return about | {"StartTimeStamp": told(starts[number]), "EndTimeStamp": told(end)}
 
 
-def _starts(task: Task) -> list[int]:
+def _start_times(task: VendorTask) -> list[int]:
     first, ended_at = task.media_at or 0, task.ended_at or 0
     minutes = task.params.get("RecordParams", {}).get("MaxMediaFileDuration", _LONGEST_MINUTES)
     return list(range(first, max(ended_at, first + 1), minutes * _MINUTE_MS))

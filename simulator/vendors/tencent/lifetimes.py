@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.vendors.reading_builders import param
+from adapters.vendors.reading_builders import positive_param
 from adapters.vendors.tencent.api import IDLE
 from simulator.plan import Cause
-from simulator.tasks import Nature
+from simulator.tasks import Lifetime
 from statemachine.states import Kind
 
 _S = 1000
@@ -24,38 +24,38 @@ _OF_PAGE = frozenset({Cause.CRASHED, Cause.REFUSED, Cause.BAD_SOURCE})
 Params = Mapping[str, Any]
 
 
-def nature_of(kind: Kind, params: Params) -> Nature:
-    return _NATURES[kind](params)
+def lifetime_of(kind: Kind, params: Params) -> Lifetime:
+    return _LIFETIMES[kind](params)
 
 
-def _relay(params: Params) -> Nature:
-    idle_s = param(params, "AgentParams", "MaxIdleTime") or IDLE[Kind.PUSH].default_s
-    return Nature(endings=_OF_RELAY, idle_ms=idle_s * _S, repeat_ms=_REPEAT_MS)
+def _relay_lifetime(params: Params) -> Lifetime:
+    idle_s = positive_param(params, "AgentParams", "MaxIdleTime") or IDLE[Kind.PUSH].default_s
+    return Lifetime(endings=_OF_RELAY, idle_ms=idle_s * _S, repeat_ms=_REPEAT_MS)
 
 
-def _ingest(params: Params) -> Nature:
+def _ingest_lifetime(params: Params) -> Lifetime:
     """What is repeated for ever ends by MaxDuration only."""
     for_ever = params.get("RepeatNum") == _FOR_EVER
-    minutes = param(params, "MaxDuration") if for_ever else None
-    return Nature(
+    minutes = positive_param(params, "MaxDuration") if for_ever else None
+    return Lifetime(
         endings=_OF_INGEST - {Cause.FINISHED} if for_ever else _OF_INGEST,
         life_ms=minutes * _MINUTE_MS if minutes else None,
     )
 
 
-def _record(params: Params) -> Nature:
-    idle_s = param(params, "RecordParams", "MaxIdleTime") or IDLE[Kind.RECORD].default_s
-    return Nature(endings=_OF_RECORD, idle_ms=idle_s * _S, files=True)
+def _record_lifetime(params: Params) -> Lifetime:
+    idle_s = positive_param(params, "RecordParams", "MaxIdleTime") or IDLE[Kind.RECORD].default_s
+    return Lifetime(endings=_OF_RECORD, idle_ms=idle_s * _S, files=True)
 
 
-def _page(params: Params) -> Nature:
-    life_s = param(params, "MaxDurationLimit") or _LONGEST_PAGE_S
-    return Nature(endings=_OF_PAGE, life_ms=life_s * _S, files=True)
+def _page_lifetime(params: Params) -> Lifetime:
+    life_s = positive_param(params, "MaxDurationLimit") or _LONGEST_PAGE_S
+    return Lifetime(endings=_OF_PAGE, life_ms=life_s * _S, files=True)
 
 
-_NATURES: Mapping[Kind, Callable[[Params], Nature]] = {
-    Kind.PUSH: _relay,
-    Kind.INGEST: _ingest,
-    Kind.RECORD: _record,
-    Kind.PAGE: _page,
+_LIFETIMES: Mapping[Kind, Callable[[Params], Lifetime]] = {
+    Kind.PUSH: _relay_lifetime,
+    Kind.INGEST: _ingest_lifetime,
+    Kind.RECORD: _record_lifetime,
+    Kind.PAGE: _page_lifetime,
 }

@@ -3,18 +3,18 @@
 import json
 from typing import Any
 
-from simulator.messages import Asked, Refused, Reply
+from simulator.messages import CallRefused, GatewayReply, ReceivedCall
 
 _HEADERS = {"Content-Type": "application/json"}
 
 
-def done(asked: Asked, result: dict[str, Any]) -> Reply:
-    return _reply({**result, "RequestId": asked.request_id})
+def success_reply(asked: ReceivedCall, result: dict[str, Any]) -> GatewayReply:
+    return _json_reply({**result, "RequestId": asked.request_id})
 
 
-def failed(refused: Refused, request_id: str) -> Reply:
-    return _reply({"Error": {"Code": refused.code, "Message": refused.message}, "RequestId": request_id})
+def error_reply(refused: CallRefused, request_id: str) -> GatewayReply:
+    return _json_reply({"Error": {"Code": refused.code, "Message": refused.message}, "RequestId": request_id})
 
 
-def _reply(response: dict[str, Any]) -> Reply:
-    return Reply(status=200, headers=_HEADERS, body=json.dumps({"Response": response}, separators=(",", ":")).encode())
+def _json_reply(response: dict[str, Any]) -> GatewayReply:
+    return GatewayReply(status=200, headers=_HEADERS, body=json.dumps({"Response": response}, separators=(",", ":")).encode())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote
 
-from simulator.messages import Refused, Request
+from simulator.messages import CallRefused, Request
 
 _AUTHORIZATION = re.compile(
     r"HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/request, *"
@@ -26,30 +26,30 @@ class Signer:
     region: str
 
 
-def verified(request: Request, secret_of: Callable[[str], str | None], now: int) -> Signer:
+def verify_call(request: Request, secret_of: Callable[[str], str | None], now: int) -> Signer:
     """Who signed this call. Raises Refused."""
     given = request.headers.get("authorization")
     if given is None:
-        raise Refused("MissingAuthenticationToken", "The request has no Authorization header.", 401)
+        raise CallRefused("MissingAuthenticationToken", "The request has no Authorization header.", 401)
     parts = _AUTHORIZATION.fullmatch(given.strip())
     if parts is None:
-        raise Refused("MissingSignature", "The Authorization header is not as documented.", 401)
+        raise CallRefused("MissingSignature", "The Authorization header is not as documented.", 401)
     secret = secret_of(parts["key"])
     if secret is None:
-        raise Refused("InvalidAccessKey", f"The access key {parts['key']} is not known.", 401)
+        raise CallRefused("InvalidAccessKey", f"The access key {parts['key']} is not known.", 401)
     date = _date(request, now)
     names = parts["headers"].lower().split(";")
     if not date.startswith(parts["day"]) or parts["service"] != _SERVICE or not _NEEDED.issubset(names):
-        raise Refused("SignatureDoesNotMatch", "The credential scope or SignedHeaders do not fit the request.", 401)
+        raise CallRefused("SignatureDoesNotMatch", "The credential scope or SignedHeaders do not fit the request.", 401)
     digest = hashlib.sha256(request.body).hexdigest()
     if request.headers.get("x-content-sha256", digest) != digest:
-        raise Refused("SignatureDoesNotMatch", "X-Content-Sha256 is not that of the body.", 401)
+        raise CallRefused("SignatureDoesNotMatch", "X-Content-Sha256 is not that of the body.", 401)
     scope = f"{parts['day']}/{parts['region']}/{_SERVICE}/request"
     canonical = hashlib.sha256(_canonical(request, names, digest).encode()).hexdigest()
     words = "\n".join(["HMAC-SHA256", date, scope, canonical])
     signature = hmac.new(_key(secret, parts["day"], parts["region"]), words.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(signature, parts["signature"]):
-        raise Refused("SignatureDoesNotMatch", "The request signature we calculated does not match the one provided.", 401)
+        raise CallRefused("SignatureDoesNotMatch", "The request signature we calculated does not match the one provided.", 401)
     return Signer(parts["key"], parts["region"])
 
 
@@ -58,9 +58,9 @@ def _date(request: Request, now: int) -> str:
     try:
         at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000
     except ValueError:
-        raise Refused("InvalidTimestamp", "X-Date must be like 20060102T150405Z.", 403) from None
+        raise CallRefused("InvalidTimestamp", "X-Date must be like 20060102T150405Z.", 403) from None
     if abs(at - now) > _WINDOW_MS:
-        raise Refused("InvalidTimestamp", "X-Date is too far from the server's time.", 403)
+        raise CallRefused("InvalidTimestamp", "X-Date is too far from the server's time.", 403)
     return date
 
 

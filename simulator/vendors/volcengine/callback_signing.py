@@ -4,23 +4,23 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
-from simulator.messages import News
-from simulator.seeded_random import Dice
+from simulator.messages import OutgoingEvent
+from simulator.seeded_random import SeededRandom
 
 _CHINA = timezone(timedelta(hours=8))
 _HEADERS = {"Content-Type": "application/json"}
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
-def sealed(news: News, seed: int, *, exact: bool) -> tuple[bytes, dict[str, str]]:
+def sign_callback(news: OutgoingEvent, seed: int, *, exact: bool) -> tuple[bytes, dict[str, str]]:
     """The same bytes at every delivery: a retry keeps its EventId."""
-    dice = Dice(seed, "envelope", news.name)
-    nonce = dice.word(_LETTERS, 4)
+    dice = SeededRandom(seed, "envelope", news.name)
+    nonce = dice.random_text(_LETTERS, 4)
     fields = {
         "EventType": news.event,
         "EventData": json.dumps(news.data, separators=(",", ":")),
         "EventTime": _event_time(news, exact=exact),
-        "EventId": dice.word("0123456789abcdef", 32),
+        "EventId": dice.random_text("0123456789abcdef", 32),
         "AppId": news.app.app_id,
         "Version": "2020-12-01",
     }
@@ -32,7 +32,7 @@ def sealed(news: News, seed: int, *, exact: bool) -> tuple[bytes, dict[str, str]
     return json.dumps(body, separators=(",", ":")).encode(), _HEADERS
 
 
-def _event_time(news: News, *, exact: bool) -> str:
+def _event_time(news: OutgoingEvent, *, exact: bool) -> str:
     """Whole seconds of China's time, as in the samples; or with nine digits, as in the field table."""
     if exact:
         moment = datetime.fromtimestamp(news.at / 1000, UTC)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from simulator.plan import Cause
-from simulator.protocol import Said
-from simulator.tasks import Task
+from simulator.protocol import EndState
+from simulator.tasks import VendorTask
 from statemachine.states import Kind, Reason, State
 
 #: RelayStreamStateChanged's Reason; none is documented for the end of the 72 hours.
@@ -35,15 +35,15 @@ STOP_REASONS: Mapping[Cause, str] = {
 _UNKNOWN_REASON = "UnknownStopReason"
 _TIME_OVER = "ExceedMaxRunningTime"
 
-_STOPPED: Said = (State.STOPPED, Reason.STOP_REQUESTED)
-_REMOVED: Said = (State.STOPPED, Reason.REMOVED_FROM_ROOM)
-_BROKEN: Said = (State.FAILED, Reason.VENDOR_ERROR)
-_REFUSED: Said = (State.FAILED, Reason.START_REFUSED)
-_UNSTATED: Said = (State.STOPPED, Reason.UNSTATED)
-_FINISHED: Said = (State.COMPLETED, Reason.SOURCE_FINISHED)
-_IDLE: Said = (State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)
-_EXPIRED: Said = (State.EXPIRED, Reason.MAX_LIFETIME)
-_RELAY: Mapping[Cause, Said] = {
+_STOPPED: EndState = (State.STOPPED, Reason.STOP_REQUESTED)
+_REMOVED: EndState = (State.STOPPED, Reason.REMOVED_FROM_ROOM)
+_BROKEN: EndState = (State.FAILED, Reason.VENDOR_ERROR)
+_REFUSED: EndState = (State.FAILED, Reason.START_REFUSED)
+_UNSTATED: EndState = (State.STOPPED, Reason.UNSTATED)
+_FINISHED: EndState = (State.COMPLETED, Reason.SOURCE_FINISHED)
+_IDLE: EndState = (State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)
+_EXPIRED: EndState = (State.EXPIRED, Reason.MAX_LIFETIME)
+_RELAY: Mapping[Cause, EndState] = {
     Cause.IDLE: _IDLE,
     Cause.STOPPED: _STOPPED,
     Cause.FINISHED: _FINISHED,
@@ -60,8 +60,8 @@ _RELAY: Mapping[Cause, Said] = {
 }
 
 
-def stop_reason(task: Task) -> str:
-    if task.alive or task.cause is None:
+def stop_reason(task: VendorTask) -> str:
+    if task.is_alive or task.cause is None:
         return ""
     if task.cause is Cause.LIFETIME and task.order.kind is Kind.PAGE:
         return _TIME_OVER
@@ -69,12 +69,12 @@ def stop_reason(task: Task) -> str:
     return _UNKNOWN_REASON if reason == "UserDisconnect" and task.order.kind is Kind.RECORD else reason
 
 
-def broken(task: Task) -> bool:
+def is_failed(task: VendorTask) -> bool:
     """Whether the Get calls say Status 4 (failed) of it."""
     return task.cause in (Cause.CRASHED, Cause.BAD_SOURCE, Cause.REFUSED)
 
 
-def said(task: Task) -> Said | None:
+def end_from_callbacks(task: VendorTask) -> EndState | None:
     if task.cause is None:
         return None
     match task.order.kind:
@@ -88,7 +88,7 @@ def said(task: Task) -> Said | None:
             return _BROKEN if task.cause in (Cause.CRASHED, Cause.EVICTED, Cause.REMOVED, Cause.DISMISSED) else _FINISHED
 
 
-def _push_said(cause: Cause) -> Said:
+def _push_said(cause: Cause) -> EndState:
     if cause is Cause.REFUSED:
         return _REFUSED
     if cause is Cause.BAD_SOURCE:
@@ -96,7 +96,7 @@ def _push_said(cause: Cause) -> Said:
     return _BROKEN if cause is Cause.CRASHED else _UNSTATED
 
 
-def _recorded(task: Task) -> Said:
+def _recorded(task: VendorTask) -> EndState:
     if task.cause is Cause.REFUSED:
         return _REFUSED
     if task.cause is Cause.CRASHED:
@@ -104,15 +104,15 @@ def _recorded(task: Task) -> Said:
     return (State.COMPLETED, Reason.FILES_DELIVERED if task.files else Reason.NO_FILES)
 
 
-def answered(task: Task) -> Said | None:
+def end_from_query(task: VendorTask) -> EndState | None:
     """ListRelayStream tells no reason; GetRecordTask tells files, and those decide."""
     if task.order.kind is Kind.INGEST:
         return None
     if task.order.kind is Kind.RECORD:
         return _recorded(task)
-    if broken(task):
+    if is_failed(task):
         return _REFUSED if task.cause is Cause.REFUSED else _BROKEN
-    told: Mapping[str, Said] = {
+    told: Mapping[str, EndState] = {
         "StopByAPI": _STOPPED,
         "IdleTimeOut": _IDLE,
         "UserDisconnect": _REMOVED,
@@ -121,7 +121,7 @@ def answered(task: Task) -> Said | None:
     return told.get(stop_reason(task))
 
 
-def truth(task: Task) -> Said | None:
+def true_end(task: VendorTask) -> EndState | None:
     """Files decide; an eviction is told as a removal, and a page's robot that has to leave breaks the page."""
     if task.order.kind is Kind.RECORD:
         return _recorded(task)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.vendors.reading_builders import param
+from adapters.vendors.reading_builders import positive_param
 from adapters.vendors.volcengine.api import IDLE
 from simulator.plan import Cause
-from simulator.protocol import Setting
-from simulator.tasks import Nature
+from simulator.protocol import WorldContext
+from simulator.tasks import Lifetime
 from statemachine.states import Kind
 
 _S = 1000
@@ -32,47 +32,47 @@ _OF_RELAY = frozenset(
 Params = Mapping[str, Any]
 
 
-def nature_of(kind: Kind, params: Params, setting: Setting) -> Nature:
-    return _NATURES[kind](params, setting)
+def lifetime_of(kind: Kind, params: Params, setting: WorldContext) -> Lifetime:
+    return _LIFETIMES[kind](params, setting)
 
 
-def _push(params: Params, _: Setting) -> Nature:
-    return Nature(endings=_OF_PUSH, idle_ms=_idle_ms(Kind.PUSH, param(params, "Control", "MaxIdleTime")))
+def _push_lifetime(params: Params, _: WorldContext) -> Lifetime:
+    return Lifetime(endings=_OF_PUSH, idle_ms=_idle_ms(Kind.PUSH, positive_param(params, "Control", "MaxIdleTime")))
 
 
-def _record(params: Params, _: Setting) -> Nature:
-    life_s = param(params, "Control", "MaxRecordTime")
-    return Nature(
+def _record_lifetime(params: Params, _: WorldContext) -> Lifetime:
+    life_s = positive_param(params, "Control", "MaxRecordTime")
+    return Lifetime(
         endings=_OF_RECORD,
-        idle_ms=_idle_ms(Kind.RECORD, param(params, "Control", "MaxIdleTime")),
+        idle_ms=_idle_ms(Kind.RECORD, positive_param(params, "Control", "MaxIdleTime")),
         life_ms=life_s * _S if life_s else None,
         files=True,
     )
 
 
-def _relay(params: Params, setting: Setting) -> Nature:
+def _relay_lifetime(params: Params, setting: WorldContext) -> Lifetime:
     looped = bool(params["Control"].get("Loop"))
     planned: int = params["Control"].get("StartTimeStamp", 0)
-    return Nature(
+    return Lifetime(
         endings=_OF_RELAY - {Cause.FINISHED} if looped else _OF_RELAY,
-        idle_ms=_idle_ms(Kind.INGEST, param(params, "MaxIdleTime")),
+        idle_ms=_idle_ms(Kind.INGEST, positive_param(params, "MaxIdleTime")),
         life_ms=_RELAY_LIFE_MS,
-        starts_at=setting.lived(planned * _S) if planned else 0,
+        starts_at=setting.world_ms(planned * _S) if planned else 0,
     )
 
 
-def _page(params: Params, _: Setting) -> Nature:
-    life_s = param(params, "MaxRunningTime")
-    return Nature(endings=_OF_PAGE, life_ms=life_s * _S if life_s else None)
+def _page_lifetime(params: Params, _: WorldContext) -> Lifetime:
+    life_s = positive_param(params, "MaxRunningTime")
+    return Lifetime(endings=_OF_PAGE, life_ms=life_s * _S if life_s else None)
 
 
 def _idle_ms(kind: Kind, seconds: int | None) -> int:
     return (seconds or IDLE[kind].default_s) * _S
 
 
-_NATURES: Mapping[Kind, Callable[[Params, Setting], Nature]] = {
-    Kind.PUSH: _push,
-    Kind.RECORD: _record,
-    Kind.INGEST: _relay,
-    Kind.PAGE: _page,
+_LIFETIMES: Mapping[Kind, Callable[[Params, WorldContext], Lifetime]] = {
+    Kind.PUSH: _push_lifetime,
+    Kind.RECORD: _record_lifetime,
+    Kind.INGEST: _relay_lifetime,
+    Kind.PAGE: _page_lifetime,
 }

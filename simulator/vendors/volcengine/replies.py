@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
-from simulator.messages import Asked, Refused, Reply, Request
+from simulator.messages import CallRefused, GatewayReply, ReceivedCall, Request
 
 _HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 #: From this version on a failure is told by the HTTP status too.
@@ -25,12 +25,12 @@ _NUMBERS = {
 STARTED_BEFORE = "The task has been started. Please do not call the startup task interface repeatedly"
 
 
-def done(asked: Asked, result: Any) -> Reply:
+def success_reply(asked: ReceivedCall, result: Any) -> GatewayReply:
     metadata = _metadata(asked.request_id, asked.action, asked.version, asked.region)
-    return _reply(200, {"Result": result, "ResponseMetadata": metadata})
+    return _json_reply(200, {"Result": result, "ResponseMetadata": metadata})
 
 
-def failed(request: Request, refused: Refused, request_id: str) -> Reply:
+def error_reply(request: Request, refused: CallRefused, request_id: str) -> GatewayReply:
     query = dict(parse_qsl(request.query))
     version = query.get("Version", "")
     error: dict[str, Any] = {"Code": refused.code, "Message": refused.message}
@@ -39,7 +39,7 @@ def failed(request: Request, refused: Refused, request_id: str) -> Reply:
         error = {"CodeN": number} | error
     metadata = _metadata(request_id, query.get("Action", ""), version, "cn-north-1")
     status = refused.status if number is not None or version >= _HONEST else 200
-    return _reply(status, {"ResponseMetadata": metadata | {"Error": error}, "Result": {}})
+    return _json_reply(status, {"ResponseMetadata": metadata | {"Error": error}, "Result": {}})
 
 
 def _metadata(request_id: str, action: str, version: str, region: str) -> dict[str, Any]:
@@ -48,5 +48,5 @@ def _metadata(request_id: str, action: str, version: str, region: str) -> dict[s
     return {"RequestId": plain, "Action": action, "Version": version, "Service": "rtc", "Region": region}
 
 
-def _reply(status: int, body: Any) -> Reply:
-    return Reply(status=status, headers=_HEADERS, body=json.dumps(body, separators=(",", ":")).encode())
+def _json_reply(status: int, body: Any) -> GatewayReply:
+    return GatewayReply(status=status, headers=_HEADERS, body=json.dumps(body, separators=(",", ":")).encode())

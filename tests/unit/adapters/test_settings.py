@@ -9,25 +9,28 @@ from pathlib import Path
 import pytest
 
 from adapters.settings import (
-    Account,
-    App,
-    Database,
-    Deliveries,
-    Outbound,
-    Queue,
+    AccountSettings,
+    AppSettings,
+    DatabaseSettings,
+    DeliverySettings,
+    OutboundSettings,
+    QueueSettings,
     Role,
     Secret,
-    Server,
+    ServerSettings,
     Settings,
     SettingsError,
-    Spool,
-    Streams,
-    Token,
+    SpoolSettings,
+    StreamSettings,
+    TokenSettings,
     load,
     settings_table,
 )
 
-SECTIONS, ARRAYS = (Server, Database, Queue, Spool, Outbound, Streams, Deliveries), (Account, App, Token)
+SECTIONS, ARRAYS = (
+    (ServerSettings, DatabaseSettings, QueueSettings, SpoolSettings, OutboundSettings, StreamSettings, DeliverySettings),
+    (AccountSettings, AppSettings, TokenSettings),
+)
 ROOT = Path(__file__).parents[3]
 VENDORS = ("acme", "globex")
 
@@ -59,12 +62,12 @@ def problems(text: str = "", environ: Mapping[str, str] | None = None, flags: Ma
 
 def test_without_any_source_everything_has_its_default() -> None:
     assert load(None, {}, vendors=VENDORS) == Settings(
-        server=Server(host="127.0.0.1", port=8080),
-        database=Database(url="sqlite:///var/tally.db"),
-        queue=Queue(url=""),
-        outbound=Outbound(allow=(), allow_http=False),
-        streams=Streams(url="", max_entries=100_000),
-        deliveries=Deliveries(keep_days=14),
+        server=ServerSettings(host="127.0.0.1", port=8080),
+        database=DatabaseSettings(url="sqlite:///var/tally.db"),
+        queue=QueueSettings(url=""),
+        outbound=OutboundSettings(allow=(), allow_http=False),
+        streams=StreamSettings(url="", max_entries=100_000),
+        deliveries=DeliverySettings(keep_days=14),
         accounts=(),
         apps=(),
         tokens=(),
@@ -106,7 +109,7 @@ def test_a_file_may_set_everything() -> None:
         token = "0123456789abcdef"
     """
     secret = Secret("sk")
-    account = Account(
+    account = AccountSettings(
         name="main",
         vendor="acme",
         access_key_id="ak",
@@ -116,15 +119,15 @@ def test_a_file_may_set_everything() -> None:
     )
 
     assert loaded(text) == Settings(
-        server=Server(host="0.0.0.0", port=0),
-        database=Database(url="sqlite:////srv/tally.db"),
-        queue=Queue(url="redis://localhost/0"),
-        outbound=Outbound(allow=("10.0.0.0/8", "fd00::/8"), allow_http=True),
-        streams=Streams(url="unix:///run/redis.sock", max_entries=1000),
-        deliveries=Deliveries(keep_days=30),
+        server=ServerSettings(host="0.0.0.0", port=0),
+        database=DatabaseSettings(url="sqlite:////srv/tally.db"),
+        queue=QueueSettings(url="redis://localhost/0"),
+        outbound=OutboundSettings(allow=("10.0.0.0/8", "fd00::/8"), allow_http=True),
+        streams=StreamSettings(url="unix:///run/redis.sock", max_entries=1000),
+        deliveries=DeliverySettings(keep_days=30),
         accounts=(account,),
-        apps=(App(vendor="acme", app_id="1", account="main", callback_secrets=(Secret("new"), Secret("old"))),),
-        tokens=(Token(name="ops", role=Role.OPERATOR, token=Secret("0123456789abcdef")),),
+        apps=(AppSettings(vendor="acme", app_id="1", account="main", callback_secrets=(Secret("new"), Secret("old"))),),
+        tokens=(TokenSettings(name="ops", role=Role.OPERATOR, token=Secret("0123456789abcdef")),),
     )
 
 
@@ -190,7 +193,7 @@ def test_a_whole_array_may_be_json() -> None:
 
     settings = loaded(APP, {"TALLY_APPS": json.dumps(apps), "S": "x"})
 
-    assert settings.apps == (App(vendor="globex", app_id="9", callback_secrets=(Secret("x"),)),)
+    assert settings.apps == (AppSettings(vendor="globex", app_id="9", callback_secrets=(Secret("x"),)),)
 
 
 def test_other_variables_with_the_prefix_are_left_alone() -> None:
@@ -206,7 +209,7 @@ def test_any_value_may_name_an_environment_variable() -> None:
     settings = loaded(text, {"P": "9000", "NETS": "10.0.0.0/8,fd00::/8", "YES": "true", "S": "a,b"})
 
     assert settings.server.port == 9000
-    assert settings.outbound == Outbound(allow=("10.0.0.0/8", "fd00::/8"), allow_http=True)
+    assert settings.outbound == OutboundSettings(allow=("10.0.0.0/8", "fd00::/8"), allow_http=True)
     assert settings.apps[0].callback_secrets == (Secret("a,b"),)
 
 
@@ -257,7 +260,7 @@ def test_all_problems_are_told_at_once_with_their_places() -> None:
     ]
 
 
-SERVER_KEYS = ", ".join(sorted(each.name for each in fields(Server)))
+SERVER_KEYS = ", ".join(sorted(each.name for each in fields(ServerSettings)))
 
 
 @pytest.mark.parametrize(
@@ -502,8 +505,20 @@ def test_the_example_loads_once_its_variables_are_set() -> None:
 def test_the_example_has_every_key() -> None:
     document = tomllib.loads((ROOT / "tally.example.toml").read_text(encoding="utf-8"))
 
-    models = {"server": Server, "database": Database, "queue": Queue, "spool": Spool, "outbound": Outbound}
-    models |= {"streams": Streams, "deliveries": Deliveries, "accounts": Account, "apps": App, "tokens": Token}
+    models = {
+        "server": ServerSettings,
+        "database": DatabaseSettings,
+        "queue": QueueSettings,
+        "spool": SpoolSettings,
+        "outbound": OutboundSettings,
+    }
+    models |= {
+        "streams": StreamSettings,
+        "deliveries": DeliverySettings,
+        "accounts": AccountSettings,
+        "apps": AppSettings,
+        "tokens": TokenSettings,
+    }
     assert document.keys() == models.keys() == {field.name for field in fields(Settings)}
     for section, model in models.items():
         assert is_dataclass(model)
@@ -515,7 +530,7 @@ def test_the_example_has_every_key() -> None:
 def test_the_table_has_every_key_with_type_default_and_meaning() -> None:
     lines = settings_table(VENDORS).splitlines()
 
-    assert "| `server.port` | whole number | `8080` | The TCP port to listen on; 0 takes a free one. |" in lines
+    assert "| `server.port` | whole number | `8080` | The TCP port to listen on; 0: any free port. |" in lines
     assert "| `apps[].vendor` | `acme` or `globex` | required | The vendor. |" in lines
     assert lines[0] == "| key | type | default | meaning |"
     assert len(lines) == 2 + sum(len(fields(model)) for model in (*SECTIONS, *ARRAYS))

@@ -10,72 +10,72 @@ import pytest
 
 from adapters.vendors.tencent.events import TASK_EVENTS as TENCENT_EVENTS
 from adapters.vendors.volcengine.events import TASK_EVENTS as VOLCENGINE_EVENTS
-from simulator import STEADY, Callback, Cause, Plan, World
-from tests.unit.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, VOLCENGINE, Customer, read
+from simulator import STEADY, CallbackDelivery, Cause, Plan, World
+from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, VOLCENGINE, Customer, read
 from tests.unit.simulator.test_smoke import lived
 
 
 @pytest.fixture(scope="module")
-def callbacks() -> list[Callback]:
+def callbacks() -> list[CallbackDelivery]:
     return lived(11, 600).heard
 
 
-def parsed(callback: Callback) -> dict[str, Any]:
+def parsed(callback: CallbackDelivery) -> dict[str, Any]:
     return json.loads(callback.body)
 
 
-def of(callbacks: list[Callback], vendor: str, *events: str) -> list[dict[str, Any]]:
+def of(callbacks: list[CallbackDelivery], vendor: str, *events: str) -> list[dict[str, Any]]:
     return [parsed(one) for one in callbacks if one.vendor == vendor and (not events or one.event in events)]
 
 
-def test_every_callback_verifies_and_is_an_event_of_a_task(callbacks: list[Callback]):
+def test_every_callback_verifies_and_is_an_event_of_a_task(callbacks: list[CallbackDelivery]):
     for callback in callbacks:
         read(callback)
 
 
-def test_most_documented_task_events_are_told(callbacks: list[Callback]):
+def test_most_documented_task_events_are_told(callbacks: list[CallbackDelivery]):
     told = {one.event for one in callbacks}
     never = {"RecordSyncUploadStarted", "RecordSyncUploadFailed", "TranscodeUpdated", "308", "309", "311", "312", "804"}
     assert (set(VOLCENGINE_EVENTS) | {str(event) for event in TENCENT_EVENTS}) - told == never
 
 
-def test_both_spellings_of_the_nonce_go_out(callbacks: list[Callback]):
+def test_both_spellings_of_the_nonce_go_out(callbacks: list[CallbackDelivery]):
     spelled = Counter("".join(name for name in ("Nonce", "Noce") if name in body) for body in of(callbacks, "volcengine"))
     assert set(spelled) == {"Nonce", "Noce", "NonceNoce"}
 
 
-def test_a_single_push_tells_no_url_and_a_mixed_one_always(callbacks: list[Callback]):
+def test_a_single_push_tells_no_url_and_a_mixed_one_always(callbacks: list[CallbackDelivery]):
     data = [json.loads(body["EventData"]) for body in of(callbacks, "volcengine", "TranscodeStarted")]
     assert {"PushURL" in one for one in data} == {True, False}
 
 
-def test_a_relays_events_have_no_app_and_no_time_of_their_own(callbacks: list[Callback]):
+def test_a_relays_events_have_no_app_and_no_time_of_their_own(callbacks: list[CallbackDelivery]):
     data = [json.loads(body["EventData"]) for body in of(callbacks, "volcengine", "RelayStreamStateChanged")]
     assert not any({"AppId", "Timestamp"} & set(one) for one in data)
     assert {one.get("Reason", "absent") for one in data if one["Status"] != 4} == {0, "absent"}
 
 
-def test_times_come_as_text_and_under_two_names(callbacks: list[Callback]):
+def test_times_come_as_text_and_under_two_names(callbacks: list[CallbackDelivery]):
     seconds = {type(body["EventInfo"]["EventTs"]) for body in of(callbacks, "tencent", "301", "302")}
     names = {name for body in of(callbacks, "tencent", "401") for name in body["EventInfo"] if "Ts" in name}
     rooms = {type(body["EventInfo"]["RoomId"]) for body in of(callbacks, "tencent", "401")}
     assert (seconds, names, rooms) == ({int, str}, {"EventMsTs", "EventTsMs"}, {int, str})
 
 
-def test_an_upload_is_told_under_two_names(callbacks: list[Callback]):
+def test_an_upload_is_told_under_two_names(callbacks: list[CallbackDelivery]):
     payloads = [body["EventInfo"]["Payload"] for body in of(callbacks, "tencent", "305")]
     assert {name for payload in payloads for name in payload} == {"Status", "LeaveCode"}
     assert {status for payload in payloads for status in payload.values()} >= {0, 1, 2}
 
 
-def test_ingests_have_a_status_without_payload_room_or_user(callbacks: list[Callback]):
+def test_ingests_have_a_status_without_payload_room_or_user(callbacks: list[CallbackDelivery]):
     for body in of(callbacks, "tencent", "701", "702"):
         assert set(body) == {"EventGroupId", "EventType", "CallbackMsTs", "EventInfo"}
         assert set(body["EventInfo"]) == {"EventMsTs", "TaskId", "Status"}
 
 
 def test_connecting_and_recovering_are_told_every_five_seconds_up_to_a_minute():
-    plan = Plan(fates={Cause.CRASHED: 1.0}, interruptions=0, longest_s=60)
+    plan = Plan(end_probabilities={Cause.CRASHED: 1.0}, interruptions=0, longest_s=60)
     longest = 0
     for seed in range(8):
         customer = Customer(World(seed, None, T0, plan=plan))
@@ -92,7 +92,7 @@ def test_connecting_and_recovering_are_told_every_five_seconds_up_to_a_minute():
     assert longest == 12
 
 
-def test_a_page_in_a_bucket_tells_its_mp4_under_an_id_with_a_suffix(callbacks: list[Callback]):
+def test_a_page_in_a_bucket_tells_its_mp4_under_an_id_with_a_suffix(callbacks: list[CallbackDelivery]):
     files = [body["EventInfo"] for body in of(callbacks, "tencent", "310") if "RoomId" not in body["EventInfo"]]
     assert files
     assert all("_StartTimeMs_" in info["TaskId"] for info in files)
@@ -112,7 +112,7 @@ def test_a_media_library_is_told_file_by_file():
     assert [len(truth.files) for truth in customer.world.truth()] == [3, 1]
 
 
-def test_every_family_is_heard(callbacks: list[Callback]):
+def test_every_family_is_heard(callbacks: list[CallbackDelivery]):
     assert {(key.vendor, key.family) for key, _ in map(read, callbacks)} == {
         ("volcengine", "push"),
         ("volcengine", "ingest"),

@@ -11,7 +11,7 @@ from adapters.vendors.calls import Call, CallOutcome, Operation, Sign
 from adapters.vendors.volcengine.api import API as VOLCENGINE_API
 from simulator import DEMO_APPS, STEADY, App, Cause, World
 from statemachine.states import Kind, Reason, State
-from tests.unit.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, VOLCENGINE, Customer, start_call
+from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, VOLCENGINE, Customer, start_call
 
 
 @pytest.fixture
@@ -144,7 +144,11 @@ def test_quotas_of_two_apis_do_not_touch_each_other(customer: Customer):
 def test_a_repeated_start_of_volcengine_is_no_second_task(customer: Customer, action: str):
     first, second = customer.start("volcengine", action), customer.start("volcengine", action)
     old = customer.start("volcengine", action, version="2022-06-01" if action == "StartRecord" else "2020-12-01")
-    assert [answer.outcome for answer in (first, second, old)] == [CallOutcome.ACCEPTED, CallOutcome.ALREADY_THERE, CallOutcome.ALREADY_THERE]
+    assert [answer.outcome for answer in (first, second, old)] == [
+        CallOutcome.ACCEPTED,
+        CallOutcome.ALREADY_THERE,
+        CallOutcome.ALREADY_THERE,
+    ]
     assert (second.code, old.code) == (None, "InvalidParameter.TaskAlreadyExists")
     assert [truth.starts for truth in customer.world.truth()] == [3]
 

@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from simulator.command import CALLBACK_URL, add_arguments, simulation
+from simulator.command import CALLBACK_URL, add_arguments, make_simulation
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -29,7 +29,7 @@ def test_impossible_flags_are_refused(arguments: tuple[str, str], capsys: pytest
 
 def test_the_flags_make_a_world():
     async def made() -> str:
-        running = simulation(options("--seed", "5", "--lose", "0.5", "--speed", "60", "--demo"))
+        running = make_simulation(options("--seed", "5", "--lose", "0.5", "--speed", "60", "--demo"))
         return type(running.world).__name__
 
     assert asyncio.run(made()) == "World"

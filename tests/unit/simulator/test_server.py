@@ -20,8 +20,8 @@ from volcenginesdkcore.rest import ApiException
 from adapters.vendors import DIALECTS
 from simulator import STEADY, Faults
 from simulator.vendors.registry import DEMO_STEPS
-from tests.unit.simulator.driving import TENCENT, VOLCENGINE, params
-from tests.unit.simulator.running import READY_S, Simulator, ear, simulator
+from tests.support.running_simulator import READY_S, Simulator, ear, simulator
+from tests.support.start_calls import TENCENT, VOLCENGINE, params
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from simulator import Faults, World
 from statemachine.states import FINAL
-from tests.unit.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, Customer, follow, key_of
+from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, Customer, follow, key_of
 
 ACTIONS = sorted(STARTS)
 

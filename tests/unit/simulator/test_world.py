@@ -8,7 +8,7 @@ import pytest
 from adapters.vendors.calls import CallOutcome
 from simulator import STEADY, Cause, Faults, Plan, World
 from statemachine.states import Reason, State
-from tests.unit.simulator.driving import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, Customer, follow, read, start_call
+from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, Customer, follow, read, start_call
 from tests.unit.simulator.test_smoke import lived
 
 FAULTS = Faults(lose=0.1, double=0.2, delay=0.3, ambiguous=0.1, throttle=0.1)
@@ -99,7 +99,7 @@ def test_an_allowed_life_ends(vendor: str, action: str, more: dict, after: int):
     ],
 )
 def test_a_task_without_publishers_ends_after_its_idle_time(vendor: str, action: str, more: dict, idle_s: int):
-    plan = Plan(fates={Cause.IDLE: 1.0}, never_published=0, interruptions=0, longest_s=60)
+    plan = Plan(end_probabilities={Cause.IDLE: 1.0}, never_published=0, interruptions=0, longest_s=60)
     customer = Customer(World(1, None, T0, plan=plan))
     customer.start(vendor, action, **more)
     customer.wait(HOUR)
@@ -150,7 +150,7 @@ def test_delayed_callbacks_come_late_and_in_another_order():
     customer = heard(delay=1, max_delay_s=60)
     times = [read(callback)[1].at for callback in customer.heard]
     assert times != sorted(times)
-    late = [callback.due_at - callback.news.at for callback in customer.heard]
+    late = [callback.due_at - callback.event_sent.at for callback in customer.heard]
     assert 30 * SECOND < max(late) < 61 * SECOND
 
 

@@ -1,19 +1,21 @@
 import pytest
 
-from adapters.settings import Account, App, Secret, Settings
+from adapters.settings import AccountSettings, AppSettings, Secret, Settings
 from adapters.vendors.accounts import Accounts
 from adapters.vendors.calls import Account as Signer
 
 
-def account(name: str, vendor: str = "volcengine", key: str = "ak", endpoint: str = "") -> Account:
-    return Account(name=name, vendor=vendor, access_key_id=key, secret_access_key=Secret("sk"), endpoint=endpoint, region="r")
+def account(name: str, vendor: str = "volcengine", key: str = "ak", endpoint: str = "") -> AccountSettings:
+    return AccountSettings(
+        name=name, vendor=vendor, access_key_id=key, secret_access_key=Secret("sk"), endpoint=endpoint, region="r"
+    )
 
 
-def app(app_id: str, of: str | None, vendor: str = "volcengine") -> App:
-    return App(vendor=vendor, app_id=app_id, account=of, callback_secrets=(Secret("cb"),))
+def app(app_id: str, of: str | None, vendor: str = "volcengine") -> AppSettings:
+    return AppSettings(vendor=vendor, app_id=app_id, account=of, callback_secrets=(Secret("cb"),))
 
 
-def accounts(*them: Account, apps: tuple[App, ...]) -> Accounts:
+def accounts(*them: AccountSettings, apps: tuple[AppSettings, ...]) -> Accounts:
     return Accounts(Settings(accounts=them, apps=apps))
 
 
@@ -23,15 +25,15 @@ def test_the_account_of_an_app_signs_its_calls() -> None:
     signer = Signer(access_key_id="ak", secret_access_key="sk", endpoint="https://e", region="r")
     assert known.account_of("volcengine", "1") == signer
     assert [known.account_of(*whose) for whose in (("volcengine", "2"), ("volcengine", "3"), ("tencent", "1"))] == [None] * 3
-    assert [known.callable("volcengine", app_id) for app_id in ("1", "2", "3")] == [True, False, False]
+    assert [known.can_call("volcengine", app_id) for app_id in ("1", "2", "3")] == [True, False, False]
 
 
 def test_a_bucket_is_named_by_vendor_account_and_action() -> None:
     known = accounts(account("prod/cn"), apps=(app("1", "prod/cn"), app("2", "prod/cn")))
 
-    assert known.bucket("volcengine", "1", "StartRecord") == known.bucket("volcengine", "2", "StartRecord")
-    assert known.bucket("volcengine", "1", "StartRecord") == "volcengine/prod/cn/StartRecord"
-    assert known.bucket("volcengine", "9", "StopRecord") == "volcengine//StopRecord"
+    assert known.quota_bucket("volcengine", "1", "StartRecord") == known.quota_bucket("volcengine", "2", "StartRecord")
+    assert known.quota_bucket("volcengine", "1", "StartRecord") == "volcengine/prod/cn/StartRecord"
+    assert known.quota_bucket("volcengine", "9", "StopRecord") == "volcengine//StopRecord"
 
 
 def test_two_names_of_one_key_share_their_quota() -> None:
@@ -40,19 +42,19 @@ def test_two_names_of_one_key_share_their_quota() -> None:
         apps=(app("1", "a"), app("2", "b"), app("3", "c"), app("4", "d", "tencent")),
     )  # fmt: skip
 
-    buckets = [known.bucket("volcengine", app_id, "StartRecord").split("/")[1] for app_id in "123"]
+    buckets = [known.quota_bucket("volcengine", app_id, "StartRecord").split("/")[1] for app_id in "123"]
     assert buckets == ["a", "a", "c"]
-    assert known.bucket("tencent", "4", "StartWebRecord") == "tencent/d/StartWebRecord"
+    assert known.quota_bucket("tencent", "4", "StartWebRecord") == "tencent/d/StartWebRecord"
 
 
 def test_a_long_name_still_fits_and_tells_its_limit() -> None:
     names = ("ü" * 400, "ü" * 399)
     known = accounts(*(account(name, key=name) for name in names), apps=tuple(app(name[1:], name) for name in names))
 
-    buckets = {known.bucket("volcengine", name[1:], "StartRecord") for name in names}
+    buckets = {known.quota_bucket("volcengine", name[1:], "StartRecord") for name in names}
     assert len(buckets) == 2
     assert max(len(bucket) for bucket in buckets) <= 255
-    assert {known.limit(bucket) for bucket in buckets} == {60}
+    assert {known.quota_limit(bucket) for bucket in buckets} == {60}
 
 
 @pytest.mark.parametrize(
@@ -67,4 +69,4 @@ def test_a_long_name_still_fits_and_tells_its_limit() -> None:
     ],
 )
 def test_the_limit_of_a_bucket_is_that_of_its_api(bucket: str, limit: float) -> None:
-    assert accounts(apps=()).limit(bucket) == limit
+    assert accounts(apps=()).quota_limit(bucket) == limit

@@ -1,4 +1,4 @@
-"""Any answer in: an Answer; any parameters in: problems, an identity and a call. Never an exception."""
+"""Any answer in: an CallAnswer; any parameters in: problems, an identity and a call. Never an exception."""
 
 import json
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.http_messages import WireError
 from adapters.vendors import DIALECTS, Dialect
-from adapters.vendors.calls import Account, Answer, Call, CallOutcome, Operation, TaskRef, from_doc, to_doc
+from adapters.vendors.calls import Account, Call, CallAnswer, CallOutcome, Operation, TaskRef, from_doc, to_doc
 from statemachine.states import Kind
 
 NOW = 1_700_000_000_000
@@ -49,7 +49,7 @@ def every_call(dialect: Dialect) -> list[Call]:
     return [call for call in made if call is not None]
 
 
-def sensible(call: Call, answer: Answer) -> None:
+def sensible(call: Call, answer: CallAnswer) -> None:
     assert isinstance(answer.outcome, CallOutcome)
     assert b"\\u0000" not in json.dumps(asdict(answer), ensure_ascii=False).encode()
     asks, starts = call.operation is Operation.INSPECT, call.operation is Operation.START

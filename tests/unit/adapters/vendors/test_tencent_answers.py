@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adapters.http_messages import WireError
-from adapters.vendors.calls import Answer, Call, CallOutcome, Inspection, Sign, TaskRef
+from adapters.vendors.calls import Call, CallAnswer, CallOutcome, Inspection, Sign, TaskRef
 from adapters.vendors.tencent import Tencent
 from statemachine.facts import File
 from statemachine.states import Kind
@@ -31,7 +31,7 @@ ASK = tencent.inspect(ref(Kind.RECORD))[0]
 CALLS = (START, UPDATE, STOP, ASK)
 
 
-def read(call: Call, status: int | None, body: Any, error: WireError | None = None) -> Answer:
+def read(call: Call, status: int | None, body: Any, error: WireError | None = None) -> CallAnswer:
     raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     return tencent.read_answer(call, status, {}, raw, error, received_at=NOW)
 
@@ -127,7 +127,7 @@ def test_what_was_never_sent_is_tried_again_and_what_was_cut_off_leaves_only_a_s
 
 def test_a_start_tells_the_id_of_its_task():
     answer = read(START, 200, success(TaskId="-m9l+."))
-    assert answer == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1", vendor_task_id="-m9l+.")
+    assert answer == CallAnswer(outcome=CallOutcome.ACCEPTED, request_id="q1", vendor_task_id="-m9l+.")
 
 
 @pytest.mark.parametrize("response", [{}, {"TaskId": ""}, {"TaskId": None}, {"TaskId": []}])
@@ -136,7 +136,7 @@ def test_a_start_without_an_id_leaves_it_in_doubt(response: dict[str, Any]):
 
 
 def test_stops_and_updates_need_no_id():
-    assert read(STOP, 200, success()) == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1")
+    assert read(STOP, 200, success()) == CallAnswer(outcome=CallOutcome.ACCEPTED, request_id="q1")
     assert read(UPDATE, 200, success(Status="InProgress")).outcome is CallOutcome.ACCEPTED
     assert read(UPDATE, 200, success(Status="NotExist")).outcome is CallOutcome.ALREADY_GONE
 
@@ -144,7 +144,7 @@ def test_stops_and_updates_need_no_id():
 # --- queries ---
 
 
-def asked(kind: Kind, **response: Any) -> Answer:
+def asked(kind: Kind, **response: Any) -> CallAnswer:
     return read(tencent.inspect(ref(kind))[0], 200, success(**response))
 
 
@@ -162,7 +162,7 @@ def asked(kind: Kind, **response: Any) -> Answer:
 def test_a_query_says_how_a_task_does(kind: Kind, status: Any, sign: Sign):
     answer = asked(kind, Status=status, TaskId="t1")
     inspection = Inspection(sign=sign)
-    assert answer == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1", vendor_task_id="t1", inspection=inspection)
+    assert answer == CallAnswer(outcome=CallOutcome.ACCEPTED, request_id="q1", vendor_task_id="t1", inspection=inspection)
 
 
 def test_an_ingest_that_does_not_exist_is_gone():

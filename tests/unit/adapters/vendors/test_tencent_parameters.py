@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adapters.vendors.tencent import Tencent
-from tests.unit.adapters.vendors.checking import GONE, changed, wrong
+from tests.unit.adapters.vendors.changed_params import GONE, changed, wrong
 
 tencent = Tencent()
 VERSION = "2019-07-22"

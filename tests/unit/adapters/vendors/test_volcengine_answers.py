@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adapters.http_messages import WireError
-from adapters.vendors.calls import Answer, Call, CallOutcome, Inspection, Operation, Sign, TaskRef
+from adapters.vendors.calls import Call, CallAnswer, CallOutcome, Inspection, Operation, Sign, TaskRef
 from adapters.vendors.volcengine import Volcengine
 from statemachine.facts import Ending, File, FilesDelivered, Output
 from statemachine.states import Kind, OutputState, Reason, State
@@ -33,7 +33,7 @@ ASK = volcengine.inspect(ref(Kind.RECORD))[0]
 CALLS = (START, UPDATE, STOP, ASK)
 
 
-def read(call: Call, status: int | None, body: Any, error: WireError | None = None, **headers: str) -> Answer:
+def read(call: Call, status: int | None, body: Any, error: WireError | None = None, **headers: str) -> CallAnswer:
     raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return volcengine.read_answer(call, status, named, raw, error, received_at=NOW)
@@ -141,7 +141,7 @@ def test_what_was_never_sent_is_tried_again_and_what_was_cut_off_leaves_only_a_s
     assert [read(call, None, None, WireError.NOT_SENT).outcome for call in CALLS] == [CallOutcome.RETRY] * 4
     cut_off = [read(call, None, None, WireError.CUT_OFF).outcome for call in CALLS]
     assert cut_off == [CallOutcome.AMBIGUOUS, *[CallOutcome.RETRY] * 3]
-    assert read(START, 200, None, WireError.CUT_OFF) == Answer(outcome=CallOutcome.AMBIGUOUS, code="cut_off")
+    assert read(START, 200, None, WireError.CUT_OFF) == CallAnswer(outcome=CallOutcome.AMBIGUOUS, code="cut_off")
 
 
 @pytest.mark.parametrize(("hint", "seconds"), [("7", 7.0), ("0", 0.0), ("86400", None), ("soon", None), ("²", None), ("-1", None)])
@@ -154,20 +154,20 @@ def test_a_hint_when_to_come_back_is_told(hint: str, seconds: float | None):
 
 @pytest.mark.parametrize("result", ["ok", "", None, {}, "anything"])
 def test_success_is_a_200_without_an_error_whatever_the_result(result: Any):
-    assert read(START, 200, success(result)) == Answer(outcome=CallOutcome.ACCEPTED, request_id="q1")
+    assert read(START, 200, success(result)) == CallAnswer(outcome=CallOutcome.ACCEPTED, request_id="q1")
     assert read(STOP, 200, {"Result": result}).outcome is CallOutcome.ACCEPTED
 
 
 def test_a_repeated_start_of_a_running_task_succeeds():
     words = "The task has been started. Please do not call the startup task interface repeatedly"
-    assert read(START, 200, success(words)) == Answer(outcome=CallOutcome.ALREADY_THERE, message=words, request_id="q1")
+    assert read(START, 200, success(words)) == CallAnswer(outcome=CallOutcome.ALREADY_THERE, message=words, request_id="q1")
     assert read(STOP, 200, success(words)).outcome is CallOutcome.ACCEPTED
 
 
 # --- queries ---
 
 
-def asked(kind: Kind, result: Any, *, action: str | None = None, number: int = 0) -> Answer:
+def asked(kind: Kind, result: Any, *, action: str | None = None, number: int = 0) -> CallAnswer:
     call = volcengine.inspect(ref(kind, action=action))[number]
     return read(call, 200, success(result))
 
@@ -234,7 +234,7 @@ def test_a_single_push_answers_under_its_own_name():
 
 @pytest.mark.parametrize("result", [None, {}, "", {"RecordTask": None}, {"RecordTask": {}}])
 def test_no_task_in_the_answer_means_that_it_is_gone(result: Any):
-    assert asked(Kind.RECORD, result) == Answer(
+    assert asked(Kind.RECORD, result) == CallAnswer(
         outcome=CallOutcome.ALREADY_GONE, request_id="q1", inspection=Inspection(sign=Sign.GONE)
     )
 

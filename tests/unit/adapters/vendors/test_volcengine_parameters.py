@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adapters.vendors.volcengine import Volcengine
-from tests.unit.adapters.vendors.checking import GONE, changed, wrong
+from tests.unit.adapters.vendors.changed_params import GONE, changed, wrong
 
 volcengine = Volcengine()
 IDS = {"AppId": "661e543c", "RoomId": "Room1", "TaskId": "Task1"}
@@ -194,7 +194,7 @@ def test_a_stream_is_not_both_wanted_and_not_wanted_and_no_screen_is_excluded():
     excluded = {"StreamList": [{"UserId": "u1"}, {"UserId": "u1", "StreamType": 1}]}
     told = wrong(volcengine, "StartPushMixedStreamToCDN", None, MIXED | {"TargetStreams": streams(2), "ExcludeStreams": excluded})
     assert told == {
-        "ExcludeStreams.StreamList[0]": "stands in TargetStreams too; a stream may be in one of them only",
+        "ExcludeStreams.StreamList[0]": "is in TargetStreams too; a stream may be in one of them only",
         "ExcludeStreams.StreamList[1].StreamType": "must be 0: screens cannot be excluded",
     }
 
