@@ -23,10 +23,9 @@ from adapters.ledger.lineages import key_hash
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import deadlines, lineages, tasks, timeline
 from adapters.ledger.schema import facets as facets_table
-from adapters.settings import Account, App, Secret, Settings
-from statemachine.facts import TaskKey
-from statemachine.tasks import task_id
-from tests.support.in_process_app import TENCENT_KEY, VOLCENGINE_KEY, House, tencent, volcengine
+from adapters.settings import AccountSettings, AppSettings, Secret, Settings
+from statemachine.tasks import TaskKey, task_id
+from tests.support.in_process_app import TENCENT_KEY, VOLCENGINE_KEY, InProcessApp, tencent, volcengine
 
 #: A benchmark's time begins here, ms.
 NOW = 1_800_000_000_000
@@ -64,11 +63,13 @@ class Wanted:
 def settings(url: str) -> Settings:
     made = Settings()
     apps = [
-        App(vendor=vendor, app_id=app, account=vendor if app == own else None, callback_secrets=(Secret(secret),))
+        AppSettings(vendor=vendor, app_id=app, account=vendor if app == own else None, callback_secrets=(Secret(secret),))
         for vendor, secret, own, foreign in _APPS
         for app in (own, foreign)
     ]
-    accounts = [Account(name=vendor, vendor=vendor, access_key_id="AK", secret_access_key=Secret("SK")) for vendor, *_ in _APPS]
+    accounts = [
+        AccountSettings(name=vendor, vendor=vendor, access_key_id="AK", secret_access_key=Secret("SK")) for vendor, *_ in _APPS
+    ]
     return replace(made, accounts=tuple(accounts), apps=tuple(apps), database=replace(made.database, url=url))
 
 
@@ -121,7 +122,7 @@ def _put(connection: Connection, copies: Sequence["_Copy"]) -> None:
     _insert(connection, tasks, [copy.task() for copy in copies])
     _insert(connection, deadlines, [row for copy in copies for row in copy.deadlines()])
     _insert(connection, timeline, [copy.timeline() for copy in copies])
-    facets.count(connection, Counter(copy.template.facet for copy in copies))
+    facets.add_counts(connection, Counter(copy.template.facet for copy in copies))
 
 
 class _Copy:
@@ -180,7 +181,7 @@ def templates_in(folder: Path) -> Templates:
 def _template(folder: Path, story: Sequence[Callback]) -> Template:
     """What the real code makes of these callbacks."""
     folder.mkdir(parents=True)
-    with House(folder, NOW + 2_000, made=settings(f"sqlite:///{folder}/tally.db")).open() as house:
+    with InProcessApp(folder, NOW + 2_000, made=settings(f"sqlite:///{folder}/tally.db")).open() as house:
         for callback in story:
             house.hear(*callback)
         with house.ledger.read() as connection:

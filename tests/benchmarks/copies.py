@@ -26,10 +26,9 @@ from adapters.ledger.positions import first_position
 from adapters.ledger.postgresql import first_id
 from adapters.ledger.schema import deadlines, events, inbox, lineages, tasks, timeline
 from adapters.ledger.schema import facets as facets_table
-from statemachine.facts import TaskKey
-from statemachine.tasks import task_id
+from statemachine.tasks import TaskKey, task_id
 from tests.benchmarks.stories import MINUTE, STORIES, Teller
-from tests.support.in_process_app import House
+from tests.support.in_process_app import InProcessApp
 
 DAY = 86_400_000
 #: When the tasks that are copied began, ms.
@@ -73,7 +72,7 @@ def templates_in(folder: Path, *, length: float, number: int = 300, seed: int = 
     """Made in a folder that must not exist. length: callbacks of a task on average."""
     folder.mkdir(parents=True)
     rng = random.Random(seed)
-    with House(folder, _BEGAN).open() as house:
+    with InProcessApp(folder, _BEGAN).open() as house:
         stories = [_story(each, rng, length) for each in range(number)]
         for step in range(max(map(len, stories))):
             house.now = _BEGAN + (step + 1) * MINUTE + 300
@@ -306,4 +305,4 @@ def _moves(template: Template) -> list[str]:
 
 
 def count_facets(connection: Connection, counted: Mapping[Facet, int]) -> None:
-    facets.count(connection, counted)
+    facets.add_counts(connection, counted)

@@ -17,10 +17,10 @@ from adapters.ledger.facets import facet_of
 from adapters.ledger.lineages import key_hash
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import deadlines, inbox, lineages, tasks, timeline
-from statemachine.facts import File, Output, TaskKey
+from statemachine.facts import File, Output
 from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State
-from statemachine.tasks import Task, task_id
+from statemachine.tasks import Task, TaskKey, task_id
 
 DAY = 86_400_000
 #: The newest task is about this old.
@@ -192,7 +192,7 @@ def _save(ledger: Ledger, chunk: Sequence[Task], first: int, each: int, rng: ran
         )
         put(inbox, [row for row, _ in heard])
         put(timeline, [_line(task, row, begin + number) for number, (row, task) in enumerate(heard)])
-        facets.count(connection, Counter(facet for task in chunk if (facet := facet_of(task)) is not None))
+        facets.add_counts(connection, Counter(facet for task in chunk if (facet := facet_of(task)) is not None))
         add(connection, "verdict", Counter(f"{row['vendor']}/{row['verdict']}" for row, _ in heard))
         add(connection, "received", {"all": len(heard)})
 

@@ -29,7 +29,7 @@ from adapters.ledger import Ledger, fair_order, inbox  # noqa: E402
 from adapters.ledger.inbox import Arrival  # noqa: E402
 from adapters.ledger.migrate import upgrade  # noqa: E402
 from adapters.ledger.shards import Shards  # noqa: E402
-from adapters.settings import App, Database, Secret, Settings  # noqa: E402
+from adapters.settings import AppSettings, DatabaseSettings, Secret, Settings  # noqa: E402
 from adapters.vendors.accounts import Accounts  # noqa: E402
 from workers.apply.applier import Applier  # noqa: E402
 
@@ -64,8 +64,8 @@ class Bench:
         url = f"sqlite:///{self.folder / 'long.db'}"
         self.ledger = Ledger(url)
         upgrade(self.ledger)
-        app = App(vendor="volcengine", app_id=_APP, callback_secrets=(Secret("a secret of the benchmark"),))
-        accounts = Accounts(Settings(apps=(app,), database=Database(url=url)))
+        app = AppSettings(vendor="volcengine", app_id=_APP, callback_secrets=(Secret("a secret of the benchmark"),))
+        accounts = Accounts(Settings(apps=(app,), database=DatabaseSettings(url=url)))
         self.applier = Applier(self.ledger, lambda: NOW + 10_000_000, accounts, Shards(self.ledger))
 
     def record(self, task: str, says: Says, first: int, number: int) -> None:
@@ -131,7 +131,7 @@ def batches_before_another(bench: Bench, number: int) -> int:
             rows, _ = fair_order.next_rows(connection, 400, NOW + 10_000_000)
             if any(row.kind == inbox.CALLBACK for row in rows):
                 return batch
-            inbox.apply(connection, [], [row.id for row in rows if row.kind == inbox.REPLAY])
+            inbox.mark_applied(connection, [], [row.id for row in rows if row.kind == inbox.REPLAY])
     return number
 
 

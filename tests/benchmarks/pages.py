@@ -25,7 +25,7 @@ from adapters.clock import to_rfc3339  # noqa: E402
 from adapters.downstream import open_sinks  # noqa: E402
 from adapters.ledger import Ledger  # noqa: E402
 from adapters.metrics import Metrics  # noqa: E402
-from adapters.settings import Database, Server, Settings  # noqa: E402
+from adapters.settings import DatabaseSettings, ServerSettings, Settings  # noqa: E402
 from adapters.vendors.accounts import Accounts  # noqa: E402
 from callbacks.app import AppDependencies, make_app  # noqa: E402
 from callbacks.desk.http import cursors  # noqa: E402
@@ -165,7 +165,7 @@ class House:
         url = f"sqlite:///{folder}/tally.db"
         self.ledger = Ledger(url)
         self.filled = fill(self.ledger, tasks_wanted=tasks, callbacks_wanted=callbacks)
-        settings = Settings(server=Server(open_desk=True), database=Database(url=url))
+        settings = Settings(server=ServerSettings(open_desk=True), database=DatabaseSettings(url=url))
         self._app = make_app(
             AppDependencies(
                 ledger=self.ledger,

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from adapters.ledger import Ledger
 from tests.benchmarks.audit import Findings, Marks, audit, marks
 from tests.benchmarks.stream import callbacks
-from tests.support.in_process_app import TENCENT_APP, House
+from tests.support.in_process_app import TENCENT_APP, InProcessApp
 
 NOW = 1_800_000_000_000
 #: Whole tasks and such as are under way.
@@ -23,7 +23,7 @@ NOTHING = Marks(inbox=0, timeline=0, events=0)
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a ledger that was sent all of it, and has applied it."""
     folder = tmp_path_factory.mktemp("whole")
-    with House(folder, NOW + 60_000).open() as house:
+    with InProcessApp(folder, NOW + 60_000).open() as house:
         for callback in SENT:
             assert house.post("tencent", callback.body, {"SdkAppId": TENCENT_APP, "Sign": callback.sign}) == 200
         house.applier.apply_waiting()

@@ -8,9 +8,9 @@ import pytest
 
 from simulator import Cause, Truth
 from tests.support.in_process_app import tencent
-from tests.support.scenario import LOST, VANISHED, Fate, Story, late, tencent_error, told
+from tests.support.scenario import LOST, VANISHED, Fate, Scenario, late, tencent_error, told
+from tests.support.start_calls import TENCENT, Customer
 from tests.support.virtual_time import HOUR, MINUTE, SECOND, T0
-from tests.unit.simulator.driving import TENCENT, Customer
 
 RELAY = ("tencent", "StartPublishCdnStream")
 INGEST = ("tencent", "StartStreamIngest")
@@ -24,7 +24,7 @@ minted = pytest.mark.parametrize("start", MINTED, ids=NAMES)
 GIVEN_UP_MS = 600 * SECOND
 
 
-def elsewhere(story: Story, vendor: str, action: str, number: int = 1, **more: Any) -> str:
+def elsewhere(story: Scenario, vendor: str, action: str, number: int = 1, **more: Any) -> str:
     """Somebody else starts it at the vendor; its TaskId."""
     customer = Customer(story.world)
     customer.now = story.now
@@ -33,12 +33,12 @@ def elsewhere(story: Story, vendor: str, action: str, number: int = 1, **more: A
     return answer.vendor_task_id
 
 
-def observed(story: Story) -> list[str]:
+def observed(story: Scenario) -> list[str]:
     """TaskIds of tasks that we only heard of."""
     return [task["vendor_task_id"] for task in story.tasks("observed")]
 
 
-def verdicts(story: Story) -> set[tuple[str | None, str | None]]:
+def verdicts(story: Scenario) -> set[tuple[str | None, str | None]]:
     """(verdict, task) of all callbacks."""
     return {(item["verdict"], item["task_id"]) for item in story.house.get("/v1/callbacks?limit=500")["items"]}
 
@@ -48,7 +48,7 @@ def verdicts(story: Story) -> set[tuple[str | None, str | None]]:
 
 @minted
 def test_a_callback_that_outruns_the_answer_waits_and_is_the_managed_tasks(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(start[1], late(9 * SECOND))
         task_id = story.start(*start)
         story.run(8 * SECOND)
@@ -65,7 +65,7 @@ def test_a_callback_that_outruns_the_answer_waits_and_is_the_managed_tasks(tmp_p
 
 @minted
 def test_after_15_s_it_is_observed_and_merged_once_the_late_answer_comes(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(start[1], late(25 * SECOND))
         task_id = story.start(*start)
         story.run(15 * SECOND)
@@ -86,7 +86,7 @@ def test_after_15_s_it_is_observed_and_merged_once_the_late_answer_comes(tmp_pat
 
 
 def test_an_unknown_callback_waits_for_no_start_of_another_kind(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RECORD[1], late(9 * SECOND))
         story.start(*RECORD)
         theirs = elsewhere(story, *RELAY, 2)
@@ -95,7 +95,7 @@ def test_an_unknown_callback_waits_for_no_start_of_another_kind(tmp_path: Path) 
 
 
 def test_somebody_elses_task_waits_at_most_15_s_too_and_is_theirs(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], late(40 * SECOND))
         task_id = story.start(*RELAY)
         theirs = elsewhere(story, *RELAY, 2)
@@ -108,7 +108,7 @@ def test_somebody_elses_task_waits_at_most_15_s_too_and_is_theirs(tmp_path: Path
 
 def test_an_answer_to_another_start_ends_the_wait(tmp_path: Path) -> None:
     """It may have been the one; where none is on the wire any more, nothing is waited for."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], late(9 * SECOND))
         story.start(*RELAY, 1)
         theirs = elsewhere(story, *RELAY, 2)
@@ -120,7 +120,7 @@ def test_an_answer_to_another_start_ends_the_wait(tmp_path: Path) -> None:
 
 
 def test_a_relay_whose_answer_was_dropped_is_adopted_by_its_robot(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], LOST)
         task_id = story.start(*RELAY)
         story.run(10 * SECOND)
@@ -135,7 +135,7 @@ def test_a_relay_whose_answer_was_dropped_is_adopted_by_its_robot(tmp_path: Path
 
 
 def test_callbacks_that_came_before_the_answer_was_dropped_show_whose_they_are(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], Fate(answered=False, took_ms=9 * SECOND))
         task_id = story.start(*RELAY)
         story.run(8 * SECOND)
@@ -147,7 +147,7 @@ def test_callbacks_that_came_before_the_answer_was_dropped_show_whose_they_are(t
 
 def test_a_relay_of_a_caller_that_died_is_adopted_once_its_lease_is_over(tmp_path: Path) -> None:
     """Its callbacks waited 15 s, and so were observed before anybody knew that no answer would come."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.mortal(lambda effect: "after")
         task_id = story.start(*RELAY)
         story.run(29 * SECOND)
@@ -161,7 +161,7 @@ def test_a_relay_of_a_caller_that_died_is_adopted_once_its_lease_is_over(tmp_pat
 
 
 def test_a_relay_that_is_found_late_is_stopped_when_it_is_asked_for(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.mortal(lambda effect: "after" if effect.operation == "start" else None)
         task_id = story.start(*RELAY)
         story.run(MINUTE)
@@ -172,7 +172,7 @@ def test_a_relay_that_is_found_late_is_stopped_when_it_is_asked_for(tmp_path: Pa
 
 
 def test_a_stop_of_the_twin_goes_on_once_it_is_known_whose_it_is(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.mortal(lambda effect: "after" if effect.operation == "start" else None)
         task_id = story.start(*RELAY)
         story.run(20 * SECOND)
@@ -187,7 +187,7 @@ def test_a_stop_of_the_twin_goes_on_once_it_is_known_whose_it_is(tmp_path: Path)
 
 
 def test_a_twin_that_was_stopped_meanwhile_is_what_became_of_the_start(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], LOST)
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
@@ -199,7 +199,7 @@ def test_a_twin_that_was_stopped_meanwhile_is_what_became_of_the_start(tmp_path:
 
 
 def test_a_callback_that_adopts_stands_in_the_timeline_once(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], LOST)
         task_id = story.start(*RELAY)
         story.run(10 * SECOND)
@@ -208,7 +208,7 @@ def test_a_callback_that_adopts_stands_in_the_timeline_once(tmp_path: Path) -> N
 
 
 def test_a_relay_of_which_nothing_is_ever_heard_is_unknown_after_its_time_and_a_later_callback_adopts_it(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], LOST)
         story.deaf()
         task_id = story.start(*RELAY)
@@ -232,7 +232,7 @@ def test_a_relay_of_which_nothing_is_ever_heard_is_unknown_after_its_time_and_a_
 
 
 def test_a_policy_says_how_long_a_relay_waits_to_be_adopted(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], VANISHED)
         task_id = story.start(*RELAY, policy={"start": {"max_elapsed_s": 60}})
         story.run(59 * SECOND)
@@ -242,7 +242,7 @@ def test_a_policy_says_how_long_a_relay_waits_to_be_adopted(tmp_path: Path) -> N
 
 
 def test_the_same_robot_in_another_room_is_somebody_elses(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], VANISHED)
         task_id = story.start(*RELAY, 1)
         theirs = elsewhere(story, *RELAY, 2)
@@ -252,7 +252,7 @@ def test_the_same_robot_in_another_room_is_somebody_elses(tmp_path: Path) -> Non
 
 
 def test_the_same_robot_in_another_app_is_somebody_elses(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         secrets = story.house.settings.apps[0].callback_secrets
         other = story.with_app("tencent", "1400000077", account="tencent", callback_secrets=secrets)
         story.begin_anew(other)
@@ -270,7 +270,7 @@ def test_the_same_robot_in_another_app_is_somebody_elses(tmp_path: Path) -> None
 
 def test_what_the_robot_did_before_the_start_is_not_adopted(tmp_path: Path) -> None:
     """An old relay of the same robot, whose callbacks come late."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         theirs = elsewhere(story, *RELAY, 1)
         story.deaf()
         story.run(MINUTE)
@@ -293,7 +293,7 @@ def _secret() -> str:
 # Recordings: adopted or repeated, and never two alive.
 
 
-def doubles(story: Story) -> list[tuple[Truth, Truth]]:
+def doubles(story: Scenario) -> list[tuple[Truth, Truth]]:
     """Tasks of the vendor that lived at the same time."""
     spans = sorted(story.world.truth(), key=lambda truth: truth.requested_at)
     return [(one, other) for one, other in pairwise(spans) if one.ended_at is None or other.requested_at < one.ended_at]
@@ -304,7 +304,7 @@ def doubles(story: Story) -> list[tuple[Truth, Truth]]:
     "fates", [(LOST,), (VANISHED,), (LOST, VANISHED), (VANISHED, LOST)], ids=["done", "not", "done-not", "not-done"]
 )
 def test_a_recording_is_adopted_or_repeated_and_what_runs_is_ours(tmp_path: Path, seed: int, fates: tuple[Fate, ...]) -> None:
-    with Story(tmp_path, seed=seed).open() as story:
+    with Scenario(tmp_path, seed=seed).open() as story:
         story.line.fare(RECORD[1], *fates)
         task_id = story.start(*RECORD)
         story.run(2 * MINUTE)
@@ -320,7 +320,7 @@ def test_a_recording_is_adopted_or_repeated_and_what_runs_is_ours(tmp_path: Path
 @pytest.mark.parametrize("seed", range(2))
 def test_of_two_recordings_whose_answers_were_dropped_the_one_that_runs_is_ours(tmp_path: Path, seed: int) -> None:
     """The second replaced the first: the callback that says so is the first's, and names the same robot."""
-    with Story(tmp_path, seed=seed).open() as story:
+    with Scenario(tmp_path, seed=seed).open() as story:
         story.line.fare(RECORD[1], LOST, LOST)
         task_id = story.start(*RECORD)
         story.run(2 * MINUTE)
@@ -332,7 +332,7 @@ def test_of_two_recordings_whose_answers_were_dropped_the_one_that_runs_is_ours(
 
 def test_what_a_recording_threw_out_is_not_taken_for_it(tmp_path: Path) -> None:
     """Somebody else's recording with this robot, of which we hear its end first: that our start made room for itself."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         theirs = elsewhere(story, *RECORD)
         story.run(MINUTE)
@@ -350,7 +350,7 @@ def test_what_a_recording_threw_out_is_not_taken_for_it(tmp_path: Path) -> None:
 
 
 def test_an_ingest_whose_answer_was_dropped_is_adopted_where_one_start_meets_one_unknown_id(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], LOST)
         task_id = story.start(*INGEST)
         story.run(55 * SECOND)
@@ -364,7 +364,7 @@ def test_an_ingest_whose_answer_was_dropped_is_adopted_where_one_start_meets_one
 
 
 def test_of_two_ingests_in_one_minute_whose_answers_were_dropped_neither_is_adopted(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], LOST, LOST)
         first = story.start(*INGEST, 1)
         story.run(30 * SECOND)
@@ -380,7 +380,7 @@ def test_of_two_ingests_in_one_minute_whose_answers_were_dropped_neither_is_adop
 
 
 def test_two_ingests_whose_answers_were_dropped_far_apart_are_both_adopted(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], LOST, LOST)
         first = story.start(*INGEST, 1)
         story.run(90 * SECOND)
@@ -393,7 +393,7 @@ def test_two_ingests_whose_answers_were_dropped_far_apart_are_both_adopted(tmp_p
 
 
 def test_an_ingest_that_meets_two_unknown_ids_adopts_neither(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], LOST)
         task_id = story.start(*INGEST, 1)
         story.run(20 * SECOND)
@@ -404,7 +404,7 @@ def test_an_ingest_that_meets_two_unknown_ids_adopts_neither(tmp_path: Path) -> 
 
 
 def test_an_ingest_that_begins_more_than_a_minute_later_is_somebody_elses(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], VANISHED)
         task_id = story.start(*INGEST, 1)
         story.run(61 * SECOND)
@@ -415,7 +415,7 @@ def test_an_ingest_that_begins_more_than_a_minute_later_is_somebody_elses(tmp_pa
 
 
 def test_an_ingest_whose_other_start_was_answered_meanwhile_is_alone(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(INGEST[1], LOST)
         first = story.start(*INGEST, 1)
         story.run(SECOND)
@@ -429,12 +429,12 @@ def test_an_ingest_whose_other_start_was_answered_meanwhile_is_alone(tmp_path: P
 # Pages: their RecordId says whose they are.
 
 
-def record_ids(story: Story, action: str = PAGE[1]) -> list[str]:
+def record_ids(story: Scenario, action: str = PAGE[1]) -> list[str]:
     return [sent.params["RecordId"] for sent in story.line.of(action)]
 
 
 def test_a_page_whose_answer_was_dropped_is_repeated_under_its_record_id_and_asked_for_by_it(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(PAGE[1], LOST)
         task_id = story.start(*PAGE)
         story.run(10 * SECOND)
@@ -452,7 +452,7 @@ def test_a_page_whose_answer_was_dropped_is_repeated_under_its_record_id_and_ask
 
 
 def test_a_page_that_never_came_to_the_vendor_is_repeated_under_the_same_record_id(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(PAGE[1], VANISHED, VANISHED)
         task_id = story.start(*PAGE)
         story.run(15 * SECOND)
@@ -462,7 +462,7 @@ def test_a_page_that_never_came_to_the_vendor_is_repeated_under_the_same_record_
 
 
 def test_after_a_sure_failure_a_page_gets_a_new_record_id(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         refused = told(tencent_error("ServiceUnavailable"))
         story.line.fare(PAGE[1], refused, refused, LOST)
         task_id = story.start(*PAGE)
@@ -474,7 +474,7 @@ def test_after_a_sure_failure_a_page_gets_a_new_record_id(tmp_path: Path) -> Non
 
 
 def test_a_page_in_doubt_keeps_its_record_id_over_a_sure_failure(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(PAGE[1], LOST, told(tencent_error("RequestLimitExceeded")))
         task_id = story.start(*PAGE)
         story.run(20 * SECOND)
@@ -485,7 +485,7 @@ def test_a_page_in_doubt_keeps_its_record_id_over_a_sure_failure(tmp_path: Path)
 
 
 def test_the_users_own_record_id_is_respected(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(PAGE[1], told(tencent_error("ServiceUnavailable")), LOST)
         task_id = story.start(*PAGE, RecordId="mine")
         story.run(20 * SECOND)
@@ -495,7 +495,7 @@ def test_the_users_own_record_id_is_respected(tmp_path: Path) -> None:
 
 
 def test_a_page_whose_answers_are_all_dropped_is_found_by_its_record_id_before_it_is_given_up(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         story.line.fare(PAGE[1], LOST, rest=VANISHED)
         task_id = story.start(*PAGE)
@@ -506,7 +506,7 @@ def test_a_page_whose_answers_are_all_dropped_is_found_by_its_record_id_before_i
 
 
 def test_a_page_that_never_was_is_unknown_in_the_end(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(PAGE[1], rest=VANISHED)
         task_id = story.start(*PAGE)
         story.settle(20 * MINUTE)
@@ -519,7 +519,7 @@ def test_a_page_that_never_was_is_unknown_in_the_end(tmp_path: Path) -> None:
 
 @minted
 def test_an_answer_that_comes_after_its_lease_names_the_task(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         story.line.fare(start[1], late(45 * SECOND))
         task_id = story.start(*start)
@@ -531,7 +531,7 @@ def test_an_answer_that_comes_after_its_lease_names_the_task(tmp_path: Path, sta
 
 
 def test_an_answer_that_comes_after_the_task_was_given_up_names_it_all_the_same(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         story.line.fare(RELAY[1], late(GIVEN_UP_MS + 2 * MINUTE))
         task_id = story.start(*RELAY)
@@ -543,7 +543,7 @@ def test_an_answer_that_comes_after_the_task_was_given_up_names_it_all_the_same(
 
 def test_a_second_id_for_one_intent_is_a_task_of_its_own_that_is_stopped(tmp_path: Path) -> None:
     """A recording is repeated by a caller that thinks the first attempt lost; then the answer of the first comes after all."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         story.line.fare(RECORD[1], late(45 * SECOND))
         task_id = story.start(*RECORD)

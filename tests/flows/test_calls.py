@@ -9,26 +9,26 @@ from typing import Any
 
 import pytest
 
-from adapters.ledger.effects import Effect
+from adapters.ledger.effects import ClaimedCall
 from simulator import Cause, Faults, Plan
-from simulator.seeded_random import Dice
-from tests.support.fleet_audit import Fleet, audit
+from simulator.seeded_random import SeededRandom
 from tests.support.in_process_app import volcengine
+from tests.support.random_tasks import RandomTasks, audit
 from tests.support.scenario import (
     LOST,
     VANISHED,
     WELL,
     Callers,
     Fate,
-    Story,
+    Scenario,
     late,
     tencent_done,
     tencent_error,
     told,
     volcengine_error,
 )
+from tests.support.start_calls import STARTS, VOLCENGINE, Customer, params
 from tests.support.virtual_time import HOUR, MINUTE, SECOND, T0
-from tests.unit.simulator.driving import STARTS, VOLCENGINE, Customer, params
 
 STOPS = {
     "StartPushSingleStreamToCDN": "StopPushStreamToCDN",
@@ -51,18 +51,18 @@ CHOSEN = [start for start in STARTS if start[0] == "volcengine"]
 every_start = pytest.mark.parametrize("start", STARTS, ids=[action for _, action in STARTS])
 
 
-def dies_of(*operations: str, how: str = "after", times: int = 1) -> Callable[[Effect], str | None]:
+def dies_of(*operations: str, how: str = "after", times: int = 1) -> Callable[[ClaimedCall], str | None]:
     """The process dies of the first so many calls of these operations."""
     left = Counter(dict.fromkeys(operations, times))
 
-    def dies(effect: Effect) -> str | None:
+    def dies(effect: ClaimedCall) -> str | None:
         left[effect.operation] -= 1
         return how if left[effect.operation] >= 0 else None
 
     return dies
 
 
-def alive(story: Story) -> list[str]:
+def alive(story: Scenario) -> list[str]:
     return [truth.vendor_task_id for truth in story.world.truth() if truth.alive]
 
 
@@ -72,7 +72,7 @@ def alive(story: Story) -> list[str]:
 @pytest.mark.parametrize("start", CHOSEN, ids=[action for _, action in CHOSEN])
 @pytest.mark.parametrize("how", ["before", "after"])
 def test_a_start_of_a_caller_that_died_is_repeated_once_its_lease_is_over(tmp_path: Path, start: tuple[str, str], how: str) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         story.mortal(dies_of("start", how=how))
         task_id = story.start(*start)
@@ -91,7 +91,7 @@ def test_a_start_of_a_caller_that_died_is_repeated_once_its_lease_is_over(tmp_pa
 @pytest.mark.parametrize("start", ASKABLE, ids=[action for _, action in ASKABLE])
 def test_whatever_a_caller_dies_of_is_done_in_the_end(tmp_path: Path, start: tuple[str, str]) -> None:
     """Of its start (where that can be repeated), of each stop's first attempt, and of the first question."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         caller = story.mortal(dies_of("start", "stop", "inspect"))
         task_id = story.start(*start)
         story.run(3 * MINUTE)
@@ -104,7 +104,7 @@ def test_whatever_a_caller_dies_of_is_done_in_the_end(tmp_path: Path, start: tup
 
 
 def test_a_repeated_start_that_an_older_version_calls_an_error_is_accepted(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], LOST)
         body = {"vendor": "volcengine", "action": VOLC_RELAY[1], "version": "2020-12-01", "params": params(*VOLC_RELAY)}
         task_id = story.house.client.post("/v1/tasks", json=body).json()["id"]
@@ -114,7 +114,7 @@ def test_a_repeated_start_that_an_older_version_calls_an_error_is_accepted(tmp_p
 
 
 def test_the_real_answer_counts_after_its_lease_was_over(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         story.line.fare(RELAY[1], late(40 * SECOND))
         task_id = story.start(*RELAY)
@@ -128,7 +128,7 @@ def test_the_real_answer_counts_after_its_lease_was_over(tmp_path: Path) -> None
 
 
 def test_a_late_refusal_of_a_start_that_is_repeated_meanwhile_changes_nothing(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         refused = Fate(done=False, instead=volcengine_error("InvalidParameter"), took_ms=40 * SECOND)
         story.line.fare(VOLC_RELAY[1], refused)
         task_id = story.start(*VOLC_RELAY)
@@ -139,7 +139,7 @@ def test_a_late_refusal_of_a_start_that_is_repeated_meanwhile_changes_nothing(tm
 
 def test_a_late_refusal_of_a_relays_only_attempt_takes_the_doubt_away(tmp_path: Path) -> None:
     """Then it is known that nothing runs, and it can be tried again."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         throttled = Fate(done=False, instead=tencent_error("RequestLimitExceeded"), took_ms=40 * SECOND)
         story.line.fare(RELAY[1], throttled)
         task_id = story.start(*RELAY)
@@ -154,7 +154,7 @@ def test_a_late_refusal_of_a_relays_only_attempt_takes_the_doubt_away(tmp_path: 
 
 @every_start
 def test_a_stop_before_any_worker_saw_the_start_ends_it_and_nothing_is_ever_sent(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         assert story.stop(task_id) == 202
         story.settle(HOUR)
@@ -165,7 +165,7 @@ def test_a_stop_before_any_worker_saw_the_start_ends_it_and_nothing_is_ever_sent
 
 @every_start
 def test_a_stop_before_the_start_was_taken_ends_it_at_once_and_nothing_is_ever_sent(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         story.apply()
         assert len(story.rows("SELECT 1 FROM effects")) == 1
@@ -177,7 +177,7 @@ def test_a_stop_before_the_start_was_taken_ends_it_at_once_and_nothing_is_ever_s
 
 
 def test_a_stop_while_a_start_waits_for_its_quota_ends_it_and_takes_none(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         ids = [story.start(*PAGE, number) for number in range(30)]
         story.run(SECOND)
         waiting = [task_id for (task_id,) in story.rows("SELECT task_id FROM effects WHERE lease_until IS NULL")]
@@ -190,7 +190,7 @@ def test_a_stop_while_a_start_waits_for_its_quota_ends_it_and_takes_none(tmp_pat
 
 
 def test_a_stop_while_a_start_waits_for_its_next_attempt_ends_it_and_no_other_is_made(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], told(volcengine_error("FlowLimitExceeded", 429, **{"Retry-After": "60"})))
         task_id = story.start(*VOLC_RELAY)
         story.run(5 * SECOND)
@@ -205,7 +205,7 @@ def test_a_stop_while_a_start_waits_for_its_next_attempt_ends_it_and_no_other_is
 
 @every_start
 def test_a_stop_while_the_start_is_on_the_wire_is_called_once_it_is_answered(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(start[1], late(7 * SECOND))
         task_id = story.start(*start)
         story.run(2 * SECOND)
@@ -225,7 +225,7 @@ def test_a_stop_while_the_start_is_on_the_wire_is_called_once_it_is_answered(tmp
 def test_a_stop_while_the_start_is_on_the_wire_and_then_refused_ends_it_without_a_call(
     tmp_path: Path, start: tuple[str, str]
 ) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         no = tencent_error("UnsupportedOperation") if start[0] == "tencent" else volcengine_error("AccessDenied", 403)
         story.line.fare(start[1], Fate(done=False, instead=no, took_ms=7 * SECOND))
         task_id = story.start(*start)
@@ -238,7 +238,7 @@ def test_a_stop_while_the_start_is_on_the_wire_and_then_refused_ends_it_without_
 
 @every_start
 def test_a_stop_of_a_start_that_happened_and_was_not_answered_stops_it(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(start[1], LOST)
         task_id = story.start(*start)
         story.until(lambda: story.calls(task_id, "start") == ["ambiguous"])
@@ -255,7 +255,7 @@ def test_a_stop_of_a_start_that_happened_and_was_not_answered_stops_it(tmp_path:
 
 @every_start
 def test_a_stop_of_a_start_that_may_have_happened_and_did_not_ends_it(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(start[1], VANISHED)
         task_id = story.start(*start)
         story.until(lambda: story.calls(task_id, "start") == ["ambiguous"])
@@ -269,7 +269,7 @@ def test_a_stop_of_a_start_that_may_have_happened_and_did_not_ends_it(tmp_path: 
 
 @every_start
 def test_a_stop_while_the_start_of_a_dead_caller_is_waited_for_stops_it(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.mortal(dies_of("start"))
         task_id = story.start(*start)
         story.run(10 * SECOND)
@@ -284,7 +284,7 @@ def test_a_stop_while_the_start_of_a_dead_caller_is_waited_for_stops_it(tmp_path
 
 
 def test_a_stop_at_a_vendor_that_answers_nothing_is_told_and_stops_it_in_the_end(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare("StopPublishCdnStream", rest=VANISHED)
         task_id = story.start(*RELAY)
         story.run(MINUTE)
@@ -306,7 +306,7 @@ def test_a_stop_at_a_vendor_that_answers_nothing_is_told_and_stops_it_in_the_end
 
 @pytest.mark.parametrize("start", ASKABLE, ids=[action for _, action in ASKABLE])
 def test_a_stop_whose_callbacks_are_all_lost_is_confirmed_by_an_inspection(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         story.run(30 * SECOND)
         story.deaf()
@@ -322,7 +322,7 @@ def test_a_stop_whose_callbacks_are_all_lost_is_confirmed_by_an_inspection(tmp_p
 
 
 def test_a_relay_whose_stop_is_not_told_is_gone_when_it_is_stopped_again(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         task_id = story.start(*RELAY)
         story.run(MINUTE)
@@ -336,7 +336,7 @@ def test_a_relay_whose_stop_is_not_told_is_gone_when_it_is_stopped_again(tmp_pat
 
 def test_three_accepted_stops_end_a_relay_of_which_nothing_is_heard(tmp_path: Path) -> None:
     """This vendor accepts stops of what has ended."""
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         accepted = told(tencent_done(TaskId="whatever"))
         story.line.fare("StopPublishCdnStream", WELL, rest=accepted)
         story.deaf()
@@ -354,7 +354,7 @@ def test_three_accepted_stops_end_a_relay_of_which_nothing_is_heard(tmp_path: Pa
 # Stops after the end.
 
 
-def forged_end(story: Story) -> None:
+def forged_end(story: Scenario) -> None:
     """The vendor tells the end of its push too early."""
     story.run(-(-(story.now - T0) // SECOND) * SECOND)
     data = {"AppId": VOLCENGINE.app_id, "RoomId": "r1", "TaskId": "t1", "Timestamp": story.now, "Code": 0, "ErrorMessage": ""}
@@ -364,7 +364,7 @@ def forged_end(story: Story) -> None:
 
 
 def test_a_told_end_cannot_be_stopped(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*PUSH)
         story.run(MINUTE)
         story.world.end(story.world.tasks.all[0], Cause.CRASHED)
@@ -376,7 +376,7 @@ def test_a_told_end_cannot_be_stopped(tmp_path: Path) -> None:
 
 
 def test_a_zombie_can_be_stopped(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*PUSH)
         story.run(MINUTE)
         forged_end(story)
@@ -395,7 +395,7 @@ def test_a_zombie_can_be_stopped(tmp_path: Path) -> None:
 
 
 def test_a_zombie_is_stopped_by_policy(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.start(*PUSH, policy={"stop_zombies": True})
         story.run(MINUTE)
         forged_end(story)
@@ -406,7 +406,7 @@ def test_a_zombie_is_stopped_by_policy(tmp_path: Path) -> None:
 
 
 def test_an_inferred_end_can_be_stopped(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*RELAY)
         story.run(MINUTE)
         assert story.ask(task_id, "mark", {"state": "lost", "note": "gone, I think"}).status_code == 202
@@ -430,7 +430,7 @@ UPDATES: list[tuple[tuple[str, str], dict[str, Any]]] = [
 ]
 
 
-def volume(story: Story) -> Any:
+def volume(story: Scenario) -> Any:
     return story.world.tasks.all[0].params.get("Volume")
 
 
@@ -438,7 +438,7 @@ def volume(story: Story) -> Any:
 def test_an_update_reaches_the_vendor_and_leaves_our_parameters_alone(
     tmp_path: Path, start: tuple[str, str], change: dict[str, Any]
 ) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         story.run(20 * SECOND)
         before = story.task(task_id)["params"]
@@ -453,7 +453,7 @@ def test_an_update_reaches_the_vendor_and_leaves_our_parameters_alone(
 
 
 def test_what_is_updated_while_an_update_is_on_the_wire_follows_it_and_only_the_newest(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
         story.line.fare("UpdateStreamIngest", late(5 * SECOND))
@@ -468,7 +468,7 @@ def test_what_is_updated_while_an_update_is_on_the_wire_follows_it_and_only_the_
 
 
 def test_what_is_updated_while_an_update_waits_for_its_next_attempt_takes_its_place(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
         story.line.fare("UpdateStreamIngest", *[told(tencent_error("InternalError.DBError"))] * 5)
@@ -482,7 +482,7 @@ def test_what_is_updated_while_an_update_waits_for_its_next_attempt_takes_its_pl
 
 
 def test_an_update_before_the_start_is_answered_waits_for_it(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], late(5 * SECOND))
         task_id = story.start(*VOLC_RELAY)
         story.run(SECOND)
@@ -496,7 +496,7 @@ def test_an_update_before_the_start_is_answered_waits_for_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("start", "change"), UPDATES, ids=[start[1] for start, _ in UPDATES])
 def test_a_refused_update_leaves_the_task_alone(tmp_path: Path, start: tuple[str, str], change: dict[str, Any]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         story.run(20 * SECOND)
         names = {start[1]: name for start, name in zip([each for each, _ in UPDATES], UPDATE_NAMES, strict=True)}
@@ -523,20 +523,20 @@ UPDATE_NAMES = [
 
 
 def test_an_update_of_what_the_vendor_cannot_update_is_refused_by_the_desk(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*PUSH)
         story.run(20 * SECOND)
         assert story.ask(task_id, "update", {"params": {}}).status_code == 409
 
 
-def waits(story: Story, task_id: str, kind: str) -> bool:
+def waits(story: Scenario, task_id: str, kind: str) -> bool:
     """Whether a call waits for its next attempt, for some seconds yet."""
     due = {each["kind"]: _ms(each["due_at"]) for each in story.task(task_id)["deadlines"]}
     return due.get(kind, 0) > story.now - T0 + 5 * SECOND
 
 
 def test_retry_makes_a_start_that_waits_go_out_at_once(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], told(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
@@ -547,7 +547,7 @@ def test_retry_makes_a_start_that_waits_go_out_at_once(tmp_path: Path) -> None:
 
 
 def test_retry_makes_a_stop_that_waits_go_out_at_once(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
         story.line.fare("StopStreamIngest", rest=VANISHED)
@@ -562,7 +562,7 @@ def test_retry_makes_a_stop_that_waits_go_out_at_once(tmp_path: Path) -> None:
 
 
 def test_there_is_nothing_to_retry_while_no_call_waits(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
         assert story.ask(task_id, "retry").status_code == 409
@@ -571,14 +571,14 @@ def test_there_is_nothing_to_retry_while_no_call_waits(tmp_path: Path) -> None:
 # Quotas.
 
 
-def per_second(story: Story, action: str) -> int:
+def per_second(story: Scenario, action: str) -> int:
     """The most calls of this action in any second."""
     times = [sent.at for sent in story.line.of(action)]
     return max(sum(1 for at in times if begin <= at < begin + SECOND) for begin in times)
 
 
 def test_200_starts_at_once_keep_the_quota_and_are_all_accepted(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         ids = [story.start(*PAGE, number) for number in range(200)]
         story.run(14 * SECOND)
@@ -591,7 +591,7 @@ def test_200_starts_at_once_keep_the_quota_and_are_all_accepted(tmp_path: Path) 
 
 
 def test_two_callers_keep_the_quota_together(tmp_path: Path) -> None:
-    with Story(tmp_path, grain_ms=50).open() as story:
+    with Scenario(tmp_path, grain_ms=50).open() as story:
         story.deaf()
         story.caller = Callers(story.new_caller(), story.new_caller(), story.new_caller())
         for number in range(50):
@@ -604,7 +604,7 @@ def test_two_callers_keep_the_quota_together(tmp_path: Path) -> None:
 
 
 def test_a_vendor_that_says_too_many_is_called_more_slowly_and_then_faster_again(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         for number in range(90):
             story.start(*PAGE, number)
@@ -618,7 +618,7 @@ def test_a_vendor_that_says_too_many_is_called_more_slowly_and_then_faster_again
 
 
 def test_waiting_for_a_quota_is_no_attempt(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         ids = [story.start(*PAGE, number, policy={"start": {"max_attempts": 1}}) for number in range(40)]
         story.run(5 * SECOND)
@@ -626,7 +626,7 @@ def test_waiting_for_a_quota_is_no_attempt(tmp_path: Path) -> None:
 
 
 def test_one_apis_quota_does_not_hold_up_another_ones(tmp_path: Path) -> None:
-    with Story(tmp_path, grain_ms=50).open() as story:
+    with Scenario(tmp_path, grain_ms=50).open() as story:
         story.deaf()
         for number in range(60):
             story.start(*PAGE, number)
@@ -640,13 +640,13 @@ def test_one_apis_quota_does_not_hold_up_another_ones(tmp_path: Path) -> None:
 PLANNED_S = 2 * 3600
 
 
-def planned(story: Story, after_s: int = PLANNED_S) -> str:
+def planned(story: Scenario, after_s: int = PLANNED_S) -> str:
     control = {**params(*VOLC_RELAY)["Control"], "StartTimeStamp": T0 // 1000 + after_s}
     return story.start(*VOLC_RELAY, Control=control)
 
 
 def test_before_a_planned_start_nothing_is_idle_or_unconfirmed_and_its_life_counts_from_there(tmp_path: Path) -> None:
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         task_id = planned(story)
         story.run((PLANNED_S - 1) * SECOND)
         assert set(story.passed(task_id)) <= {"silence"}
@@ -664,7 +664,7 @@ def test_before_a_planned_start_nothing_is_idle_or_unconfirmed_and_its_life_coun
 
 
 def test_a_planned_start_of_which_nothing_is_heard_is_confirmed_a_minute_after_it_was_planned(tmp_path: Path) -> None:
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         story.deaf()
         task_id = planned(story, 600)
         story.run((600 + 59) * SECOND)
@@ -675,7 +675,7 @@ def test_a_planned_start_of_which_nothing_is_heard_is_confirmed_a_minute_after_i
 
 
 def test_a_planned_start_can_be_stopped_before_it_begins(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = planned(story)
         story.run(MINUTE)
         assert story.stop(task_id) == 202
@@ -692,13 +692,13 @@ def _ms(told_at: str) -> int:
 # Accounts.
 
 
-def without_account(story: Story, vendor: str) -> Any:
+def without_account(story: Scenario, vendor: str) -> Any:
     settings = story.house.settings
     apps = tuple(replace(app, account=None) if app.vendor == vendor else app for app in settings.apps)
     return replace(settings, apps=apps)
 
 
-def elsewhere(story: Story, vendor: str, action: str, number: int = 1, **more: Any) -> None:
+def elsewhere(story: Scenario, vendor: str, action: str, number: int = 1, **more: Any) -> None:
     customer = Customer(story.world)
     customer.now = story.now
     customer.start(vendor, action, number, **more)
@@ -706,7 +706,7 @@ def elsewhere(story: Story, vendor: str, action: str, number: int = 1, **more: A
 
 @every_start
 def test_without_an_account_nothing_can_be_started(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.begin_anew(without_account(story, start[0]))
         body = {"vendor": start[0], "action": start[1], "params": params(*start)}
         answer = story.house.client.post("/v1/tasks", json=body)
@@ -717,7 +717,7 @@ def test_without_an_account_nothing_can_be_started(tmp_path: Path, start: tuple[
 
 def test_without_an_account_observed_tasks_are_concluded_without_calls(tmp_path: Path) -> None:
     """An ingest of which nothing more is heard is expired after its 72 hours, one that waits for media idle after its time."""
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         story.begin_anew(without_account(story, "volcengine"))
         elsewhere(story, *VOLC_RELAY, 1)
         elsewhere(story, *VOLC_RELAY, 2)
@@ -737,7 +737,7 @@ def test_without_an_account_observed_tasks_are_concluded_without_calls(tmp_path:
 
 
 def test_a_start_whose_account_is_taken_away_gives_up_and_nothing_hangs(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], told(volcengine_error("FlowLimitExceeded", 429, **{"Retry-After": "60"})))
         task_id = story.start(*VOLC_RELAY)
         story.run(10 * SECOND)
@@ -750,7 +750,7 @@ def test_a_start_whose_account_is_taken_away_gives_up_and_nothing_hangs(tmp_path
 
 @every_start
 def test_a_start_in_doubt_whose_account_is_taken_away_gives_up_and_nothing_hangs(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(start[1], VANISHED)
         task_id = story.start(*start)
         story.until(lambda: story.calls(task_id, "start") == ["ambiguous"])
@@ -762,7 +762,7 @@ def test_a_start_in_doubt_whose_account_is_taken_away_gives_up_and_nothing_hangs
 
 @every_start
 def test_a_task_whose_account_is_taken_away_while_it_runs_still_has_a_deadline(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         task_id = story.start(*start)
         story.run(30 * SECOND)
         story.begin_anew(without_account(story, start[0]))
@@ -777,7 +777,7 @@ def test_a_task_whose_account_is_taken_away_while_it_runs_still_has_a_deadline(t
 def test_a_task_whose_account_is_taken_away_while_it_is_stopped_still_has_a_deadline(
     tmp_path: Path, start: tuple[str, str]
 ) -> None:
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         task_id = story.start(*start)
         story.run(30 * SECOND)
         story.line.fare(STOPS[start[1]], rest=VANISHED)
@@ -790,7 +790,7 @@ def test_a_task_whose_account_is_taken_away_while_it_is_stopped_still_has_a_dead
 
 
 def test_an_account_that_comes_back_goes_on_with_a_start_that_waits(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         with_account = story.house.settings
         story.line.fare(INGEST[1], told(tencent_error("RequestLimitExceeded")))
         task_id = story.start(*INGEST)
@@ -806,7 +806,7 @@ def test_an_account_that_comes_back_goes_on_with_a_start_that_waits(tmp_path: Pa
 
 @pytest.mark.parametrize("start", [VOLC_RELAY, RELAY, RECORD], ids=lambda start: start[1])
 def test_an_account_that_comes_back_goes_on_with_a_stop_that_waits(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         with_account = story.house.settings
         task_id = story.start(*start)
         story.run(30 * SECOND)
@@ -824,7 +824,7 @@ def test_an_account_that_comes_back_goes_on_with_a_stop_that_waits(tmp_path: Pat
 
 @pytest.mark.parametrize("start", ASKABLE, ids=[action for _, action in ASKABLE])
 def test_an_account_that_is_added_later_asks_about_what_was_only_observed(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         with_account = story.house.settings
         story.begin_anew(without_account(story, start[0]))
         elsewhere(story, *start)
@@ -841,7 +841,7 @@ def test_an_account_that_is_added_later_asks_about_what_was_only_observed(tmp_pa
 # What clashes.
 
 
-def clash(story: Story, start: tuple[str, str], number: int = 1, **more: Any) -> tuple[int, str | None, str | None]:
+def clash(story: Scenario, start: tuple[str, str], number: int = 1, **more: Any) -> tuple[int, str | None, str | None]:
     """(status, type, task of Location) of one more start."""
     body = {"vendor": start[0], "action": start[1], "params": params(*start, number, **more)}
     answer = story.house.client.post("/v1/tasks", json=body)
@@ -851,7 +851,7 @@ def clash(story: Story, start: tuple[str, str], number: int = 1, **more: Any) ->
 
 @pytest.mark.parametrize("start", CHOSEN, ids=[action for _, action in CHOSEN])
 def test_a_key_is_busy_from_the_request_to_the_end(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         busy = (409, "already_live", task_id)
         assert clash(story, start) == busy, "no worker has seen it"
@@ -871,7 +871,7 @@ def test_a_key_is_busy_from_the_request_to_the_end(tmp_path: Path, start: tuple[
 
 
 def test_while_files_are_on_their_way_the_key_is_free(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*VOLC_RECORD)
         story.run(20 * SECOND)
         story.deaf(to=lambda callback: b"RecordUpload" in callback.body)
@@ -889,7 +889,7 @@ ROBOTS = [RELAY, INGEST, RECORD]
 
 @pytest.mark.parametrize("start", ROBOTS, ids=[action for _, action in ROBOTS])
 def test_a_robot_is_busy_from_the_request_to_the_end(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*start)
         busy = (409, "robot_in_use", task_id)
         assert clash(story, start) == busy, "no worker has seen it"
@@ -904,7 +904,7 @@ def test_a_robot_is_busy_from_the_request_to_the_end(tmp_path: Path, start: tupl
 
 
 def test_a_robot_is_free_while_the_files_of_its_recording_are_on_their_way(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = story.start(*RECORD)
         story.run(20 * SECOND)
         story.deaf(to=lambda callback: b'"EventType":31' in callback.body or b'"EventType":305' in callback.body)
@@ -919,7 +919,7 @@ def test_a_robot_is_free_while_the_files_of_its_recording_are_on_their_way(tmp_p
 
 @pytest.mark.parametrize("how", ["adopted", "marked"])
 def test_a_robot_of_which_nobody_knows_whether_it_is_there_blocks_until_somebody_knows(tmp_path: Path, how: str) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(RELAY[1], LOST)
         story.deaf()
         task_id = story.start(*RELAY)
@@ -946,14 +946,14 @@ def test_a_robot_of_which_nobody_knows_whether_it_is_there_blocks_until_somebody
 def test_whatever_callers_die_of_every_task_ends_as_it_ended_at_the_vendor(tmp_path: Path, seed: int) -> None:
     """Of 5% of its calls a caller dies, before or after it sent them; and the vendor is slow."""
     plan = Plan(longest_s=600, interruptions=1)
-    with Story(tmp_path, seed=seed, faults=Faults(slow=0.2), plan=plan, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, seed=seed, faults=Faults(slow=0.2), plan=plan, grain_ms=1000).open() as story:
 
-        def dies(effect: Effect) -> str | None:
-            dice = Dice(seed, "death", effect.id)
-            return dice.one_of(["before", "after"]) if dice.chance(0.05) else None
+        def dies(effect: ClaimedCall) -> str | None:
+            dice = SeededRandom(seed, "death", effect.id)
+            return dice.one_of(["before", "after"]) if dice.happens(0.05) else None
 
         story.mortal(dies)
-        fleet = Fleet(story, seed, 12, MINUTE, never_stopped=0.0)
+        fleet = RandomTasks(story, seed, 12, MINUTE, never_stopped=0.0)
         story.settle(30 * HOUR)
         found = audit(fleet, losses=True)
         print(f"seed {seed}: {found.lines()}")

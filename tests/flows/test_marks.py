@@ -6,27 +6,27 @@ from typing import Any
 
 import pytest
 
-from tests.support.in_process_app import House, volcengine
+from tests.support.in_process_app import InProcessApp, volcengine
 
 T0 = 1_768_960_800_000
 PUSH = {"RoomId": "r", "TaskId": "t", "Code": 0}
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with House(tmp_path, T0 + 120_000).open() as opened:
+def house(tmp_path: Path) -> Iterator[InProcessApp]:
+    with InProcessApp(tmp_path, T0 + 120_000).open() as opened:
         opened.hear(*volcengine("TranscodeStarted", PUSH | {"Timestamp": T0}, "2026-01-21T10:00:00+08:00"))
         opened.sweep.once()  # a minute without media, and nobody can be asked
         yield opened
 
 
-def mark(house: House, body: Any) -> tuple[int, Any]:
+def mark(house: InProcessApp, body: Any) -> tuple[int, Any]:
     answer = house.client.post(f"/v1/tasks/{house.tasks()[0]['id']}/mark", json=body)
     house.applier.apply_waiting()
     return answer.status_code, answer.json()
 
 
-def test_an_anomaly_is_cleared_and_the_timeline_says_by_whom_and_why(house: House):
+def test_an_anomaly_is_cleared_and_the_timeline_says_by_whom_and_why(house: InProcessApp):
     assert house.tasks()[0]["anomalies"] == ["unheard"]
     status, task = mark(house, {"clear": ["unheard"], "note": "seen at the console"})
     assert (status, task["anomalies"], house.tasks()[0]["anomalies"]) == (202, ["unheard"], [])
@@ -34,7 +34,7 @@ def test_an_anomaly_is_cleared_and_the_timeline_says_by_whom_and_why(house: Hous
     assert (line["by"], line["note"], line["clear"]) == ("local", "seen at the console", ["unheard"])
 
 
-def test_an_end_that_an_operator_tells_is_inferred_and_yields_to_the_vendor(house: House):
+def test_an_end_that_an_operator_tells_is_inferred_and_yields_to_the_vendor(house: InProcessApp):
     mark(house, {"state": "lost", "note": "the room is gone"})
     (task,) = house.tasks()
     assert (task["state"], task["reason"], task["inferred"]) == ("lost", "unknown_to_vendor", True)
@@ -56,14 +56,14 @@ def test_an_end_that_an_operator_tells_is_inferred_and_yields_to_the_vendor(hous
         ({"state": "lost", "note": "x", "why": "y"}, "why"),
     ],
 )
-def test_what_is_wrong_is_named(house: House, body: dict[str, Any], field: str):
+def test_what_is_wrong_is_named(house: InProcessApp, body: dict[str, Any], field: str):
     status, problem = mark(house, body)
     assert (status, [error["field"] for error in problem["errors"]]) == (422, [field])
 
 
-def test_a_body_that_is_no_object_is_refused(house: House):
+def test_a_body_that_is_no_object_is_refused(house: InProcessApp):
     assert mark(house, ["zombie"])[0] == 400
 
 
-def test_an_unknown_task_is_not_found(house: House):
+def test_an_unknown_task_is_not_found(house: InProcessApp):
     assert house.client.post("/v1/tasks/nobody/mark", json={"state": "lost", "note": "x"}).status_code == 404

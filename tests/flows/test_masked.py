@@ -10,13 +10,13 @@ import pytest
 
 from adapters.contract.cloud_events import cloud_event
 from adapters.ledger import events
-from adapters.settings import Role, Secret, Settings, Token
+from adapters.settings import Role, Secret, Settings, TokenSettings
 from tests.flows.test_secrets import kept, seen, with_tokens
-from tests.support.in_process_app import House, settings, tencent, volcengine
-from tests.support.scenario import Story
+from tests.support.in_process_app import InProcessApp, settings, tencent, volcengine
+from tests.support.scenario import Scenario
+from tests.support.start_calls import params
 from tests.support.virtual_time import HOUR, SECOND
 from tests.unit.adapters.contract.test_masking import KEY, SHAPES
-from tests.unit.simulator.driving import params
 
 NOW = 1_785_000_000_000
 WORD = "sEcReTwOrD"
@@ -25,17 +25,17 @@ AT = "2026-07-25T10:00:00+08:00"
 
 def with_viewer(folder: Path) -> Settings:
     made = settings(f"sqlite:///{folder}/tally.db")
-    tokens = tuple(Token(name=role.value, role=role, token=Secret(f"{role.value}-0123456789abcdef")) for role in Role)
+    tokens = tuple(TokenSettings(name=role.value, role=role, token=Secret(f"{role.value}-0123456789abcdef")) for role in Role)
     return Settings(apps=made.apps, database=made.database, tokens=tokens)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with House(tmp_path, NOW, made=with_viewer(tmp_path)).open() as opened:
+def house(tmp_path: Path) -> Iterator[InProcessApp]:
+    with InProcessApp(tmp_path, NOW, made=with_viewer(tmp_path)).open() as opened:
         yield opened
 
 
-def read_by_viewer(house: House) -> str:
+def read_by_viewer(house: InProcessApp) -> str:
     """All that a viewer gets to see, and what subscribers are sent."""
     headers = {"Authorization": "Bearer viewer-0123456789abcdef"}
     tasks = house.client.get("/v1/tasks?limit=500", headers=headers)
@@ -55,7 +55,7 @@ def relay(number: int, url: str) -> dict[str, Any]:
     return {"EventGroupId": 4, "EventType": 401, "CallbackTs": NOW, "EventInfo": info}
 
 
-def test_no_viewer_and_no_subscriber_sees_a_key_that_a_vendor_told_however_it_is_written(house: House) -> None:
+def test_no_viewer_and_no_subscriber_sees_a_key_that_a_vendor_told_however_it_is_written(house: InProcessApp) -> None:
     for number, shape in enumerate(SHAPES):
         url = shape.replace("{}", KEY)
         house.hear(*tencent(relay(number, url)))
@@ -75,14 +75,14 @@ def operator() -> dict[str, str]:
     return {"Authorization": "Bearer operator-0123456789abcdef"}
 
 
-def test_operators_see_keys(house: House) -> None:
+def test_operators_see_keys(house: InProcessApp) -> None:
     house.hear(*tencent(relay(1, f"rtmp://h/live/{KEY}")))
 
     assert f"rtmp://h/live/{KEY}" in house.client.get("/v1/tasks", headers=operator()).text
 
 
 @pytest.mark.parametrize("url", ["a" * 500_000 + "://h", "rtmp://h/" + "a/" * 250_000, "%2F" * 160_000, "a b://" * 80_000])
-def test_a_callback_of_a_megabyte_is_shown_to_viewers_within_milliseconds(house: House, url: str) -> None:
+def test_a_callback_of_a_megabyte_is_shown_to_viewers_within_milliseconds(house: InProcessApp, url: str) -> None:
     """It stands there twice. Before, 60,000 letters in a url took 3.5 s, and the square of it for more."""
     house.hear(*tencent(relay(1, url)))
 
@@ -106,7 +106,7 @@ START = ("volcengine", "StartWebcast")
 
 
 def test_nobody_sees_secrets_of_open_objects_and_nothing_is_left_of_them(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         with_tokens(story)
         story.deaf()
         task_id = start_open(story)
@@ -127,7 +127,7 @@ def test_nobody_sees_secrets_of_open_objects_and_nothing_is_left_of_them(tmp_pat
         assert [path.name for path in files for word in (WORD, KEY) if word.encode() in path.read_bytes()] == []
 
 
-def start_open(story: Story) -> str:
+def start_open(story: Scenario) -> str:
     body = {"vendor": START[0], "action": START[1], "params": params(*START) | {"MonitorConfig": OPEN}}
     answer = story.house.client.post("/v1/tasks", json=body, headers={"Idempotency-Key": "mine"})
     assert answer.status_code == 202, answer.text

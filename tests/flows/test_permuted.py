@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from adapters.ledger import Ledger
-from tests.support.in_process_app import House, settings, volcengine
+from tests.support.in_process_app import InProcessApp, settings, volcengine
 from tests.support.ledgers import BOTH, new_url
 from tests.support.signature_permutations import FIELDS, SIGNED, accepted, raw, shifted, variants
 
@@ -17,12 +17,12 @@ NOW = 1_785_000_000_000
 
 
 @pytest.fixture(params=BOTH)
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
-    with new_url(request.param, tmp_path) as url, House(tmp_path, NOW, made=settings(url)).open() as opened:
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InProcessApp]:
+    with new_url(request.param, tmp_path) as url, InProcessApp(tmp_path, NOW, made=settings(url)).open() as opened:
         yield opened
 
 
-def post(house: House, body: dict[str, str]) -> int:
+def post(house: InProcessApp, body: dict[str, str]) -> int:
     return house.post("volcengine", raw(body), {})
 
 
@@ -50,7 +50,7 @@ def test_what_has_bytes_moved_between_fields_has_the_key_of_the_original(body):
 
 
 @pytest.mark.parametrize("first", [0, -1], ids=["the original first", "a variant first"])
-def test_of_each_callback_and_its_variants_one_is_recorded(house: House, first: int):
+def test_of_each_callback_and_its_variants_one_is_recorded(house: InProcessApp, first: int):
     for body in SIGNED:
         every = [variant for variant in [*variants(body), *shifted(body)] if accepted(variant)]
         assert {post(house, variant) for variant in (every[first], *every, body)} == {200}
@@ -60,7 +60,7 @@ def test_of_each_callback_and_its_variants_one_is_recorded(house: House, first: 
 
 
 @pytest.mark.parametrize("event_type", ["RecordStarted", "Webcast"])
-def test_a_run_that_is_live_stays_as_it_is(house: House, event_type: str):
+def test_a_run_that_is_live_stays_as_it_is(house: InProcessApp, event_type: str):
     data = {"RoomId": "r", "TaskId": "t", "Code": 0, "Status": 1}
     _, told, _ = volcengine(event_type, data, "2026-07-25T10:00:00+08:00", "9f86d081884c7d65")
     body = json.loads(told)
@@ -78,7 +78,7 @@ def test_a_run_that_is_live_stays_as_it_is(house: House, event_type: str):
     assert house.get("/v1/events")["items"] == events
 
 
-def test_a_retry_that_was_signed_anew_is_a_copy_and_so_are_its_variants(house: House):
+def test_a_retry_that_was_signed_anew_is_a_copy_and_so_are_its_variants(house: InProcessApp):
     data, at = {"RoomId": "r", "TaskId": "t", "Code": 0}, "2026-07-25T10:00:00+08:00"
     told = json.loads(volcengine("RecordStarted", data, at, "ab12")[1])
     anew = signed_anew(told, nonce="Zz99")
@@ -90,7 +90,7 @@ def test_a_retry_that_was_signed_anew_is_a_copy_and_so_are_its_variants(house: H
     assert house.get("/v1/stats")["callbacks"]["received"] == 1
 
 
-def test_events_that_differ_in_nothing_but_their_id_are_two(house: House):
+def test_events_that_differ_in_nothing_but_their_id_are_two(house: InProcessApp):
     data, at = {"RoomId": "r", "TaskId": "t", "Status": 3}, "2026-07-25T10:00:00+08:00"
     for event_id in ("e1", "e2"):
         house.hear(*volcengine("RelayStreamStateChanged", data, at, event_id))
@@ -103,7 +103,7 @@ def signed_anew(body: dict[str, str], nonce: str) -> dict[str, str]:
     return json.loads(told)
 
 
-def test_what_was_recorded_before_signatures_were_kept_is_known_too(house: House):
+def test_what_was_recorded_before_signatures_were_kept_is_known_too(house: InProcessApp):
     """As a ledger that was upgraded from before: the migration reads them from the bodies, whatever else stands there."""
     short = b'{"Signature": "ff", "EventTime": "2020-01-01T00:00:00Z"}'
     odd = [b"{}", b"[1]", b'"Signature"', b'{"Signature": 1}', short, b"\xff", b'{"Signature":' * 9_999]

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from simulator import STEADY, Cause, Faults, Plan
-from tests.support.virtual_time import DAY, HOUR, MINUTE, SECOND, T0, Clockwork
-from tests.unit.simulator.driving import params
+from tests.support.start_calls import params
+from tests.support.virtual_time import DAY, HOUR, MINUTE, SECOND, T0, VirtualTimeApp
 
 RELAY = ("volcengine", "StartRelayStream")
 RENEWED_EVERY_MS = 72 * HOUR - 10 * MINUTE
 
 
-def renewed(clock: Clockwork, **more: Any) -> str:
+def renewed(clock: VirtualTimeApp, **more: Any) -> str:
     """An ingest that renews itself; its id."""
     second = params(*RELAY, 1, TaskId="t1-b", UserId="robot-b", Token="t-b")
     return clock.start(*RELAY, 1, policy={"renew": {"params": second}, **more})
@@ -20,7 +20,7 @@ def renewed(clock: Clockwork, **more: Any) -> str:
 
 def test_a_renewed_ingest_runs_ten_days_without_a_gap(tmp_path: Path) -> None:
     faults = Faults(ambiguous=0.05, vanish=0.05, throttle=0.1, lose=0.1, double=0.1, delay=0.1)
-    with Clockwork(tmp_path, 5, faults, STEADY, grain_ms=1000).open() as clock:
+    with VirtualTimeApp(tmp_path, 5, faults, STEADY, grain_ms=1000).open() as clock:
         first = renewed(clock)
         clock.run(10 * DAY)
         truths = sorted(clock.world.truth(), key=lambda truth: truth.requested_at)
@@ -47,7 +47,7 @@ def test_a_renewed_ingest_runs_ten_days_without_a_gap(tmp_path: Path) -> None:
 
 
 def test_a_successor_that_fails_is_followed_by_another_and_the_old_one_goes_on(tmp_path: Path) -> None:
-    with Clockwork(tmp_path, 5, plan=STEADY, grain_ms=500).open() as clock:
+    with VirtualTimeApp(tmp_path, 5, plan=STEADY, grain_ms=500).open() as clock:
         first = renewed(clock)
         clock.run(RENEWED_EVERY_MS + 2 * SECOND)
         successor = clock.world.find("volcengine", "t1-b")
@@ -59,8 +59,8 @@ def test_a_successor_that_fails_is_followed_by_another_and_the_old_one_goes_on(t
 
 
 def test_what_fails_is_started_again_so_often_and_no_more(tmp_path: Path) -> None:
-    plan = Plan(fates={Cause.CRASHED: 1.0}, longest_s=120)
-    with Clockwork(tmp_path, 6, plan=plan).open() as clock:
+    plan = Plan(end_probabilities={Cause.CRASHED: 1.0}, longest_s=120)
+    with VirtualTimeApp(tmp_path, 6, plan=plan).open() as clock:
         task_id = clock.start(*RELAY, policy={"restart": {"on": ["failed"], "pause_s": 10, "max": 2}})
         clock.settle(2 * HOUR)
         tasks = [clock.task(task_id)]
@@ -76,7 +76,7 @@ def test_what_fails_is_started_again_so_often_and_no_more(tmp_path: Path) -> Non
 
 
 def test_a_task_that_was_stopped_is_not_started_again(tmp_path: Path) -> None:
-    with Clockwork(tmp_path, 6, plan=STEADY).open() as clock:
+    with VirtualTimeApp(tmp_path, 6, plan=STEADY).open() as clock:
         task_id = clock.start(*RELAY, policy={"restart": {"on": ["stopped"]}})
         clock.run(MINUTE)
         assert clock.stop(task_id) == 202
@@ -88,7 +88,7 @@ def test_a_task_that_was_stopped_is_not_started_again(tmp_path: Path) -> None:
 
 def test_what_does_not_recover_is_stopped_by_policy(tmp_path: Path) -> None:
     """The relay of this vendor reconnects for ever."""
-    with Clockwork(tmp_path, 7, plan=STEADY).open() as clock:
+    with VirtualTimeApp(tmp_path, 7, plan=STEADY).open() as clock:
         policy = {"recovery": {"stop": True, "max_s": 600}}
         task_id = clock.start("tencent", "StartPublishCdnStream", policy=policy)
         clock.run(MINUTE)
@@ -103,7 +103,7 @@ def test_what_does_not_recover_is_stopped_by_policy(tmp_path: Path) -> None:
 
 def test_a_task_is_stopped_before_the_vendor_can_be_told_to_no_more(tmp_path: Path) -> None:
     start = ("tencent", "CreateCloudRecording")
-    with Clockwork(tmp_path, 8, plan=STEADY, grain_ms=1000).open() as clock:
+    with VirtualTimeApp(tmp_path, 8, plan=STEADY, grain_ms=1000).open() as clock:
         marked = clock.start(*start, 1, ResourceExpiredHour=6)
         stopped = clock.start(*start, 2, policy={"reach": "stop"}, ResourceExpiredHour=6)
         clock.run(6 * HOUR - 30 * MINUTE)

@@ -9,9 +9,9 @@ from adapters.ledger import Ledger
 from adapters.ledger.backup import back_up
 from adapters.ledger.restore import restore
 from adapters.ledger.shards import Shards
-from tests.support.scenario import Story, tencent_error, told
+from tests.support.scenario import Scenario, tencent_error, told
+from tests.support.start_calls import STARTS
 from tests.support.virtual_time import MINUTE, SECOND, T0
-from tests.unit.simulator.driving import STARTS
 
 #: How far a start has come when the backup is made.
 MOMENTS = ("asked", "sent", *(pytest.param(each, marks=pytest.mark.soak) for each in ("decided", "known")))
@@ -19,13 +19,13 @@ LIVE = {"requested", "accepted", "running", "interrupted", "stopping", "finishin
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Iterator[Story]:
-    made = Story(tmp_path)
+def story(tmp_path: Path) -> Iterator[Scenario]:
+    made = Scenario(tmp_path)
     with made.open():
         yield made
 
 
-def come_to(story: Story, moment: str) -> None:
+def come_to(story: Scenario, moment: str) -> None:
     if moment != "asked":
         story.apply()
     if moment in ("sent", "known"):
@@ -34,14 +34,14 @@ def come_to(story: Story, moment: str) -> None:
         story.run(story.now - T0 + 10 * SECOND)
 
 
-def backup(story: Story) -> Path:
+def backup(story: Scenario) -> Path:
     file = Path(f"{story.house.ledger.path}.backup")
     assert story.house.ledger.path is not None
     back_up(story.house.ledger.path, file, iter(()), story.now)
     return file
 
 
-def lose_and_restore(story: Story, file: Path) -> None:
+def lose_and_restore(story: Scenario, file: Path) -> None:
     """The ledger and all its process knew is lost; the backup takes its place, at this moment of the story."""
     house = story.house
     assert house.ledger.path is not None
@@ -53,13 +53,13 @@ def lose_and_restore(story: Story, file: Path) -> None:
     story.begin_anew(house.settings)
 
 
-def later(story: Story, ms: int) -> None:
+def later(story: Scenario, ms: int) -> None:
     story.run(story.now - T0 + ms)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
-def test_a_start_that_was_made_after_the_backup_is_not_made_again(story: Story, vendor: str, action: str, moment: str):
+def test_a_start_that_was_made_after_the_backup_is_not_made_again(story: Scenario, vendor: str, action: str, moment: str):
     task_id = story.start(vendor, action)
     come_to(story, moment)
     file = backup(story)
@@ -78,7 +78,7 @@ def test_a_start_that_was_made_after_the_backup_is_not_made_again(story: Story, 
 
 @pytest.mark.parametrize(("vendor", "action"), [each for each in STARTS if each[0] == "volcengine"])
 @pytest.mark.parametrize("moment", ["asked", pytest.param("decided", marks=pytest.mark.soak)])
-def test_a_start_that_the_vendor_does_not_know_is_made_after_all(story: Story, vendor: str, action: str, moment: str):
+def test_a_start_that_the_vendor_does_not_know_is_made_after_all(story: Scenario, vendor: str, action: str, moment: str):
     task_id = story.start(vendor, action)
     come_to(story, moment)
     lose_and_restore(story, backup(story))
@@ -87,7 +87,7 @@ def test_a_start_that_the_vendor_does_not_know_is_made_after_all(story: Story, v
     assert story.task(task_id)["state"] in ("accepted", "running")
 
 
-def test_a_start_that_the_vendor_does_not_know_is_not_made_too_late(story: Story):
+def test_a_start_that_the_vendor_does_not_know_is_not_made_too_late(story: Scenario):
     task_id = story.start("volcengine", "StartRelayStream")
     file = backup(story)
     story.line.fare("StartRelayStream")
@@ -99,7 +99,7 @@ def test_a_start_that_the_vendor_does_not_know_is_not_made_too_late(story: Story
 
 
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
-def test_an_end_that_nobody_remembers_is_asked_about(story: Story, vendor: str, action: str):
+def test_an_end_that_nobody_remembers_is_asked_about(story: Scenario, vendor: str, action: str):
     task_id = story.start(vendor, action)
     come_to(story, "known")
     file = backup(story)
@@ -117,7 +117,7 @@ def test_an_end_that_nobody_remembers_is_asked_about(story: Story, vendor: str, 
 
 
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
-def test_a_stop_that_waited_still_stops(story: Story, vendor: str, action: str):
+def test_a_stop_that_waited_still_stops(story: Scenario, vendor: str, action: str):
     task_id = story.start(vendor, action)
     come_to(story, "known")
     story.stop(task_id)
@@ -128,7 +128,7 @@ def test_a_stop_that_waited_still_stops(story: Story, vendor: str, action: str):
     assert stops, "nobody stopped it"
 
 
-def test_a_stop_under_an_id_of_ours_asks_first_whether_it_runs(story: Story):
+def test_a_stop_under_an_id_of_ours_asks_first_whether_it_runs(story: Scenario):
     task_id = story.start("volcengine", "StartRelayStream")
     come_to(story, "known")
     story.stop(task_id)
@@ -141,7 +141,7 @@ def test_a_stop_under_an_id_of_ours_asks_first_whether_it_runs(story: Story):
     assert len(story.line.of("StopRelayStream")) == made, "it could have stopped a newer task of this id"
 
 
-def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Story):
+def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Scenario):
     task_id = story.start("volcengine", "StartPushMixedStreamToCDN")
     come_to(story, "known")
     assert story.ask(task_id, "update", {"params": {"Layout": {"LayoutMode": 2}}}).status_code == 202
@@ -153,7 +153,7 @@ def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Story)
     assert [entry["dropped"] for entry in lines] == [["update"]]
 
 
-def test_what_was_restarted_by_the_lost_ledger_is_not_restarted_again(story: Story):
+def test_what_was_restarted_by_the_lost_ledger_is_not_restarted_again(story: Scenario):
     policy = {"restart": {"on": ["failed"], "pause_s": 60}}
     story.line.fare("StartStreamIngest", told(tencent_error("InvalidParameter.StreamUrl")))
     task_id = story.start("tencent", "StartStreamIngest", policy=policy)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.vendors import DIALECTS
-from tests.support.in_process_app import SAMPLES, House, volcengine
+from tests.support.in_process_app import SAMPLES, InProcessApp, volcengine
 
 URL = "rtmp://3891.livepush.myqcloud.com/live/s1"
 MP4 = "20030000_3000000001__UserId_s_MDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAx__UserId_e_main.mp4"
@@ -160,7 +160,7 @@ def own_time(name: str) -> int:
     return DIALECTS[vendor].read("", body, received_at=4_000_000_000 * S, source="", dedupe_key="").event_at + 40
 
 
-def shown(house: House) -> dict | None:
+def shown(house: InProcessApp) -> dict | None:
     tasks = house.tasks()
     if not tasks:
         return None
@@ -184,7 +184,7 @@ def test_every_sample_has_its_line():
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_sample_alone_lands_where_it_should(name: str, tmp_path: Path):
     verdict, reason, expected = EXPECTED[name]
-    with House(tmp_path, own_time(name)).open() as house:
+    with InProcessApp(tmp_path, own_time(name)).open() as house:
         house.hear(*CALLBACKS[name])
         house.sweep.once()
 
@@ -203,7 +203,7 @@ CAPTURED = (
 @pytest.mark.parametrize("doubled", [False, True], ids=["once", "doubled"])
 @pytest.mark.parametrize("order", list(permutations(CAPTURED)), ids=lambda o: "-".join(name[4:7] for name in o))
 def test_the_captured_recording_ends_completed_with_its_file_in_any_order(order, doubled, tmp_path: Path):
-    with House(tmp_path, own_time(CAPTURED[2])).open() as house:
+    with InProcessApp(tmp_path, own_time(CAPTURED[2])).open() as house:
         for name in order:
             house.hear(*CALLBACKS[name])
             if doubled:
@@ -218,7 +218,7 @@ def test_the_captured_recording_ends_completed_with_its_file_in_any_order(order,
 @pytest.mark.parametrize("order", list(permutations(CAPTURED)), ids=lambda o: "-".join(name[4:7] for name in o))
 def test_the_captured_recording_ends_so_even_when_its_deadlines_pass_in_between(order, tmp_path: Path):
     """Posted months later, each callback makes a deadline due at once; the vendor's own words correct what was inferred."""
-    with House(tmp_path, own_time(CAPTURED[2]) + 300 * 24 * 3600 * S).open() as house:
+    with InProcessApp(tmp_path, own_time(CAPTURED[2]) + 300 * 24 * 3600 * S).open() as house:
         for name in order:
             house.hear(*CALLBACKS[name])
             house.sweep.once()
@@ -229,7 +229,7 @@ def test_the_captured_recording_ends_so_even_when_its_deadlines_pass_in_between(
 def test_samples_posted_years_later_end_as_time_says(tmp_path: Path):
     """A first callback that says "running since 80 hours ago" makes the 72 h expiry due at once."""
     name = "RelayStreamStateChanged-running"
-    with House(tmp_path, own_time(name) + 80 * 3600 * S).open() as house:
+    with InProcessApp(tmp_path, own_time(name) + 80 * 3600 * S).open() as house:
         house.hear(*CALLBACKS[name])
         house.sweep.once()
 

@@ -12,11 +12,11 @@ import pytest
 import structlog
 
 from adapters.logs import configure
-from adapters.settings import Role, Secret, Token
+from adapters.settings import Role, Secret, TokenSettings
 from simulator import Cause
-from tests.support.scenario import LOST, VANISHED, Story, late, tencent_error, told, volcengine_error
+from tests.support.scenario import LOST, VANISHED, Scenario, late, tencent_error, told, volcengine_error
+from tests.support.start_calls import params
 from tests.support.virtual_time import HOUR, MINUTE, SECOND
-from tests.unit.simulator.driving import params
 
 #: Recognisable wherever they are.
 WORD, KEY = "sEcReTwOrD", "sTrEaMkEy"
@@ -74,7 +74,7 @@ def log() -> Iterator[io.StringIO]:
     root.handlers, root.level = handlers, level
 
 
-def begun(story: Story, start: tuple[str, str], **more: Any) -> str:
+def begun(story: Scenario, start: tuple[str, str], **more: Any) -> str:
     """Starts it with secrets, by a request with a name; its id."""
     body = {"vendor": start[0], "action": start[1], "params": params(*start, **GIVEN[start])} | more
     answer = story.house.client.post("/v1/tasks", json=body, headers={"Idempotency-Key": "mine"})
@@ -83,7 +83,7 @@ def begun(story: Story, start: tuple[str, str], **more: Any) -> str:
     return str(answer.json()["id"])
 
 
-def kept(story: Story, *words: str, but: frozenset[str] = frozenset()) -> list[tuple[str, str, str]]:
+def kept(story: Scenario, *words: str, but: frozenset[str] = frozenset()) -> list[tuple[str, str, str]]:
     """(table, column, where in it) of each value in the ledger that has one of these words in it."""
     tables = [name for (name,) in story.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
     assert {"tasks", "lineages", "inbox", "effects", "timeline", "idempotency", "deadlines"} <= set(tables)
@@ -96,14 +96,14 @@ def kept(story: Story, *words: str, but: frozenset[str] = frozenset()) -> list[t
     return found
 
 
-def with_tokens(story: Story) -> None:
+def with_tokens(story: Scenario) -> None:
     """From now on the desk asks who asks."""
-    tokens = tuple(Token(name=f"a {role.value}", role=role, token=Secret(text)) for role, text in TOKENS.items())
+    tokens = tuple(TokenSettings(name=f"a {role.value}", role=role, token=Secret(text)) for role, text in TOKENS.items())
     story.begin_anew(replace(story.house.settings, tokens=tokens))
     story.house.client.headers["Authorization"] = f"Bearer {TOKENS[Role.OPERATOR]}"
 
 
-def seen(story: Story, role: Role, task_id: str) -> str:
+def seen(story: Scenario, role: Role, task_id: str) -> str:
     """All that somebody with this role can get to see."""
     paths = ("/v1/tasks", f"/v1/tasks/{task_id}", f"/v1/tasks/{task_id}/timeline?limit=500", "/v1/callbacks?limit=500", "/v1/stats")
     callbacks = story.house.client.get("/v1/callbacks?limit=500").json()["items"]
@@ -120,7 +120,7 @@ def seen(story: Story, role: Role, task_id: str) -> str:
 
 @every_start
 def test_nobody_sees_secrets_and_viewers_no_stream_keys(tmp_path: Path, log: io.StringIO, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         with_tokens(story)
         story.line.fare(start[1], LOST if start[0] == "volcengine" else late(3 * SECOND))
         task_id = begun(story, start)
@@ -143,7 +143,7 @@ def test_nobody_sees_secrets_and_viewers_no_stream_keys(tmp_path: Path, log: io.
 
 
 def test_a_live_task_keeps_its_secrets_in_one_place(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         for number, start in enumerate(GIVEN):
             body = {"vendor": start[0], "action": start[1], "params": params(*start, number + 1, **GIVEN[start])}
@@ -155,7 +155,7 @@ def test_a_live_task_keeps_its_secrets_in_one_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("vendor", ["volcengine", "tencent"])
 def test_what_a_vendor_quotes_in_an_error_is_not_logged(tmp_path: Path, log: io.StringIO, vendor: str) -> None:
     start = ("volcengine", "StartRelayStream") if vendor == "volcengine" else ("tencent", "StartStreamIngest")
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         make = volcengine_error if vendor == "volcengine" else tencent_error
         reply = make("InvalidParameter")
         story.line.fare(start[1], told(replace(reply, body=reply.body.replace(b"the story says so", f"no: {WORD}".encode()))))
@@ -169,7 +169,7 @@ def test_what_a_vendor_quotes_in_an_error_is_not_logged(tmp_path: Path, log: io.
 
 @every_start
 def test_nothing_is_left_of_secrets_once_it_is_final(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         task_id = begun(story, start)
         story.run(30 * SECOND)
@@ -181,7 +181,7 @@ def test_nothing_is_left_of_secrets_once_it_is_final(tmp_path: Path, start: tupl
 
 @every_start
 def test_of_what_the_vendor_itself_told_only_stream_keys_are_left(tmp_path: Path, start: tuple[str, str]) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         task_id = begun(story, start)
         story.run(30 * SECOND)
         assert story.stop(task_id) == 202
@@ -195,7 +195,7 @@ def test_of_what_the_vendor_itself_told_only_stream_keys_are_left(tmp_path: Path
 @every_start
 @pytest.mark.parametrize("how", ["refused", "given up", "stopped before", "unknown", "mark"])
 def test_nothing_is_left_of_secrets_of_a_start_that_failed(tmp_path: Path, start: tuple[str, str], how: str) -> None:
-    with Story(tmp_path, grain_ms=500).open() as story:
+    with Scenario(tmp_path, grain_ms=500).open() as story:
         story.deaf()
         no = tencent_error("UnsupportedOperation") if start[0] == "tencent" else volcengine_error("AccessDenied", 403)
         busy = tencent_error("ServiceUnavailable") if start[0] == "tencent" else volcengine_error("ServiceUnavailableTemp", 503)
@@ -214,7 +214,7 @@ def test_nothing_is_left_of_secrets_of_a_start_that_failed(tmp_path: Path, start
 
 
 def test_nothing_is_left_of_secrets_of_updates(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         task_id = begun(story, ("tencent", "StartPublishCdnStream"))
         story.run(20 * SECOND)
@@ -230,7 +230,7 @@ def test_nothing_is_left_of_secrets_of_updates(tmp_path: Path) -> None:
 
 
 def test_a_task_that_is_merged_leaves_no_secrets_either(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare("StartStreamIngest", LOST)
         task_id = begun(story, ("tencent", "StartStreamIngest"))
         story.run(70 * SECOND)
@@ -243,13 +243,13 @@ def test_a_task_that_is_merged_leaves_no_secrets_either(tmp_path: Path) -> None:
 # As long as something may need them.
 
 
-def holders(story: Story) -> list[str]:
+def holders(story: Scenario) -> list[str]:
     """Tasks that still have secrets."""
     return [task_id for (task_id,) in story.rows("SELECT id FROM tasks WHERE doc LIKE :word", word=f"%{WORD}%")]
 
 
 def test_with_restarts_they_are_kept_until_those_are_exhausted(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         policy = {"restart": {"on": ["failed"], "pause_s": 60, "max": 2}}
         ids = [begun(story, ("volcengine", "StartRelayStream"), policy=policy)]
         for restarts in (0, 1, 2):
@@ -268,7 +268,7 @@ def test_with_restarts_they_are_kept_until_those_are_exhausted(tmp_path: Path) -
 
 
 def test_a_restart_that_a_stop_calls_off_leaves_no_secrets(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.deaf()
         policy = {"restart": {"on": ["lost"], "pause_s": 3600}}
         task_id = begun(story, ("tencent", "StartStreamIngest"), policy=policy)
@@ -286,7 +286,7 @@ def test_a_restart_that_a_stop_calls_off_leaves_no_secrets(tmp_path: Path) -> No
 
 def test_of_a_chain_of_renewals_only_the_one_that_runs_has_them(tmp_path: Path) -> None:
     start = ("volcengine", "StartRecord")
-    with Story(tmp_path, grain_ms=1000).open() as story:
+    with Scenario(tmp_path, grain_ms=1000).open() as story:
         control = {"MaxRecordTime": 1800}
         custom = {"Type": 2, "CustomConfig": {**_CUSTOM, "SecretKey": f"{WORD}z"}}
         second = params(*start, **GIVEN[start]) | {"TaskId": "t1-b", "Control": control, "StorageConfig": custom}

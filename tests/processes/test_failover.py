@@ -16,10 +16,10 @@ from adapters.ledger import Ledger, LedgerUnavailableError, inbox
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.shards import Shards
 from tests.processes.test_tally import recording
+from tests.support.ledger_rows import arrival
 from tests.support.postgresql import PostgresServer
 from tests.support.server_processes import Process, up, write_config
 from tests.support.tcp_forwarder import forwarder
-from tests.unit.adapters.ledger.making import arrival
 
 #: After the address has moved, s.
 LIMIT_S = 5
@@ -132,7 +132,7 @@ def test_who_was_led_to_a_standby_leaves_it_as_soon_as_the_address_leads_to_the_
                 _record(ledger, way, 1)
         assert _port(ledger, "read") == standby.port, "what it says is better than nothing"
         shards = Shards(ledger, fresh_s=0)
-        assert shards.mine() is None
+        assert shards.owned() is None
         address.target = primary.port
         for way in ("read", "write", "write_once"):
             _until(lambda way=way: _port(ledger, way) == primary.port)
@@ -154,7 +154,7 @@ def _record(ledger: Ledger, way: str, number: int) -> None:
 
 def _sits_at(shards: Shards, server: PostgresServer) -> bool:
     with suppress(LedgerUnavailableError):
-        shards.mine()
+        shards.owned()
     with psycopg.connect(server.url("tally")) as connection:
         return connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone() is not None
 

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.support.server_processes import Process, free_port, up
-from tests.unit.simulator.driving import STARTS, params
+from tests.support.start_calls import STARTS, params
 
 ROOT = Path(__file__).parents[2]
 KILLS = 8

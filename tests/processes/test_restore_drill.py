@@ -22,8 +22,8 @@ from adapters.ledger.backup import made_at
 from tests.processes.test_kill_calls import ENDED, overlapping
 from tests.support.load_under_kills import Load, audit, drained
 from tests.support.server_processes import Process, free_port, up, write_config
+from tests.support.start_calls import STARTS, params
 from tests.support.webhook_subscriber import subscriber
-from tests.unit.simulator.driving import STARTS, params
 
 ROOT = Path(__file__).parents[2]
 POLICY = {"start": {"max_elapsed_s": 60}}

@@ -10,10 +10,10 @@ import pytest
 from adapters.clock import monotonic_s
 from adapters.downstream import open_sinks
 from adapters.http import HttpClient
-from adapters.queue import Bell, open_broker, open_hints
+from adapters.queue import Notifier, open_broker, open_hints
 from adapters.supervision import Health
 from adapters.vendors.accounts import Accounts
-from tests.support.in_process_app import House, tencent
+from tests.support.in_process_app import InProcessApp, tencent
 from workers.process import Hands
 
 #: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
@@ -36,19 +36,19 @@ THREADS = (
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path) -> Iterator[InProcessApp]:
     """At work with all its threads, under a monitor that looks often."""
     health = Health(every_s=0.02)
-    house = House(tmp_path, T0 + 5_000, health=health)
+    house = InProcessApp(tmp_path, T0 + 5_000, health=health)
     broker, hints = open_broker(""), open_hints("")
-    bell = Bell(broker, hints, lambda error: None, health)
+    bell = Notifier(broker, hints, lambda error: None, health)
     accounts, sinks = Accounts(house.settings), open_sinks(house.settings)
-    hands = Hands(house.ledger, broker, hints, house.clock, accounts, HttpClient(), bell.ring, sinks, health=health)
+    hands = Hands(house.ledger, broker, hints, house.clock, accounts, HttpClient(), bell.notify, sinks, health=health)
     with house.open():
         health.start()
         bell.start()
         hands.start()
-        house.on_ring = bell.ring
+        house.on_ring = bell.notify
         yield house
         hands.stop()
         bell.stop()
@@ -80,7 +80,7 @@ def _ended_threads_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", THREADS)
-def test_a_thread_that_is_ended_from_outside_costs_nothing(house: House, name: str):
+def test_a_thread_that_is_ended_from_outside_costs_nothing(house: InProcessApp, name: str):
     for number in range(3):
         end_from_outside(name)
         begun = monotonic_s()

@@ -12,7 +12,7 @@ import pytest
 import tally
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
-from tests.support.in_process_app import House, tencent
+from tests.support.in_process_app import InProcessApp, tencent
 from tests.support.server_processes import up, write_config
 
 T0 = 1_768_960_000_000
@@ -31,7 +31,7 @@ def recording(number: int = 1, event_type: int = 301) -> tuple[str, bytes, dict[
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    with House(tmp_path, T0 + 5_000).open() as house:
+    with InProcessApp(tmp_path, T0 + 5_000).open() as house:
         house.hear(*recording())
     return write_config(tmp_path)
 
@@ -122,7 +122,7 @@ def test_a_dry_run_of_replay_counts_and_queues_nothing(config: Path, tmp_path: P
 
 def test_a_replayed_callback_changes_nothing_twice(config: Path, tmp_path: Path):
     assert run("replay", "--callback", "1", "--config", str(config)).returncode == 0
-    with House(tmp_path, T0 + 6_000).open() as house:
+    with InProcessApp(tmp_path, T0 + 6_000).open() as house:
         before = house.tasks()
         house.applier.apply_waiting()
         after = house.tasks()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.running import ROLES, conforms, running
+from tests.conformance.schemathesis_run import ROLES, conforms, running
 
 
 @pytest.mark.soak

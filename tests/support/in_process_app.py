@@ -18,7 +18,7 @@ from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.shards import Shards
 from adapters.metrics import Metrics
-from adapters.settings import Account, App, Database, Secret, Server, Settings, Spool
+from adapters.settings import AccountSettings, AppSettings, DatabaseSettings, Secret, ServerSettings, Settings, SpoolSettings
 from adapters.supervision import Health
 from adapters.vendors.accounts import Accounts
 from callbacks.app import AppDependencies, make_app
@@ -32,22 +32,22 @@ VOLCENGINE_APPS, VOLCENGINE_KEY = ("Your_AppId", "appId"), "1234"
 #: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
 PATIENT = RecorderLimits(ledger_timeout_s=60, answer_timeout_s=60)
 #: Needs no token: access is tested in tests/unit/callbacks/desk/http/test_access.py and tests/processes/test_tokens.py.
-OPEN = Server(open_desk=True)
+OPEN = ServerSettings(open_desk=True)
 
 
 def settings(url: str, *, accounts: bool = False) -> Settings:
     """accounts: whether each app has one; else its tasks are only observed."""
-    apps = [App(vendor="volcengine", app_id=app, callback_secrets=(Secret(VOLCENGINE_KEY),)) for app in VOLCENGINE_APPS]
-    apps.append(App(vendor="tencent", app_id=TENCENT_APP, callback_secrets=(Secret(TENCENT_KEY),)))
+    apps = [AppSettings(vendor="volcengine", app_id=app, callback_secrets=(Secret(VOLCENGINE_KEY),)) for app in VOLCENGINE_APPS]
+    apps.append(AppSettings(vendor="tencent", app_id=TENCENT_APP, callback_secrets=(Secret(TENCENT_KEY),)))
     if not accounts:
-        return Settings(server=OPEN, apps=tuple(apps), database=Database(url=url))
+        return Settings(server=OPEN, apps=tuple(apps), database=DatabaseSettings(url=url))
     keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
-    made = tuple(Account(name=f"{vendor}-1", vendor=vendor, **keys) for vendor in ("volcengine", "tencent"))
+    made = tuple(AccountSettings(name=f"{vendor}-1", vendor=vendor, **keys) for vendor in ("volcengine", "tencent"))
     named = tuple(replace(app, account=f"{app.vendor}-1") for app in apps)
-    return Settings(server=OPEN, accounts=made, apps=named, database=Database(url=url))
+    return Settings(server=OPEN, accounts=made, apps=named, database=DatabaseSettings(url=url))
 
 
-class House:
+class InProcessApp:
     """`now`: ms, moved by the test. `elapsed_s`: what a clock says that nobody can set; for `clock_watch`, which is not started."""
 
     def __init__(
@@ -56,7 +56,7 @@ class House:
         self.now, self.elapsed_s = now, 0.0
         self.clock_watch = ClockWatch(wall=self.clock, elapsed_s=lambda: self.elapsed_s)
         made = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
-        self.settings = replace(made, spool=Spool(folder=f"{folder}/spool"))
+        self.settings = replace(made, spool=SpoolSettings(folder=f"{folder}/spool"))
         self.ledger = Ledger(self.settings.database.url)
         upgrade(self.ledger)
         self.rung = 0
@@ -87,7 +87,7 @@ class House:
         self.on_ring()
 
     @contextmanager
-    def open(self) -> Iterator["House"]:
+    def open(self) -> Iterator["InProcessApp"]:
         with TestClient(self.app, base_url="http://127.0.0.1:8080") as client:
             self.client = client
             yield self

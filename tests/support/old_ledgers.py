@@ -15,10 +15,10 @@ from sqlalchemy import text
 
 from adapters.ledger import Ledger, postgresql
 from adapters.ledger.documents import task_text
-from adapters.ledger.events import Told
-from adapters.ledger.schema_state import config
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import told
+from adapters.ledger.events import TaskEvent
+from adapters.ledger.schema_state import alembic_config
+from tests.support.ledger_deliveries import told
+from tests.support.ledger_rows import T0
 
 ROOT = Path(__file__).parents[2]
 #: Upgrades when a line comes, so that what a process needs to start is no part of the time in which it is killed.
@@ -34,12 +34,12 @@ upgrade(ledger)
 
 
 def upgrade_to(url: str, revision: str) -> None:
-    made = config()
+    made = alembic_config()
     made.attributes["url"] = url
     command.upgrade(made, revision)
 
 
-def tell_as_0003(ledger: Ledger, them: list[Told]) -> None:
+def tell_as_0003(ledger: Ledger, them: list[TaskEvent]) -> None:
     """Writes events as that revision did."""
     first = postgresql.first_id if ledger.path is None else lambda _: 0
     rows = [
@@ -59,7 +59,7 @@ def tell_as_0003(ledger: Ledger, them: list[Told]) -> None:
         connection.execute(text(statement), sorted(rows, key=lambda row: row["id"]))
 
 
-def _doc_of_0003(each: Told) -> str:
+def _doc_of_0003(each: TaskEvent) -> str:
     its = each.task.key
     its_key = [its.vendor, its.app_id, its.room_id, its.vendor_task_id, its.family]
     said = {"key": its_key, "previous_state": each.previous_state, "cause": each.cause, "task": json.loads(task_text(each.task))}

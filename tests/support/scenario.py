@@ -14,17 +14,17 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from adapters.downstream import open_sinks
-from adapters.http import NoAnswer, Reply
+from adapters.http import HttpReply, NoReply
 from adapters.http_messages import HttpRequest, WireError
-from adapters.ledger.effects import Effect
+from adapters.ledger.effects import ClaimedCall
 from adapters.metrics import Metrics
-from adapters.settings import App, Settings
+from adapters.settings import AppSettings, Settings
 from adapters.vendors.accounts import Accounts
 from callbacks.app import AppDependencies, make_app
 from simulator import STEADY, CallbackDelivery, Faults, Plan, World
 from statemachine.tasks import Task
-from tests.support.in_process_app import PATIENT, House
-from tests.support.virtual_time import T0, Clockwork, LateCaller, Wire
+from tests.support.in_process_app import PATIENT, InProcessApp
+from tests.support.virtual_time import T0, LateCaller, VirtualTimeApp, Wire
 from workers.apply.applier import Applier
 from workers.call.call_attempt import Attempt
 from workers.sweep import Sweep
@@ -41,7 +41,7 @@ class Fate:
     done: bool = True
     answered: bool = True
     took_ms: int | None = None
-    instead: Reply | None = None
+    instead: HttpReply | None = None
 
 
 WELL = Fate()
@@ -56,28 +56,28 @@ def late(ms: int) -> Fate:
     return Fate(took_ms=ms)
 
 
-def told(reply: Reply) -> Fate:
+def told(reply: HttpReply) -> Fate:
     """The vendor does nothing, and says this."""
     return Fate(done=False, instead=reply)
 
 
-def tencent_error(code: str) -> Reply:
+def tencent_error(code: str) -> HttpReply:
     said = {"Response": {"Error": {"Code": code, "Message": "the story says so"}, "RequestId": "r"}}
-    return Reply(status=200, headers=_JSON, body=json.dumps(said).encode())
+    return HttpReply(status=200, headers=_JSON, body=json.dumps(said).encode())
 
 
-def tencent_done(**result: Any) -> Reply:
-    return Reply(status=200, headers=_JSON, body=json.dumps({"Response": {**result, "RequestId": "r"}}).encode())
+def tencent_done(**result: Any) -> HttpReply:
+    return HttpReply(status=200, headers=_JSON, body=json.dumps({"Response": {**result, "RequestId": "r"}}).encode())
 
 
-def volcengine_error(code: str, status: int = 400, **headers: str) -> Reply:
+def volcengine_error(code: str, status: int = 400, **headers: str) -> HttpReply:
     said = {"ResponseMetadata": {"RequestId": "r", "Error": {"Code": code, "Message": "the story says so"}}}
-    return Reply(status=status, headers={**_JSON, **headers}, body=json.dumps(said).encode())
+    return HttpReply(status=status, headers={**_JSON, **headers}, body=json.dumps(said).encode())
 
 
-def volcengine_done() -> Reply:
+def volcengine_done() -> HttpReply:
     said = {"ResponseMetadata": {"RequestId": "r"}, "Result": "ok"}
-    return Reply(status=200, headers=_JSON, body=json.dumps(said).encode())
+    return HttpReply(status=200, headers=_JSON, body=json.dumps(said).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Line(Wire):
     def actions(self) -> list[str]:
         return [each.action for each in self.sent]
 
-    def send(self, request: HttpRequest) -> Reply:
+    def send(self, request: HttpRequest) -> HttpReply:
         action, params = _said(request)
         self.sent.append(Sent(self._now_ms() - T0, action, params))
         coming = self._next[action]
@@ -119,7 +119,7 @@ class Line(Wire):
         reply = super().send(request) if fate.done else fate.instead
         self.took_ms = self.took_ms if fate.took_ms is None else fate.took_ms
         if not fate.answered or reply is None:
-            raise NoAnswer(WireError.CUT_OFF, "the story says so")
+            raise NoReply(WireError.CUT_OFF, "the story says so")
         return fate.instead or reply
 
 
@@ -135,7 +135,7 @@ class MortalCaller(LateCaller):
     `dies`: whether it dies of this one: "before" it is sent, "after", or not at all (None).
     """
 
-    def __init__(self, house: House, wire: Wire, dies: Callable[[Effect], str | None]) -> None:
+    def __init__(self, house: InProcessApp, wire: Wire, dies: Callable[[ClaimedCall], str | None]) -> None:
         super().__init__(house, wire)
         self._dies = dies
         self.deaths = 0
@@ -146,7 +146,7 @@ class MortalCaller(LateCaller):
         heapq.heapify(self._coming)
         return posted
 
-    def _attempted(self, effect: Effect, task: Task | None) -> Attempt:
+    def _attempted(self, effect: ClaimedCall, task: Task | None) -> Attempt:
         death = self._dies(effect)
         attempt = super()._attempted(effect, None if death == "before" else task)
         if death is not None:
@@ -168,7 +168,7 @@ class Callers:
         return sum(caller.once() for caller in self._callers)
 
 
-class Story(Clockwork):
+class Scenario(VirtualTimeApp):
     """`line`: the wire. `hears`: whether a callback comes through."""
 
     def __init__(
@@ -181,14 +181,14 @@ class Story(Clockwork):
         self._open = ExitStack()
 
     @contextmanager
-    def open(self) -> Iterator["Story"]:
+    def open(self) -> Iterator["Scenario"]:
         with super().open(), self._open:
             yield self
 
     def new_caller(self) -> LateCaller:
         return LateCaller(self.house, self.line)
 
-    def mortal(self, dies: Callable[[Effect], str | None]) -> MortalCaller:
+    def mortal(self, dies: Callable[[ClaimedCall], str | None]) -> MortalCaller:
         """From now on calls are made by somebody who dies so."""
         made = MortalCaller(self.house, self.line, dies)
         self.caller = made
@@ -204,7 +204,7 @@ class Story(Clockwork):
     def with_app(self, vendor: str, app_id: str, **more: Any) -> Settings:
         """The settings, with one more app."""
         settings = self.house.settings
-        return replace(settings, apps=(*settings.apps, App(vendor=vendor, app_id=app_id, **more)))
+        return replace(settings, apps=(*settings.apps, AppSettings(vendor=vendor, app_id=app_id, **more)))
 
     def begin_anew(self, settings: Settings) -> None:
         """The process ends, and begins again with these settings; what its calls were to be answered is lost."""

@@ -9,14 +9,14 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from adapters.downstream import Sink
-from adapters.downstream.ssrf_guard import Targets
+from adapters.downstream.ssrf_guard import AllowedTargets
 from adapters.downstream.webhook import Webhook
 from adapters.ledger import Ledger
 from adapters.ledger.schema import deliveries, events
-from adapters.settings import Outbound
+from adapters.settings import OutboundSettings
 from statemachine.delivery_policy import DeliveryState
 from tests.benchmarks.stories import STORIES, Teller
-from tests.support.in_process_app import House, settings
+from tests.support.in_process_app import InProcessApp, settings
 from tests.support.webhook_subscriber import Subscriber
 from workers.deliver.dispatcher import Courier
 
@@ -26,20 +26,20 @@ HOUR = 3_600_000
 _PATIENCE_S = 0.25
 #: What is due within so long is sent together, ms: a round for each alone would take ten times as long.
 _GRAIN = 20_000
-_OUTBOUND = Outbound(allow=("127.0.0.0/8",), allow_http=True)
+_OUTBOUND = OutboundSettings(allow=("127.0.0.0/8",), allow_http=True)
 
 
 class News:
     """A house whose tasks come to pass as told, and a courier; time passes when nothing is to be done."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.house = House(folder, T0, made=replace(settings(f"sqlite:///{folder}/tally.db"), outbound=_OUTBOUND))
+        self.house = InProcessApp(folder, T0, made=replace(settings(f"sqlite:///{folder}/tally.db"), outbound=_OUTBOUND))
         self._dice = random.Random(seed)
         self.courier = Courier(self.house.ledger, self._sinks(), self.house.clock, dice=self._dice.random)
 
     @staticmethod
     def _sinks() -> Mapping[str, Sink]:
-        return {"webhook": Webhook(Targets.of(_OUTBOUND), total_s=_PATIENCE_S, connect_s=_PATIENCE_S)}
+        return {"webhook": Webhook(AllowedTargets.from_settings(_OUTBOUND), total_s=_PATIENCE_S, connect_s=_PATIENCE_S)}
 
     def subscribe(self, subscriber: Subscriber) -> str:
         """Its id."""

@@ -14,18 +14,18 @@ from unittest.mock import patch
 
 from sqlalchemy import text
 
-from adapters.http import NoAnswer, Reply
+from adapters.http import HttpReply, NoReply
 from adapters.http_messages import HttpRequest, WireError
 from adapters.ledger import inbox
 from adapters.ledger.inbox import Arrival
-from adapters.settings import Account, App, Database, Secret, Settings
+from adapters.settings import AccountSettings, AppSettings, DatabaseSettings, Secret, Settings
 from adapters.vendors import DIALECTS
 from adapters.vendors.accounts import Accounts
-from simulator import DEMO_APPS, Callback, Faults, Plan, World
+from simulator import DEMO_APPS, CallbackDelivery, Faults, Plan, World
 from simulator.messages import Request
-from simulator.seeded_random import Dice
-from tests.support.in_process_app import OPEN, House
-from tests.unit.simulator.driving import params
+from simulator.seeded_random import SeededRandom
+from tests.support.in_process_app import OPEN, InProcessApp
+from tests.support.start_calls import params
 from workers.call.call_attempt import Attempt
 from workers.call.caller import Caller
 
@@ -36,7 +36,7 @@ _LONGEST_CALL_MS = 10_000
 
 def settings(folder: Path) -> Settings:
     accounts = tuple(
-        Account(
+        AccountSettings(
             name=app.vendor,
             vendor=app.vendor,
             access_key_id=app.access_key_id,
@@ -46,10 +46,10 @@ def settings(folder: Path) -> Settings:
         for app in DEMO_APPS
     )
     apps = tuple(
-        App(vendor=app.vendor, app_id=app.app_id, account=app.vendor, callback_secrets=(Secret(app.callback_secret),))
+        AppSettings(vendor=app.vendor, app_id=app.app_id, account=app.vendor, callback_secrets=(Secret(app.callback_secret),))
         for app in DEMO_APPS
     )
-    return Settings(server=OPEN, accounts=accounts, apps=apps, database=Database(url=f"sqlite:///{folder}/tally.db"))
+    return Settings(server=OPEN, accounts=accounts, apps=apps, database=DatabaseSettings(url=f"sqlite:///{folder}/tally.db"))
 
 
 class Wire:
@@ -62,24 +62,24 @@ class Wire:
         self._number = count()
         self.took_ms = 0
 
-    def send(self, request: HttpRequest) -> Reply:
+    def send(self, request: HttpRequest) -> HttpReply:
         path, _, query = request.url.partition("://")[2].partition("?")
         headers = {name.lower(): value for name, value in request.headers.items()}
         call = Request(method=request.method, path=f"/{path.partition('/')[2]}", query=query, headers=headers, body=request.body)
         vendor = self._world.vendor_of(call)
         assert vendor is not None, request
         reply = self._world.handle(vendor, call.method, call.path, query, headers, request.body, self._now())
-        self.took_ms = Dice(self._seed, "wire", next(self._number)).within(30, 400) + reply.after_ms
+        self.took_ms = SeededRandom(self._seed, "wire", next(self._number)).integer_between(30, 400) + reply.after_ms
         if reply.dropped or self.took_ms > _LONGEST_CALL_MS:
             self.took_ms = min(self.took_ms, _LONGEST_CALL_MS)
-            raise NoAnswer(WireError.CUT_OFF, "the story says so")
-        return Reply(status=reply.status, headers=dict(reply.headers), body=reply.body)
+            raise NoReply(WireError.CUT_OFF, "the story says so")
+        return HttpReply(status=reply.status, headers=dict(reply.headers), body=reply.body)
 
 
 class LateCaller(Caller):
     """Its calls take time, in virtual time: an answer is posted when it would have come."""
 
-    def __init__(self, house: House, wire: Wire) -> None:
+    def __init__(self, house: InProcessApp, wire: Wire) -> None:
         self._wire = wire
         self._coming: list[tuple[int, int, Attempt]] = []
         super().__init__(house.ledger, Accounts(house.settings), wire, house.clock, lambda: None, at_once=400)
@@ -101,13 +101,13 @@ class LateCaller(Caller):
         return posted
 
 
-class Clockwork:
+class VirtualTimeApp:
     def __init__(
         self, folder: Path, seed: int, faults: Faults | None = None, plan: Plan | None = None, *, grain_ms: int = 100
     ) -> None:
         """grain_ms: what lies closer together happens at once."""
         self.world = World(seed, faults or Faults(), T0, plan=plan or Plan())
-        self.house = House(folder, T0, made=settings(folder))
+        self.house = InProcessApp(folder, T0, made=settings(folder))
         self.caller = LateCaller(self.house, Wire(self.world, seed, self.house.clock))
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._number = count()
@@ -117,7 +117,7 @@ class Clockwork:
         self.steps = 0
 
     @contextmanager
-    def open(self) -> Iterator["Clockwork"]:
+    def open(self) -> Iterator["VirtualTimeApp"]:
         """Ids are made from chance elsewhere; here from numbers, so that a story can be told again."""
         numbers = count()
         with patch("callbacks.desk.tasks.start.uuid4", lambda: f"number {next(numbers)}"), self.house.open():
@@ -199,16 +199,16 @@ class Clockwork:
             self.house.applier.apply_waiting()
         self.watch()
 
-    def _hear(self, callbacks: list[Callback]) -> None:
+    def _hear(self, callbacks: list[CallbackDelivery]) -> None:
         """As the door does: what is signed rightly is recorded, then answered."""
         if not callbacks:
             return
         with self.house.ledger.write() as connection:
             inbox.record(connection, [self._arrival(callback) for callback in callbacks])
         for callback in callbacks:
-            self.world.answered(callback, 200, self.now)
+            self.world.record_answer(callback, 200, self.now)
 
-    def _arrival(self, callback: Callback) -> Arrival:
+    def _arrival(self, callback: CallbackDelivery) -> Arrival:
         headers = {name.lower(): value for name, value in callback.headers.items()}
         secrets_of = self.house.settings.secrets_of(callback.vendor)
         envelope = DIALECTS[callback.vendor].verify(headers, callback.body, secrets_of)

@@ -11,14 +11,14 @@ from time import thread_time
 import pytest
 
 from adapters.clock import monotonic_s, now_ms
-from adapters.http import BODY_LIMIT, HttpClient, NoAnswer, Reply
+from adapters.http import BODY_LIMIT, HttpClient, HttpReply, NoReply
 from adapters.http_messages import HttpRequest, WireError
 from adapters.vendors import DIALECTS
 from adapters.vendors.calls import Account, CallOutcome, TaskRef
 from statemachine.states import Kind
-from tests.unit.adapters.serving import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
-from tests.unit.simulator.driving import APPS
-from tests.unit.simulator.running import simulator
+from tests.support.running_simulator import simulator
+from tests.support.start_calls import APPS
+from tests.unit.adapters.scripted_server import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def request(url: str, method: str = "POST", body: bytes = b"{}", **headers: str)
 
 
 def error_of(client: HttpClient, url: str) -> WireError:
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(NoReply) as caught:
         client.send(request(url))
     return caught.value.error
 
@@ -75,12 +75,12 @@ def test_any_status_is_an_answer_and_no_redirect_is_followed(client: HttpClient,
     with serving(says(head.encode(), b"body")) as server:
         reply = client.send(request(server.url()))
     headers = {"Location": "http://127.0.0.1:1/", "Retry-After": "7", "Content-Length": "4"}
-    assert reply == Reply(status=status, headers=headers, body=b"body")
+    assert reply == HttpReply(status=status, headers=headers, body=b"body")
     assert len(server.asked) == 1
 
 
 def test_of_odd_headers_no_url_is_told(client: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
-    with serving(says_and_closes(b"HTTP/1.1 200 OK\r\nodd\r\n\r\nok")) as server, pytest.raises(NoAnswer) as caught:
+    with serving(says_and_closes(b"HTTP/1.1 200 OK\r\nodd\r\n\r\nok")) as server, pytest.raises(NoReply) as caught:
         client.send(request(server.url("/?key=sesame")))
     assert caught.value.error is WireError.CUT_OFF
     assert "sesame" not in caplog.text + str(caught.value)
@@ -93,7 +93,7 @@ def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one(client: HttpC
 
 
 def test_a_header_with_a_line_break_is_not_sent(client: HttpClient) -> None:
-    with serving(says(OK)) as server, pytest.raises(NoAnswer) as caught:
+    with serving(says(OK)) as server, pytest.raises(NoReply) as caught:
         client.send(request(server.url(), Name="a\r\nOther: b"))
     assert (caught.value.error, server.connections) == (WireError.NOT_SENT, 0)
 
@@ -245,11 +245,11 @@ def test_what_resolving_refuses_was_not_sent_to_and_its_words_are_kept() -> None
     def refuse(host: str, _: int) -> list[tuple[object, ...]]:
         raise PermissionError(f"{host} is out of bounds")
 
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(NoReply) as caught:
         HttpClient(resolve=refuse).send(request("https://inside.example/"))
     assert (caught.value.error, str(caught.value)) == (WireError.NOT_SENT, "inside.example is out of bounds")
-    assert caught.value.comes_of(PermissionError)
-    assert not caught.value.comes_of(ConnectionError)
+    assert caught.value.is_caused_by(PermissionError)
+    assert not caught.value.is_caused_by(ConnectionError)
 
 
 def test_after_a_lookup_that_took_all_the_time_nothing_is_connected_to() -> None:
@@ -305,7 +305,7 @@ def test_whether_the_time_was_over_is_told_apart_from_a_broken_connection(hasty:
     ended = threading.Event()
     with serving(says_and_closes(b""), hangs(ended)) as server:
         for is_over in (False, True):
-            with pytest.raises(NoAnswer) as caught:
+            with pytest.raises(NoReply) as caught:
                 hasty.send(request(server.url()))
             assert caught.value.timed_out is is_over
         ended.set()
@@ -429,7 +429,7 @@ def test_a_request_that_is_not_read_is_given_up_in_time_over_tls_too(tmp_path: P
         head = request(server.url(scheme="https"), body=b"")
         big = HttpRequest(method="POST", url=head.url, headers={"Content-Length": "0"}, body=bytes(16 * 1024 * 1024))
         began_s = monotonic_s()
-        with pytest.raises(NoAnswer) as caught, closing(client):
+        with pytest.raises(NoReply) as caught, closing(client):
             client.send(big)
     assert caught.value.timed_out
     assert monotonic_s() - began_s < 5

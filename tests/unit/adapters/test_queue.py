@@ -14,11 +14,11 @@ import dramatiq
 import pytest
 import redis
 
-from adapters.queue import Bell, open_broker, open_hints, queue_of
+from adapters.queue import Notifier, open_broker, open_hints, queue_of
 from adapters.queue.backoff import Outage
-from adapters.queue.notifier import APPLY
+from adapters.queue.notifier import APPLY_ACTOR
 from adapters.queue.redis_broker import NAMESPACE, HintBroker
-from adapters.queue.redis_client import redis_client
+from adapters.queue.redis_client import open_redis_client
 from tests.support.server_processes import RedisServer, redis_server
 
 #: Whatever a test waits for takes far less, s.
@@ -49,7 +49,7 @@ class Hand:
         self._news = threading.Condition()
         self._free = threading.Event()
         self._free.set()
-        dramatiq.actor(self._take, broker=broker, actor_name=APPLY, queue_name=queue_of(broker))
+        dramatiq.actor(self._take, broker=broker, actor_name=APPLY_ACTOR, queue_name=queue_of(broker))
         self.worker = dramatiq.Worker(broker, queues={queue_of(broker)}, worker_timeout=wait_ms, worker_threads=1)
         self.worker.start()
 
@@ -87,7 +87,7 @@ class Post:
         self.broker = open_broker(url)
         self.hints = open_hints(url)
         self.failures: list[Exception] = []
-        self.bell = Bell(self.broker, self.hints, self.failures.append)
+        self.bell = Notifier(self.broker, self.hints, self.failures.append)
         self.bell.start()
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ class Street:
         give_up_at = time.monotonic() + BACK_S
         while not all(hand.awaits(before + 1, within_s=0.1) for hand, before in zip(self.hands, were, strict=True)):
             assert time.monotonic() < give_up_at, "nobody is woken any more"
-            self.posts[0].bell.ring()
+            self.posts[0].bell.notify()
 
     def lives(self) -> bool:
         return all(thread.is_alive() for hand in self.hands for thread in hand.threads)
@@ -143,7 +143,7 @@ def ring(post: Post, times: int, *, every_s: float = 0.0) -> float:
     longest = 0.0
     for _ in range(times):
         began = time.monotonic()
-        post.bell.ring()
+        post.bell.notify()
         longest = max(longest, time.monotonic() - began)
         time.sleep(every_s)
     return longest
@@ -151,7 +151,7 @@ def ring(post: Post, times: int, *, every_s: float = 0.0) -> float:
 
 def test_one_ring_wakes_every_worker_once(server: RedisServer, admin: redis.Redis):
     with street(server.url, admin, hands=4) as made:
-        made.posts[0].bell.ring()
+        made.posts[0].bell.notify()
         assert all(hand.awaits(1) for hand in made.hands)
         assert not any(hand.awaits(2, within_s=0.1) for hand in made.hands)
 
@@ -161,7 +161,7 @@ def test_thousands_of_rings_leave_one_hint_with_a_busy_worker(server: RedisServe
         with ExitStack() as busy:
             for hand in made.hands:
                 busy.enter_context(hand.busy())
-            made.posts[0].bell.ring()
+            made.posts[0].bell.notify()
             assert all(hand.awaits(1) for hand in made.hands)
             for post in made.posts:
                 ring(post, 2_000, every_s=0.0002)
@@ -177,7 +177,7 @@ def test_what_a_quick_worker_gets_is_bounded_by_time_and_not_by_rings(server: Re
         rings = 0
         while time.monotonic() - began < 1:
             for post in made.posts:
-                post.bell.ring()
+                post.bell.notify()
                 rings += 1
             time.sleep(0.0002)
         assert made.hands[0].hints <= 110 * (time.monotonic() - began)
@@ -214,7 +214,7 @@ def test_what_a_killed_worker_leaves_behind_is_removed_by_those_who_live(server:
     dead = open_broker(server.url)
     assert isinstance(dead, HintBroker)
     for _ in range(2):
-        dead.enqueue(dramatiq.Message(queue_name=dead.own_queue, actor_name=APPLY, args=(), kwargs={}, options={}))
+        dead.enqueue(dramatiq.Message(queue_name=dead.own_queue, actor_name=APPLY_ACTOR, args=(), kwargs={}, options={}))
     dead.do_fetch(dead.own_queue, 1)
     admin.zadd(f"{NAMESPACE}:workers", {dead.own_queue: time.time() * 1000 - 120_000})
     assert len(admin.keys(f"*{dead.broker_id}*")) == 3
@@ -228,16 +228,16 @@ def test_a_worker_that_died_is_not_rung_for_long(server: RedisServer, admin: red
     hints = open_hints(server.url)
     with street(server.url, admin) as made:
         admin.zadd(f"{NAMESPACE}:workers", {"hints.dead": time.time() * 1000 - 1})
-        assert hints.wanting() == [queue_of(made.hands[0].broker)]
+        assert hints.queues_without_hint() == [queue_of(made.hands[0].broker)]
     hints.close()
 
 
 def test_a_flushed_redis_costs_a_hint_and_no_more(server: RedisServer, admin: redis.Redis):
     with street(server.url, admin, hands=2) as made:
         with made.hands[0].busy(), made.hands[1].busy():
-            made.posts[0].bell.ring()
+            made.posts[0].bell.notify()
             assert all(hand.awaits(1) for hand in made.hands)
-            made.posts[0].bell.ring()
+            made.posts[0].bell.notify()
             until(lambda: all(admin.llen(f"{NAMESPACE}:{queue_of(hand.broker)}") for hand in made.hands))
             admin.flushall()
         made.wakes_all()
@@ -288,7 +288,7 @@ def test_a_master_that_is_demoted_and_comes_back_is_survived(server: RedisServer
     (tmp_path / "other").mkdir()
     with redis_server(tmp_path / "other") as other, street(server.url, admin, hands=2) as made:
         admin.replicaof("127.0.0.1", str(other.url.rsplit(":", 1)[1].split("/")[0]))
-        made.posts[0].bell.ring()
+        made.posts[0].bell.notify()
         until(lambda: made.posts[0].failures)
         assert made.lives()
         admin.replicaof("NO", "ONE")
@@ -347,7 +347,7 @@ def test_connections_are_made_anew_once_a_minute(server: RedisServer, monkeypatc
     now = [0.0]
     monkeypatch.setattr("adapters.queue.redis_client.monotonic_s", lambda: now[0])
     name = Signpost(monkeypatch, port_of(server))
-    with redis_client(name.url) as client:
+    with open_redis_client(name.url) as client:
         asked = []
         for now[0] in (0.0, 59.0, 61.0, 100.0, 122.0):
             client.ping()
@@ -363,7 +363,7 @@ def test_a_server_that_is_not_ready_is_asked_again(
     with not_ready(word) as port, street(name.url, admin) as made:
         name.port = port
         admin.client_kill_filter(_type="normal", skipme=True)
-        until(lambda: (made.posts[0].bell.ring(), made.posts[0].failures)[1])
+        until(lambda: (made.posts[0].bell.notify(), made.posts[0].failures)[1])
         name.port = port_of(server)
         made.wakes_all()
         assert made.lives()
@@ -398,28 +398,28 @@ def _say(listening: socket.socket, word: bytes) -> None:
 def test_an_outage_is_told_once_in_a_while_and_rests_grow():
     told: list[Exception] = []
     outage = Outage(told.append)
-    rests = [outage.begun(OSError("away")) for _ in range(20)]
+    rests = [outage.record_failure(OSError("away")) for _ in range(20)]
     assert len(told) == 1
     assert rests[0] <= 0.05
     assert all(0.5 <= rest <= 1 for rest in rests[-5:])
-    outage.over()
-    assert outage.begun(OSError("away again")) <= 0.05
+    outage.record_success()
+    assert outage.record_failure(OSError("away again")) <= 0.05
     assert len(told) == 1, "one that comes and goes is not told at every turn"
 
 
 def test_an_outage_that_lasts_is_told_again():
     told: list[Exception] = []
-    outage = Outage(told.append, words_s=0)
+    outage = Outage(told.append, report_interval_s=0)
     for _ in range(3):
-        outage.begun(OSError("away"))
+        outage.record_failure(OSError("away"))
     assert len(told) == 3
 
 
 def test_in_one_process_thousands_of_rings_leave_one_hint():
     post = Post("")
-    hand = Hand(post.broker, post.hints.taken)
+    hand = Hand(post.broker, post.hints.mark_received)
     with hand.busy():
-        post.bell.ring()
+        post.bell.notify()
         assert hand.awaits(1)
         ring(post, 5_000)
     assert hand.awaits(2)
@@ -443,9 +443,9 @@ def test_the_bell_outlives_whatever_goes_wrong():
         def close(self) -> None: ...
 
     broken = Broken()
-    bell = Bell(post.broker, broken, post.failures.append)
+    bell = Notifier(post.broker, broken, post.failures.append)
     bell.start()
-    until(lambda: (bell.ring(), broken.tries > 2)[1])
+    until(lambda: (bell.notify(), broken.tries > 2)[1])
     bell.stop()
     assert [type(error) for error in post.failures] == [MemoryError]
     post.stop()

@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.ledger.inbox import Arrival
-from adapters.spool import Spool, SpoolUnavailableError, folder_of
-from adapters.spool.payloads import UnreadablePayloadError, arrival, payload
+from adapters.spool import Spool, SpoolUnavailableError, ledger_folder
+from adapters.spool.payloads import UnreadablePayloadError, decode_arrival, encode_arrival
 from adapters.spool.records import HEADER_SIZE, RECORD_SIZE
 
 ROOT = Path(__file__).parents[3]
@@ -48,9 +48,9 @@ def drain(spool: Spool) -> list[Arrival]:
     """All that waits, as the recorder would take it."""
     spool.adopt()
     drained: list[Arrival] = []
-    while (lot := spool.next_lot()) is not None:
+    while (lot := spool.next_batch()) is not None:
         drained += lot.arrivals
-        spool.done(lot)
+        spool.complete_batch(lot)
     return drained
 
 
@@ -78,17 +78,17 @@ def left_behind(folder: Path, arrivals: list[Arrival]) -> Path:
 
 def test_a_callback_comes_out_as_it_went_in():
     there = callback(1, b"\x00\n{\xff")
-    assert arrival(payload(there)) == there
+    assert decode_arrival(encode_arrival(there)) == there
 
 
 @pytest.mark.parametrize("line", [b"", b"[]", b"{", b"{}\n", b'{"vendor": "acme"}\n{}', b"\xff\n", b"null\n"])
 def test_what_is_no_callback_is_refused_in_one_way(line: bytes):
     with pytest.raises(UnreadablePayloadError):
-        arrival(line)
+        decode_arrival(line)
 
 
 def test_a_field_that_another_version_wrote_is_left_out():
-    assert arrival(payload(callback(1)).replace(b'{"vendor"', b'{"colour": "red", "vendor"', 1)) == callback(1)
+    assert decode_arrival(encode_arrival(callback(1)).replace(b'{"vendor"', b'{"colour": "red", "vendor"', 1)) == callback(1)
 
 
 def test_what_was_appended_is_drained_in_order_and_its_file_removed(folder: Path):
@@ -119,10 +119,10 @@ def test_only_its_owner_may_look_into_it(folder: Path):
 def test_what_is_appended_while_it_is_drained_comes_next(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 10))
-    lot = ours.next_lot()
+    lot = ours.next_batch()
     assert lot is not None
     ours.append(callbacks(10, 10))
-    ours.done(lot)
+    ours.complete_batch(lot)
     assert ours.rows() == 10
     assert drain(ours) == callbacks(10, 10)
 
@@ -130,7 +130,7 @@ def test_what_is_appended_while_it_is_drained_comes_next(folder: Path):
 def test_what_is_not_done_is_met_again(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 3))
-    assert ours.next_lot() == ours.next_lot()
+    assert ours.next_batch() == ours.next_batch()
     ours.close()
     assert drain(spool(folder)) == callbacks(0, 3)
 
@@ -138,11 +138,11 @@ def test_what_is_not_done_is_met_again(folder: Path):
 def test_a_lot_that_two_threads_have_drained_is_done_once(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 600))
-    first, again = ours.next_lot(), ours.next_lot()
+    first, again = ours.next_batch(), ours.next_batch()
     assert first is not None
     assert again is not None
-    ours.done(first)
-    ours.done(again)
+    ours.complete_batch(first)
+    ours.complete_batch(again)
     assert ours.rows() == 100
     assert drain(ours) == callbacks(500, 100)
 
@@ -182,7 +182,7 @@ def test_a_torn_tail_at_any_byte_loses_nothing_before_it(tmp_path: Path):
     whole = left_behind(tmp_path / "whole", callbacks(0, 3)).read_bytes()
     ends = [HEADER_SIZE]
     for each in callbacks(0, 3):
-        ends.append(ends[-1] + RECORD_SIZE + len(payload(each)))
+        ends.append(ends[-1] + RECORD_SIZE + len(encode_arrival(each)))
     assert ends[-1] == len(whole)
     for cut in range(len(whole)):
         folder = tmp_path / str(cut)
@@ -240,7 +240,7 @@ def test_a_file_that_is_no_spool_file_is_moved_out_of_the_way(folder: Path):
 def test_a_whole_record_that_is_no_callback_is_kept_aside(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 1))
-    held = ours.next_lot()
+    held = ours.next_batch()
     assert held is not None
     held.file.append([b"not a callback"])
     ours.append(callbacks(1, 1))
@@ -316,9 +316,9 @@ def test_what_the_ledger_refuses_is_kept_aside_and_tried_again_by_the_next_proce
 def test_what_is_refused_while_the_spool_is_full_does_not_hold_up_the_rest(folder: Path):
     ours = spool(folder, max_bytes=1_500)
     ours.append([callback(0), callback(1, b"x" * 500)])
-    lot = ours.next_lot()
+    lot = ours.next_batch()
     assert lot is not None
-    ours.done(lot, lot.arrivals[:1])
+    ours.complete_batch(lot, lot.arrivals[:1])
     assert (ours.rows(), ours.set_aside_files()) == (0, 1)
     ours.close()
     after = spool(folder)
@@ -329,13 +329,13 @@ def test_what_is_refused_while_the_spool_is_full_does_not_hold_up_the_rest(folde
 def test_where_the_refused_cannot_be_written_their_whole_file_is_kept(folder: Path):
     ours = spool(folder)
     ours.append([callback(0, b"x" * 1_000), callback(1)])
-    lot = ours.next_lot()
+    lot = ours.next_batch()
     assert lot is not None
     import resource
 
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
-    ours.done(lot, lot.arrivals[:1])
+    ours.complete_batch(lot, lot.arrivals[:1])
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
     assert (ours.rows(), ours.set_aside_files()) == (0, 1)
@@ -366,9 +366,9 @@ def test_each_ledger_has_a_folder_of_its_own(tmp_path: Path):
         "postgresql://tally:a@db:5433/tally",
         "postgresql:///tally?host=/run/postgresql",
     ]
-    assert len({folder_of(tmp_path, url) for url in urls}) == len(urls)
-    assert folder_of(tmp_path, "postgresql://other:b@db/tally") == folder_of(tmp_path, urls[2])
-    assert folder_of(tmp_path, urls[2]).name.startswith("tally-")
+    assert len({ledger_folder(tmp_path, url) for url in urls}) == len(urls)
+    assert ledger_folder(tmp_path, "postgresql://other:b@db/tally") == ledger_folder(tmp_path, urls[2])
+    assert ledger_folder(tmp_path, urls[2]).name.startswith("tally-")
 
 
 def test_what_waits_for_another_ledger_is_left_alone_and_told(folder: Path):
@@ -408,8 +408,8 @@ def test_killed_while_it_appends_it_loses_nothing_that_was_appended(folder: Path
 
 def test_a_callback_that_an_older_version_spooled_is_read():
     """It knew of no key of a signature."""
-    line, _, body = payload(callback(1)).partition(b"\n")
+    line, _, body = encode_arrival(callback(1)).partition(b"\n")
     told = json.loads(line)
     del told["signature_key"]
 
-    assert arrival(json.dumps(told).encode() + b"\n" + body) == callback(1)
+    assert decode_arrival(json.dumps(told).encode() + b"\n" + body) == callback(1)

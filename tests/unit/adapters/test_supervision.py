@@ -137,13 +137,13 @@ def test_what_stops_working_and_works_again_is_logged_once():
     health = Health()
     part = health.part("courier")
     with capture_logs() as logs:
-        health.look()
+        health.check()
         for _ in range(3):
             part.failed("it failed: KeyError")
-            health.look()
+            health.check()
         part.worked()
-        health.look()
-        health.look()
+        health.check()
+        health.check()
     assert [(entry["event"], entry["part"]) for entry in logs] == [("part.failed", "courier"), ("part.recovered", "courier")]
 
 
@@ -155,11 +155,11 @@ def test_time_in_which_the_process_stood_still_counts_against_nobody(monkeypatch
     clock.now += 3_600
     assert health.faults() == []
     with capture_logs() as logs:
-        health.look()
+        health.check()
     assert [(entry["event"], entry["seconds"]) for entry in logs] == [("process.stood_still", 3600.0)]
     for _ in range(56):  # the first 3 s of a gap count
         clock.now += 1
-        health.look()
+        health.check()
     assert health.faults() == []
     clock.now += 3
     assert [fault.part for fault in health.faults()] == ["courier"]
@@ -178,14 +178,14 @@ def test_a_process_in_which_a_part_hangs_for_good_is_ended_once(monkeypatch: pyt
     part.beat()
     for _ in range(659):
         clock.now += 1
-        health.look()
+        health.check()
     assert ended == []
     for _ in range(10):
         clock.now += 1
-        health.look()
+        health.check()
     assert ended == [1]
-    assert health.ends_because is not None
-    assert health.ends_because.part == "courier"
+    assert health.end_reason is not None
+    assert health.end_reason.part == "courier"
 
 
 ENDING = """

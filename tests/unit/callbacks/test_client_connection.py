@@ -10,9 +10,9 @@ import httpx2
 import uvicorn
 
 from adapters.settings import Role
-from callbacks.client_connection import Connection, cut_of
+from callbacks.client_connection import Connection, cutter_of
 from callbacks.desk.events.sse import Streams
-from tests.unit.callbacks.desk.desk_world import TOKENS, World, made
+from tests.unit.callbacks.desk.desk_harness import TOKENS, DeskHarness, made
 
 #: What has not come after this never will, s.
 LATE_S = 20
@@ -52,7 +52,7 @@ class EndingServer(uvicorn.Server):
 class Served:
     """A world's desk on a real server, in a thread."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeskHarness) -> None:
         self.kept: list[int] = []
         #: A client does not take what it is sent; the connection to one has ended.
         self.full, self.lost = threading.Event(), threading.Event()
@@ -100,7 +100,7 @@ def _up_to(lines: Iterator[str], number: int) -> Iterator[str]:
 
 
 @contextmanager
-def served(world: World) -> Iterator[Served]:
+def served(world: DeskHarness) -> Iterator[Served]:
     server = Served(world)
     try:
         yield server
@@ -109,7 +109,7 @@ def served(world: World) -> Iterator[Served]:
         world.ledger.close()
 
 
-def fill(world: World, number: int = 600) -> list[int]:
+def fill(world: DeskHarness, number: int = 600) -> list[int]:
     """So many events of more than a kilobyte each: more than all buffers on the way hold."""
     return world.tell(*[world.task(message="x" * 2_000)] * number)
 
@@ -135,5 +135,5 @@ def test_a_server_that_stops_does_not_wait_for_a_client_that_reads_nothing(tmp_p
 
 
 def test_on_another_server_nothing_is_cut() -> None:
-    cut_of({"type": "http"})()
-    cut_of({"type": "http", "state": {}})()
+    cutter_of({"type": "http"})()
+    cutter_of({"type": "http", "state": {}})()

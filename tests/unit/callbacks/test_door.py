@@ -16,14 +16,14 @@ from adapters.ledger import Ledger
 from adapters.ledger.inbox import Arrival
 from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Spool as SpoolSettings
+from adapters.settings import SpoolSettings as SpoolSettings
 from adapters.spool import Spool
 from adapters.vendors.accounts import Accounts
 from callbacks.app import AppDependencies, make_app, make_app_with_recorder
 from callbacks.pending_callbacks import NotRecordedError
 from callbacks.recorder import Recorder
 from tests.benchmarks.storeless import Forgetful, make_storeless_app
-from tests.support.in_process_app import House, settings, tencent
+from tests.support.in_process_app import InProcessApp, settings, tencent
 
 NOW = 1_768_960_000_000
 
@@ -68,7 +68,7 @@ def behind(made: AppDependencies, recorder: Recorder) -> TestClient:
 
 
 def test_what_is_durable_is_answered_with_two_hundred_and_a_code(tmp_path: Path):
-    with House(tmp_path, NOW).open() as house:
+    with InProcessApp(tmp_path, NOW).open() as house:
         answer = post(house.client)
         assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b'{"code":0}', "application/json")
 
@@ -178,7 +178,7 @@ def test_a_flood_of_forged_callbacks_costs_no_commits_and_few_lines(tmp_path: Pa
 
 @pytest.mark.parametrize("path", ["/callbacks/tencent", "/callbacks/tencent/", "/callbacks/tencent?business=1"])
 def test_its_address_may_be_written_in_these_ways(tmp_path: Path, path: str):
-    with House(tmp_path, NOW).open() as house:
+    with InProcessApp(tmp_path, NOW).open() as house:
         assert post(house.client, path=path).status_code == 200
 
 

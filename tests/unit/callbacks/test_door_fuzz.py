@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.ledger import inbox
-from tests.support.in_process_app import House, tencent, volcengine
+from tests.support.in_process_app import InProcessApp, tencent, volcengine
 
 ALLOWED = {200, 400, 401, 403, 413}
 NAMES = st.binary(min_size=1, max_size=12).map(lambda b: b.lower().replace(b"\x00", b"x"))
@@ -31,12 +31,12 @@ TIMES = st.sampled_from(["2023-03-21T15:32:04+08:00", "yesterday", "0001-01-01T0
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("fuzz"), 1_768_960_000_000).open() as opened:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessApp]:
+    with InProcessApp(tmp_path_factory.mktemp("fuzz"), 1_768_960_000_000).open() as opened:
         yield opened
 
 
-def knock(house: House, vendor: str, body: bytes, headers: list[tuple[bytes, bytes]], query: bytes = b"") -> int:
+def knock(house: InProcessApp, vendor: str, body: bytes, headers: list[tuple[bytes, bytes]], query: bytes = b"") -> int:
     """Straight into the application, past any client that would tidy up. A 500 would come out as the exception itself."""
     sent: list[dict[str, Any]] = []
     chunks = [body[: len(body) // 2], body[len(body) // 2 :]]
@@ -69,7 +69,7 @@ def knock(house: House, vendor: str, body: bytes, headers: list[tuple[bytes, byt
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["volcengine", "tencent"]), BODIES, HEADERS, st.binary(max_size=60))
-def test_anything_gets_an_answer_with_a_reason(house: House, vendor: str, body: bytes, headers, query: bytes):
+def test_anything_gets_an_answer_with_a_reason(house: InProcessApp, vendor: str, body: bytes, headers, query: bytes):
     assert knock(house, vendor, body, headers, query) in ALLOWED
 
 
@@ -79,7 +79,7 @@ def sized(body: bytes) -> list[tuple[bytes, bytes]]:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(max_size=10) | st.sampled_from(ENVELOPE_NAMES), JSON, max_size=6))
-def test_what_tencent_signed_rightly_is_always_taken(house: House, body: dict[str, Any]):
+def test_what_tencent_signed_rightly_is_always_taken(house: InProcessApp, body: dict[str, Any]):
     try:
         raw = json.dumps(body, allow_nan=False).encode()
     except ValueError:
@@ -96,18 +96,18 @@ def test_what_tencent_signed_rightly_is_always_taken(house: House, body: dict[st
 @given(
     st.text(min_size=1, max_size=20), JSON, st.sampled_from(["2023-03-21T15:32:04+08:00", "yesterday", "0001-01-01T00:00:00+08:00"])
 )
-def test_what_volcengine_signed_is_taken_or_refused_in_words(house: House, event_type: str, data: Any, time: str):
+def test_what_volcengine_signed_is_taken_or_refused_in_words(house: InProcessApp, event_type: str, data: Any, time: str):
     vendor, raw, _ = volcengine(event_type.encode("utf-8", "replace").decode(), json.dumps(data), time)
     assert knock(house, vendor, raw, sized(raw)) in {200, 400}
 
 
 @pytest.mark.parametrize("vendor", ["volcengine", "tencent"])
-def test_a_body_over_one_mebibyte_is_too_large(house: House, vendor: str):
+def test_a_body_over_one_mebibyte_is_too_large(house: InProcessApp, vendor: str):
     assert knock(house, vendor, b"x" * (1024 * 1024 + 1), []) == 413
     assert knock(house, vendor, b"x", [(b"content-length", b"1048577")]) == 413
 
 
-def test_a_sender_that_hangs_up_is_not_answered(house: House):
+def test_a_sender_that_hangs_up_is_not_answered(house: InProcessApp):
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
@@ -118,32 +118,32 @@ def test_a_sender_that_hangs_up_is_not_answered(house: House):
     asyncio.run(house.app(scope, receive, send))
 
 
-def test_other_methods_are_told_what_would_be_right(house: House):
+def test_other_methods_are_told_what_would_be_right(house: InProcessApp):
     answer = house.client.get("/callbacks/tencent")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_refusals_are_listed_with_their_reason_and_bounded(tmp_path: Path):
-    with House(tmp_path, 1_768_960_000_000).open() as house:
+    with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:
         vendor, body, headers = tencent({"EventInfo": {}}, key="wrong")
         assert house.post(vendor, body, headers) == 401
         assert house.post(vendor, body, headers | {"SdkAppId": "1"}) == 403
         assert house.post("volcengine", b"{", {}) == 400
-    with House(tmp_path, 1_768_960_000_000).open() as house:  # what was noted is written when the process ends
+    with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:  # what was noted is written when the process ends
         rejections = house.get("/v1/rejections")["items"]
         assert [r["reason"] for r in rejections] == ["malformed", "unknown_app", "bad_signature"]
         assert house.get("/v1/stats")["callbacks"]["rejected"] == 3
 
 
 def test_a_wrong_path_is_refused_in_words_and_listed(tmp_path: Path):
-    with House(tmp_path, 1_768_960_000_000).open() as house:
+    with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:
         answer = house.client.post("/callbacks/byteplus", content=b"{}")
         assert answer.status_code == 404
         assert "set /callbacks/tencent or /callbacks/volcengine" in answer.json()["detail"]
-    with House(tmp_path, 1_768_960_000_000).open() as house:
+    with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:
         assert [r["reason"] for r in house.get("/v1/rejections")["items"]] == ["wrong_path"]
 
 
-def test_a_slash_too_many_is_forgiven(house: House):
+def test_a_slash_too_many_is_forgiven(house: InProcessApp):
     vendor, body, headers = tencent({"EventGroupId": 2, "EventType": 204, "EventInfo": {}})
     assert house.client.post(f"/callbacks/{vendor}/", content=body, headers=headers).status_code == 200

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from callbacks.explain import explain_task, find_tasks
-from tests.unit.callbacks.desk.desk_world import T0, World, made
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, made
 
 EVIL = "\x1b[2J\x1b]0;x\x07\r\n2030-01-01T00:00:00.000Z  moves running -> stopped\u2028\u202e\x9b"
 
 
-def lines_of(world: World, name: str) -> list[str]:
+def lines_of(world: DeskHarness, name: str) -> list[str]:
     with world.ledger.read() as connection:
         (task,) = find_tasks(connection, name)
         return explain_task(connection, task).removesuffix("\n").split("\n")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from adapters.ledger import Ledger, rejections
 from adapters.ledger.migrate import upgrade
-from adapters.ledger.rejections import KEPT, Refused
+from adapters.ledger.rejections import KEPT, RejectedCallback
 from adapters.metrics import Metrics
 from callbacks.rejections import Rejections
 
 
-def _refused(at: int, reason: str, status: int, app_id: str) -> Refused:
-    return Refused(at=at, vendor="tencent", app_id=app_id, status=status, reason=reason, detail="-", remote=None, size=1)
+def _refused(at: int, reason: str, status: int, app_id: str) -> RejectedCallback:
+    return RejectedCallback(at=at, vendor="tencent", app_id=app_id, status=status, reason=reason, detail="-", remote=None, size=1)
 
 
 def test_a_flood_between_two_writes_pushes_no_other_kind_out(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_flood_between_two_writes_pushes_no_other_kind_out(tmp_path: Path) -> 
     refusals.add(own)
     for number in range(10 * KEPT):
         refusals.add(_refused(2 + number, "unknown_app", 403, f"x{number}"))
-    assert len(refusals._noted) <= 2 * KEPT
+    assert len(refusals._unsaved) <= 2 * KEPT
     refusals.flush()
 
     with ledger.read() as connection:

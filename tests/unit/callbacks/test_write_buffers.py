@@ -2,7 +2,7 @@
 
 import pytest
 
-from callbacks.write_buffers import UntakenAnswers
+from callbacks.write_buffers import UnsentResponses
 
 
 class Client:
@@ -18,7 +18,7 @@ class Kept:
 
     def __init__(self, most: int) -> None:
         self.cut: list[Client] = []
-        self.answers: UntakenAnswers[Client] = UntakenAnswers(most, self._cut)
+        self.answers: UnsentResponses[Client] = UnsentResponses(most, self._cut)
 
     def _cut(self, client: Client) -> None:
         self.cut.append(client)

@@ -4,27 +4,27 @@ import pytest
 
 from statemachine.calls import CallOutcome, Sign
 from statemachine.states import Deadline, Kind, Origin, State
-from tests.unit.statemachine.calling import INSPECT, START, STOP, UPDATE, Managed, hear_media, named, running
-from tests.unit.statemachine.driver import ms
+from tests.unit.statemachine.lineage_scenario import ms
+from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, UPDATE, ManagedLineage, hear_media, named, running
 
 
-def unnamed(kind: Kind = Kind.PUSH) -> Managed:
+def unnamed(kind: Kind = Kind.PUSH) -> ManagedLineage:
     """A start of ours that may have happened."""
-    story = Managed("tencent", kind)
+    story = ManagedLineage("tencent", kind)
     story.start(0, robot="robot")
     story.lose(START, 30)
     return story
 
 
-def observed(kind: Kind = Kind.PUSH) -> Managed:
+def observed(kind: Kind = Kind.PUSH) -> ManagedLineage:
     """What it started, seen before anybody knows whose it is."""
-    story = Managed("tencent", kind)
+    story = ManagedLineage("tencent", kind)
     hear_media(story, 3)
     assert story.task.origin is Origin.OBSERVED
     return story
 
 
-def merged(story: Managed) -> list[tuple[str, str]]:
+def merged(story: ManagedLineage) -> list[tuple[str, str]]:
     return [(c.after.id, c.after.merged_into) for c in story.changes if c.after.merged_into is not None]
 
 
@@ -56,7 +56,7 @@ def test_a_task_that_was_given_up_is_adopted_by_what_comes_later():
     story = unnamed()
     story.go(630)
     assert story.end == "failed/start_unknown?"
-    twin = Managed("tencent")
+    twin = ManagedLineage("tencent")
     hear_media(twin, 700)
     story.name(into=twin)
     assert (story.end, story.task.id) == ("running", "task-1")
@@ -107,7 +107,7 @@ def test_an_update_of_the_twin_is_called_after_it_was_merged():
 
 
 def test_an_observed_task_that_is_asked_for_is_one_with_the_managed_one():
-    story = Managed()
+    story = ManagedLineage()
     hear_media(story, 0)
     twin = story.task.id
     story.start(10)
@@ -117,7 +117,7 @@ def test_an_observed_task_that_is_asked_for_is_one_with_the_managed_one():
 
 
 def test_a_question_about_the_observed_task_is_dropped_with_it():
-    story = Managed()
+    story = ManagedLineage()
     hear_media(story, 0)
     story.go(1000)
     assert story.under_way == [INSPECT]
@@ -128,7 +128,7 @@ def test_a_question_about_the_observed_task_is_dropped_with_it():
 
 
 def test_an_observed_task_that_is_finishing_is_not_the_one_that_is_asked_for():
-    story = Managed(kind=Kind.RECORD)
+    story = ManagedLineage(kind=Kind.RECORD)
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 5, Code=0, RecordFileList=[{"ObjectKey": "a"}])
     story.start(10)
@@ -155,10 +155,10 @@ def test_callbacks_of_the_run_before_stay_with_it():
 # One too many.
 
 
-def surplus() -> Managed:
+def surplus() -> ManagedLineage:
     """A second start of a recording was answered with an id of its own."""
     first = running("tencent", Kind.RECORD)
-    story = Managed("tencent", Kind.RECORD)
+    story = ManagedLineage("tencent", Kind.RECORD)
     story.surplus(first.task, 50, sent=40)
     return story
 
@@ -170,7 +170,7 @@ def test_what_the_vendor_runs_beyond_what_was_wanted_is_stopped():
 
 def test_a_surplus_task_that_was_observed_before_is_stopped_too():
     first = running("tencent", Kind.RECORD)
-    story = Managed("tencent", Kind.RECORD)
+    story = ManagedLineage("tencent", Kind.RECORD)
     story.tencent(301, 41, task="u", Status=0)
     known = story.task.id
     story.surplus(first.task, 50, sent=40)

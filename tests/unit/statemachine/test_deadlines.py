@@ -4,7 +4,7 @@ import pytest
 
 from statemachine.events import DeadlinePassed
 from statemachine.states import Anomaly, Deadline, State
-from tests.unit.statemachine.driver import DAY, HOUR, MINUTE, Story, ms
+from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, LineageScenario, ms
 
 CONFIRM, IDLE, RECOVERY, EXPIRY, FINISH, SILENCE = (
     Deadline.START_CONFIRM,
@@ -19,11 +19,11 @@ LIFE = 72 * HOUR
 GRACE = 5 * MINUTE
 
 
-def push(story: Story, task_state: int, at: float, **data):
+def push(story: LineageScenario, task_state: int, at: float, **data):
     return story.volc("TranscodeStateChanged", at, TaskState=task_state, Code=0, **data)
 
 
-def relay(story: Story, status: int, at: float, **data):
+def relay(story: LineageScenario, status: int, at: float, **data):
     return story.volc(RELAY, at, Status=status, **data)
 
 
@@ -31,7 +31,7 @@ def relay(story: Story, status: int, at: float, **data):
 
 
 def test_an_accepted_task_is_confirmed_within_a_minute():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, received=10, Code=0)
     assert story.due[CONFIRM] == 60
     assert story.pass_due(59) == []
@@ -41,13 +41,13 @@ def test_an_accepted_task_is_confirmed_within_a_minute():
 
 
 def test_a_start_that_is_planned_is_confirmed_after_it():
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0, StartTimeStamp=ms(HOUR) // 1000)
     assert story.due == {CONFIRM: HOUR + 60, IDLE: HOUR + 630, EXPIRY: HOUR + LIFE + GRACE, SILENCE: DAY}
 
 
 def test_a_running_task_needs_no_confirmation():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     assert story.due == {SILENCE: DAY}
 
@@ -57,7 +57,7 @@ def test_a_running_task_needs_no_confirmation():
 
 @pytest.mark.parametrize(("params", "due"), [({}, 630), ({"MaxIdleTime": 120}, 150)])
 def test_a_standby_relay_is_idle_after_its_max_idle_time(params, due):
-    story = Story(**params)
+    story = LineageScenario(**params)
     relay(story, 1, 0, received=20)
     assert story.due[IDLE] == due
     story.pass_due(due)
@@ -67,7 +67,7 @@ def test_a_standby_relay_is_idle_after_its_max_idle_time(params, due):
 
 
 def test_a_push_that_pushes_nothing_is_idle_after_the_longest_max_idle_time():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     push(story, 1, 10, FinishTime=0)
     push(story, 1, 50, FinishTime=0)
@@ -76,20 +76,20 @@ def test_a_push_that_pushes_nothing_is_idle_after_the_longest_max_idle_time():
 
 @pytest.mark.parametrize("status", [2, 3])
 def test_signs_of_a_source_disarm_idle(status):
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0)
     relay(story, status, 5)
     assert IDLE not in story.due
 
 
 def test_a_task_of_which_only_its_start_is_known_is_not_idle():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     assert IDLE not in story.due
 
 
 def test_a_sign_that_revokes_idle_arms_it_anew():
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0)
     story.pass_due(700)
     relay(story, 1, 800)
@@ -98,7 +98,7 @@ def test_a_sign_that_revokes_idle_arms_it_anew():
 
 
 def test_media_that_came_late_revokes_idle_for_good():
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0)
     story.pass_due(700)
     relay(story, 3, 5, received=710)
@@ -111,7 +111,7 @@ def test_media_that_came_late_revokes_idle_for_good():
 
 @pytest.mark.parametrize("again", [2, 4])
 def test_a_push_that_reconnects_is_looked_at_after_90_seconds_and_then_every_five_minutes(again):
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     push(story, 2, 10)
     push(story, again, 30)
@@ -124,14 +124,14 @@ def test_a_push_that_reconnects_is_looked_at_after_90_seconds_and_then_every_fiv
 
 
 def test_a_push_without_media_is_not_recovering():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     push(story, 1, 10, FinishTime=0)
     assert RECOVERY not in story.due
 
 
 def test_a_new_interruption_counts_anew():
-    story = Story()
+    story = LineageScenario()
     push(story, 2, 0)
     story.pass_due(200)
     push(story, 3, 210)
@@ -143,7 +143,7 @@ def test_a_new_interruption_counts_anew():
 
 
 def test_a_relay_expires_after_72_hours():
-    story = Story()
+    story = LineageScenario()
     relay(story, 2, 0, received=100)
     relay(story, 3, 10)
     assert story.due[EXPIRY] == LIFE + GRACE
@@ -153,7 +153,7 @@ def test_a_relay_expires_after_72_hours():
 
 
 def test_a_first_callback_that_says_running_since_80_hours_ago_is_due_at_once():
-    story = Story()
+    story = LineageScenario()
     relay(story, 3, 0, StartTimeStamp=ms(-80 * HOUR) // 1000)
     assert story.ends == ["running"]
     assert story.pass_due(0) == [EXPIRY]
@@ -162,7 +162,7 @@ def test_a_first_callback_that_says_running_since_80_hours_ago_is_due_at_once():
 
 
 def test_a_sign_of_life_after_expiry_revokes_it_for_an_hour_and_marks_it_overdue():
-    story = Story()
+    story = LineageScenario()
     relay(story, 3, 0)
     story.pass_due(73 * HOUR)
     relay(story, 3, 74 * HOUR)
@@ -174,7 +174,7 @@ def test_a_sign_of_life_after_expiry_revokes_it_for_an_hour_and_marks_it_overdue
 
 
 def test_a_told_end_corrects_an_expiry():
-    story = Story()
+    story = LineageScenario()
     relay(story, 3, 0)
     story.pass_due(73 * HOUR)
     relay(story, 4, 74 * HOUR, Reason=3)
@@ -182,13 +182,13 @@ def test_a_told_end_corrects_an_expiry():
 
 
 def test_a_zero_start_time_stamp_is_none():
-    story = Story()
+    story = LineageScenario()
     relay(story, 3, 0, StartTimeStamp=0)
     assert story.due[EXPIRY] == LIFE + GRACE
 
 
 def test_an_ingest_expires_after_its_max_duration():
-    story = Story(MaxDuration=10)
+    story = LineageScenario(MaxDuration=10)
     story.tencent(701, 0, Status=0)
     assert story.due[EXPIRY] == 10 * MINUTE + GRACE
     story.pass_due(10 * MINUTE + GRACE)
@@ -196,13 +196,13 @@ def test_an_ingest_expires_after_its_max_duration():
 
 
 def test_without_parameters_an_ingest_has_no_allowed_life():
-    story = Story()
+    story = LineageScenario()
     story.tencent(701, 0, Status=0)
     assert EXPIRY not in story.due
 
 
 def test_a_page_expires_after_its_max_duration_limit_but_not_while_finishing():
-    story = Story(MaxDurationLimit=600)
+    story = LineageScenario(MaxDurationLimit=600)
     story.tencent(801, 0, Status=1)
     assert story.due[EXPIRY] == 900
     story.tencent(802, 10, Status=1)
@@ -213,7 +213,7 @@ def test_a_page_expires_after_its_max_duration_limit_but_not_while_finishing():
 
 
 def test_a_recording_without_an_upload_event_is_finished_after_ten_minutes():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStopped", 0, received=30, Code=0, RecordFileList=[{"ObjectKey": "a"}])
     assert story.due[FINISH] == 600
     story.pass_due(600)
@@ -221,14 +221,14 @@ def test_a_recording_without_an_upload_event_is_finished_after_ten_minutes():
 
 
 def test_an_upload_event_of_its_run_gives_a_recording_a_day():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStopped", 0, Code=0, RecordFileList=[{"ObjectKey": "a"}])
     story.volc("RecordUploadStarted", 5, Code=0)
     assert story.due[FINISH] == DAY
 
 
 def test_a_cloud_recording_has_a_day_without_any_upload_event():
-    story = Story()
+    story = LineageScenario()
     story.tencent(302, 0, LeaveCode=0)
     assert story.due[FINISH] == DAY
 
@@ -237,13 +237,13 @@ def test_a_cloud_recording_has_a_day_without_any_upload_event():
 
 
 def test_silence_counts_from_receipt():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0, received=500)
     assert story.due[SILENCE] == 500 + DAY
 
 
 def test_a_day_of_silence_is_unheard_and_thirty_days_are_lost():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     story.pass_due(DAY)
     assert (story.ends, story.task.anomalies) == (["running"], (Anomaly.UNHEARD,))
@@ -255,14 +255,14 @@ def test_a_day_of_silence_is_unheard_and_thirty_days_are_lost():
 
 
 def test_silence_that_passes_thirty_days_late_is_lost_at_once():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     assert story.pass_due(31 * DAY) == [SILENCE]
     assert story.ends == ["lost/silent?"]
 
 
 def test_news_ends_silence():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     push(story, 3, DAY - 1)
     story.pass_due(DAY)
@@ -271,7 +271,7 @@ def test_news_ends_silence():
 
 
 def test_a_sign_of_life_after_thirty_days_of_silence_is_believed():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     story.pass_due(31 * DAY)
     push(story, 3, 32 * DAY)
@@ -283,7 +283,7 @@ def test_a_sign_of_life_after_thirty_days_of_silence_is_believed():
 
 
 def test_a_deadline_that_passes_early_is_stale_and_moves_nothing():
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0)
     before = story.task.view
     decision = story.ask(DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(5)))
@@ -292,7 +292,7 @@ def test_a_deadline_that_passes_early_is_stale_and_moves_nothing():
 
 
 def test_a_deadline_that_passes_twice_changes_nothing_the_second_time():
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0)
     event = DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(630))
     story.pass_due(630)
@@ -302,13 +302,13 @@ def test_a_deadline_that_passes_twice_changes_nothing_the_second_time():
 
 
 def test_a_deadline_of_a_task_that_nobody_knows_is_stale():
-    story = Story()
+    story = LineageScenario()
     relay(story, 3, 0)
     assert story.ask(DeadlinePassed(task_id="nobody", kind=IDLE, due_at=0)).verdict == "stale"
 
 
 def test_the_same_deadlines_late_conclude_the_same():
-    late, soon = Story(), Story()
+    late, soon = LineageScenario(), LineageScenario()
     for story in (late, soon):
         relay(story, 1, 0)
     soon.pass_due(630)
@@ -320,7 +320,7 @@ def test_the_same_deadlines_late_conclude_the_same():
 
 
 def test_an_inferred_end_stands_where_our_knowledge_stood():
-    story = Story()
+    story = LineageScenario()
     relay(story, 1, 0)
     story.pass_due(DAY)
     assert story.task.view.evidence_at == ms(0)
@@ -335,7 +335,7 @@ def test_an_inferred_end_stands_where_our_knowledge_stood():
     [(State.STOPPED, "stopped/stop_requested?"), (State.FAILED, "failed/vendor_error?"), (State.LOST, "lost/unknown_to_vendor?")],
 )
 def test_an_operators_mark_counts_as_inferred(state, end):
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     story.mark(state, at=50)
     assert story.ends == [end]
@@ -345,14 +345,14 @@ def test_an_operators_mark_counts_as_inferred(state, end):
 
 
 def test_an_operators_mark_does_not_move_what_the_vendor_told():
-    story = Story()
+    story = LineageScenario()
     relay(story, 4, 0, Reason=3)
     story.mark(State.LOST, at=50)
     assert story.ends == ["completed/source_finished"]
 
 
 def test_the_last_of_several_marks_counts():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     for at, state in enumerate([State.LOST, State.FAILED, State.STOPPED, State.FAILED, State.LOST]):
         story.mark(state, at=50 + at)

@@ -16,7 +16,7 @@ from statemachine.calls import (
 )
 from statemachine.facts import Ending, File, FilesDelivered, Output
 from statemachine.states import Deadline, FileState, OutputState, Reason, State
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
 
 TIMES = st.integers(0, 2**43)
 TEXTS = st.text(max_size=8)

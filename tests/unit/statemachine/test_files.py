@@ -3,19 +3,19 @@
 import pytest
 
 from statemachine.states import Deadline, Kind, State
-from tests.unit.statemachine.driver import DAY, HOUR, MINUTE, Story, ms
+from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, LineageScenario, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 
 
-def recording() -> Story:
-    story = Story()
+def recording() -> LineageScenario:
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     return story
 
 
-def cloud(leave_code: int | None = 0) -> Story:
-    story = Story()
+def cloud(leave_code: int | None = 0) -> LineageScenario:
+    story = LineageScenario()
     story.tencent(301, 0, RoomId="r", Status=0)
     if leave_code is not None:
         story.tencent(302, 10, RoomId="r", LeaveCode=leave_code)
@@ -76,21 +76,21 @@ def test_the_newest_word_about_all_files_counts():
 
 
 def test_signs_of_users_streams_are_timeline_only():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordAudioStreamStateChanged", 0, State=1)
     assert story.ends == ["accepted"]
 
 
 @pytest.mark.parametrize("event", ["RecordUploadDone", "RecordUploadBackuped", "RecordSyncUploadFailed"])
 def test_an_upload_of_which_nothing_else_is_known_is_finishing(event):
-    story = Story()
+    story = LineageScenario()
     story.volc(event, 0, Code=0)
     assert story.ends == ["finishing"]
 
 
 @pytest.mark.parametrize("event", ["RecordUploadStarted", "RecordUploadProcessing", "RecordSyncUploadStarted"])
 def test_the_beginning_and_progress_of_an_upload_are_timeline_only(event):
-    story = Story()
+    story = LineageScenario()
     story.volc(event, 0, Code=0, Progress=5)
     assert story.ends == ["accepted"]
 
@@ -133,7 +133,7 @@ def test_an_upload_stop_with_files_left_behind_stays_finishing():
 
 @pytest.mark.parametrize(("event", "payload"), [(304, {"FileList": "a.m3u8"}), (307, {"FileName": "a.aac"})])
 def test_a_file_that_is_being_recorded_means_running_where_nothing_else_is_known(event, payload):
-    story = Story()
+    story = LineageScenario()
     story.tencent(event, 0, **payload)
     assert story.ends == ["running"]
 
@@ -142,7 +142,7 @@ def test_a_file_that_is_being_recorded_means_running_where_nothing_else_is_known
     ("event", "payload"), [(303, {"Status": 0}), (306, {"Status": 0}), (308, {"Code": "1"}), (309, {"Url": "u"})]
 )
 def test_remarks_alone_make_an_accepted_task(event, payload):
-    story = Story()
+    story = LineageScenario()
     assert story.tencent(event, 0, **payload).verdict == "applied"
     assert story.ends == ["accepted"]
 
@@ -247,7 +247,7 @@ def test_without_a_file_the_leave_code_speaks_after_a_day(leave_code, end):
     [(802, 1, "completed/files_unknown?"), (804, 1, "expired/max_lifetime?"), (804, 2, "failed/bad_source?")],
 )
 def test_without_a_file_the_pages_end_speaks_after_a_day(event, status, end):
-    story = Story()
+    story = LineageScenario()
     story.tencent(801, 0, Status=1)
     story.tencent(event, 10, Status=status)
     assert story.ends == ["finishing"]
@@ -270,7 +270,7 @@ def test_a_delivery_told_after_the_inference_corrects_it():
 
 
 def test_a_captures_end_that_was_not_known_takes_the_inference_back():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordUploadBackuped", 0, Code=0)
     story.pass_due(DAY)
     assert story.ends == ["completed/files_unknown?"]
@@ -284,7 +284,7 @@ def test_a_captures_end_that_was_not_known_takes_the_inference_back():
 
 
 def test_a_group_three_task_is_a_page_until_something_says_otherwise():
-    story = Story()
+    story = LineageScenario()
     story.tencent(310, 0, Status=0, FileList=["a.mp4"])
     assert story.task.kind is Kind.PAGE
     story.tencent(302, 1, LeaveCode=0)
@@ -292,20 +292,20 @@ def test_a_group_three_task_is_a_page_until_something_says_otherwise():
 
 
 def test_a_room_makes_it_a_recording():
-    story = Story()
+    story = LineageScenario()
     story.tencent(312, 0, RoomId=7, Status=0)
     assert story.task.kind is Kind.RECORD
 
 
 def test_any_page_event_makes_it_a_page():
-    story = Story()
+    story = LineageScenario()
     story.tencent(310, 0, RoomId=7, Status=0, FileList=["a.mp4"])
     story.tencent(802, 1, Status=1)
     assert story.task.kind is Kind.PAGE
 
 
 def test_a_start_time_behind_the_task_id_makes_it_a_page_and_is_no_part_of_the_id():
-    story = Story()
+    story = LineageScenario()
     story.tencent(802, 0, Status=1)
     story.tencent(310, MINUTE, task="t_StartTimeMs_1700000000000", Status=0, FileList=["a.mp4"])
     assert story.ends == ["completed/files_delivered"]
@@ -313,14 +313,14 @@ def test_a_start_time_behind_the_task_id_makes_it_a_page_and_is_no_part_of_the_i
 
 
 def test_a_suffixed_id_alone_makes_a_page():
-    story = Story()
+    story = LineageScenario()
     story.tencent(310, 0, task="t_StartTimeMs_1700000000000", RoomId=7, Status=0, FileList=["a.mp4"])
     assert story.task.kind is Kind.PAGE
     assert story.task.key.vendor_task_id == "t"
 
 
 def test_a_mark_that_a_captures_end_took_back_does_not_keep_the_recording_finishing():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.mark(State.LOST, at=DAY)
     story.volc("RecordStopped", 0, received=DAY, Code=0, RecordFileList=FILES)

@@ -10,7 +10,7 @@ from statemachine.facts import Fact, FactKind
 from statemachine.rules import Rules
 from statemachine.states import State
 from statemachine.tasks import Lineage, earliest_id, new_id, task_id
-from tests.unit.statemachine.driver import Story, ms, words
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms, words
 from tests.unit.statemachine.test_order import KEY
 
 RUNS = [
@@ -21,14 +21,14 @@ RUNS = [
 ]
 
 
-def push(story: Story, task_state: int, at: float, *, start: float | None = None, **data):
+def push(story: LineageScenario, task_state: int, at: float, *, start: float | None = None, **data):
     created = {} if start is None else {"StartTime": ms(start)}
     return story.volc("TranscodeStateChanged", at, TaskState=task_state, Code=0, **created, **data)
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_runs_are_numbered_by_start_in_any_order_of_arrival(order):
-    story = Story()
+    story = LineageScenario()
     for index in order:
         event, at, data = RUNS[index]
         story.volc(event, at, received=100, **data)
@@ -36,7 +36,7 @@ def test_runs_are_numbered_by_start_in_any_order_of_arrival(order):
 
 
 def test_a_task_keeps_its_id_when_an_older_run_is_found():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 20, Code=0)
     first = story.task.id
     story.volc("RecordStopped", 10, received=30, Code=1)
@@ -44,7 +44,7 @@ def test_a_task_keeps_its_id_when_an_older_run_is_found():
 
 
 def test_a_task_stays_with_the_fact_that_made_it():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 30, Code=0, RecordFileList=[])
     first = story.task.id
@@ -54,7 +54,7 @@ def test_a_task_stays_with_the_fact_that_made_it():
 
 
 def test_a_final_task_whose_end_was_another_runs_is_corrected():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     story.volc("TranscodeStopped", 30, Code=0)
     push(story, 3, 40, start=20)
@@ -63,7 +63,7 @@ def test_a_final_task_whose_end_was_another_runs_is_corrected():
 
 
 def test_runs_that_turn_out_to_be_one_are_merged_into_the_older_task():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 10, Code=1)
     story.volc("TranscodeStarted", 20, Code=0)
     older, younger = story.tasks
@@ -86,13 +86,13 @@ def test_of_two_tasks_that_are_one_the_managed_one_stays():
 
 
 def test_a_task_whose_first_news_was_a_callback_is_observed():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     assert (story.task.origin, story.task.run, story.task.version) == ("observed", 1, 1)
 
 
 def test_a_replay_that_takes_away_the_first_news_leaves_the_task_its_id():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     push(story, 2, 10)
     first = story.task.id
@@ -116,7 +116,7 @@ def test_ids_of_what_is_no_task_have_the_same_form():
 
 
 def test_a_push_and_a_recording_of_one_id_are_two_keys():
-    stories = [Story(), Story()]
+    stories = [LineageScenario(), LineageScenario()]
     stories[0].volc("RecordStarted", 0, Code=0)
     stories[1].volc("TranscodeStarted", 0, Code=0)
     assert len({story.task.key for story in stories}) == 2

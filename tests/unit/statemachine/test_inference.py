@@ -14,7 +14,7 @@ from statemachine.folding.runs import cut_runs
 from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Reason, State
 from statemachine.tasks import Lineage
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
 from tests.unit.statemachine.strategies import FAMILIES, T0, S, lineages
 from tests.unit.statemachine.test_order import KEY, outcome
 

@@ -5,8 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File, FilesDelivered, Output
 from statemachine.states import Anomaly, Deadline, Kind, OutputState, Reason, State
-from tests.unit.statemachine.calling import INSPECT, STOP, Managed, accepted, how, running
-from tests.unit.statemachine.driver import DAY, HOUR, ms
+from tests.unit.statemachine.lineage_scenario import DAY, HOUR, ms
+from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, how, running
 
 CONFIRM, EXPIRY, FINISH, IDLE, RECOVERY, SILENCE, STOP_CONFIRM = (
     Deadline.START_CONFIRM,
@@ -21,30 +21,30 @@ LOST = "lost/unknown_to_vendor?"
 UNSTATED = Inspection(sign=Sign.ENDED, ending=how(State.STOPPED, Reason.UNSTATED, 4))
 
 
-def push(story: Managed, task_state: int, at: float, **data):
+def push(story: ManagedLineage, task_state: int, at: float, **data):
     return story.volc("TranscodeStateChanged", at, TaskState=task_state, Code=0, **data)
 
 
-def interrupted() -> Managed:
+def interrupted() -> ManagedLineage:
     story = running()
     push(story, 2, 3)
     return story
 
 
-def silent() -> Managed:
+def silent() -> ManagedLineage:
     story = running()
     push(story, 1, 3, FinishTime=0)
     return story
 
 
-def stopping() -> Managed:
+def stopping() -> ManagedLineage:
     story = running()
     story.stop(3)
     story.answer(STOP, at=4)
     return story
 
 
-def finishing() -> Managed:
+def finishing() -> ManagedLineage:
     story = running(kind=Kind.RECORD)
     story.volc("RecordStopped", 3, Code=0, RecordFileList=[{"ObjectKey": "a.mp4"}])
     return story
@@ -60,7 +60,7 @@ STANDING = {
 }
 
 
-def asked(state: str) -> Managed:
+def asked(state: str) -> ManagedLineage:
     """A task in this state, asked by the deadline that asks of it."""
     begun, kind = STANDING[state]
     story = begun()
@@ -210,7 +210,7 @@ def test_an_answer_about_a_newer_run_opens_it():
 
 
 def test_an_answer_about_an_observed_task_is_its_own_however_old():
-    story = Managed()
+    story = ManagedLineage()
     push(story, 3, 0)
     story.go(1000)
     story.inspected(Inspection(sign=Sign.RUNNING, started_at=ms(-HOUR)))
@@ -302,7 +302,7 @@ def test_a_capture_that_ended_without_files_ends_by_its_reason_when_none_come():
     assert (story.end, story.due) == ("idle_timeout/max_idle_time?", {})
 
 
-def asked_record() -> Managed:
+def asked_record() -> ManagedLineage:
     story = running(kind=Kind.RECORD)
     story.go(1000)
     assert story.under_way == [INSPECT]

@@ -29,8 +29,8 @@ from statemachine.facts import Fact, File, FilesDelivered
 from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Anomaly, Deadline, Kind, Reason, State
 from statemachine.tasks import Lineage, Task, TaskKey
-from tests.unit.statemachine.calling import how
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
+from tests.unit.statemachine.managed_lineage import how
 from tests.unit.statemachine.strategies import (
     INGEST_SIGNS,
     ONE_RUN_RECORD_SIGNS,

@@ -5,21 +5,21 @@ import pytest
 from statemachine.calls import CallOutcome
 from statemachine.events import ClockCorrected
 from statemachine.states import Deadline, Kind
-from tests.unit.statemachine.calling import START, STOP, Managed, hear_media
-from tests.unit.statemachine.driver import ms
+from tests.unit.statemachine.lineage_scenario import ms
+from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, hear_media
 
 BACK_S = 8 * 3_600
 AHEAD_S = BACK_S + 1_000
 
 
-def correct(story: Managed, at: float):
+def correct(story: ManagedLineage, at: float):
     story._now = ms(at)
     return story.ask(ClockCorrected(task_id=story.task.id))
 
 
-def ahead(vendor: str = "volcengine", **start) -> Managed:
+def ahead(vendor: str = "volcengine", **start) -> ManagedLineage:
     """Asked for while the clock was eight hours ahead."""
-    story = Managed(vendor, Kind.PUSH)
+    story = ManagedLineage(vendor, Kind.PUSH)
     story.start(AHEAD_S, **start)
     return story
 
@@ -46,7 +46,7 @@ def test_correcting_twice_changes_nothing_more() -> None:
 
 
 def test_a_call_that_waits_as_it_should_is_left_alone() -> None:
-    story = Managed("volcengine", Kind.PUSH)
+    story = ManagedLineage("volcengine", Kind.PUSH)
     story.start(0)
     story.answer(START, CallOutcome.RETRY)
     decision = correct(story, 0)
@@ -63,7 +63,7 @@ def test_a_start_that_may_have_happened_is_not_repeated_and_given_up_in_its_own_
 
 
 def test_a_stop_is_tried_again() -> None:
-    story = Managed("volcengine", Kind.PUSH)
+    story = ManagedLineage("volcengine", Kind.PUSH)
     story.start(0)
     story.answer(START, CallOutcome.ACCEPTED, 1)
     hear_media(story, 2)
@@ -77,7 +77,7 @@ def test_a_stop_is_tried_again() -> None:
 
 def test_deadlines_that_count_from_the_vendors_times_stay(  # a run that began before the clock was ahead
 ) -> None:
-    story = Managed("volcengine", Kind.INGEST)
+    story = ManagedLineage("volcengine", Kind.INGEST)
     story.start(0)
     story.answer(START, CallOutcome.ACCEPTED, 1)
     before = dict(story.due)

@@ -9,7 +9,7 @@ from statemachine.facts import Fact
 from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE
 from statemachine.tasks import Lineage, TaskKey
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
 from tests.unit.statemachine.strategies import T0, lineages
 
 KEY = TaskKey(vendor="v", app_id="a", room_id="r", vendor_task_id="t", family="f")

@@ -6,15 +6,15 @@ import pytest
 
 from statemachine.facts import Fact, FactKind, Output
 from statemachine.states import Anomaly, Deadline, OutputState
-from tests.unit.statemachine.driver import Story, ms
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms
 from tests.unit.statemachine.strategies import ONE_RUN
 from tests.unit.statemachine.test_order import heard
 
 ENDED, CONNECTING, RUNNING, RECOVERING, FAILED, DISCONNECTING = range(6)
 
 
-def relay(*statuses: tuple[str, int]) -> Story:
-    story = Story()
+def relay(*statuses: tuple[str, int]) -> LineageScenario:
+    story = LineageScenario()
     for second, (url, status) in enumerate(statuses):
         story.tencent(401, second, Url=url, Status=status, RoomId="r", UserId="robot")
     return story
@@ -67,7 +67,7 @@ def test_a_further_output_takes_the_inferred_end_back():
 def test_outputs_are_known_in_any_order_of_arrival():
     told = [("a", CONNECTING, 0), ("a", RUNNING, 5), ("b", FAILED, 5), ("a", RECOVERING, 9)]
     for order in permutations(told):
-        story = Story()
+        story = LineageScenario()
         for url, status, at in order:
             story.tencent(401, at, received=10, Url=url, Status=status)
         assert story.outputs == {"a": "recovering", "b": "failed"}
@@ -79,7 +79,7 @@ def test_outputs_are_known_in_any_order_of_arrival():
     [(CONNECTING, RECOVERING), (RECOVERING, RUNNING), (RUNNING, FAILED), (FAILED, DISCONNECTING), (DISCONNECTING, ENDED)],
 )
 def test_at_equal_times_outputs_have_an_order(earlier, later):
-    stories = [Story(), Story()]
+    stories = [LineageScenario(), LineageScenario()]
     for story, order in zip(stories, [(earlier, later), (later, earlier)], strict=True):
         for status in order:
             story.tencent(401, 0, Url="a", Status=status)
@@ -95,7 +95,7 @@ def test_an_interrupted_relay_is_looked_at_again_and_again():
 
 
 def test_the_vendors_words_about_an_output_are_the_tasks():
-    story = Story()
+    story = LineageScenario()
     story.tencent(401, 0, Url="a", Status=FAILED, ErrorCode=7, ErrorMsg="refused by the CDN")
     assert (story.task.view.vendor_code, story.task.view.vendor_message) == ("7", "refused by the CDN")
 

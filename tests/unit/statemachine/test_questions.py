@@ -5,8 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File
 from statemachine.states import Anomaly, Deadline, Kind, Reason, State
-from tests.unit.statemachine.calling import INSPECT, STOP, Managed, accepted, hear_media, how, running
-from tests.unit.statemachine.driver import DAY, HOUR, MINUTE, T0, ms
+from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, T0, ms
+from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, hear_media, how, running
 
 CALL_RETRY, CONFIRM, EXPIRY, FINISH, IDLE, REACH, RECOVERY, SILENCE = (
     Deadline.CALL_RETRY,
@@ -24,11 +24,11 @@ FILES = [{"ObjectKey": "a.mp4"}]
 QUIET = {"silence_s": 400 * DAY}
 
 
-def push(story: Managed, task_state: int, at: float, **data):
+def push(story: ManagedLineage, task_state: int, at: float, **data):
     return story.volc("TranscodeStateChanged", at, TaskState=task_state, **{"Code": 0} | data)
 
 
-def asked_by(kind: Deadline, story: Managed) -> Managed:
+def asked_by(kind: Deadline, story: ManagedLineage) -> ManagedLineage:
     """The story once this deadline has asked; where it was armed for earlier before, it is armed anew first."""
     if not story.go_to(kind) or not story.under_way:
         story.go_to(kind)
@@ -74,7 +74,7 @@ def test_a_start_sign_after_it_was_lost_is_confirmed_anew():
 # idle
 
 
-def standby() -> Managed:
+def standby() -> ManagedLineage:
     story = accepted(kind=Kind.INGEST)
     story.volc("RelayStreamStateChanged", 2, Status=1)
     return story
@@ -103,7 +103,7 @@ def test_an_idle_task_that_lives_is_waited_for():
 
 
 def test_an_idle_task_that_cannot_be_asked_timed_out():
-    story = Managed(kind=Kind.INGEST, rules={"askable": False})
+    story = ManagedLineage(kind=Kind.INGEST, rules={"askable": False})
     story.start(0)
     story.answer(story.under_way[0], at=1)
     story.volc("RelayStreamStateChanged", 2, Status=1)
@@ -118,7 +118,7 @@ def test_a_task_of_which_nothing_was_heard_is_not_idle():
 # recovery
 
 
-def recovering(**policy) -> Managed:
+def recovering(**policy) -> ManagedLineage:
     story = running(rules=QUIET, policy=policy)
     push(story, 2, 10)
     return story
@@ -222,7 +222,7 @@ def test_a_question_that_expiry_asks_as_well_has_its_end():
 def test_silence_asks_after_a_jittered_quarter_of_an_hour():
     dues = []
     for number in range(40):
-        story = Managed()
+        story = ManagedLineage()
         story.start(0, task=f"task {number}")
         story.answer(story.under_way[0], at=1)
         hear_media(story, 100)
@@ -323,7 +323,7 @@ def test_the_real_answer_to_a_question_counts_after_its_lease_was_over():
 # finish
 
 
-def finishing(rules=QUIET, files=FILES) -> Managed:
+def finishing(rules=QUIET, files=FILES) -> ManagedLineage:
     story = running(kind=Kind.RECORD, rules=rules)
     story.volc("RecordStopped", 10, Code=0, RecordFileList=files)
     assert story.end == "finishing"
@@ -447,7 +447,7 @@ def test_a_window_without_an_end_is_not_marked():
 # Zombies.
 
 
-def zombie(**policy) -> Managed:
+def zombie(**policy) -> ManagedLineage:
     """A sign of life at 20 s of a task whose end the vendor told."""
     story = running(policy=policy)
     story.volc("TranscodeStopped", 10, Code=0)
@@ -498,7 +498,7 @@ def test_a_user_stops_a_zombie():
 # Unstated ends.
 
 
-def unstated() -> Managed:
+def unstated() -> ManagedLineage:
     story = running()
     story.volc("TranscodeStopped", 10, Code=0)
     assert (story.end, story.under_way) == ("stopped/unstated", [INSPECT])

@@ -5,8 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.events import CallAnswered
 from statemachine.states import Anomaly, Deadline, Kind, Origin, State
-from tests.unit.statemachine.calling import INSPECT, START, STOP, Managed, accepted, hear_media
-from tests.unit.statemachine.driver import DAY, T0, ms
+from tests.unit.statemachine.lineage_scenario import DAY, T0, ms
+from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, hear_media
 
 RETRY, THROTTLED, REFUSED, AMBIGUOUS = CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS
 START_RETRY = Deadline.START_RETRY
@@ -14,18 +14,18 @@ ONE_ATTEMPT = {"start": {"max_attempts": 1}}
 UNKNOWN = "failed/start_unknown?"
 
 
-def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> Managed:
-    story = Managed(vendor, kind)
+def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> ManagedLineage:
+    story = ManagedLineage(vendor, kind)
     story.start(0, **start)
     return story
 
 
-def relay(**start) -> Managed:
+def relay(**start) -> ManagedLineage:
     """A start that must not be repeated, and of which nobody can be asked."""
     return asked("tencent", Kind.PUSH, **start)
 
 
-def pauses(story: Managed, outcome: CallOutcome, **more) -> list[float]:
+def pauses(story: ManagedLineage, outcome: CallOutcome, **more) -> list[float]:
     """How long each next attempt is waited for, until it is given up, s."""
     waited = []
     while START in story.under_way:
@@ -194,7 +194,7 @@ def test_a_start_that_may_have_happened_is_stopped_before_it_is_given_up(last):
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
 
-def given_up() -> Managed:
+def given_up() -> ManagedLineage:
     story = asked(policy=ONE_ATTEMPT)
     story.answer(START, AMBIGUOUS, 10, sent=0)
     assert story.under_way == [STOP]
@@ -462,7 +462,7 @@ def test_a_call_that_is_under_way_is_not_made_twice_when_somebody_asks():
 
 
 def test_a_planned_start_is_confirmed_and_counted_from_when_it_is_planned():
-    story = Managed("volcengine", Kind.INGEST)
+    story = ManagedLineage("volcengine", Kind.INGEST)
     story.start(0, scheduled_at=ms(3600))
     story.answer(START, CallOutcome.ACCEPTED, 1)
     assert story.due[Deadline.START_CONFIRM] == 3600 + 60
@@ -472,7 +472,7 @@ def test_a_planned_start_is_confirmed_and_counted_from_when_it_is_planned():
 
 
 def test_a_start_that_was_accepted_after_it_was_planned_counts_from_then():
-    story = Managed("volcengine", Kind.INGEST)
+    story = ManagedLineage("volcengine", Kind.INGEST)
     story.start(0, scheduled_at=T0 + 500)
     story.answer(START, CallOutcome.ACCEPTED, 1)
     assert story.task.view.started_at == ms(1)

@@ -5,21 +5,21 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.events import CancelCall
 from statemachine.states import Anomaly, Deadline, Kind, State
-from tests.unit.statemachine.calling import INSPECT, START, STOP, Managed, accepted, hear_media, running
-from tests.unit.statemachine.driver import DAY, ms
+from tests.unit.statemachine.lineage_scenario import DAY, ms
+from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, hear_media, running
 
 CALL_RETRY, START_RETRY, STOP_CONFIRM = Deadline.CALL_RETRY, Deadline.START_RETRY, Deadline.STOP_CONFIRM
 ASKED = "stopped/stop_requested"
 FAILURES = [CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.NOT_MADE]
 
 
-def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> Managed:
-    story = Managed(vendor, kind)
+def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> ManagedLineage:
+    story = ManagedLineage(vendor, kind)
     story.start(0, **start)
     return story
 
 
-def stopping(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **more) -> Managed:
+def stopping(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **more) -> ManagedLineage:
     """A running task of which the vendor accepted our stop at 11 s."""
     story = running(vendor, kind, **more)
     story.stop(10)
@@ -55,7 +55,7 @@ def test_a_task_that_ended_before_anything_was_sent_is_no_doubt():
 # While its start is on the wire.
 
 
-def on_the_wire(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> Managed:
+def on_the_wire(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> ManagedLineage:
     story = asked(vendor, kind, **start)
     story.stop(5, taken=True)
     return story
@@ -105,7 +105,7 @@ def test_a_start_that_stays_ambiguous_after_a_stop_is_unknown():
 def test_a_start_that_is_adopted_after_a_stop_is_stopped():
     story = on_the_wire("tencent")
     story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
-    heard = Managed("tencent")
+    heard = ManagedLineage("tencent")
     hear_media(heard, 3)
     story.name(into=heard)
     assert (story.end, story.under_way) == ("stopping", [STOP])
@@ -198,7 +198,7 @@ def test_a_stop_while_files_are_on_their_way_calls_nothing():
 
 
 def test_a_task_without_an_account_is_not_called():
-    story = Managed(rules={"callable": False, "askable": False})
+    story = ManagedLineage(rules={"callable": False, "askable": False})
     hear_media(story, 0)
     story.stop(10)
     assert (story.end, story.made) == ("stopping", [])

@@ -5,8 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome
 from statemachine.events import StartRequested, SuccessorReported
 from statemachine.states import Deadline, Kind, State
-from tests.unit.statemachine.calling import START, STOP, Managed, hear_media, running
-from tests.unit.statemachine.driver import DAY, HOUR, ms
+from tests.unit.statemachine.lineage_scenario import DAY, HOUR, ms
+from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, hear_media, running
 
 RENEW, RESTART = Deadline.RENEW, Deadline.RESTART
 ONE = {"TaskId": "one"}
@@ -15,26 +15,26 @@ RENEWING = {"renew": {"params": OTHER}}
 LIFE = 72 * HOUR
 
 
-def relay(policy=RENEWING, params=ONE, **more) -> Managed:
+def relay(policy=RENEWING, params=ONE, **more) -> ManagedLineage:
     return running(kind=Kind.INGEST, policy=policy, params=params, rules={"silence_s": 90 * DAY}, **more)
 
 
-def posted(story: Managed) -> StartRequested:
+def posted(story: ManagedLineage) -> StartRequested:
     (post,) = story.posted
     assert post.vendor == "volcengine"
     assert isinstance(post.event, StartRequested)
     return post.event
 
 
-def successor(event: StartRequested, at: float, *, kind: Kind = Kind.INGEST) -> Managed:
+def successor(event: StartRequested, at: float, *, kind: Kind = Kind.INGEST) -> ManagedLineage:
     """The story of the task that this asks for."""
-    story = Managed(kind=kind)
+    story = ManagedLineage(kind=kind)
     story._wait(at)
     story.ask(event)
     return story
 
 
-def succession(story: Managed) -> list[tuple[str, str, bool]]:
+def succession(story: ManagedLineage) -> list[tuple[str, str, bool]]:
     events = [post.event for post in story.posted]
     return [(event.task_id, event.successor, event.runs) for event in events if isinstance(event, SuccessorReported)]
 
@@ -158,11 +158,11 @@ def test_a_renewed_task_is_not_restarted():
 # restart
 
 
-def restarting(**policy) -> Managed:
+def restarting(**policy) -> ManagedLineage:
     return running(policy={"restart": {"on": ["failed"]} | policy}, params=ONE)
 
 
-def fail(story: Managed, at: float):
+def fail(story: ManagedLineage, at: float):
     story.volc("TranscodeStateChanged", at, TaskState=1, Code=2, FinishTime=ms(at) // 1000)
 
 
@@ -221,7 +221,7 @@ def test_a_task_that_is_to_be_stopped_is_not_started_again():
 
 
 def test_a_start_that_was_refused_can_be_tried_again_by_policy():
-    story = Managed()
+    story = ManagedLineage()
     story.start(0, policy={"restart": {"on": ["failed"]}})
     story.answer(START, CallOutcome.REFUSED, 1)
     story.go_to(RESTART)

@@ -11,7 +11,7 @@ from statemachine.folding import thinning
 from statemachine.folding.run_view import fold_run
 from statemachine.folding.runs import cut_runs
 from statemachine.states import OutputState
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
 from tests.unit.statemachine.folding.test_compaction import FEW
 from tests.unit.statemachine.strategies import FAMILIES, ONE_RUN, T0, S, lineages
 

@@ -21,7 +21,7 @@ from statemachine.transition_table import (
     is_ordinary,
     state_diagram,
 )
-from tests.unit.statemachine.driver import Story, ms
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms
 from tests.unit.statemachine.test_order import KEY
 
 NOT_ORDINARY = {
@@ -84,14 +84,14 @@ def test_a_callback_read_anew_may_step_back_as_a_correction():
 
 
 def test_a_change_of_reason_alone_is_a_correction():
-    story = Story()
+    story = LineageScenario()
     story.tencent(312, 0, Status=0)
     story.tencent(311, 1, TencentVod={"FileId": "f"})
     assert story.changes[-1].move == Move(before=State.COMPLETED, after=State.COMPLETED, corrects=True)
 
 
 def test_a_move_is_a_line_in_the_timeline():
-    story = Story()
+    story = LineageScenario()
     story.volc("RelayStreamStateChanged", 0, Status=1)
     story.pass_due(630)
     lines = [entry for change in story.changes for entry in change.entries if entry["kind"] == "move"]

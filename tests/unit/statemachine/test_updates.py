@@ -4,12 +4,12 @@ import pytest
 
 from statemachine.calls import CallOutcome
 from statemachine.states import Deadline, Kind
-from tests.unit.statemachine.calling import START, STOP, UPDATE, Managed, running
+from tests.unit.statemachine.managed_lineage import START, STOP, UPDATE, ManagedLineage, running
 
 CALL_RETRY = Deadline.CALL_RETRY
 
 
-def updating(**policy) -> Managed:
+def updating(**policy) -> ManagedLineage:
     story = running(policy=policy)
     story.update(10, a=1)
     assert (story.under_way, story.pursuit(UPDATE).params) == ([UPDATE], {"a": 1})
@@ -74,7 +74,7 @@ def test_an_update_that_waits_for_its_next_attempt_is_superseded():
 
 
 def test_an_update_waits_for_what_becomes_of_the_start():
-    story = Managed()
+    story = ManagedLineage()
     story.start(0)
     story.update(1, a=1)
     assert story.under_way == [START]
@@ -84,7 +84,7 @@ def test_an_update_waits_for_what_becomes_of_the_start():
 
 
 def test_an_update_waits_for_the_vendors_id():
-    story = Managed("tencent")
+    story = ManagedLineage("tencent")
     story.start(0)
     story.update(1, a=1)
     story.answer(START, CallOutcome.AMBIGUOUS, 2, sent=0)
@@ -94,7 +94,7 @@ def test_an_update_waits_for_the_vendors_id():
 
 
 def test_an_update_that_waits_is_dropped_when_its_start_fails():
-    story = Managed()
+    story = ManagedLineage()
     story.start(0)
     story.update(1, a=1)
     story.answer(START, CallOutcome.REFUSED, 3)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from adapters.access.curl import CurlError, command, origin_of, parse
+from adapters.access.curl import CurlError, build_command, parse_arguments, service_url
 from adapters.access.token_file import TokenFileError
-from adapters.settings import Database, Role, Secret, Server, Settings, Token
+from adapters.settings import DatabaseSettings, Role, Secret, ServerSettings, Settings, TokenSettings
 
-TOKENS = tuple(Token(name=role.value, role=role, token=Secret(f"{role}-0123456789abcdef")) for role in Role)
+TOKENS = tuple(TokenSettings(name=role.value, role=role, token=Secret(f"{role}-0123456789abcdef")) for role in Role)
 SETTINGS = Settings(tokens=TOKENS)
 BEGIN = ["curl", "--silent", "--show-error", "--noproxy", "*"]
 
 
 def words(*arguments: str, settings: Settings = SETTINGS) -> list[str]:
-    found, _ = command(settings, arguments)
+    found, _ = build_command(settings, arguments)
     assert found[: len(BEGIN)] == BEGIN
     return found[len(BEGIN) :]
 
@@ -50,22 +50,22 @@ def test_the_first_word_is_a_path_even_of_nothing_that_there_is() -> None:
 )
 def test_without_a_path_or_with_an_address_of_others_it_is_refused(given: tuple[str, ...]) -> None:
     with pytest.raises(CurlError, match="tally curl"):
-        command(SETTINGS, given)
+        build_command(SETTINGS, given)
 
 
 def test_the_token_with_the_most_rights_is_sent_and_is_no_argument() -> None:
-    found, token = command(SETTINGS, ["/v1/tasks"])
+    found, token = build_command(SETTINGS, ["/v1/tasks"])
     assert token == "admin-0123456789abcdef"
     assert not any("admin-" in word for word in found)
 
 
 def test_without_a_token_it_says_where_one_would_be(tmp_path: Path) -> None:
     with pytest.raises(TokenFileError, match=r"no token at .*tally\.token yet"):
-        command(Settings(database=Database(url=f"sqlite:///{tmp_path}/tally.db")), ["/v1/tasks"])
+        build_command(Settings(database=DatabaseSettings(url=f"sqlite:///{tmp_path}/tally.db")), ["/v1/tasks"])
 
 
 def test_an_open_desk_is_asked_without() -> None:
-    assert command(Settings(server=Server(open_desk=True)), ["/v1/tasks"])[1] is None
+    assert build_command(Settings(server=ServerSettings(open_desk=True)), ["/v1/tasks"])[1] is None
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_an_open_desk_is_asked_without() -> None:
     [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("::1", "http://[::1]:1"), ("localhost", "http://localhost:1")],
 )
 def test_any_address_is_reached_on_this_machine(host: str, origin: str) -> None:
-    assert origin_of(Settings(server=Server(host=host, port=1))) == origin
+    assert service_url(Settings(server=ServerSettings(host=host, port=1))) == origin
 
 
 def test_a_port_that_the_kernel_chose_must_be_told() -> None:
     with pytest.raises(CurlError, match="--port PORT"):
-        origin_of(Settings(server=Server(port=0)))
+        service_url(Settings(server=ServerSettings(port=0)))
 
 
 def test_our_own_options_are_taken_wherever_they_stand() -> None:
-    options = parse(["-i", "/v1/tasks", "--config", "a.toml", "-H", "X: y", "--port=9"])
+    options = parse_arguments(["-i", "/v1/tasks", "--config", "a.toml", "-H", "X: y", "--port=9"])
     assert (options.config, options.port, options.arguments) == (Path("a.toml"), "9", ["-i", "/v1/tasks", "-H", "X: y"])

@@ -3,10 +3,10 @@ import re
 import pytest
 
 from adapters.access.tokens import Tokens, bearer_of, generate
-from adapters.settings import Role, Secret, Token
+from adapters.settings import Role, Secret, TokenSettings
 
-VIEWER = Token(name="grafana", role=Role.VIEWER, token=Secret("v" * 16))
-ADMIN = Token(name="ops", role=Role.ADMIN, token=Secret("a" * 16))
+VIEWER = TokenSettings(name="grafana", role=Role.VIEWER, token=Secret("v" * 16))
+ADMIN = TokenSettings(name="ops", role=Role.ADMIN, token=Secret("a" * 16))
 
 
 def test_a_made_token_is_32_bytes_of_url_safe_text() -> None:
@@ -18,7 +18,7 @@ def test_no_two_made_tokens_are_equal() -> None:
 
 
 @pytest.mark.parametrize("token", [VIEWER, ADMIN])
-def test_a_configured_token_is_found(token: Token) -> None:
+def test_a_configured_token_is_found(token: TokenSettings) -> None:
     assert Tokens([VIEWER, ADMIN]).find(token.token.reveal()) is token
 
 

@@ -11,12 +11,12 @@ from cloudevents.core.v1.event import CloudEvent
 from adapters.clock import to_rfc3339
 from adapters.contract import cloud_events
 from adapters.contract.cloud_events import DISABLED_TYPE, cloud_event, event_bytes
-from adapters.ledger.events import Event, Note, Told
+from adapters.ledger.events import Event, SystemEvent, TaskEvent
 from statemachine.facts import Output
 from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, State
 from statemachine.tasks import Task
-from tests.unit.adapters.ledger.making import T0, key, task
+from tests.support.ledger_rows import T0, key, task
 
 AT = "2023-11-14T22:13:20.000Z"
 STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"
@@ -24,7 +24,7 @@ STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"
 
 def told(of: Task, **more: Any) -> Event:
     about = {"type": "tally.task.running", "at": T0, "previous_state": "accepted", "cause": {"kind": "callback", "id": "7"}}
-    return Event(position=1 << 50, told=Told(task=of, **{**about, **more}))
+    return Event(position=1 << 50, content=TaskEvent(task=of, **{**about, **more}))
 
 
 def a_task(**more: Any) -> Task:
@@ -122,7 +122,7 @@ def test_who_may_not_see_stream_keys_is_told_the_same_without_them() -> None:
 def a_note(**more: Any) -> Event:
     about = {"subscription_id": "01HF7YAT00GS2BEJWXS547R0BK", "reason": "gone"}
     values = {"subject": "01HF7YAT00GS2BEJWXS547R0BK", "version": 3, "type": DISABLED_TYPE, "at": T0, "data": about}
-    return Event(position=2, told=Note(**{**values, **more}))
+    return Event(position=2, content=SystemEvent(**{**values, **more}))
 
 
 @pytest.mark.parametrize("keys", [True, False])

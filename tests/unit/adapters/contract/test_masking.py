@@ -34,7 +34,7 @@ from adapters.contract import masking
     ],
 )
 def test_a_stream_url_keeps_only_where_it_leads(url: str, shown: str) -> None:
-    assert masking.stream_url(url) == shown
+    assert masking.mask_stream_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_stream_url_keeps_only_where_it_leads(url: str, shown: str) -> None:
     ],
 )
 def test_a_file_url_loses_its_query(url: str, shown: str) -> None:
-    assert masking.file_url(url) == shown
+    assert masking.mask_file_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_file_url_loses_its_query(url: str, shown: str) -> None:
     ],
 )
 def test_urls_within_a_text_lose_their_keys(text: str, shown: str) -> None:
-    assert masking.text(text) == shown
+    assert masking.mask_text(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_keys_are_taken_from_all_depths() -> None:
     ],
 )
 def test_what_stands_at_a_path_is_hidden(path: str, value: Any, shown: Any) -> None:
-    assert masking.at_path(value, path, masking.hidden) == shown
+    assert masking.mask_at_path(value, path, masking.hide_value) == shown
 
 
 def test_a_keyed_url_that_is_none_is_hidden() -> None:
-    shown = [masking.keyed_url(value) for value in ("rtmp://h/live/s1", "s1", 7)]
+    shown = [masking.mask_url_value(value) for value in ("rtmp://h/live/s1", "s1", 7)]
 
     assert shown == ["rtmp://h/live/***", "***", "***"]
 
@@ -174,15 +174,15 @@ SHAPES = [
 def test_no_key_is_seen_in_any_shape_of_a_url(shape: str) -> None:
     url = shape.replace("{}", KEY)
 
-    assert KEY not in masking.stream_url(url)
-    assert KEY not in masking.text(url)
-    assert KEY not in masking.text(f"cannot push to {url} now: refused")
-    assert KEY not in masking.text(f'{{"code": 3, "url": "{url}", "msg": "refused"}}')
-    assert KEY not in masking.file_name(url)
+    assert KEY not in masking.mask_stream_url(url)
+    assert KEY not in masking.mask_text(url)
+    assert KEY not in masking.mask_text(f"cannot push to {url} now: refused")
+    assert KEY not in masking.mask_text(f'{{"code": 3, "url": "{url}", "msg": "refused"}}')
+    assert KEY not in masking.mask_file_name(url)
     assert KEY not in json.dumps(masking.without_keys({"message": url, "url": url}))
-    assert KEY not in json.dumps(masking.harmless({"Extra": {"Deep": [url]}}, frozenset()))
+    assert KEY not in json.dumps(masking.mask_undocumented({"Extra": {"Deep": [url]}}, frozenset()))
     if "/" in url and "@h" not in url:  # an id may have an @ in it
-        assert KEY not in masking.identifier(url)
+        assert KEY not in masking.mask_identifier(url)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_no_key_is_seen_in_any_shape_of_a_url(shape: str) -> None:
     ],
 )
 def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None:
-    assert masking.stream_url(url) == shown
+    assert masking.mask_stream_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None
     ],
 )
 def test_of_a_sentence_what_tells_a_person_something_stays(text: str, shown: str) -> None:
-    assert masking.text(text) == shown
+    assert masking.mask_text(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_of_a_sentence_what_tells_a_person_something_stays(text: str, shown: str
     ],
 )
 def test_a_files_name_stays_unless_it_is_a_url(name: str, shown: str) -> None:
-    assert masking.file_name(name) == shown
+    assert masking.mask_file_name(name) == shown
 
 
 _SECRETS = """
@@ -248,7 +248,7 @@ _OTHERS = "AppId RoomId ObjectKey KeyFrame Author Design Monkeys Assignee Signal
 @pytest.mark.parametrize("name", _SECRETS.split())
 def test_members_that_are_named_as_secrets_are_hidden_from_everybody(name: str) -> None:
     assert masking.without_secrets({"Open": {name: "sesame"}}) == {"Open": {name: "***"}}
-    assert masking.harmless({"Open": {name: "sesame"}}, frozenset()) == {"Open": {name: "***"}}
+    assert masking.mask_undocumented({"Open": {name: "sesame"}}, frozenset()) == {"Open": {name: "***"}}
 
 
 @pytest.mark.parametrize("name", _OTHERS.split())
@@ -282,7 +282,7 @@ def test_of_what_is_not_documented_only_what_is_plainly_harmless_is_shown() -> N
     }
     given["StreamId"] = "dGhlIGtleQ9x"
 
-    shown = masking.harmless({"Open": given, "Named": "dGhlIGtleQ9x"}, frozenset({"Named"}))
+    shown = masking.mask_undocumented({"Open": given, "Named": "dGhlIGtleQ9x"}, frozenset({"Named"}))
 
     assert shown == {"Open": {**given, "Odd": "***", "StreamId": "***", "Out": "rtmp://h/live/***"}, "Named": "dGhlIGtleQ9x"}
 
@@ -300,10 +300,16 @@ def test_whatever_the_text_it_takes_milliseconds(shape: str) -> None:
     unit = shape.replace("{}", "")
     text = (unit * (1_000_000 // len(unit)))[:1_000_000] + shape.replace("{}", unit * 8)
     began_s = thread_time()
-    for mask in (masking.text, masking.stream_url, masking.identifier, masking.file_name, masking.file_url):
+    for mask in (
+        masking.mask_text,
+        masking.mask_stream_url,
+        masking.mask_identifier,
+        masking.mask_file_name,
+        masking.mask_file_url,
+    ):
         mask(text)
     masking.without_keys({"a": text, "url": text, "id": text})
-    masking.harmless({text: text}, frozenset())
+    masking.mask_undocumented({text: text}, frozenset())
     masking.without_secrets({text: text})
     list(masking.masked_paths({"a": text}))
     assert thread_time() - began_s < 1.0
@@ -316,7 +322,7 @@ def test_parameters_as_long_as_are_allowed_take_milliseconds() -> None:
         "Long": "a" * 250_000,
     }
     began_s = thread_time()
-    masking.harmless(params, frozenset())
+    masking.mask_undocumented(params, frozenset())
     masking.without_secrets(params)
     assert thread_time() - began_s < 1.0
 
@@ -324,10 +330,16 @@ def test_parameters_as_long_as_are_allowed_take_milliseconds() -> None:
 @given(st.text(st.sampled_from("ab1:/\\?#&=%@.*-_ \n2fF3A<>\"'{}[],;+ü\u002f")) | st.text())
 @settings(max_examples=400, deadline=None)
 def test_any_text_is_masked_and_masking_it_again_hides_no_less(value: str) -> None:
-    for mask in (masking.text, masking.stream_url, masking.identifier, masking.file_name, masking.file_url):
+    for mask in (
+        masking.mask_text,
+        masking.mask_stream_url,
+        masking.mask_identifier,
+        masking.mask_file_name,
+        masking.mask_file_url,
+    ):
         assert isinstance(mask(mask(value)), str)
     masking.without_secrets({value: value})
-    masking.harmless([value], frozenset())
+    masking.mask_undocumented([value], frozenset())
     list(masking.masked_paths([value]))
 
 
@@ -336,7 +348,7 @@ def test_any_text_is_masked_and_masking_it_again_hides_no_less(value: str) -> No
 def test_whatever_stands_around_a_url_its_key_is_not_seen(shape: str, before: str, behind: str) -> None:
     url = shape.replace("{}", KEY)
 
-    assert KEY not in masking.text(f"{before} {url} {behind}")
+    assert KEY not in masking.mask_text(f"{before} {url} {behind}")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +379,7 @@ def test_stars_in_a_text_are_no_mask(value: Any) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_whatever_was_masked_is_known_as_masked(shape: str) -> None:
     """What a viewer reads as a url and sends back."""
-    assert list(masking.masked_paths([masking.stream_url(shape.replace("{}", KEY))])) == ["[0]"]
+    assert list(masking.masked_paths([masking.mask_stream_url(shape.replace("{}", KEY))])) == ["[0]"]
 
 
 @pytest.mark.parametrize("time", ["2026-01-21T15:32:04.123Z", "2023-03-21T15:32:04+08:00", "2026-01-21", "15:32:04"])

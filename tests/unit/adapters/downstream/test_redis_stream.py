@@ -12,11 +12,11 @@ import redis
 from adapters.contract.cloud_events import event_bytes
 from adapters.contract.cloud_events import test_event as made_event
 from adapters.downstream.redis_stream import RedisStream, open_sink
-from adapters.downstream.sink import Answer, Message
-from adapters.settings import Queue, Settings, Streams
+from adapters.downstream.sink import Message, SendResult
+from adapters.settings import QueueSettings, Settings, StreamSettings
 from adapters.text import FieldProblem
 from tests.support.server_processes import RedisServer, redis_server
-from tests.unit.adapters.serving import closed_port, hangs, serving
+from tests.unit.adapters.scripted_server import closed_port, hangs, serving
 
 SINK = {"type": "redis", "stream": "tasks"}
 
@@ -45,7 +45,7 @@ def message(number: int = 1) -> Message:
 
 
 def test_an_event_becomes_an_entry_as_it_is(stream: RedisStream, admin: Any):
-    assert stream.send(SINK, message(), ()) == Answer(ok=True)
+    assert stream.send(SINK, message(), ()) == SendResult(ok=True)
     ((_, entry),) = admin.xrange("tasks")
     assert entry == {b"event": '{"id": 1, "who": "Zoë"}'.encode()}
 
@@ -74,7 +74,7 @@ def test_a_stream_of_another_program_is_never_trimmed(server: RedisServer, admin
         admin.xadd("victim", {"event": f"theirs {number}"})
     stream = RedisStream(server.url, 100)
     for number in range(150):
-        assert stream.send({**SINK, "stream": "victim"}, event(number), ()) == Answer(ok=True)
+        assert stream.send({**SINK, "stream": "victim"}, event(number), ()) == SendResult(ok=True)
     assert admin.xlen("victim") == 506 + 150
     admin.xtrim("victim", maxlen=150, approximate=False)  # its owner may trim it
     admin.xadd("victim", {"event": "theirs again"})
@@ -158,7 +158,7 @@ def test_a_server_that_is_silent_times_out():
 @pytest.mark.parametrize("name", ["a", "tally:events", "tally.tasks", "a" * 200, "Tasks/1"])
 def test_a_name_is_printable_ascii_without_blanks(name: str):
     sink = {"type": "redis", "stream": name}
-    assert RedisStream("redis://x", 1).read(sink) == (sink, [])
+    assert RedisStream("redis://x", 1).parse(sink) == (sink, [])
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,14 @@ def test_a_name_is_printable_ascii_without_blanks(name: str):
     ["", "a b", "a\n", "ä", "a" * 201, "dramatiq:default", "tally:workers", "tally:hints.x", "tally:__acks__", 1, None, ["a"]],
 )
 def test_any_other_name_and_any_key_of_a_queue_is_refused(name: Any):
-    _, (problem,) = RedisStream("redis://x", 1).read({"type": "redis", "stream": name})
+    _, (problem,) = RedisStream("redis://x", 1).parse({"type": "redis", "stream": name})
     assert problem.field == "sink.stream"
     assert problem.message.startswith("must be 1 to 200 printable ASCII characters")
 
 
 def test_without_a_redis_no_sink_is_right_and_the_setting_is_named():
     stream = open_sink(Settings())
-    _, problems = stream.read(SINK)
+    _, problems = stream.parse(SINK)
     message_ = "must not be redis: there is no Redis; set streams.url (or queue.url)"
     assert problems == [FieldProblem(field="sink.type", message=message_)]
     assert stream.send(SINK, message(), ()).error == "not_connected"
@@ -181,18 +181,18 @@ def test_without_a_redis_no_sink_is_right_and_the_setting_is_named():
 
 
 def test_members_that_are_missing_or_unknown_are_told():
-    _, problems = RedisStream("redis://x", 1).read({"type": "redis", "url": "x"})
+    _, problems = RedisStream("redis://x", 1).parse({"type": "redis", "url": "x"})
     assert [problem.field for problem in problems] == ["sink.stream", "sink.url"]
 
 
 @pytest.mark.parametrize("streams", ["", "own"])
 def test_its_redis_is_the_streams_own_or_else_the_queues(server: RedisServer, admin: Any, streams: str):
-    queue = Queue(url=f"redis://127.0.0.1:{closed_port()}/0" if streams else server.url)
-    sink = open_sink(Settings(queue=queue, streams=Streams(url=server.url if streams else "")))
+    queue = QueueSettings(url=f"redis://127.0.0.1:{closed_port()}/0" if streams else server.url)
+    sink = open_sink(Settings(queue=queue, streams=StreamSettings(url=server.url if streams else "")))
     assert sink.send(SINK, message(), ()).ok
     sink.close()
 
 
 @pytest.mark.parametrize("keys", [True, False])
 def test_everybody_sees_all_of_it(keys: bool):
-    assert RedisStream("", 1).shown(SINK, keys=keys) == SINK
+    assert RedisStream("", 1).masked(SINK, keys=keys) == SINK

@@ -6,7 +6,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from adapters.clock import now_ms
-from adapters.downstream.signing import headers, new_secret
+from adapters.downstream.signing import new_secret, signature_headers
 
 BODY = '{"who": "Zoë 你好 🎬"}'.encode()
 
@@ -20,7 +20,7 @@ def test_a_secret_is_32_random_bytes_in_base64():
 def test_headers_are_those_of_the_specification():
     """Its own example."""
     secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
-    assert headers("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330_999, body, [secret]) == {
+    assert signature_headers("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330_999, body, [secret]) == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
@@ -29,12 +29,12 @@ def test_headers_are_those_of_the_specification():
 
 def test_the_specifications_library_verifies_them():
     secret = new_secret()
-    assert Webhook(secret).verify(BODY, headers("e1", now_ms(), BODY, [secret])) == {"who": "Zoë 你好 🎬"}
+    assert Webhook(secret).verify(BODY, signature_headers("e1", now_ms(), BODY, [secret])) == {"who": "Zoë 你好 🎬"}
 
 
 def test_while_a_secret_is_replaced_both_verify_and_no_other_does():
     old, new = new_secret(), new_secret()
-    signed = headers("e1", now_ms(), BODY, [new, old])
+    signed = signature_headers("e1", now_ms(), BODY, [new, old])
     assert signed["webhook-signature"].count("v1,") == 2
     for secret in (old, new):
         Webhook(secret).verify(BODY, signed)
@@ -45,6 +45,6 @@ def test_while_a_secret_is_replaced_both_verify_and_no_other_does():
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
 def test_id_and_time_are_signed_too(name: str):
     secret, now = new_secret(), now_ms()
-    other = headers("e2", now - 1000, BODY, [secret])
+    other = signature_headers("e2", now - 1000, BODY, [secret])
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
-        Webhook(secret).verify(BODY, headers("e1", now, BODY, [secret]) | {name: other[name]})
+        Webhook(secret).verify(BODY, signature_headers("e1", now, BODY, [secret]) | {name: other[name]})

@@ -3,22 +3,22 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.downstream.sink import beginning, unknown_members
+from adapters.downstream.sink import response_excerpt, unknown_members
 from adapters.text import FieldProblem
 
 
 def test_of_an_answer_the_first_512_characters_are_kept():
-    assert beginning("ä🎬".encode() * 1000) == "ä🎬" * 256
+    assert response_excerpt("ä🎬".encode() * 1000) == "ä🎬" * 256
 
 
 def test_what_is_no_text_or_would_do_something_is_made_harmless():
-    assert beginning(b"a\x00\x1b[31mb\r\nc\xff\xe2\x80\xaed") == "a  [31mb  c\ufffd d"
+    assert response_excerpt(b"a\x00\x1b[31mb\r\nc\xff\xe2\x80\xaed") == "a  [31mb  c\ufffd d"
 
 
 @given(st.binary(max_size=3000))
 def test_any_answer_has_a_beginning_that_can_be_stored_and_shown(body: bytes):
-    assert beginning(body).isprintable()
-    assert beginning(body).encode().decode() == beginning(body)
+    assert response_excerpt(body).isprintable()
+    assert response_excerpt(body).encode().decode() == response_excerpt(body)
 
 
 def test_members_that_no_such_sink_has_are_told_with_the_known_ones():

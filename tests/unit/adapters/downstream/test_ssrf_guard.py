@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.downstream.ssrf_guard import RefusedAddressError, Targets
-from adapters.settings import Outbound
+from adapters.downstream.ssrf_guard import AllowedTargets, RefusedAddressError
+from adapters.settings import OutboundSettings
 
 REFUSED = [
     "0.0.0.0",
@@ -102,17 +102,19 @@ PERMITTED = [
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_an_address_that_is_not_public_is_refused(address: str):
-    assert not Targets().permits(address)
+    assert not AllowedTargets().is_permitted(address)
 
 
 @pytest.mark.parametrize("address", PERMITTED)
 def test_a_public_address_is_permitted(address: str):
-    assert Targets().permits(address)
+    assert AllowedTargets().is_permitted(address)
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "127.1", "2130706433", "0x7f000001", "1.1.1.1:80", "[::1]", "1.1.1.1 "])
 def test_what_is_no_address_is_refused(address: str):
-    assert not Targets(allow=Targets.of(Outbound(allow=("0.0.0.0/0", "::/0"))).allow).permits(address)
+    assert not AllowedTargets(allow=AllowedTargets.from_settings(OutboundSettings(allow=("0.0.0.0/0", "::/0"))).allow).is_permitted(
+        address
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_what_is_no_address_is_refused(address: str):
     ],
 )
 def test_an_address_in_an_allowed_network_is_permitted(network: str, address: str):
-    assert Targets.of(Outbound(allow=("192.168.0.0/16", network))).permits(address)
+    assert AllowedTargets.from_settings(OutboundSettings(allow=("192.168.0.0/16", network))).is_permitted(address)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +139,14 @@ def test_an_address_in_an_allowed_network_is_permitted(network: str, address: st
     [("10.0.0.0/8", "11.0.0.1"), ("10.0.0.0/9", "10.128.0.1"), ("::1/128", "127.0.0.1"), ("::/0", "::ffff:10.0.0.1")],
 )
 def test_what_is_allowed_allows_nothing_else(network: str, address: str):
-    targets = Targets.of(Outbound(allow=(network,)))
-    assert targets.permits(address) is Targets().permits(address)
+    targets = AllowedTargets.from_settings(OutboundSettings(allow=(network,)))
+    assert targets.is_permitted(address) is AllowedTargets().is_permitted(address)
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4))
 def test_wrapped_addresses_are_judged_by_what_they_hold(one: Any, other: Any):
     wrapped = [f"::ffff:{one}", f"64:ff9b::{one}", f"::{one}", f"2002:{int(one) >> 16:x}:{int(one) & 0xFFFF:x}::"]
-    assert {Targets().permits(address) for address in wrapped} == {Targets().permits(str(one))}
+    assert {AllowedTargets().is_permitted(address) for address in wrapped} == {AllowedTargets().is_permitted(str(one))}
 
 
 @given(st.ip_addresses())
@@ -152,7 +154,7 @@ def test_what_the_standard_library_calls_special_is_never_permitted(address: Any
     """It knows many special ranges, though not all."""
     special = address.is_multicast or address.is_loopback or address.is_link_local or address.is_unspecified or address.is_reserved
     wraps = address.version == 6 and any((address.ipv4_mapped, int(address) >> 32 in (0, 0x64FF9B << 64)))
-    assert not (special and not wraps and Targets().permits(str(address)))
+    assert not (special and not wraps and AllowedTargets().is_permitted(str(address)))
 
 
 # Names.
@@ -174,12 +176,12 @@ def fails(error: Exception) -> Any:
 
 def test_a_name_gives_what_was_looked_up():
     lookup = gives("93.184.216.34", "2606:4700::1111")
-    assert Targets(lookup=lookup).resolve("hooks.example", 443) == lookup("hooks.example", 443)
+    assert AllowedTargets(lookup=lookup).resolve("hooks.example", 443) == lookup("hooks.example", 443)
 
 
 def test_one_refused_address_refuses_the_name_and_says_what_would_allow_it():
     with pytest.raises(RefusedAddressError) as caught:
-        Targets(lookup=gives("93.184.216.34", "10.0.0.7")).resolve("hooks.example", 443)
+        AllowedTargets(lookup=gives("93.184.216.34", "10.0.0.7")).resolve("hooks.example", 443)
     assert str(caught.value) == (
         "hooks.example (10.0.0.7) is not a public address; webhooks may reach it only if a network in outbound.allow holds it"
     )
@@ -187,7 +189,7 @@ def test_one_refused_address_refuses_the_name_and_says_what_would_allow_it():
 
 # Urls.
 
-OUTSIDE = Targets(lookup=gives("93.184.216.34"))
+OUTSIDE = AllowedTargets(lookup=gives("93.184.216.34"))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ OUTSIDE = Targets(lookup=gives("93.184.216.34"))
     ],
 )
 def test_a_public_https_url_is_right(url: str):
-    assert OUTSIDE.check(url) is None
+    assert OUTSIDE.check_url(url) is None
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_a_public_https_url_is_right(url: str):
     ],
 )
 def test_what_is_wrong_with_a_url_is_told(url: str, wrong: str):
-    told = OUTSIDE.check(url)
+    told = OUTSIDE.check_url(url)
     assert told is not None
     assert told.startswith(wrong)
 
@@ -259,30 +261,32 @@ def test_what_is_wrong_with_a_url_is_told(url: str, wrong: str):
     ],
 )
 def test_this_machine_is_refused_however_it_is_written(host: str):
-    told = Targets(allow_http=True).check(f"http://{host}:8080/")
+    told = AllowedTargets(allow_http=True).check_url(f"http://{host}:8080/")
     assert told is not None
     assert "is not a public address" in told
 
 
 def test_a_name_of_an_inner_address_is_refused():
-    assert "hooks.example (10.0.0.7)" in (Targets(lookup=gives("10.0.0.7")).check("https://hooks.example/") or "")
+    assert "hooks.example (10.0.0.7)" in (AllowedTargets(lookup=gives("10.0.0.7")).check_url("https://hooks.example/") or "")
 
 
 def test_a_name_that_does_not_resolve_right_now_is_right():
-    assert Targets(lookup=fails(socket.gaierror(-2, "Name or service not known"))).check("https://hooks.example/") is None
+    assert (
+        AllowedTargets(lookup=fails(socket.gaierror(-2, "Name or service not known"))).check_url("https://hooks.example/") is None
+    )
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
 def test_what_can_never_be_a_name_is_refused(host: str):
-    assert (Targets().check(f"https://{host}/") or "").startswith("must have a host name")
+    assert (AllowedTargets().check_url(f"https://{host}/") or "").startswith("must have a host name")
 
 
 def test_plain_http_is_right_where_it_is_allowed():
-    assert Targets(allow_http=True, lookup=gives("93.184.216.34")).check("http://hooks.example/") is None
+    assert AllowedTargets(allow_http=True, lookup=gives("93.184.216.34")).check_url("http://hooks.example/") is None
 
 
 @given(
     st.text() | st.text().map(lambda text: f"https://{text}") | st.text("0123456789.:[]@/%x").map(lambda text: f"https://{text}")
 )
 def test_any_text_is_right_or_wrong(url: str):
-    assert Targets(lookup=gives("127.0.0.1")).check(url), "all that it could lead to is this machine"
+    assert AllowedTargets(lookup=gives("127.0.0.1")).check_url(url), "all that it could lead to is this machine"

@@ -16,13 +16,13 @@ from standardwebhooks import Webhook as Verifier
 
 from adapters.clock import now_ms
 from adapters.downstream.signing import new_secret
-from adapters.downstream.sink import Answer, Message
-from adapters.downstream.ssrf_guard import Targets
+from adapters.downstream.sink import Message, SendResult
+from adapters.downstream.ssrf_guard import AllowedTargets
 from adapters.downstream.webhook import Webhook, open_sink, retry_after_s
-from adapters.http import look_up
-from adapters.settings import Outbound, Settings
+from adapters.http import resolve_name
+from adapters.settings import OutboundSettings, Settings
 from adapters.text import FieldProblem
-from tests.unit.adapters.serving import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
+from tests.unit.adapters.scripted_server import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
 
 #: 2026-01-01T00:00:00Z
 NOW = 1_767_225_600_000
@@ -34,10 +34,10 @@ Lookup = Callable[[str, int], Sequence[tuple[Any, ...]]]
 
 @contextmanager
 def webhook(
-    allow: Sequence[str] = (HERE,), lookup: Lookup = look_up, *, allow_http: bool = True, **options: Any
+    allow: Sequence[str] = (HERE,), lookup: Lookup = resolve_name, *, allow_http: bool = True, **options: Any
 ) -> Iterator[Webhook]:
-    allowed = Targets.of(Outbound(allow=tuple(allow))).allow
-    hook = Webhook(Targets(allow=allowed, allow_http=allow_http, lookup=lookup), **options)
+    allowed = AllowedTargets.from_settings(OutboundSettings(allow=tuple(allow))).allow
+    hook = Webhook(AllowedTargets(allow=allowed, allow_http=allow_http, lookup=lookup), **options)
     yield hook
     hook.close()
 
@@ -46,12 +46,12 @@ def message(body: bytes = b'{"a": 1}', at: int = NOW) -> Message:
     return Message(id="e1", body=body, at=at)
 
 
-def sent(url: str, **options: Any) -> Answer:
+def sent(url: str, **options: Any) -> SendResult:
     with webhook(**options) as hook:
         return hook.send({"type": "webhook", "url": url}, message(), [SECRET])
 
 
-def answered(said: bytes) -> Answer:
+def answered(said: bytes) -> SendResult:
     with serving(says_and_closes(said)) as server:
         return sent(server.url("/hook"))
 
@@ -93,7 +93,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_many_threads_may_send_at_once():
-    answers: list[Answer] = []
+    answers: list[SendResult] = []
     with serving(says(OK)) as one, serving(says(OK)) as two, webhook() as hook:
         sinks = [{"type": "webhook", "url": server.url()} for server in (one, two)]
         threads = [threading.Thread(target=lambda s=s: answers.append(hook.send(s, message(), [SECRET]))) for s in sinks]
@@ -119,7 +119,7 @@ def test_a_name_that_changes_to_this_machine_after_it_was_checked_is_not_connect
     with serving(says(OK)) as server:
         finds = iter([found(("93.184.216.34", server.port)), found(("127.0.0.1", server.port))])
         with webhook((), lambda *_: next(finds)) as hook:
-            sink, problems = hook.read({"type": "webhook", "url": f"http://rebinds.example:{server.port}/"})
+            sink, problems = hook.parse({"type": "webhook", "url": f"http://rebinds.example:{server.port}/"})
             assert problems == []
             assert hook.send(sink, message(), [SECRET]).error == "refused_address"
     assert (list(finds), server.connections) == ([], 0)
@@ -179,14 +179,14 @@ def test_over_tls_the_certificate_must_be_of_the_name_and_not_of_the_address(tls
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_says_that_it_was_taken(status: int):
     answer = answered(f"HTTP/1.1 {status} Fine\r\nContent-Length: 0\r\n\r\n".encode())
-    assert answer == Answer(ok=True, status=status)
+    assert answer == SendResult(ok=True, status=status)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 502, 503])
 def test_any_other_status_does_not_and_how_the_answer_begins_is_kept(status: int):
     answer = answered(f"HTTP/1.1 {status} No\r\nContent-Length: 6\r\n\r\nno\x00\r\n!".encode())
     detail = f"answered {status}"
-    assert answer == Answer(ok=False, status=status, error="status", detail=detail, beginning="no   !")
+    assert answer == SendResult(ok=False, status=status, error="status", detail=detail, excerpt="no   !")
 
 
 def test_410_says_that_no_more_is_wanted():
@@ -226,7 +226,7 @@ def test_of_a_gigabyte_the_beginning_is_read():
             pieces.append(1)
 
     with serving(gush) as server:
-        assert sent(server.url()) == Answer(ok=True, status=200, beginning="a" * 512)
+        assert sent(server.url()) == SendResult(ok=True, status=200, excerpt="a" * 512)
         assert server.closed.wait(10)
     assert len(pieces) < 100
 
@@ -272,7 +272,7 @@ def test_where_nobody_is_nothing_is_connected_to(url: str):
 def test_whatever_is_answered_is_an_answer(status: int, fields: list[bytes], length: bytes, body: bytes):
     answer = answered(b"\r\n".join([b"HTTP/1.1 %d OK" % status, length, *fields, b"", body]))
     assert answer.ok is (answer.error is None)
-    assert answer.beginning.isprintable()
+    assert answer.excerpt.isprintable()
     assert answer.detail.isprintable()
 
 
@@ -315,24 +315,24 @@ def test_any_hint_is_within_a_day_or_none(hint: str, at: int):
 def test_a_public_url_is_right_and_stored_as_it_is():
     with webhook(lookup=lambda *_: found(("93.184.216.34", 443))) as hook:
         sink = {"type": "webhook", "url": "https://hooks.example/T0/B1?x=y"}
-        assert hook.read(sink) == (sink, [])
+        assert hook.parse(sink) == (sink, [])
 
 
 @pytest.mark.parametrize("url", [None, 1, ["https://hooks.example/"], {}])
 def test_a_url_is_text(url: Any):
     with webhook() as hook:
-        assert hook.read({"type": "webhook", "url": url})[1] == [FieldProblem(field="sink.url", message="must be a url, as text")]
+        assert hook.parse({"type": "webhook", "url": url})[1] == [FieldProblem(field="sink.url", message="must be a url, as text")]
 
 
 def test_members_that_are_missing_or_unknown_are_told():
     with webhook() as hook:
-        assert [problem.field for problem in hook.read({"type": "webhook", "uri": "x"})[1]] == ["sink.url", "sink.uri"]
+        assert [problem.field for problem in hook.parse({"type": "webhook", "uri": "x"})[1]] == ["sink.url", "sink.uri"]
 
 
 def test_what_the_settings_do_not_allow_is_refused():
-    hook = open_sink(Settings(outbound=Outbound(allow=("10.0.0.0/8",))))
+    hook = open_sink(Settings(outbound=OutboundSettings(allow=("10.0.0.0/8",))))
     told = {
-        url: hook.read({"type": "webhook", "url": url})[1]
+        url: hook.parse({"type": "webhook", "url": url})[1]
         for url in ("https://10.0.0.1/", "https://192.168.0.1/", "http://1.1.1.1/")
     }
     assert [[problem.field for problem in problems] for problems in told.values()] == [[], ["sink.url"], ["sink.url"]]
@@ -351,5 +351,5 @@ def test_what_the_settings_do_not_allow_is_refused():
 def test_a_reader_without_the_right_to_keys_sees_neither_path_nor_query(url: str, shown: str):
     sink = {"type": "webhook", "url": url}
     with webhook() as hook:
-        assert hook.shown(sink, keys=False) == {"type": "webhook", "url": shown}
-        assert hook.shown(sink, keys=True) == sink
+        assert hook.masked(sink, keys=False) == {"type": "webhook", "url": shown}
+        assert hook.masked(sink, keys=True) == sink

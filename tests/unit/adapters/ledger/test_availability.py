@@ -38,17 +38,17 @@ def faults(health: Health) -> list[tuple[str, str, bool]]:
 
 def test_a_current_ledger_has_no_fault(ledger: Ledger) -> None:
     health = Health()
-    LedgerCheck(ledger, health).once()
+    LedgerCheck(ledger, health).check_once()
     assert faults(health) == []
 
 
 def test_a_ledger_without_a_schema_makes_the_process_unready(tmp_path: Path) -> None:
     ledger, health = Ledger(f"sqlite:///{tmp_path}/tally.db"), Health()
-    LedgerCheck(ledger, health).once()
+    LedgerCheck(ledger, health).check_once()
     ((part, detail, vital),) = faults(health)
     assert (part, "run `tally db upgrade`" in detail, vital) == ("schema", True, True)
     upgrade(ledger)
-    LedgerCheck(ledger, health).once()
+    LedgerCheck(ledger, health).check_once()
     assert faults(health) == []
     ledger.close()
 
@@ -59,10 +59,10 @@ def test_a_ledger_that_is_away_is_a_fault_that_leaves_the_process_ready(tmp_path
     upgrade(ledger)
     ledger.is_away = True
     check = LedgerCheck(ledger, health)
-    check.once()
+    check.check_once()
     assert faults(health) == [("ledger", "the ledger cannot be read", False)]
     ledger.is_away = False
-    check.once()
+    check.check_once()
     assert faults(health) == []
     ledger.close()
 

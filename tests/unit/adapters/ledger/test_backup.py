@@ -14,9 +14,9 @@ from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, epochs, i
 from adapters.ledger.backup import BackupError, back_up, made_at, require_no_backup
 from adapters.ledger.inbox import Arrival
 from adapters.ledger.migrate import upgrade
-from adapters.ledger.restore import finish, restore
+from adapters.ledger.restore import finish_interrupted, restore
 from adapters.spool import Spool
-from adapters.spool.copying import waiting_arrivals
+from adapters.spool.snapshot import snapshot_arrivals
 
 NOW = 1_795_000_000_000
 ONE = Arrival(
@@ -97,7 +97,7 @@ def test_commits_while_it_is_made_do_not_make_it_begin_anew(tmp_path: Path):
 def test_callbacks_that_wait_in_the_spool_are_in_it(source: Path, tmp_path: Path):
     spool = Spool(tmp_path / "spool", 2**20, lambda: NOW)
     spool.append([arrival(number) for number in range(1, 6)])
-    with waiting_arrivals(tmp_path / "spool") as waiting:
+    with snapshot_arrivals(tmp_path / "spool") as waiting:
         made = back_up(source, tmp_path / "b", waiting, NOW)
     assert made.spooled == 4, "the first one is in the ledger"
     assert spool.rows() == 5, "nothing was taken away"
@@ -107,10 +107,10 @@ def test_callbacks_that_wait_in_the_spool_are_in_it(source: Path, tmp_path: Path
 def test_what_is_drained_while_the_backup_is_made_is_in_it(source: Path, tmp_path: Path):
     spool = Spool(tmp_path / "spool", 2**20, lambda: NOW)
     spool.append([arrival(7)])
-    with waiting_arrivals(tmp_path / "spool") as waiting:
-        lot = spool.next_lot()
+    with snapshot_arrivals(tmp_path / "spool") as waiting:
+        lot = spool.next_batch()
         assert lot is not None
-        spool.done(lot)
+        spool.complete_batch(lot)
         assert spool.rows() == 0
         assert back_up(source, tmp_path / "b", waiting, NOW).spooled == 1
 
@@ -238,7 +238,7 @@ def test_a_restore_that_was_killed_half_way_is_finished(file: Path, tmp_path: Pa
     target = tmp_path / "old.db"
     left_open(target, range(1, 8))
     for death in steps_of_a_restore(file, target, monkeypatch):
-        finish(target)
+        finish_interrupted(target)
         assert not (tmp_path / "old.db.restore").exists()
         assert count(target) == 1, death
 

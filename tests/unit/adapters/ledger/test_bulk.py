@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Table, func, select
 
 from adapters.ledger import Ledger, bulk
-from adapters.ledger.inbox import Settled, record
+from adapters.ledger.inbox import AppliedRow, record
 from adapters.ledger.schema import counters, deadlines, effects, idempotency, inbox, quotas, timeline
-from tests.unit.adapters.ledger.making import T0, arrival, settle, statements, waiting_ids
+from tests.support.ledger_rows import T0, arrival, settle, statements, waiting_ids
 
 SIZES = (1, 2, 1_000)
 #: The largest and the least number that a column can hold.
@@ -129,8 +129,8 @@ def test_columns_can_be_made_empty(ledger: Ledger, size: int) -> None:
     with ledger.write() as connection:
         record(connection, [arrival(n) for n in range(size)])
     ids = waiting_ids(ledger)
-    settle(ledger, *(Settled(id=id_, applied_at=T0, reason="r", task_id="t", error="e", event_at=1) for id_ in ids))
-    settle(ledger, *(Settled(id=id_, applied_at=T0) for id_ in ids))
+    settle(ledger, *(AppliedRow(id=id_, applied_at=T0, reason="r", task_id="t", error="e", event_at=1) for id_ in ids))
+    settle(ledger, *(AppliedRow(id=id_, applied_at=T0) for id_ in ids))
     assert _all(ledger, inbox, "reason", "task_id", "error", "event_at") == [(None, None, None, None)] * size
 
 

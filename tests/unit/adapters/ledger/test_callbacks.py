@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, callbacks, inbox
-from adapters.ledger.callbacks import Callback, CallbackFilter, Listed
-from adapters.ledger.inbox import MARK, Arrival, Settled
+from adapters.ledger.callbacks import CallbackFilter, CallbackSummary, RecordedCallback
+from adapters.ledger.inbox import MARK, AppliedRow, Arrival
+from tests.support.ledger_rows import T0, arrival, settle, waiting_ids
 from tests.support.ledgers import empty, examples
-from tests.unit.adapters.ledger.making import T0, arrival, settle, waiting_ids
 
 VENDORS, TYPES, TASKS = ("volcengine", "tencent"), ("", "401", "RecordStarted"), (None, "t1", "t2")
 VERDICTS = (None, "applied", "stale", "unknown")
@@ -45,7 +45,7 @@ FILTERS = st.builds(
 )
 
 
-def _passes(wanted: CallbackFilter, one: Callback) -> bool:
+def _passes(wanted: CallbackFilter, one: RecordedCallback) -> bool:
     return (
         wanted.vendor in (None, one.vendor)
         and wanted.verdict in (None, one.verdict)
@@ -56,25 +56,25 @@ def _passes(wanted: CallbackFilter, one: Callback) -> bool:
     )
 
 
-def _hear(ledger: Ledger, heard: Sequence[Heard], first: int = 0) -> list[Callback]:
+def _hear(ledger: Ledger, heard: Sequence[Heard], first: int = 0) -> list[RecordedCallback]:
     """Puts them there, a row of another kind after each; what they are to be read as."""
     with ledger.write() as connection:
         for number, (told, _) in enumerate(heard, first):
             inbox.record(connection, [arrival(number, **told)])
             inbox.post(connection, MARK, (str(number),), {}, T0)
         ids = [row.id for row in inbox.unapplied(connection, 1_000) if row.kind == inbox.CALLBACK][-len(heard) :] if heard else []
-    settle(ledger, *(Settled(id=id_, applied_at=T0, **how) for id_, (_, how) in zip(ids, heard, strict=True) if how is not None))
+    settle(ledger, *(AppliedRow(id=id_, applied_at=T0, **how) for id_, (_, how) in zip(ids, heard, strict=True) if how is not None))
     with ledger.read() as connection:
         found = [callbacks.find(connection, id_) for id_ in ids]
     return [one for one in found if one is not None]
 
 
-def _listed(one: Callback) -> Listed:
-    return Listed(**{field.name: getattr(one, field.name) for field in fields(Listed)})
+def _listed(one: RecordedCallback) -> CallbackSummary:
+    return CallbackSummary(**{field.name: getattr(one, field.name) for field in fields(CallbackSummary)})
 
 
-def _pages(ledger: Ledger, wanted: CallbackFilter, limit: int, arriving: Sequence[Heard] = ()) -> list[Listed]:
-    found: list[Listed] = []
+def _pages(ledger: Ledger, wanted: CallbackFilter, limit: int, arriving: Sequence[Heard] = ()) -> list[CallbackSummary]:
+    found: list[CallbackSummary] = []
     before = None
     coming = list(enumerate(arriving, 10_000))
     while True:
@@ -89,7 +89,7 @@ def _pages(ledger: Ledger, wanted: CallbackFilter, limit: int, arriving: Sequenc
             _hear(ledger, [heard], number)
 
 
-def _newest_first(found: Sequence[Callback]) -> list[Listed]:
+def _newest_first(found: Sequence[RecordedCallback]) -> list[CallbackSummary]:
     return sorted(map(_listed, found), key=lambda one: (one.received_at, one.id), reverse=True)
 
 
@@ -105,7 +105,7 @@ def test_pages_counts_and_ids_are_those_of_what_passes(kept_ledger: Ledger) -> N
     holds()
 
 
-def _is_right(ledger: Ledger, wanted: CallbackFilter, known: Sequence[Callback], limit: int) -> None:
+def _is_right(ledger: Ledger, wanted: CallbackFilter, known: Sequence[RecordedCallback], limit: int) -> None:
     passing = [one for one in known if _passes(wanted, one)]
     assert _pages(ledger, wanted, limit) == _newest_first(passing), wanted
     middle = known[len(known) // 2].id if known else 0
@@ -136,9 +136,9 @@ def test_a_callback_is_found_as_it_was_sent(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [sent])
     (id_,) = waiting_ids(ledger)
-    settle(ledger, Settled(id=id_, applied_at=T0 + 3, event_at=T0 - 5, verdict="ignored", reason="no_task", error="E()"))
+    settle(ledger, AppliedRow(id=id_, applied_at=T0 + 3, event_at=T0 - 5, verdict="ignored", reason="no_task", error="E()"))
     with ledger.read() as connection:
-        assert callbacks.find(connection, id_) == Callback(
+        assert callbacks.find(connection, id_) == RecordedCallback(
             id=id_,
             vendor=sent.vendor,
             app_id=sent.app_id,
@@ -174,6 +174,6 @@ def test_callbacks_name_the_tasks_that_they_concerned(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1), arrival(2)])
     first, second = waiting_ids(ledger)
-    settle(ledger, Settled(id=first, applied_at=T0, task_id="t1"), Settled(id=second, applied_at=T0))
+    settle(ledger, AppliedRow(id=first, applied_at=T0, task_id="t1"), AppliedRow(id=second, applied_at=T0))
     with ledger.read() as connection:
         assert callbacks.tasks_of(connection, [first, second, second + 1]) == {first: "t1"}

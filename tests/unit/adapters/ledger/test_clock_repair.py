@@ -6,14 +6,13 @@ import pytest
 from sqlalchemy import select, update
 
 from adapters.ledger import Connection, Ledger, clock_repair, deadlines, deliveries, effects, inbox, replays, subscriptions
-from adapters.ledger.clock_repair import SLACK_MS, Longest
-from adapters.ledger.replays import Selection
+from adapters.ledger.clock_repair import SLACK_MS, LongestWaits
+from adapters.ledger.replays import EventSelection
 from adapters.ledger.schema import deliveries as deliveries_table
 from adapters.ledger.schema import effects as effects_table
 from adapters.ledger.schema import inbox as inbox_table
-from statemachine.delivery_policy import PAUSES_MS, DeliveryState, longest_pause
-from tests.unit.adapters.ledger.making import T0, arrival
-from tests.unit.adapters.ledger.outgoing import (
+from statemachine.delivery_policy import RETRY_DELAYS_MS, DeliveryState, longest_retry_delay_ms
+from tests.support.ledger_deliveries import (
     LEASE,
     change,
     claim,
@@ -29,12 +28,13 @@ from tests.unit.adapters.ledger.outgoing import (
     tell,
     told,
 )
+from tests.support.ledger_rows import T0, arrival
 from tests.unit.adapters.ledger.test_effects import add, wanted
 from tests.unit.adapters.ledger.test_effects import claim as claim_calls
 
 S, HOUR = 1_000, 3_600_000
 DAY = 24 * HOUR
-LONGEST = Longest(delivery_lease=LEASE, call_lease=30_000, held=15_000)
+LONGEST = LongestWaits(delivery_lease=LEASE, call_lease=30_000, held=15_000)
 BACK = T0 - 8 * HOUR
 
 
@@ -42,14 +42,14 @@ def mend_deliveries(ledger: Ledger, now: int, number: int = 1) -> int:
     with ledger.write() as connection:
         subscriptions.lock(connection, [id_of(number)])
         wrong = clock_repair.misdated_deliveries(connection, id_of(number), now, LONGEST)
-        return clock_repair.mend_deliveries(connection, wrong, now, LONGEST)
+        return clock_repair.repair_deliveries(connection, wrong, now, LONGEST)
 
 
 def mend(ledger: Ledger, now: int) -> int:
     with ledger.read() as connection:
         found = clock_repair.any_misdated(connection, now, LONGEST)
     with ledger.write() as connection:
-        mended = clock_repair.mend(connection, now, LONGEST)
+        mended = clock_repair.repair(connection, now, LONGEST)
     assert found == bool(mended)
     return mended
 
@@ -79,21 +79,21 @@ def ledger(ledger: Ledger) -> Ledger:
     return ledger
 
 
-@pytest.mark.parametrize("times", range(1, len(PAUSES_MS) + 1))
+@pytest.mark.parametrize("times", range(1, len(RETRY_DELAYS_MS) + 1))
 def test_a_retry_waits_no_longer_than_its_own_pause_once_the_clock_was_set_back(ledger: Ledger, times: int) -> None:
     queue(ledger, queued())
-    fail(ledger, at=T0, due_at=T0 + PAUSES_MS[times - 1], times=times)
+    fail(ledger, at=T0, due_at=T0 + RETRY_DELAYS_MS[times - 1], times=times)
     assert mend_deliveries(ledger, BACK) == 1
-    assert due(ledger) == [BACK + longest_pause(times)]
+    assert due(ledger) == [BACK + longest_retry_delay_ms(times)]
     assert mend_deliveries(ledger, BACK) == 0
     (found,) = listed(ledger)
     assert found.first_tried_at == BACK
 
 
-@pytest.mark.parametrize("times", [1, 3, len(PAUSES_MS), 12])
+@pytest.mark.parametrize("times", [1, 3, len(RETRY_DELAYS_MS), 12])
 def test_a_retry_that_waits_by_its_schedule_is_left_alone(ledger: Ledger, times: int) -> None:
     queue(ledger, queued())
-    at = T0 + longest_pause(times)
+    at = T0 + longest_retry_delay_ms(times)
     fail(ledger, at=T0, due_at=at, times=times)
     assert (mend_deliveries(ledger, T0), due(ledger)) == (0, [at])
 
@@ -103,7 +103,7 @@ def test_a_target_that_asked_for_a_day_gets_it_unless_it_asked_in_the_future(led
     queue(ledger, queued())
     fail(ledger, at=T0, due_at=T0 + DAY)
     assert mend_deliveries(ledger, now) == mended
-    assert due(ledger) == [now + longest_pause(1) if mended else T0 + DAY]
+    assert due(ledger) == [now + longest_retry_delay_ms(1) if mended else T0 + DAY]
 
 
 def test_events_that_were_queued_in_the_future_are_due_now(ledger: Ledger) -> None:
@@ -127,7 +127,7 @@ def test_what_somebody_took_meanwhile_is_left_to_them(ledger: Ledger) -> None:
         wrong = clock_repair.misdated_deliveries(connection, id_of(1), BACK, LONGEST)
     claim(ledger)
     with ledger.write() as connection:
-        assert clock_repair.mend_deliveries(connection, wrong, BACK, LONGEST) == 0
+        assert clock_repair.repair_deliveries(connection, wrong, BACK, LONGEST) == 0
 
 
 def test_any_number_of_deliveries_is_mended(ledger: Ledger) -> None:
@@ -155,7 +155,7 @@ def test_a_lease_of_a_call_ends_after_its_whole_time(ledger: Ledger) -> None:
 def test_a_replay_goes_on(ledger: Ledger) -> None:
     tell(ledger, told("t1", at=BACK))
     with ledger.write() as connection:
-        replays.add(connection, subscription(), Selection(since=0, until=T0), 1.0, T0)
+        replays.add(connection, subscription(), EventSelection(since=0, until=T0), 1.0, T0)
     assert (mend(ledger, T0), mend(ledger, BACK)) == (0, 1)
     with ledger.read() as connection:
         assert replays.due(connection, BACK) == {id_of(1)}
@@ -233,4 +233,4 @@ def test_what_is_at_its_end_is_left_alone(ledger: Ledger) -> None:
     assert mend_deliveries(ledger, BACK) == 0
     with ledger.read() as connection:
         assert connection.scalar(select(deliveries_table.c.done_at)) == T0
-        assert deliveries.waiting(connection).get(id_of(1), 0) == 0
+        assert deliveries.waiting_by_subscription(connection).get(id_of(1), 0) == 0

@@ -1,8 +1,8 @@
 """Deadlines are found by when they are due."""
 
 from adapters.ledger import Ledger, deadlines
-from adapters.ledger.deadlines import Due
-from tests.unit.adapters.ledger.making import T0, statements
+from adapters.ledger.deadlines import DueDeadline
+from tests.support.ledger_rows import T0, statements
 
 
 def _armed(ledger: Ledger) -> None:
@@ -11,8 +11,8 @@ def _armed(ledger: Ledger) -> None:
         deadlines.rearm(connection, {"b": {"silence": (T0 + 1, 8)}})
 
 
-def _due(task_id: str, kind: str, due_at: int, shard: int) -> Due:
-    return Due(task_id=task_id, kind=kind, due_at=due_at, shard=shard)
+def _due(task_id: str, kind: str, due_at: int, shard: int) -> DueDeadline:
+    return DueDeadline(task_id=task_id, kind=kind, due_at=due_at, shard=shard)
 
 
 def test_what_is_due_comes_the_most_overdue_first(ledger: Ledger) -> None:

@@ -10,8 +10,7 @@ import pytest
 from adapters.ledger import Ledger, counters, deliveries, subscriptions
 from adapters.ledger.deliveries import Delivery, DeliveryFilter, DeliveryResult
 from statemachine.delivery_policy import DeliveryState
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import (
+from tests.support.ledger_deliveries import (
     LEASE,
     claim,
     id_of,
@@ -24,6 +23,7 @@ from tests.unit.adapters.ledger.outgoing import (
     subscription,
     waiting,
 )
+from tests.support.ledger_rows import T0
 
 WAITING, DELIVERED, DEAD, REQUEUED = DeliveryState
 DAY = 86_400_000
@@ -50,12 +50,12 @@ def due(ledger: Ledger, number: int = 1) -> dict[str, list[int | None]]:
 
 def release(ledger: Ledger, now: int, *taken: Delivery) -> int:
     with ledger.write() as connection:
-        return deliveries.release(connection, now, taken or None)
+        return deliveries.release_leases(connection, now, taken or None)
 
 
 def hasten(ledger: Ledger, now: int, delivery: Delivery | None = None) -> None:
     with ledger.write() as connection:
-        deliveries.hasten(connection, id_of(1), now, delivery)
+        deliveries.retry_now(connection, id_of(1), now, delivery)
 
 
 def requeue(ledger: Ledger, *ended: Delivery, now: int = T0) -> None:
@@ -208,9 +208,9 @@ def test_settling_nothing_does_nothing(ledger: Ledger) -> None:
 
 def test_attempts_are_counted_by_sink_and_outcome(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        deliveries.settle(connection, [], T0, {"webhook/delivered": 2, "redis/status": 1})
-        deliveries.settle(connection, [], T0, {"webhook/delivered": 1})
-        assert deliveries.attempts(connection) == {("webhook", "delivered"): 3, ("redis", "status"): 1}
+        deliveries.record_results(connection, [], T0, {"webhook/delivered": 2, "redis/status": 1})
+        deliveries.record_results(connection, [], T0, {"webhook/delivered": 1})
+        assert deliveries.attempts_by_outcome(connection) == {("webhook", "delivered"): 3, ("redis", "status"): 1}
 
 
 # Given back.
@@ -335,8 +335,8 @@ def test_dead_ones_are_found_in_order_between_two_places(ledger: Ledger) -> None
             subjects(deliveries.dead(connection, id_of(1), after=after, last=last, limit=limit))
             for after, last, limit in ((0, ids["e"], 9), (ids["a"], ids["d"], 9), (0, ids["e"], 2), (ids["e"], ids["e"], 9))
         ]
-        assert deliveries.newest_dead(connection, id_of(1)) == ids["e"]
-        assert deliveries.newest_dead(connection, id_of(2)) == 0
+        assert deliveries.newest_dead_id(connection, id_of(1)) == ids["e"]
+        assert deliveries.newest_dead_id(connection, id_of(2)) == 0
     assert found == [["a", "b", "d", "e"], ["b", "d"], ["a", "b"], []]
 
 
@@ -394,8 +394,8 @@ def test_what_ended_before_a_time_is_old_but_for_dead_ones(ledger: Ledger) -> No
     settle(ledger, result(fourth), now=T0 + 2)
     requeue(ledger, *(each for each in listed(ledger) if each.id == third.id))
     with ledger.read() as connection:
-        found = [sorted(deliveries.old(connection, id_of(1), before, 9)) for before in (T0 + 1, T0 + 2, T0 + 3)]
-        assert deliveries.old(connection, id_of(2), T0 + 3, 9) == []
+        found = [sorted(deliveries.expired_ids(connection, id_of(1), before, 9)) for before in (T0 + 1, T0 + 2, T0 + 3)]
+        assert deliveries.expired_ids(connection, id_of(2), T0 + 3, 9) == []
     assert found == [[], [first.id, third.id], [first.id, third.id, fourth.id]]
 
 
@@ -548,6 +548,6 @@ def _work(ledger: Ledger, chance: random.Random) -> None:
     for _ in range(25):
         with ledger.write() as connection:
             subscriptions.lock(connection, [id_of(1)])
-            deliveries.settle(connection, [result(each, chance.choice((DELIVERED, DEAD))) for each in taken[:2]], T0)
+            deliveries.record_results(connection, [result(each, chance.choice((DELIVERED, DEAD))) for each in taken[:2]], T0)
             deliveries.queue(connection, id_of(1), [queued(chance.choice("abc")) for _ in range(3)], T0)
             taken = taken[2:] + deliveries.claim(connection, id_of(1), T0, 2, T0 + LEASE)

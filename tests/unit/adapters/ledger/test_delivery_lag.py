@@ -5,8 +5,8 @@ import pytest
 from adapters.ledger import Ledger, delivery_lag
 from adapters.ledger.positions import first_position
 from statemachine.delivery_policy import SubscriptionState
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import claim, queue, queued, result, settle, subscribe, subscription, tell, told
+from tests.support.ledger_deliveries import claim, queue, queued, result, settle, subscribe, subscription, tell, told
+from tests.support.ledger_rows import T0
 
 NEWEST = first_position(T0) + 3
 

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import documents
-from statemachine.calls import Operation, Pursuit
-from statemachine.facts import Delivery, Fact, FactKind, File, Outcome, Output
+from statemachine.calls import Operation, PendingCall
+from statemachine.facts import Ending, Fact, FactKind, File, FilesDelivered, Output
 from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, FileState, Kind, Origin, OutputState, Reason, State
-from statemachine.tasks import Pass, Task
-from tests.unit.adapters.ledger.making import key
+from statemachine.tasks import DeadlinePass, Task
+from tests.support.ledger_rows import key
 
 TIMES = st.integers(0, 2**53)
 TEXTS = st.text(max_size=20)
@@ -37,7 +37,7 @@ OUTPUTS = st.builds(Output, url=st.none() | TEXTS, state=st.sampled_from(OutputS
 _FIELDS = {
     "outcome": st.none()
     | st.builds(
-        Outcome,
+        Ending,
         state=st.sampled_from(State),
         reason=st.sampled_from(Reason),
         rank=st.integers(0, 9),
@@ -45,7 +45,7 @@ _FIELDS = {
         life_wins=st.booleans(),
     ),
     "deadline": st.none() | st.sampled_from(Deadline),
-    "delivery": st.none() | st.sampled_from(Delivery),
+    "delivery": st.none() | st.sampled_from(FilesDelivered),
     "output": st.none() | OUTPUTS,
     "files": st.lists(FILES, max_size=3).map(tuple),
     "file_state": st.none() | st.sampled_from(FileState),
@@ -83,7 +83,7 @@ VIEWS = st.builds(
 )
 STEPS = st.none() | st.dictionaries(TEXTS, JSON, min_size=1, max_size=2)
 PURSUITS = st.builds(
-    Pursuit,
+    PendingCall,
     since=TIMES,
     serial=st.none() | st.integers(0, 9),
     retry_at=st.none() | TIMES,
@@ -108,7 +108,7 @@ TASKS = st.builds(
     anomalies=st.lists(st.sampled_from(Anomaly), unique=True).map(tuple),
     deadlines=st.dictionaries(st.sampled_from(Deadline), TIMES),
     raised=st.dictionaries(st.sampled_from(Anomaly), TIMES),
-    passed=st.dictionaries(st.sampled_from(Deadline), st.builds(Pass, base=TIMES, at=TIMES, times=st.integers(1, 9))),
+    passed=st.dictionaries(st.sampled_from(Deadline), st.builds(DeadlinePass, base=TIMES, at=TIMES, times=st.integers(1, 9))),
     action=st.none() | TEXTS,
     params=st.dictionaries(TEXTS, JSON, max_size=3),
     policy=st.dictionaries(TEXTS, JSON, max_size=3),

@@ -9,28 +9,28 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from adapters.ledger import Ledger, effects, quotas
-from adapters.ledger.effects import Effect, Wanted
-from tests.unit.adapters.ledger.making import T0, statements
+from adapters.ledger.effects import ClaimedCall, NewCall
+from tests.support.ledger_rows import T0, statements
 
 LEASE = 30_000
 
 
-def wanted(task: str = "task1", serial: int = 1, **more: Any) -> Wanted:
+def wanted(task: str = "task1", serial: int = 1, **more: Any) -> NewCall:
     values = {"operation": "start", "vendor": "acme", "app_id": "app", "family": "push", "bucket": "b", "due_at": T0}
-    return Wanted(task_id=task, serial=serial, **{**values, **more})
+    return NewCall(task_id=task, serial=serial, **{**values, **more})
 
 
-def add(ledger: Ledger, *them: Wanted) -> None:
+def add(ledger: Ledger, *them: NewCall) -> None:
     with ledger.write() as connection:
         effects.add(connection, them)
 
 
-def claim(ledger: Ledger, *, now: int = T0, limit: int = 100, per_s: float = 1e6) -> list[Effect]:
+def claim(ledger: Ledger, *, now: int = T0, limit: int = 100, per_s: float = 1e6) -> list[ClaimedCall]:
     with ledger.write() as connection:
         return effects.claim(connection, now, limit, LEASE, lambda _: per_s)
 
 
-def names(found: Sequence[Effect]) -> list[tuple[str, int]]:
+def names(found: Sequence[ClaimedCall]) -> list[tuple[str, int]]:
     return [(effect.task_id, effect.serial) for effect in found]
 
 
@@ -39,7 +39,7 @@ def test_what_is_taken_is_what_was_wanted(ledger: Ledger) -> None:
 
     (effect,) = claim(ledger)
 
-    assert effect == Effect(
+    assert effect == ClaimedCall(
         id=effect.id,
         task_id="task1",
         serial=1,
@@ -137,7 +137,7 @@ def test_tokens_are_left_to_those_who_need_them(ledger: Ledger) -> None:
     add(ledger, wanted())
     assert len(claim(ledger, per_s=20)) == 1
     with ledger.write() as connection:
-        assert quotas.take(connection, "b", 5, 20, T0) == 1
+        assert quotas.consume(connection, "b", 5, 20, T0) == 1
 
 
 def test_thousands_that_wait_cost_no_more_steps_than_a_few(ledger: Ledger) -> None:
@@ -174,9 +174,9 @@ def test_only_what_was_not_taken_can_be_dropped(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2, due_at=T0 + 1))
     claim(ledger)
     with ledger.write() as connection:
-        assert effects.drop(connection, [("task1", 1), ("task1", 2), ("task1", 3)]) == {("task1", 2)}
-        assert effects.drop(connection, []) == set()
-        assert effects.taken(connection, ["task1"]) == {("task1", 1)}
+        assert effects.cancel_unclaimed(connection, [("task1", 1), ("task1", 2), ("task1", 3)]) == {("task1", 2)}
+        assert effects.cancel_unclaimed(connection, []) == set()
+        assert effects.claimed(connection, ["task1"]) == {("task1", 1)}
     assert claim(ledger, now=T0 + 1) == []
 
 
@@ -184,9 +184,9 @@ def test_what_was_answered_is_forgotten_taken_or_not(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2, due_at=T0 + 1), wanted("task2"))
     claim(ledger)
     with ledger.write() as connection:
-        effects.forget(connection, [("task1", 1), ("task1", 2), ("task1", 9)])
-        effects.forget(connection, [])
-        assert effects.taken(connection, ["task1", "task2"]) == {("task2", 1)}
+        effects.delete_calls(connection, [("task1", 1), ("task1", 2), ("task1", 9)])
+        effects.delete_calls(connection, [])
+        assert effects.claimed(connection, ["task1", "task2"]) == {("task2", 1)}
     assert claim(ledger, now=T0 + 1) == []
 
 
@@ -194,8 +194,8 @@ def test_those_of_other_tasks_are_not_told(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted("task2"))
     claim(ledger)
     with ledger.read() as connection:
-        assert effects.taken(connection, ["task2", "task3"]) == {("task2", 1)}
-        assert effects.taken(connection, []) == set()
+        assert effects.claimed(connection, ["task2", "task3"]) == {("task2", 1)}
+        assert effects.claimed(connection, []) == set()
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_start_is_under_way_once_it_was_taken(ledger: Ledger, more: dict[str, 
     claim(ledger)
     asked = [("acme", "app", "push"), ("acme", "app", "page")]
     with ledger.read() as connection:
-        assert effects.starts_under_way(connection, asked) == ({("acme", "app", "push")} if under_way else set())
-        assert effects.starts_under_way(connection, []) == set()
+        assert effects.starts_in_flight(connection, asked) == ({("acme", "app", "push")} if under_way else set())
+        assert effects.starts_in_flight(connection, []) == set()
 
 
 def test_a_lease_ends_and_the_longest_over_come_first(ledger: Ledger) -> None:
@@ -233,12 +233,12 @@ def test_a_lease_ends_and_the_longest_over_come_first(ledger: Ledger) -> None:
 
 def test_those_that_wait_are_counted_with_the_time_of_the_oldest(ledger: Ledger) -> None:
     with ledger.read() as connection:
-        assert effects.waiting(connection) == (0, None)
+        assert effects.backlog(connection) == (0, None)
         assert not effects.any_due(connection, T0)
     add(ledger, wanted(), wanted(serial=2, due_at=T0 + 7), wanted(serial=3, due_at=T0 + 5, bucket="c"))
     claim(ledger)
     with ledger.read() as connection:
-        assert effects.waiting(connection) == (2, T0 + 5)
+        assert effects.backlog(connection) == (2, T0 + 5)
         assert [effects.any_due(connection, T0 + ms) for ms in (4, 5, 7)] == [False, True, True]
 
 

@@ -19,9 +19,9 @@ from adapters.ledger.engine import sqlite_path, without_password
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox as inbox_table
 from tests.support import postgresql
+from tests.support.ledger_rows import arrival
 from tests.support.postgresql import PostgresServer
 from tests.support.server_processes import free_port
-from tests.unit.adapters.ledger.making import arrival
 
 
 @pytest.mark.parametrize("way", ["read", "write"])

@@ -5,22 +5,22 @@ from sqlalchemy import text
 
 from adapters.ledger import Ledger, LedgerUnavailableError, effects, epochs, events, inbox, positions
 from adapters.ledger.backup_command import begin_epoch
-from adapters.ledger.effects import Wanted
-from adapters.ledger.epochs import Mark
-from adapters.ledger.events import Note
+from adapters.ledger.effects import NewCall
+from adapters.ledger.epochs import HighWaterMark
+from adapters.ledger.events import SystemEvent
 from adapters.ledger.inbox import Posting
 
 NOW = 1_795_000_000_000
 
 
-def note(version: int, at: int = NOW) -> Note:
-    return Note(subject="s", version=version, type="tally.test", at=at, data={})
+def note(version: int, at: int = NOW) -> SystemEvent:
+    return SystemEvent(subject="s", version=version, type="tally.test", at=at, data={})
 
 
 def test_a_ledger_that_was_never_restored_is_in_epoch_0(ledger: Ledger):
     with ledger.read() as connection:
         assert epochs.current(connection) == 0
-        assert epochs.resumed(connection, 10**15) == 10**15
+        assert epochs.resume_position(connection, 10**15) == 10**15
 
 
 def test_epochs_grow_with_the_time_and_fit_an_integer_of_cloudevents(ledger: Ledger):
@@ -58,33 +58,33 @@ def test_with_a_clock_that_was_set_back_an_epoch_is_still_greater(ledger: Ledger
 def test_what_the_replaced_ledger_gave_out_counts_too(ledger: Ledger):
     ahead = positions.first_position(NOW + 400 * 86_400_000)
     with ledger.write() as connection:
-        begun = epochs.begin(connection, NOW, beyond=[Mark(epoch=2_000_000_000, position=ahead)])
+        begun = epochs.begin(connection, NOW, beyond=[HighWaterMark(epoch=2_000_000_000, position=ahead)])
         assert begun.number == 2_001_000_000
         assert positions.newest(connection) > ahead
 
 
 def test_positions_go_on_behind_those_of_the_moment_and_of_the_backup(ledger: Ledger):
     with ledger.write() as connection:
-        events.append_notes(connection, [note(1, at=NOW + 10_000)])
+        events.append_system_events(connection, [note(1, at=NOW + 10_000)])
         before = positions.newest(connection)
         epochs.begin(connection, NOW)
-        events.append_notes(connection, [note(2)])
+        events.append_system_events(connection, [note(2)])
         assert positions.newest(connection) > before + (1 << 20)
 
 
 def test_a_reader_who_is_ahead_goes_on_where_the_epoch_begins(ledger: Ledger):
     with ledger.write() as connection:
-        events.append_notes(connection, [note(1)])
+        events.append_system_events(connection, [note(1)])
         old = positions.newest(connection)
         epochs.begin(connection, NOW)
-        events.append_notes(connection, [note(2), note(3)])
+        events.append_system_events(connection, [note(2), note(3)])
         newest = positions.newest(connection)
     with ledger.read() as connection:
-        assert epochs.resumed(connection, old) == old
-        assert epochs.resumed(connection, newest) == newest, "its own positions are its own"
+        assert epochs.resume_position(connection, old) == old
+        assert epochs.resume_position(connection, newest) == newest, "its own positions are its own"
         lost = positions.first_position(NOW + 400 * 86_400_000)
-        behind = epochs.resumed(connection, lost)
-        assert [event.told.version for event in events.page(connection, after=behind, limit=9)][-2:] == [2, 3]
+        behind = epochs.resume_position(connection, lost)
+        assert [event.content.version for event in events.page(connection, after=behind, limit=9)][-2:] == [2, 3]
 
 
 def test_ids_go_on_far_behind_those_of_the_backup(ledger: Ledger):
@@ -97,7 +97,7 @@ def test_ids_go_on_far_behind_those_of_the_backup(ledger: Ledger):
 
 
 def test_calls_are_taken_away_and_requests_that_waited_are_marked(ledger: Ledger):
-    call = Wanted(
+    call = NewCall(
         task_id="t", serial=1, operation="start", vendor="tencent", app_id="1", family="~record", bucket="b", due_at=NOW - 50_000
     )
     with ledger.write() as connection:
@@ -105,7 +105,7 @@ def test_calls_are_taken_away_and_requests_that_waited_are_marked(ledger: Ledger
         for kind in (inbox.START, inbox.STOP, inbox.UPDATE, inbox.SUCCESSION, inbox.RETRY, inbox.DEADLINE, inbox.ANSWER):
             inbox.post_all(connection, kind, [Posting(key=("k",), payload={"task_id": "t"})], NOW)
         epochs.begin(connection, NOW)
-        assert effects.waiting(connection) == (0, None)
+        assert effects.backlog(connection) == (0, None)
         found = {row.kind: row.payload for row in inbox.unapplied(connection, 99)}
     marked = {"task_id": "t", "doubted": True}
     of_requests = dict.fromkeys((inbox.START, inbox.STOP, inbox.UPDATE, inbox.SUCCESSION), marked)

@@ -7,27 +7,27 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from adapters.ledger import Ledger, events
-from adapters.ledger.events import Event, Heading, Note, Told
+from adapters.ledger.events import Event, EventHeader, SystemEvent, TaskEvent
 from adapters.ledger.positions import first_position
 from adapters.ledger.schema import events as table
 from statemachine.states import Kind, State
+from tests.support.ledger_deliveries import note, subject_of, tell, told
+from tests.support.ledger_rows import T0, key, task
 from tests.support.ledgers import empty, examples
-from tests.unit.adapters.ledger.making import T0, key, task
-from tests.unit.adapters.ledger.outgoing import note, subject_of, tell, told
 from tests.unit.adapters.ledger.test_documents import JSON, TASKS, TEXTS
 
 FIRST = first_position(T0) + 1
 
 
-def heading(position: int, name: str = "t1", **more: object) -> Heading:
+def heading(position: int, name: str = "t1", **more: object) -> EventHeader:
     values = {"subject": subject_of(name), "type": "tally.task.running", "at": T0}
     about = {"vendor": "volcengine", "app_id": "app", "kind": "push"}
-    return Heading(**{"position": position, **values, **about, **more})
+    return EventHeader(**{"position": position, **values, **about, **more})
 
 
-def add_note(ledger: Ledger, *notes: Note) -> None:
+def add_note(ledger: Ledger, *notes: SystemEvent) -> None:
     with ledger.write() as connection:
-        events.append_notes(connection, notes)
+        events.append_system_events(connection, notes)
 
 
 def test_a_row_says_what_chooses_it_and_the_rest_is_its_document(ledger: Ledger) -> None:
@@ -51,9 +51,11 @@ def test_a_row_says_what_chooses_it_and_the_rest_is_its_document(ledger: Ledger)
 def test_a_notes_row_is_no_vendors(ledger: Ledger) -> None:
     add_note(ledger, note(2))
     with ledger.read() as connection:
-        found = events.headings(connection, after=0, limit=9)
+        found = events.headers(connection, after=0, limit=9)
     assert found == [
-        Heading(position=FIRST, subject=note().subject, type="tally.subscription.disabled", at=T0, vendor="", app_id="", kind="")
+        EventHeader(
+            position=FIRST, subject=note().subject, type="tally.subscription.disabled", at=T0, vendor="", app_id="", kind=""
+        )
     ]
 
 
@@ -64,10 +66,10 @@ def test_events_and_notes_are_read_back_in_the_order_in_which_they_were_told(led
     with ledger.read() as connection:
         found = events.page(connection, after=0, limit=9)
     assert found == [
-        Event(position=FIRST, told=told("t1", 1)),
-        Event(position=FIRST + 1, told=told("t2", 1)),
-        Event(position=FIRST + 2, told=note()),
-        Event(position=FIRST + 3, told=told("t1", 2)),
+        Event(position=FIRST, content=told("t1", 1)),
+        Event(position=FIRST + 1, content=told("t2", 1)),
+        Event(position=FIRST + 2, content=note()),
+        Event(position=FIRST + 3, content=told("t1", 2)),
     ]
 
 
@@ -75,7 +77,7 @@ def test_whoever_reads_on_from_a_position_gets_what_is_behind_it(ledger: Ledger)
     tell(ledger, *(told("t1", version) for version in range(1, 6)))
     with ledger.read() as connection:
         pages = [events.page(connection, after=after, limit=2) for after in (0, FIRST + 1, FIRST + 3, FIRST + 4)]
-    assert [[event.told.version for event in page] for page in pages] == [[1, 2], [3, 4], [5], []]
+    assert [[event.content.version for event in page] for page in pages] == [[1, 2], [3, 4], [5], []]
 
 
 def test_nothing_told_takes_no_position(ledger: Ledger) -> None:
@@ -89,7 +91,7 @@ def test_nothing_told_takes_no_position(ledger: Ledger) -> None:
 def test_a_batch_stands_at_the_second_of_its_newest_event(ledger: Ledger) -> None:
     tell(ledger, told("t1", at=T0 + 5_000), told("t2", at=T0))
     with ledger.read() as connection:
-        found = events.headings(connection, after=0, limit=9)
+        found = events.headers(connection, after=0, limit=9)
     first = first_position(T0 + 5_000) + 1
     assert found == [heading(first, "t1", at=T0 + 5_000), heading(first + 1, "t2")]
 
@@ -97,8 +99,8 @@ def test_a_batch_stands_at_the_second_of_its_newest_event(ledger: Ledger) -> Non
 def test_headings_end_where_they_are_to_end(ledger: Ledger) -> None:
     tell(ledger, *(told(f"t{number}") for number in range(5)))
     with ledger.read() as connection:
-        found = events.headings(connection, after=FIRST, last=FIRST + 3, limit=2)
-        assert events.headings(connection, after=FIRST + 3, last=FIRST + 3, limit=2) == []
+        found = events.headers(connection, after=FIRST, last=FIRST + 3, limit=2)
+        assert events.headers(connection, after=FIRST + 3, last=FIRST + 3, limit=2) == []
     assert found == [heading(FIRST + 1, "t1"), heading(FIRST + 2, "t2")]
 
 
@@ -106,8 +108,8 @@ def test_headings_of_one_subject_are_in_the_order_of_positions(ledger: Ledger) -
     for version in range(8, 12):
         tell(ledger, told("t1", version), told("t2", version))
     with ledger.read() as connection:
-        found = events.headings(connection, after=FIRST, limit=9, subject=subject_of("t1"))
-        some = events.headings(connection, after=FIRST, last=FIRST + 5, limit=1, subject=subject_of("t1"))
+        found = events.headers(connection, after=FIRST, limit=9, subject=subject_of("t1"))
+        some = events.headers(connection, after=FIRST, last=FIRST + 5, limit=1, subject=subject_of("t1"))
     assert [each.position for each in found] == [FIRST + 2, FIRST + 4, FIRST + 6]
     assert some == found[:1]
 
@@ -115,18 +117,18 @@ def test_headings_of_one_subject_are_in_the_order_of_positions(ledger: Ledger) -
 def test_events_are_found_by_their_positions_to_be_read_later(ledger: Ledger) -> None:
     tell(ledger, told("t1", 4), told("t2"), told("t3"))
     with ledger.read() as connection:
-        rows = events.unread(connection, {FIRST, FIRST + 2, 7})
-        assert events.unread(connection, []) == {}
+        rows = events.read_rows(connection, {FIRST, FIRST + 2, 7})
+        assert events.read_rows(connection, []) == {}
         assert events.versions(connection, [FIRST, FIRST + 2, 7]) == {FIRST: 4, FIRST + 2: 1}
         assert events.versions(connection, []) == {}
-    assert {place: events.event_of(row).told for place, row in rows.items()} == {FIRST: told("t1", 4), FIRST + 2: told("t3")}
+    assert {place: events.event_of(row).content for place, row in rows.items()} == {FIRST: told("t1", 4), FIRST + 2: told("t3")}
 
 
 def test_what_waits_behind_a_position_is_counted_up_to_a_limit(ledger: Ledger) -> None:
     tell(ledger, told("t1", at=T0), told("t2", at=T0 + 9))
     tell(ledger, told("t3", at=T0 + 4))
     with ledger.read() as connection:
-        found = [events.waiting_since(connection, after=after, most=2) for after in (0, FIRST, FIRST + 1, FIRST + 2)]
+        found = [events.backlog_after(connection, after=after, most=2) for after in (0, FIRST, FIRST + 1, FIRST + 2)]
     assert found == [(2, T0), (2, T0 + 4), (1, T0 + 4), (0, None)]
 
 
@@ -135,11 +137,11 @@ def test_of_a_task_that_was_told_twice_each_version_is_kept_as_it_was_then(ledge
     second = replace(first, task=task(key("t1"), version=2, state=State.STOPPED, kind=Kind.INGEST), previous_state="running")
     tell(ledger, first, second)
     with ledger.read() as connection:
-        assert [event.told for event in events.page(connection, after=0, limit=9)] == [first, second]
+        assert [event.content for event in events.page(connection, after=0, limit=9)] == [first, second]
 
 
 ANY_TOLD = st.builds(
-    Told,
+    TaskEvent,
     task=TASKS.map(lambda task: replace(task, id="t")),
     type=st.just("tally.task.updated"),
     at=st.integers(0, 2**41),
@@ -147,7 +149,7 @@ ANY_TOLD = st.builds(
     cause=st.just({}),
 )
 ANY_NOTE = st.builds(
-    Note,
+    SystemEvent,
     subject=st.just("s"),
     version=st.integers(1, 9),
     type=st.just("tally.x"),
@@ -159,11 +161,11 @@ ANY_NOTE = st.builds(
 def test_whatever_is_told_is_read_back_equal(kept_ledger: Ledger) -> None:
     @settings(examples(kept_ledger, 40), suppress_health_check=[HealthCheck.too_slow])
     @given(tasks=st.lists(ANY_TOLD, max_size=2), notes=st.lists(ANY_NOTE, max_size=2))
-    def check(tasks: list[Told], notes: list[Note]) -> None:
+    def check(tasks: list[TaskEvent], notes: list[SystemEvent]) -> None:
         empty(kept_ledger)
         tell(kept_ledger, *tasks)
         add_note(kept_ledger, *notes)
         with kept_ledger.read() as connection:
-            assert [event.told for event in events.page(connection, after=0, limit=99)] == [*tasks, *notes]
+            assert [event.content for event in events.page(connection, after=0, limit=99)] == [*tasks, *notes]
 
     check()

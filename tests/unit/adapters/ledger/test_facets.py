@@ -3,7 +3,7 @@
 from adapters.ledger import Ledger, facets
 from adapters.ledger.facets import facet_of
 from statemachine.states import Anomaly
-from tests.unit.adapters.ledger.making import DONE, key, save, task
+from tests.support.ledger_rows import DONE, key, save, task
 
 
 def test_a_task_counts_where_it_stands_now(ledger: Ledger) -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, inbox
-from adapters.ledger.fair_order import MOST_OF_A_SHARD, next_rows
-from adapters.ledger.inbox import MARK, Posting, Row
+from adapters.ledger.fair_order import MAX_ROWS_PER_SHARD, next_rows
+from adapters.ledger.inbox import MARK, InboxRow, Posting
+from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, empty, examples, open_ledger
-from tests.unit.adapters.ledger.making import T0
 
 LIMIT = 400
 
@@ -30,11 +30,11 @@ def post(ledger: Ledger, *shards: int, held_until: int | None = None) -> None:
         assert inbox.post_all(connection, MARK, postings, T0) == len(shards)
 
 
-def take(ledger: Ledger, limit: int = LIMIT, shards: Sequence[int] | None = None) -> tuple[list[Row], bool]:
+def take(ledger: Ledger, limit: int = LIMIT, shards: Sequence[int] | None = None) -> tuple[list[InboxRow], bool]:
     """Takes a batch out of the inbox."""
     with ledger.write() as connection:
         rows, more = next_rows(connection, limit, T0, shards)
-        inbox.apply(connection, [], [row.id for row in rows])
+        inbox.mark_applied(connection, [], [row.id for row in rows])
     return rows, more
 
 
@@ -54,9 +54,9 @@ def test_few_rows_are_taken_together_in_their_order(ledger: Ledger) -> None:
 
 
 def test_of_one_shard_only_so_many_are_taken_at_a_time(ledger: Ledger) -> None:
-    post(ledger, *[7] * (2 * MOST_OF_A_SHARD + 1))
+    post(ledger, *[7] * (2 * MAX_ROWS_PER_SHARD + 1))
     sizes = [(len(rows), more) for rows, more in iter(lambda: take(ledger), ([], False))]
-    assert sizes == [(MOST_OF_A_SHARD, True), (MOST_OF_A_SHARD, True), (1, False)]
+    assert sizes == [(MAX_ROWS_PER_SHARD, True), (MAX_ROWS_PER_SHARD, True), (1, False)]
 
 
 def test_what_waits_behind_a_backlog_is_taken_with_the_first_batch(ledger: Ledger) -> None:
@@ -77,7 +77,7 @@ def test_what_waits_behind_mixed_backlogs_is_taken_with_the_first_batch(ledger: 
 def test_a_backlog_of_another_worker_is_passed_over(ledger: Ledger) -> None:
     post(ledger, *[7] * 1_000, *[8] * 1_000, 9)
     rows, more = take(ledger, shards=[8, 9])
-    assert ({row.shard for row in rows}, len(rows), more) == ({8, 9}, MOST_OF_A_SHARD + 1, True)
+    assert ({row.shard for row in rows}, len(rows), more) == ({8, 9}, MAX_ROWS_PER_SHARD + 1, True)
 
 
 def test_what_is_held_is_not_taken_behind_a_backlog_either(ledger: Ledger) -> None:

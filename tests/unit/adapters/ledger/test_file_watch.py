@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from adapters.ledger import Ledger, LedgerUnavailableError, inbox
 from adapters.ledger.errors import LedgerFileError
 from adapters.ledger.migrate import require_current, upgrade
-from tests.unit.adapters.ledger.making import arrival, waiting_ids
+from tests.support.ledger_rows import arrival, waiting_ids
 
 
 @pytest.fixture

@@ -5,19 +5,19 @@ from dataclasses import replace
 from threading import Barrier
 
 from adapters.ledger import Ledger, idempotency
-from adapters.ledger.idempotency import KEPT_MS, Kept, Named
-from tests.unit.adapters.ledger.making import T0
+from adapters.ledger.idempotency import RETENTION_MS, IdempotentRequest, StoredResponse
+from tests.support.ledger_rows import T0
 
-NAMED = Named(who="ops", key="k1", body=b"{}")
-KEPT = Kept(body_hash=NAMED.body_hash, status=202, location="/v1/tasks/1", answer='{"id":"1"}')
+NAMED = IdempotentRequest(token_name="ops", key="k1", body=b"{}")
+KEPT = StoredResponse(body_hash=NAMED.body_hash, status=202, location="/v1/tasks/1", answer='{"id":"1"}')
 
 
-def _keep(ledger: Ledger, named: Named = NAMED, kept: Kept = KEPT, now: int = T0) -> bool:
+def _keep(ledger: Ledger, named: IdempotentRequest = NAMED, kept: StoredResponse = KEPT, now: int = T0) -> bool:
     with ledger.write() as connection:
-        return idempotency.keep(connection, named, kept, now)
+        return idempotency.store(connection, named, kept, now)
 
 
-def _find(ledger: Ledger, named: Named = NAMED, now: int = T0) -> Kept | None:
+def _find(ledger: Ledger, named: IdempotentRequest = NAMED, now: int = T0) -> StoredResponse | None:
     with ledger.read() as connection:
         return idempotency.find(connection, named, now)
 
@@ -36,24 +36,27 @@ def test_a_name_that_is_taken_is_not_taken_again(ledger: Ledger) -> None:
 
 
 def test_others_have_names_of_their_own_wherever_they_are_cut(ledger: Ledger) -> None:
-    assert all(_keep(ledger, Named(who=who, key=key, body=b"")) for who, key in [("ops", "k1"), ("opsk", "1"), ("o", "psk1")])
+    assert all(
+        _keep(ledger, IdempotentRequest(token_name=who, key=key, body=b""))
+        for who, key in [("ops", "k1"), ("opsk", "1"), ("o", "psk1")]
+    )
 
 
 def test_after_a_day_a_name_is_free(ledger: Ledger) -> None:
     _keep(ledger)
     later = replace(KEPT, location="/v1/tasks/2")
-    assert _find(ledger, now=T0 + KEPT_MS - 1) == KEPT
-    assert not _keep(ledger, kept=later, now=T0 + KEPT_MS - 1)
-    assert _find(ledger, now=T0 + KEPT_MS) is None
-    assert _keep(ledger, kept=later, now=T0 + KEPT_MS)
-    assert _find(ledger, now=T0 + KEPT_MS) == later
+    assert _find(ledger, now=T0 + RETENTION_MS - 1) == KEPT
+    assert not _keep(ledger, kept=later, now=T0 + RETENTION_MS - 1)
+    assert _find(ledger, now=T0 + RETENTION_MS) is None
+    assert _keep(ledger, kept=later, now=T0 + RETENTION_MS)
+    assert _find(ledger, now=T0 + RETENTION_MS) == later
 
 
 def test_names_whose_day_is_over_are_forgotten_some_at_a_time(ledger: Ledger) -> None:
     for number in range(5):
         _keep(ledger, replace(NAMED, key=str(number)), now=T0 + number)
     with ledger.write() as connection:
-        idempotency.tidy(connection, T0 + KEPT_MS + 3, limit=3)
+        idempotency.delete_expired(connection, T0 + RETENTION_MS + 3, limit=3)
         left = connection.exec_driver_sql("SELECT at FROM idempotency ORDER BY at").scalars().all()
     assert left == [T0 + 3, T0 + 4]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from adapters.ledger import ConflictError, Ledger, callbacks, inbox, stats
-from adapters.ledger.inbox import DEADLINE, MARK, START, Posting, Row, Settled
-from tests.unit.adapters.ledger.making import T0, arrival, settle, statements, waiting_ids
+from adapters.ledger.inbox import DEADLINE, MARK, START, AppliedRow, InboxRow, Posting
+from tests.support.ledger_rows import T0, arrival, settle, statements, waiting_ids
 
 
 def test_callbacks_are_recorded_by_few_statements_for_all(sqlite_ledger: Ledger) -> None:
@@ -110,7 +110,7 @@ def test_a_row_is_what_was_recorded(ledger: Ledger) -> None:
         inbox.record(connection, [arrival(7, body=b"\x00\xff")])
         (row,) = inbox.unapplied(connection, 1)
         assert inbox.callback_rows(connection, [row.id, row.id + 1]) == {row.id: row}
-    assert row == Row(
+    assert row == InboxRow(
         id=row.id,
         kind="callback",
         vendor="volcengine",
@@ -150,7 +150,7 @@ def test_what_is_settled_waits_no_longer(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1), arrival(2)])
     first, second = waiting_ids(ledger)
-    settle(ledger, Settled(id=first, applied_at=T0 + 5, verdict="applied"))
+    settle(ledger, AppliedRow(id=first, applied_at=T0 + 5, verdict="applied"))
     assert waiting_ids(ledger) == [second]
     settle(ledger)
     assert waiting_ids(ledger) == [second]
@@ -159,9 +159,9 @@ def test_what_is_settled_waits_no_longer(ledger: Ledger) -> None:
 def test_what_is_set_aside_neither_waits_nor_counts_as_waiting(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1, received_at=T0 - 9), arrival(2)])
-    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
+    settle(ledger, AppliedRow(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
     with ledger.read() as connection:
-        assert inbox.waiting(connection) == (1, T0)
+        assert inbox.backlog(connection) == (1, T0)
         assert inbox.any_waiting(connection)
 
 
@@ -170,7 +170,7 @@ def test_only_callbacks_count_as_waiting_callbacks(ledger: Ledger) -> None:
         assert not inbox.any_waiting(connection)
         inbox.post(connection, MARK, ("a",), {}, T0)
         assert inbox.any_waiting(connection)
-        assert inbox.waiting(connection) == (0, None)
+        assert inbox.backlog(connection) == (0, None)
 
 
 def test_received_callbacks_are_counted_without_their_duplicates(ledger: Ledger) -> None:
@@ -181,7 +181,7 @@ def test_received_callbacks_are_counted_without_their_duplicates(ledger: Ledger)
 
 
 def test_asking_what_waits_reads_nothing_but_an_index_of_what_waits(sqlite_ledger: Ledger) -> None:
-    questions = (inbox.waiting, inbox.any_waiting, lambda connection: inbox.unapplied(connection, 10))
+    questions = (inbox.backlog, inbox.any_waiting, lambda connection: inbox.unapplied(connection, 10))
     with sqlite_ledger.read() as connection:
         for question in questions:
             with statements(connection) as said:
@@ -196,17 +196,17 @@ def test_a_batch_of_any_size_is_recorded_and_settled(ledger: Ledger, size: int) 
         assert len(inbox.record(connection, [arrival(number) for number in range(size)])) == size
     ids = waiting_ids(ledger)
     assert len(ids) == size
-    settle(ledger, *(Settled(id=id_, applied_at=T0) for id_ in ids))
+    settle(ledger, *(AppliedRow(id=id_, applied_at=T0) for id_ in ids))
     assert waiting_ids(ledger) == []
 
 
 def test_an_id_as_large_as_can_be_is_asked_for_in_vain(ledger: Ledger) -> None:
     most = 2**63 - 1
     with ledger.write() as connection:
-        assert inbox.waiting_of(connection, [most]) == set()
+        assert inbox.still_waiting(connection, [most]) == set()
         assert inbox.callback_rows(connection, [1, most]) == {}
-        inbox.hold(connection, [most], most)
-        inbox.settle(connection, [Settled(id=most, applied_at=most)])
+        inbox.defer(connection, [most], most)
+        inbox.write_results(connection, [AppliedRow(id=most, applied_at=most)])
 
 
 def test_of_a_key_that_is_posted_twice_at_once_the_first_counts(ledger: Ledger) -> None:
@@ -221,7 +221,7 @@ def test_what_was_applied_and_dropped_can_be_posted_again(ledger: Ledger) -> Non
         inbox.post(connection, MARK, ("a",), {}, T0)
         assert not inbox.post(connection, MARK, ("a",), {}, T0)
     with ledger.write() as connection:
-        inbox.apply(connection, [], [row.id for row in inbox.unapplied(connection, 9)])
+        inbox.mark_applied(connection, [], [row.id for row in inbox.unapplied(connection, 9)])
         assert not inbox.any_waiting(connection)
         assert inbox.post(connection, MARK, ("a",), {}, T0)
         assert not inbox.post(connection, MARK, ("a",), {}, T0)
@@ -232,7 +232,7 @@ def test_a_callback_that_was_applied_is_never_new_again(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
         (row,) = inbox.unapplied(connection, 9)
-        inbox.apply(connection, [Settled(id=row.id, applied_at=T0)], [])
+        inbox.mark_applied(connection, [AppliedRow(id=row.id, applied_at=T0)], [])
         assert inbox.record(connection, [arrival(1)]) == set()
     assert waiting_ids(ledger) == []
 
@@ -245,7 +245,7 @@ def test_what_is_posted_while_the_like_of_it_is_being_dropped_waits(ledger: Ledg
     assert post()
     with ThreadPoolExecutor(1) as pool:
         with ledger.write() as connection:
-            inbox.apply(connection, [], [row.id for row in inbox.unapplied(connection, 9)])
+            inbox.mark_applied(connection, [], [row.id for row in inbox.unapplied(connection, 9)])
             posting = pool.submit(post)
         assert posting.result()
     assert len(waiting_ids(ledger)) == 1
@@ -286,10 +286,10 @@ def test_of_two_that_apply_the_same_rows_one_is_told_so(ledger: Ledger) -> None:
         *recorded, posted = inbox.unapplied(connection, 100)
 
     def apply(order: int, verdict: str) -> str:
-        settled = [Settled(id=row.id, applied_at=T0, verdict=verdict) for row in recorded[::order]]
+        settled = [AppliedRow(id=row.id, applied_at=T0, verdict=verdict) for row in recorded[::order]]
         try:
             with ledger.write() as connection:
-                inbox.apply(connection, settled, [posted.id])
+                inbox.mark_applied(connection, settled, [posted.id])
         except ConflictError:
             return ""
         return verdict

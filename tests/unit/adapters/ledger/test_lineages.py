@@ -10,16 +10,16 @@ import pytest
 from sqlalchemy import select
 
 from adapters.ledger import Ledger, deadlines, facets, lineages, search
-from adapters.ledger.deadlines import Due
+from adapters.ledger.deadlines import DueDeadline
 from adapters.ledger.engine import ConflictError
-from adapters.ledger.lineages import Save, Stored
+from adapters.ledger.lineages import LineageSave, StoredLineage
 from adapters.ledger.schema import tasks
 from statemachine.states import Deadline, State
-from statemachine.tasks import Lineage, Sealed
-from tests.unit.adapters.ledger.making import DONE, T0, fact, key, new, save, statements, task
+from statemachine.tasks import ArchivedRuns, Lineage
+from tests.support.ledger_rows import DONE, T0, fact, key, new, save, statements, task
 
 
-def _stored(ledger: Ledger, name: str = "t1") -> Stored:
+def _stored(ledger: Ledger, name: str = "t1") -> StoredLineage:
     with ledger.read() as connection:
         return lineages.load(connection, [key(name)])[key(name)]
 
@@ -27,7 +27,7 @@ def _stored(ledger: Ledger, name: str = "t1") -> Stored:
 def test_an_unknown_key_has_an_empty_lineage(ledger: Ledger) -> None:
     with ledger.read() as connection:
         assert lineages.load(connection, []) == {}
-    assert _stored(ledger) == Stored(id=None, version=0, lineage=Lineage(key=key()))
+    assert _stored(ledger) == StoredLineage(id=None, version=0, lineage=Lineage(key=key()))
 
 
 def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
@@ -36,7 +36,7 @@ def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
     with ledger.write() as connection:
         lineages.save_if_version(connection, [new(lineage)])
     stored = _stored(ledger)
-    assert stored == Stored(id=stored.id, version=1, lineage=lineage)
+    assert stored == StoredLineage(id=stored.id, version=1, lineage=lineage)
     assert stored.id is not None
 
 
@@ -48,20 +48,20 @@ def test_what_a_save_tells_is_what_is_loaded_next(ledger: Ledger) -> None:
         first = lineages.save_if_version(connection, [new(lineage)])
     assert first == {key(): _stored(ledger)}
     merged = replace(runs[2], merged_into=runs[1].id)
-    grown = replace(lineage, tasks=(merged, *runs[:2]), sealed=Sealed(runs=1, until=T0 + 1))
+    grown = replace(lineage, tasks=(merged, *runs[:2]), sealed=ArchivedRuns(runs=1, until=T0 + 1))
     with ledger.write() as connection:
-        save_ = Save(stored=first[key()], lineage=grown, changed=[(None, runs[1]), (None, merged)])
+        save_ = LineageSave(stored=first[key()], lineage=grown, changed=[(None, runs[1]), (None, merged)])
         second = lineages.save_if_version(connection, [save_])
     assert second == {key(): _stored(ledger)}
     assert [each.run for each in second[key()].lineage.tasks] == [2]
 
 
 def test_a_key_that_nothing_waits_under_any_more_is_not_told(ledger: Ledger) -> None:
-    waiting = key("").awaiting("t")
+    waiting = key("").provisional_key("t")
     with ledger.write() as connection:
         told = lineages.save_if_version(connection, [new(Lineage(key=waiting, facts=(fact(),)))])
     with ledger.write() as connection:
-        emptied = Save(stored=told[waiting], lineage=Lineage(key=waiting), changed=[])
+        emptied = LineageSave(stored=told[waiting], lineage=Lineage(key=waiting), changed=[])
         assert lineages.save_if_version(connection, [emptied]) == {}
 
 
@@ -72,7 +72,7 @@ def test_a_second_save_of_the_same_read_is_a_conflict_and_changes_nothing(ledger
     save(ledger, task(version=2))
     before = _stored(ledger)
     other = Lineage(key=key("t2"), facts=(fact(),), tasks=(task(key("t2")),))
-    late = Save(stored=read, lineage=replace(read.lineage, tasks=(done,)), changed=[(task(), done)])
+    late = LineageSave(stored=read, lineage=replace(read.lineage, tasks=(done,)), changed=[(task(), done)])
     with pytest.raises(ConflictError), ledger.write() as connection:
         lineages.save_if_version(connection, [new(other), late])
     assert _stored(ledger) == before
@@ -105,7 +105,7 @@ def test_only_the_columns_that_differ_are_written(ledger: Ledger) -> None:
     read, heard = _stored(ledger), task(updated_at=T0 + 1, version=2)
     with ledger.write() as connection, statements(connection) as said:
         lineages.save_if_version(
-            connection, [Save(stored=read, lineage=replace(read.lineage, tasks=(heard,)), changed=[(task(), heard)])]
+            connection, [LineageSave(stored=read, lineage=replace(read.lineage, tasks=(heard,)), changed=[(task(), heard)])]
         )
     (written,) = [statement for statement in said if "UPDATE tasks" in statement]
     assert re.findall(r"(\w+) = ", written.partition(" WHERE ")[0]) == ["doc"]
@@ -120,7 +120,7 @@ def test_a_task_that_comes_under_another_key_is_found_there_with_all_that_differ
     moved = replace(before, key=there, run=2, version=2)
     with ledger.write() as connection:
         lineage = replace(here.lineage, tasks=(*here.lineage.tasks, moved))
-        lineages.save_if_version(connection, [Save(stored=here, lineage=lineage, changed=[(before, moved)])])
+        lineages.save_if_version(connection, [LineageSave(stored=here, lineage=lineage, changed=[(before, moved)])])
     assert _stored(ledger, "t2").lineage.tasks[1] == moved
     with ledger.read() as connection:
         assert lineages.keys_of_tasks(connection, [moved.id]) == {moved.id: there}
@@ -131,7 +131,7 @@ def test_deadlines_follow_the_task(ledger: Ledger) -> None:
     save(ledger, task(deadlines={Deadline.SILENCE: T0 + 3}, version=2))
     with ledger.read() as connection:
         shard = lineages.shard_of_key(key())
-        assert deadlines.due(connection, T0 + 9, 9) == [Due(task_id=task().id, kind="silence", due_at=T0 + 3, shard=shard)]
+        assert deadlines.due(connection, T0 + 9, 9) == [DueDeadline(task_id=task().id, kind="silence", due_at=T0 + 3, shard=shard)]
 
 
 def test_a_merged_task_leaves_its_lineage_and_every_list_but_is_found(ledger: Ledger) -> None:
@@ -153,7 +153,7 @@ def _columns(ledger: Ledger, task_id: str) -> dict[str, object]:
 
 
 def test_a_task_whose_id_the_vendor_has_not_told_has_none(ledger: Ledger) -> None:
-    waits = task(key("").awaiting("ours"))
+    waits = task(key("").provisional_key("ours"))
     waits = replace(waits, view=replace(waits.view, room_id="red", robot="bot"))
     save(ledger, waits)
     with ledger.read() as connection:
@@ -164,13 +164,13 @@ def test_a_task_whose_id_the_vendor_has_not_told_has_none(ledger: Ledger) -> Non
 
 
 def test_a_task_can_move_to_another_lineage(ledger: Ledger) -> None:
-    waits = task(key("").awaiting("ours"))
+    waits = task(key("").provisional_key("ours"))
     save(ledger, waits)
     with ledger.read() as connection:
         stored = lineages.load(connection, [waits.key, key()])
     told = replace(waits, key=key(), version=2)
-    left = Save(stored=stored[waits.key], lineage=Lineage(key=waits.key), changed=[])
-    joined = Save(stored=stored[key()], lineage=Lineage(key=key(), tasks=(told,)), changed=[(waits, told)])
+    left = LineageSave(stored=stored[waits.key], lineage=Lineage(key=waits.key), changed=[])
+    joined = LineageSave(stored=stored[key()], lineage=Lineage(key=key(), tasks=(told,)), changed=[(waits, told)])
     with ledger.write() as connection:
         lineages.save_if_version(connection, [left, joined])
     assert _columns(ledger, told.id)["vendor_task_id"] == "t1"
@@ -183,10 +183,10 @@ def test_a_task_can_move_to_another_lineage(ledger: Ledger) -> None:
 # Many at once.
 
 
-def _save_at_once(ledger: Ledger, *each: Sequence[Save]) -> list[str]:
+def _save_at_once(ledger: Ledger, *each: Sequence[LineageSave]) -> list[str]:
     ready = Barrier(len(each))
 
-    def save_all(saves: Sequence[Save]) -> str:
+    def save_all(saves: Sequence[LineageSave]) -> str:
         ready.wait()
         try:
             with ledger.write() as connection:
@@ -199,13 +199,13 @@ def _save_at_once(ledger: Ledger, *each: Sequence[Save]) -> list[str]:
         return sorted(pool.map(save_all, each))
 
 
-def _saves(ledger: Ledger, *names: str, at: int) -> list[Save]:
+def _saves(ledger: Ledger, *names: str, at: int) -> list[LineageSave]:
     saves = []
     for name in names:
         read = _stored(ledger, name)
         (before,) = read.lineage.tasks
         after = replace(before, updated_at=at, version=before.version + 1)
-        saves.append(Save(stored=read, lineage=replace(read.lineage, tasks=(after,)), changed=[(before, after)]))
+        saves.append(LineageSave(stored=read, lineage=replace(read.lineage, tasks=(after,)), changed=[(before, after)]))
     return saves
 
 

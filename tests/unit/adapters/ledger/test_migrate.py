@@ -13,16 +13,16 @@ from sqlalchemy import text
 from adapters.clock import now_ms
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, positions
 from adapters.ledger import postgresql as ours
-from adapters.ledger.events import Told
+from adapters.ledger.events import TaskEvent
 from adapters.ledger.migrate import SchemaError, newest, require_current, upgrade
 from adapters.ledger.positions import first_position
 from adapters.ledger.schema import metadata
 from tests.support import postgresql
+from tests.support.ledger_deliveries import tell, told
+from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH
 from tests.support.old_ledgers import tell_as_0003, upgrade_to
 from tests.support.server_processes import free_port
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import tell, told
 
 
 @pytest.fixture(params=BOTH)
@@ -212,7 +212,7 @@ TIMES = (T0 + 5 * SECOND, T0, T0 + 5 * SECOND + 1, *(T0 + 9 * SECOND for _ in ra
 
 
 @pytest.fixture
-def of_0003(bare: Ledger) -> tuple[Ledger, list[Told]]:
+def of_0003(bare: Ledger) -> tuple[Ledger, list[TaskEvent]]:
     """A ledger of that revision in which so much was told, the last thing today."""
     upgrade_to(bare.url, "0003")
     if bare.path is None:
@@ -228,15 +228,15 @@ def _add_old_partition(connection: Connection) -> None:
     connection.execute(text("CREATE TABLE events_202311 PARTITION OF events FOR VALUES FROM ({}) TO ({})".format(*bounds)))
 
 
-def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tuple[Ledger, list[Told]]) -> None:
+def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
     ledger, before = of_0003
     if ledger.path is None:  # there ids told the time, so they were in its order
         before = [before[1], before[0], *before[2:]]
     upgrade(ledger)
     with ledger.read() as connection:
         found = events.page(connection, after=0, limit=9_999)
-        chosen = events.headings(connection, after=0, limit=1)
-    assert [event.told for event in found] == before
+        chosen = events.headers(connection, after=0, limit=1)
+    assert [event.content for event in found] == before
     assert (chosen[0].subject, chosen[0].vendor, chosen[0].app_id, chosen[0].kind) == (
         before[0].subject,
         "volcengine",
@@ -245,7 +245,7 @@ def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tu
     )
 
 
-def test_their_positions_tell_their_second_or_a_later_one_and_the_next_follows(of_0003: tuple[Ledger, list[Told]]) -> None:
+def test_their_positions_tell_their_second_or_a_later_one_and_the_next_follows(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
     ledger, _ = of_0003
     upgrade(ledger)
     with ledger.read() as connection:
@@ -253,14 +253,14 @@ def test_their_positions_tell_their_second_or_a_later_one_and_the_next_follows(o
         assert positions.newest(connection) == found[-1].position
     place = 0
     for event in found:
-        place = max(place, first_position(event.told.at)) + 1
+        place = max(place, first_position(event.content.at)) + 1
         assert event.position == place
     tell(ledger, told("next", at=T0))
     with ledger.read() as connection:
         assert [event.position for event in events.page(connection, after=place, limit=9)] == [place + 1]
 
 
-def test_a_ledger_with_events_gets_the_schema_of_a_new_one(of_0003: tuple[Ledger, list[Told]], tmp_path: Path) -> None:
+def test_a_ledger_with_events_gets_the_schema_of_a_new_one(of_0003: tuple[Ledger, list[TaskEvent]], tmp_path: Path) -> None:
     ledger, _ = of_0003
     upgrade(ledger)
     is_file = ledger.path is not None
@@ -274,7 +274,7 @@ def test_a_ledger_with_events_gets_the_schema_of_a_new_one(of_0003: tuple[Ledger
 
 
 @pytest.mark.parametrize("bare", ["postgresql"], indirect=True)
-def test_on_postgresql_they_lie_in_the_months_for_which_there_are_partitions(of_0003: tuple[Ledger, list[Told]]) -> None:
+def test_on_postgresql_they_lie_in_the_months_for_which_there_are_partitions(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
     ledger, before = of_0003
     upgrade(ledger)
     statement = "SELECT tableoid::regclass::text, count(*) FROM events GROUP BY 1 ORDER BY 1"

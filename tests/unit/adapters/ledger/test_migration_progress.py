@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.ledger.migration_progress import Progress
+from adapters.ledger.migration_progress import MigrationProgress
 from adapters.logs import configure
 
 
@@ -40,10 +40,10 @@ def lines() -> Iterator[Lines]:
 
 
 def test_each_step_is_told_as_it_begins_and_a_long_one_again_and_again_with_its_rows(lines: Lines) -> None:
-    progress = Progress(["0001", "0002", "0003"], every_s=0.01)
-    with progress.told():
+    progress = MigrationProgress(["0001", "0002", "0003"], every_s=0.01)
+    with progress.reporting():
         progress.step_done()
-        progress.rows(5, 9)
+        progress.set_rows(5, 9)
         assert lines.told.wait(20)
         progress.step_done()
     steps = [(line["from"], line["to"]) for line in lines.lines if "running_s" not in line]

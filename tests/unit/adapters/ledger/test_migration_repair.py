@@ -12,7 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine, event, text
 
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import require_current, upgrade
-from adapters.ledger.schema_state import SchemaError, config, revision_of
+from adapters.ledger.schema_state import SchemaError, alembic_config, revision_of
 from tests.support.old_ledgers import copy_file, counts, fill, upgrade_to
 
 ROWS = 5
@@ -35,7 +35,7 @@ def upgrade_as_before(url: str, revision: str, statements: int) -> None:
 
     with engine.connect() as connection:
         event.listen(connection, "before_cursor_execute", kill)
-        made = config()
+        made = alembic_config()
         made.attributes["connection"] = connection
         command.upgrade(made, revision)
 

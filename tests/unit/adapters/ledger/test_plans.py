@@ -35,15 +35,15 @@ from adapters.ledger.callbacks import CallbackFilter
 from adapters.ledger.deliveries import DeliveryFilter
 from adapters.ledger.documents import task_text
 from adapters.ledger.facets import facet_of
-from adapters.ledger.inbox import Settled
+from adapters.ledger.inbox import AppliedRow
 from adapters.ledger.positions import first_position
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
 from adapters.ledger.search import TaskFilter
 from statemachine.delivery_policy import DeliveryState
 from statemachine.states import State
+from tests.support.ledger_deliveries import LEASE, id_of, queued, result, subscription
+from tests.support.ledger_rows import T0, asked, key, save, task
 from tests.support.ledgers import new_ledger
-from tests.unit.adapters.ledger.making import T0, asked, key, save, task
-from tests.unit.adapters.ledger.outgoing import LEASE, id_of, queued, result, subscription
 from tests.unit.adapters.ledger.test_starts import start
 
 ROWS = 20_000
@@ -118,7 +118,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 
 def _fill(connection: Connection) -> None:
     some = [facet_of(task(key(vendor=vendor), state=state)) for vendor in VENDORS for state in STATES]
-    facets.count(connection, {facet: ROWS // len(some) for facet in some if facet is not None})
+    facets.add_counts(connection, {facet: ROWS // len(some) for facet in some if facet is not None})
     for statement in _FILL.split(";\n")[:-1]:
         connection.execute(text(statement), {"doc": task_text(task())} if ":doc" in statement else {})
 
@@ -157,8 +157,8 @@ def _taken(connection: Connection) -> list[deliveries.Delivery]:
 
 
 def _dead_again(connection: Connection) -> None:
-    replays.add(connection, subscription(2), Selection(since=T0, until=T0 + ROWS, dead=True), 100, T0 - 60_000)
-    replays.go_on(connection, subscription(2), T0)
+    replays.add(connection, subscription(2), EventSelection(since=T0, until=T0 + ROWS, dead=True), 100, T0 - 60_000)
+    replays.advance(connection, subscription(2), T0)
 
 
 #: Of these half wait, all due in the same moment, as after a pause.
@@ -196,32 +196,32 @@ QUESTIONS: dict[str, Question] = {
     ),
     "which rows wait there": lambda connection: inbox.unapplied_of(connection, _ids(connection)),
     "whether anything waits": inbox.any_waiting,
-    "how much waits": inbox.waiting,
-    "which of them wait": lambda connection: inbox.waiting_of(connection, _ids(connection)),
-    "settling": lambda connection: inbox.settle(connection, [Settled(id=id_, applied_at=T0) for id_ in _ids(connection)]),
+    "how much waits": inbox.backlog,
+    "which of them wait": lambda connection: inbox.still_waiting(connection, _ids(connection)),
+    "settling": lambda connection: inbox.write_results(connection, [AppliedRow(id=id_, applied_at=T0) for id_ in _ids(connection)]),
     "lineages": lambda connection: lineages.load(connection, KNOWN),
     "keys of tasks": lambda connection: lineages.keys_of_tasks(connection, [f"{number:026d}" for number in range(100)]),
     "deadlines that are due": lambda connection: deadlines.due(connection, T0, 100),
     "how many are overdue": lambda connection: deadlines.overdue(connection, T0),
     "calls to be made": lambda connection: effects.claim(connection, T0, 32, 1_000, lambda _: 20),
     "calls whose lease is over": lambda connection: effects.expired(connection, T0 + 1_000, 50),
-    "calls of tasks": lambda connection: effects.taken(connection, [f"{number:026d}" for number in range(100)]),
+    "calls of tasks": lambda connection: effects.claimed(connection, [f"{number:026d}" for number in range(100)]),
     "a start": lambda connection: starts.post(connection, start(robot="bot"), T0),
-    "a robot's start": lambda connection: adoption_candidates.awaited(connection, [ROBOT]),
-    "starts without an id": lambda connection: adoption_candidates.unnamed(connection, task()),
+    "a robot's start": lambda connection: adoption_candidates.starts_of_robots(connection, [ROBOT]),
+    "starts without an id": lambda connection: adoption_candidates.starts_without_id(connection, task()),
     "statistics": lambda connection: stats.read(connection, T0),
     "events": lambda connection: events.page(connection, after=EVENTS + ROWS // 2, limit=100),
-    "headings": lambda connection: events.headings(connection, after=EVENTS + ROWS // 2, limit=500),
-    "headings up to one": lambda connection: events.headings(connection, after=EVENTS, last=EVENTS + ROWS // 2, limit=500),
-    "headings of a subject": lambda connection: events.headings(connection, after=EVENTS, limit=500, subject=id_of(7)),
-    "events by their positions": lambda connection: events.unread(connection, range(EVENTS, EVENTS + 100)),
+    "headings": lambda connection: events.headers(connection, after=EVENTS + ROWS // 2, limit=500),
+    "headings up to one": lambda connection: events.headers(connection, after=EVENTS, last=EVENTS + ROWS // 2, limit=500),
+    "headings of a subject": lambda connection: events.headers(connection, after=EVENTS, limit=500, subject=id_of(7)),
+    "events by their positions": lambda connection: events.read_rows(connection, range(EVENTS, EVENTS + 100)),
     "versions by their positions": lambda connection: events.versions(connection, range(EVENTS, EVENTS + 100)),
     "whether anything is due": lambda connection: deliveries.due_subscriptions(connection, T0),
     "what is due": _taken,
-    "settling what was taken": lambda connection: deliveries.settle(connection, [*map(result, _taken(connection))], T0),
-    "giving back what was taken": lambda connection: deliveries.release(connection, T0, _taken(connection)),
+    "settling what was taken": lambda connection: deliveries.record_results(connection, [*map(result, _taken(connection))], T0),
+    "giving back what was taken": lambda connection: deliveries.release_leases(connection, T0, _taken(connection)),
     "queueing": lambda connection: deliveries.queue(connection, WHOSE, [queued(id_of(n)) for n in range(500)], T0),
-    "hastening one": lambda connection: deliveries.hasten(connection, WHOSE, T0 + 1, _taken(connection)[0]),
+    "hastening one": lambda connection: deliveries.retry_now(connection, WHOSE, T0 + 1, _taken(connection)[0]),
     "any deliveries": _deliveries(),
     "deliveries of a subject": _deliveries(subject=id_of(7)),
     "deliveries that are dead": _deliveries(state=DeliveryState.DEAD),
@@ -229,14 +229,14 @@ QUESTIONS: dict[str, Question] = {
     "a delivery": lambda connection: deliveries.find(connection, WHOSE, 7),
     "the oldest that waits": lambda connection: deliveries.oldest_waiting(connection, WHOSE),
     "dead deliveries": lambda connection: deliveries.dead(connection, WHOSE, after=ROWS // 4, last=ROWS, limit=500),
-    "the newest dead one": lambda connection: deliveries.newest_dead(connection, WHOSE),
-    "old deliveries": lambda connection: deliveries.old(connection, WHOSE, T0 + 1, 500),
+    "the newest dead one": lambda connection: deliveries.newest_dead_id(connection, WHOSE),
+    "old deliveries": lambda connection: deliveries.expired_ids(connection, WHOSE, T0 + 1, 500),
     "dropping some": lambda connection: deliveries.drop_some(connection, WHOSE, 500),
     "replays that are due": lambda connection: replays.due(connection, T0),
     "a replay of dead ones": _dead_again,
     "how far others are behind": delivery_lag.read,
     "active subscriptions": subscriptions.active,
-    "names whose day is over": lambda connection: idempotency.tidy(connection, T0 + idempotency.KEPT_MS + 500),
+    "names whose day is over": lambda connection: idempotency.delete_expired(connection, T0 + idempotency.RETENTION_MS + 500),
 }
 
 

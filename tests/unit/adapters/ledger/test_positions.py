@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from adapters.ledger import Ledger, events, positions
-from adapters.ledger.events import Note
-from tests.unit.adapters.ledger.making import T0
+from adapters.ledger.events import SystemEvent
+from tests.support.ledger_rows import T0
 
 WRITERS, TRANSACTIONS = 6, 12
 
@@ -18,8 +18,8 @@ class RolledBack(Exception):
     pass
 
 
-def note(subject: str, version: int, at: int = T0) -> Note:
-    return Note(subject=subject, version=version, type="a.b", at=at, data={})
+def note(subject: str, version: int, at: int = T0) -> SystemEvent:
+    return SystemEvent(subject=subject, version=version, type="a.b", at=at, data={})
 
 
 def append(ledger: Ledger, *at: int) -> list[int]:
@@ -27,7 +27,7 @@ def append(ledger: Ledger, *at: int) -> list[int]:
     with ledger.read() as connection:
         before = positions.newest(connection)
     with ledger.write() as connection:
-        events.append_notes(connection, [note("s", number, moment) for number, moment in enumerate(at)])
+        events.append_system_events(connection, [note("s", number, moment) for number, moment in enumerate(at)])
     with ledger.read() as connection:
         return [event.position for event in events.page(connection, after=before, limit=100)]
 
@@ -46,7 +46,7 @@ class Follower:
         after = self.seen[-1][0] if self.seen else 0
         with self._ledger.read() as connection:
             found = events.page(connection, after=after, limit=limit)
-        self.seen += [(event.position, event.told.subject, event.told.version) for event in found]
+        self.seen += [(event.position, event.content.subject, event.content.version) for event in found]
         with self._looked:
             self.rounds += 1
             self._looked.notify_all()
@@ -72,10 +72,10 @@ def write(ledger: Ledger, follower: Follower, name: str, begin: threading.Barrie
     return committed
 
 
-def hold_open(ledger: Ledger, follower: Follower, told: list[Note], dice: random.Random) -> None:
+def hold_open(ledger: Ledger, follower: Follower, told: list[SystemEvent], dice: random.Random) -> None:
     with ledger.write() as connection:
         follower.wait(dice.randrange(2))
-        events.append_notes(connection, told)
+        events.append_system_events(connection, told)
         follower.wait(dice.randrange(4))
         if dice.random() < 0.2:
             raise RolledBack
@@ -102,14 +102,14 @@ def test_an_event_of_a_transaction_that_is_still_open_comes_before_all_that_are_
 
     def slow() -> None:
         with postgresql_ledger.write() as connection:
-            events.append_notes(connection, [note("slow", 1)])
+            events.append_system_events(connection, [note("slow", 1)])
             appended.set()
             may_commit.wait(8)
 
     def quick() -> None:
         appended.wait(8)
         with postgresql_ledger.write() as connection:
-            events.append_notes(connection, [note("quick", 1)])
+            events.append_system_events(connection, [note("quick", 1)])
 
     with ThreadPoolExecutor(2) as threads:
         running = [threads.submit(slow), threads.submit(quick)]
@@ -154,7 +154,7 @@ def test_a_clock_that_was_set_back_gives_no_position_twice(ledger: Ledger, earli
 
 def test_a_transaction_that_was_rolled_back_leaves_nothing(ledger: Ledger) -> None:
     with suppress(RolledBack), ledger.write() as connection:
-        events.append_notes(connection, [note("s", 1)])
+        events.append_system_events(connection, [note("s", 1)])
         raise RolledBack
     with ledger.read() as connection:
         assert events.page(connection, after=0, limit=1) == []

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 from adapters.clock import now_ms
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox, timeline
 from adapters.ledger.postgresql import PARTITIONED, first_id, lock, lock_number, make_partitions
-from adapters.ledger.timeline import Line
-from tests.unit.adapters.ledger.making import T0, arrival, waiting_ids
+from adapters.ledger.timeline import TimelineRow
+from tests.support.ledger_rows import T0, arrival, waiting_ids
 
 #: Months of which nobody has made partitions.
 MAY_2020 = round(datetime(2020, 5, 15, tzinfo=UTC).timestamp() * 1000)
@@ -78,7 +78,7 @@ def test_no_two_ids_are_the_same_however_many_ask_at_once(new_postgresql_ledger:
 def test_rows_land_in_the_partition_of_their_month(new_postgresql_ledger: Ledger, table: str) -> None:
     with new_postgresql_ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
-        timeline.append(connection, [Line(task_id="t", at=T0, inbox_id=1, entries=[{}])])
+        timeline.append(connection, [TimelineRow(task_id="t", at=T0, inbox_id=1, entries=[{}])])
         month = connection.scalar(text(f"SELECT to_char(to_timestamp((id >> 20) / 1000.0), 'YYYYMM') FROM {table}"))
         assert _where(connection, table) == [f"{table}_{month}"]
 

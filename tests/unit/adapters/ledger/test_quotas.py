@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.ledger import Connection, Ledger, quotas
-from adapters.ledger.quotas import Bucket, Rate, rate_of
-from tests.unit.adapters.ledger.making import T0
+from adapters.ledger.quotas import Bucket, BucketRate, rate_of
+from tests.support.ledger_rows import T0
 
 HOUR = 3_600_000
 LIMITS = (20, 60, 150)
@@ -23,12 +23,12 @@ class Taken:
         self.bucket = Bucket(tokens=self.rate.burst, at=now)
 
     def take(self, wanted: int, now: int) -> int:
-        granted, self.bucket = self.bucket.take(wanted, self.rate, now)
+        granted, self.bucket = self.bucket.consume(wanted, self.rate, now)
         return granted
 
 
 def take(connection: Connection, wanted: int, now: int, *, limit: float = 20, bucket: str = "b") -> int:
-    return quotas.take(connection, bucket, wanted, limit, now)
+    return quotas.consume(connection, bucket, wanted, limit, now)
 
 
 def most_in_a_second(granted: Sequence[tuple[int, int]]) -> int:
@@ -39,14 +39,14 @@ def most_in_a_second(granted: Sequence[tuple[int, int]]) -> int:
 @pytest.mark.parametrize(
     ("limit", "rate"),
     [
-        (20, Rate(burst=2, per_s=16)),
-        (60, Rate(burst=6, per_s=48)),
-        (150, Rate(burst=15, per_s=120)),
-        (1, Rate(burst=1, per_s=0.5)),
-        (0.1, Rate(burst=1, per_s=0.5)),
+        (20, BucketRate(burst=2, per_s=16)),
+        (60, BucketRate(burst=6, per_s=48)),
+        (150, BucketRate(burst=15, per_s=120)),
+        (1, BucketRate(burst=1, per_s=0.5)),
+        (0.1, BucketRate(burst=1, per_s=0.5)),
     ],
 )
-def test_burst_and_rate_together_stay_a_tenth_under_the_limit(limit: float, rate: Rate) -> None:
+def test_burst_and_rate_together_stay_a_tenth_under_the_limit(limit: float, rate: BucketRate) -> None:
     assert rate_of(limit) == rate
 
 
@@ -151,9 +151,9 @@ def test_too_many_slows_down_once_a_second_and_the_pace_comes_back_by_itself(led
     with ledger.write() as connection:
         take(connection, 1, T0)
         for at in (T0, T0 + 400, T0 + 999):
-            quotas.slow(connection, "b", at, None)
+            quotas.slow_down(connection, "b", at, None)
         assert pace(connection, T0) == pytest.approx(0.7)
-        quotas.slow(connection, "b", T0 + 1000, None)
+        quotas.slow_down(connection, "b", T0 + 1000, None)
         assert pace(connection, T0 + 1000) == pytest.approx(0.8 * 0.7)
         assert pace(connection, T0 + 3000) == pytest.approx(0.8 * 0.7 + 0.2)
         assert pace(connection, T0 + 60_000) == 1
@@ -169,34 +169,34 @@ def test_the_pace_has_a_floor() -> None:
 def test_a_slower_pace_grants_less(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 2, T0)
-        quotas.slow(connection, "b", T0, None)
+        quotas.slow_down(connection, "b", T0, None)
         assert sum(take(connection, 9, T0 + ms) for ms in range(0, 1001, 50)) == int(16 * 0.8)
 
 
 def test_nothing_goes_out_before_the_time_that_the_vendor_named(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 1, T0)
-        quotas.slow(connection, "b", T0, 2.5)
-        quotas.slow(connection, "b", T0 + 1, 0.5)
+        quotas.slow_down(connection, "b", T0, 2.5)
+        quotas.slow_down(connection, "b", T0 + 1, 0.5)
         assert [take(connection, 1, T0 + ms) for ms in (0, 2499, 2500)] == [0, 0, 1]
 
 
 def test_a_hint_is_heeded_for_an_hour_at_most(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 1, T0)
-        quotas.slow(connection, "b", T0, 1e9)
+        quotas.slow_down(connection, "b", T0, 1e9)
         assert [take(connection, 1, T0 + ms) for ms in (HOUR - 1, HOUR)] == [0, 1]
 
 
 def test_a_hint_does_not_outlast_a_clock_that_was_set_back(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 1, T0)
-        quotas.slow(connection, "b", T0, 60.0)
+        quotas.slow_down(connection, "b", T0, 60.0)
         back = T0 - 1_000 * HOUR
         assert [take(connection, 1, at) for at in (back, back + HOUR - 1, back + HOUR)] == [0, 0, 1]
 
 
 def test_of_a_bucket_that_nobody_took_from_nothing_is_kept(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        quotas.slow(connection, "b", T0, 60.0)
+        quotas.slow_down(connection, "b", T0, 60.0)
         assert quotas._read(connection, "b") is None

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from adapters.ledger import Ledger, rejections
-from adapters.ledger.rejections import KEPT, Refused, RejectionFilter
-from tests.unit.adapters.ledger.making import T0
+from adapters.ledger.rejections import KEPT, RejectedCallback, RejectionFilter
+from tests.support.ledger_rows import T0
 
 
-def _refused(number: int) -> Refused:
-    return Refused(
+def _refused(number: int) -> RejectedCallback:
+    return RejectedCallback(
         at=T0 + number, vendor="tencent", app_id=None, status=401, reason="bad_signature", detail="-", remote="203.0.113.7", size=9
     )
 

@@ -8,13 +8,11 @@ from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, deliveries, events, replays
 from adapters.ledger.deliveries import DeliveryFilter
-from adapters.ledger.events import Note
-from adapters.ledger.replays import Replay, Selection
+from adapters.ledger.events import SystemEvent
+from adapters.ledger.replays import EventSelection, Replay
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import DeliveryState
-from tests.support.ledgers import empty, examples
-from tests.unit.adapters.ledger.making import T0, statements
-from tests.unit.adapters.ledger.outgoing import (
+from tests.support.ledger_deliveries import (
     claim,
     id_of,
     listed,
@@ -28,9 +26,11 @@ from tests.unit.adapters.ledger.outgoing import (
     tell,
     told,
 )
+from tests.support.ledger_rows import T0, statements
+from tests.support.ledgers import empty, examples
 
 S = 1_000
-ALL = Selection(since=0, until=T0 + 1_000 * S)
+ALL = EventSelection(since=0, until=T0 + 1_000 * S)
 FAST = 1_000.0
 
 
@@ -43,7 +43,9 @@ def ledger(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def ask(ledger: Ledger, selection: Selection = ALL, *, rate: float = FAST, now: int = T0, by: Subscription | None = None) -> int:
+def ask(
+    ledger: Ledger, selection: EventSelection = ALL, *, rate: float = FAST, now: int = T0, by: Subscription | None = None
+) -> int:
     """How many it will be."""
     with ledger.write() as connection:
         replays.add(connection, by or subscription(), selection, rate, now)
@@ -52,15 +54,15 @@ def ask(ledger: Ledger, selection: Selection = ALL, *, rate: float = FAST, now: 
 
 def go_on(ledger: Ledger, now: int, by: Subscription | None = None) -> int:
     with ledger.write() as connection:
-        return replays.go_on(connection, by or subscription(), now)
+        return replays.advance(connection, by or subscription(), now)
 
 
 def under_way(ledger: Ledger, number: int = 1) -> list[Replay]:
     with ledger.read() as connection:
-        return replays.of(connection, id_of(number))
+        return replays.of_subscription(connection, id_of(number))
 
 
-def replay_all(ledger: Ledger, selection: Selection = ALL, *, by: Subscription | None = None) -> list[tuple[str, int]]:
+def replay_all(ledger: Ledger, selection: EventSelection = ALL, *, by: Subscription | None = None) -> list[tuple[str, int]]:
     """(subject, when it was, in s) of what was queued, as many as were promised."""
     promised = ask(ledger, selection, by=by)
     for step in range(100):
@@ -79,16 +81,16 @@ def names(*wanted: int) -> list[tuple[str, int]]:
     ("selection", "wanted"),
     [
         (ALL, range(9)),
-        (Selection(since=T0 + 2 * S, until=T0 + 5 * S), range(2, 5)),
-        (Selection(since=T0 + 2 * S + 1, until=T0 + 5 * S + 1), range(3, 6)),
-        (Selection(since=0, until=T0), range(0)),
-        (Selection(since=T0 + 9 * S, until=T0 + 99 * S), range(0)),
-        (Selection(since=0, until=T0 + 99 * S, subject=subject_of("t1")), range(1, 9, 3)),
-        (Selection(since=T0 + 2 * S, until=T0 + 7 * S, subject=subject_of("t1")), range(4, 5)),
-        (Selection(since=0, until=T0 + 99 * S, subject="nobody"), range(0)),
+        (EventSelection(since=T0 + 2 * S, until=T0 + 5 * S), range(2, 5)),
+        (EventSelection(since=T0 + 2 * S + 1, until=T0 + 5 * S + 1), range(3, 6)),
+        (EventSelection(since=0, until=T0), range(0)),
+        (EventSelection(since=T0 + 9 * S, until=T0 + 99 * S), range(0)),
+        (EventSelection(since=0, until=T0 + 99 * S, subject=subject_of("t1")), range(1, 9, 3)),
+        (EventSelection(since=T0 + 2 * S, until=T0 + 7 * S, subject=subject_of("t1")), range(4, 5)),
+        (EventSelection(since=0, until=T0 + 99 * S, subject="nobody"), range(0)),
     ],
 )
-def test_events_of_a_time_and_a_task_are_queued_in_order(ledger: Ledger, selection: Selection, wanted: range) -> None:
+def test_events_of_a_time_and_a_task_are_queued_in_order(ledger: Ledger, selection: EventSelection, wanted: range) -> None:
     assert replay_all(ledger, selection) == names(*wanted)
 
 
@@ -108,7 +110,7 @@ def test_events_that_come_later_are_no_part_of_it(ledger: Ledger) -> None:
 
 def test_what_is_queued_again_waits_behind_what_waits(ledger: Ledger) -> None:
     queue(ledger, queued(subject_of("t1"), 7))
-    ask(ledger, Selection(since=0, until=T0 + 99 * S, subject=subject_of("t1")))
+    ask(ledger, EventSelection(since=0, until=T0 + 99 * S, subject=subject_of("t1")))
     go_on(ledger, T0 + S)
     assert [each.due_at for each in listed(ledger)] == [T0, None, None, None]
 
@@ -122,8 +124,8 @@ def test_a_replay_is_of_one_subscription(ledger: Ledger) -> None:
 
 
 def test_several_replays_of_a_subscription_go_on_beside_each_other(ledger: Ledger) -> None:
-    ask(ledger, Selection(since=0, until=T0 + 2 * S), rate=1)
-    ask(ledger, Selection(since=T0 + 5 * S, until=T0 + 7 * S), rate=1)
+    ask(ledger, EventSelection(since=0, until=T0 + 2 * S), rate=1)
+    ask(ledger, EventSelection(since=T0 + 5 * S, until=T0 + 7 * S), rate=1)
     steps = [go_on(ledger, T0 + ms) for ms in (0, 999, 1_000)]
     assert steps == [2, 0, 2]
     assert [(each.subject, each.queued_at) for each in listed(ledger)] == [
@@ -140,7 +142,7 @@ def test_replays_that_are_dropped_queue_nothing_more(ledger: Ledger) -> None:
 
 
 def test_what_a_replay_is_to_do_comes_back_as_it_was_asked(ledger: Ledger) -> None:
-    selection = Selection(since=3, until=T0 + 99 * S, subject="s", dead=True)
+    selection = EventSelection(since=3, until=T0 + 99 * S, subject="s", dead=True)
     ask(ledger, selection, rate=2.5)
     (found,) = under_way(ledger)
     assert found == Replay(id=found.id, selection=selection, position=0, last=0, rate=2.5, next_at=T0)
@@ -152,13 +154,13 @@ AHEAD = T0 + 400 * DAY
 
 def replayed(ledger: Ledger, since: int, until: int, **more: Any) -> list[int]:
     """When each event was that a replay queued, ms; in the order of the events, as they were queued."""
-    promised = ask(ledger, Selection(since=since, until=until, **more), now=until)
+    promised = ask(ledger, EventSelection(since=since, until=until, **more), now=until)
     for step in range(20):
         go_on(ledger, until + step * S)
     found = [each.event_id or 0 for each in listed(ledger)]
     assert (found, len(found), under_way(ledger)) == (sorted(found), promised, [])
     with ledger.read() as connection:
-        return [each.at for each in events.headings(connection, after=0, limit=1_000) if each.position in found]
+        return [each.at for each in events.headers(connection, after=0, limit=1_000) if each.position in found]
 
 
 def set_ahead(ledger: Ledger, by: int = 400 * DAY) -> None:
@@ -202,14 +204,14 @@ def test_what_lies_between_a_time_and_the_strays_is_not_looked_at(ledger: Ledger
     tell(ledger, told("t5", at=AHEAD))
     tell(ledger, told("t6", at=T0 + 101 * DAY))
     with ledger.read() as connection, statements(connection) as said:
-        assert replays.count(connection, subscription(), Selection(since=T0, until=T0 + 99 * S)) == 9
+        assert replays.count(connection, subscription(), EventSelection(since=T0, until=T0 + 99 * S)) == 9
     assert sum("FROM events" in each for each in said) == 2
 
 
 def test_the_feed_goes_on_in_order(ledger: Ledger) -> None:
     set_ahead(ledger)
     with ledger.read() as connection:
-        found = [each.position for each in events.headings(connection, after=0, limit=100)]
+        found = [each.position for each in events.headers(connection, after=0, limit=100)]
     assert (len(found), found) == (13, sorted(set(found)))
 
 
@@ -228,7 +230,7 @@ def dying(ledger: Ledger, *subjects: str, now: int = T0) -> None:
 def test_dead_ones_are_queued_again_by_when_they_were_queued_first(ledger: Ledger, more: dict, wanted: str) -> None:
     dying(ledger, "a", "b")
     dying(ledger, "c", now=T0 + S)
-    promised = ask(ledger, Selection(**{"since": 0, "until": T0 + 99 * S, "dead": True, **more}), now=T0 + S)
+    promised = ask(ledger, EventSelection(**{"since": 0, "until": T0 + 99 * S, "dead": True, **more}), now=T0 + S)
     while go_on(ledger, T0 + 99 * S):
         pass
     again = listed(ledger, 1, DeliveryFilter(state=DeliveryState.WAITING))
@@ -239,7 +241,7 @@ def test_dead_ones_are_queued_again_by_when_they_were_queued_first(ledger: Ledge
 
 def test_what_dies_later_is_no_part_of_it_and_nothing_is_queued_twice(ledger: Ledger) -> None:
     dying(ledger, "a", "b", "c")
-    ask(ledger, Selection(since=0, until=T0 + 99 * S, dead=True), rate=1)
+    ask(ledger, EventSelection(since=0, until=T0 + 99 * S, dead=True), rate=1)
     steps = [go_on(ledger, T0 + ms) for ms in (0, 500)]
     dying(ledger, "d")
     steps += [go_on(ledger, T0 + step * S) for step in (1, 2, 3)]
@@ -290,12 +292,12 @@ def test_never_more_than_one_and_its_rate_and_never_more_than_a_seconds_worth_at
 
 def test_of_many_it_does_not_want_a_replay_passes_over_a_part_at_a_time_and_ends(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        notes = [Note(subject="s", version=number, type="tally.x", at=T0 + 9 * S, data={}) for number in range(1, 2_100)]
-        replays.events.append_notes(connection, notes)
+        notes = [SystemEvent(subject="s", version=number, type="tally.x", at=T0 + 9 * S, data={}) for number in range(1, 2_100)]
+        replays.events.append_system_events(connection, notes)
     tell(ledger, told("t9", at=T0 + 10 * S))
     only = subscription(types=["tally.task.*"])
-    assert ask(ledger, Selection(since=T0 + 9 * S, until=T0 + 99 * S), by=only) == 1
+    assert ask(ledger, EventSelection(since=T0 + 9 * S, until=T0 + 99 * S), by=only) == 1
     assert [go_on(ledger, T0, only) for _ in range(4)] == [0, 0, 1, 0]
     assert under_way(ledger) == []
     with ledger.read() as connection:
-        assert deliveries.waiting(connection) == {id_of(1): 1}
+        assert deliveries.waiting_by_subscription(connection) == {id_of(1): 1}

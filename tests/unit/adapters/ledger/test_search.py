@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import Ledger, search
-from adapters.ledger.search import Effort, TaskFilter
+from adapters.ledger.search import SearchThresholds, TaskFilter
 from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
+from tests.support.ledger_rows import DONE, T0, key, save, task
 from tests.support.ledgers import empty, examples
-from tests.unit.adapters.ledger.making import DONE, T0, key, save, task
 
 VENDORS, APPS, ROOMS = ("volcengine", "tencent"), ("a1", "a2", "b"), ("", "r", "r1", "r1%", "R1", "é")
 NAMES, REASONS = ("1", "10", "a", "01HF7Y"), (None, Reason.UNSTATED, Reason.SILENT)
@@ -99,7 +99,7 @@ def _passes(wanted: TaskFilter, one: Task) -> bool:
 
 
 def _pages(
-    ledger: Ledger, wanted: TaskFilter, limit: int, arriving: Sequence[Task] = (), effort: Effort | None = None
+    ledger: Ledger, wanted: TaskFilter, limit: int, arriving: Sequence[Task] = (), effort: SearchThresholds | None = None
 ) -> list[Task]:
     """All pages, one after the other; a task arrives after each."""
     found: list[Task] = []
@@ -107,7 +107,7 @@ def _pages(
     coming = list(arriving)
     while True:
         with ledger.read() as connection:
-            page = search.page(connection, wanted, before=before, limit=limit, effort=effort or Effort())
+            page = search.page(connection, wanted, before=before, limit=limit, effort=effort or SearchThresholds())
         found += page
         if len(page) < limit:
             return found
@@ -118,9 +118,9 @@ def _pages(
 
 @pytest.mark.parametrize(
     "effort",
-    [Effort(), Effort(few=0, window=4), Effort(few=0, window=1), Effort(few=2, window=5)],
+    [SearchThresholds(), SearchThresholds(few=0, window=4), SearchThresholds(few=0, window=1), SearchThresholds(few=2, window=5)],
 )
-def test_all_pages_together_are_what_passes(kept_ledger: Ledger, effort: Effort) -> None:
+def test_all_pages_together_are_what_passes(kept_ledger: Ledger, effort: SearchThresholds) -> None:
     """Whichever way is taken: the limits that decide it are set so that each is."""
 
     @examples(kept_ledger, 25)

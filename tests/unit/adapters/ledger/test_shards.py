@@ -24,13 +24,13 @@ def workers(ledger: Ledger, number: int) -> Iterator[list[Shards]]:
 def shares(made: list[Shards]) -> list[frozenset[int]]:
     """Asked twice: the first to ask did not know of the last one yet."""
     for each in made:
-        each.mine()
-    return [share if (share := each.mine()) is not None else ALL for each in made]
+        each.owned()
+    return [share if (share := each.owned()) is not None else ALL for each in made]
 
 
 def test_a_lone_worker_does_everything(ledger: Ledger) -> None:
     with workers(ledger, 1) as (alone,):
-        assert alone.mine() is None
+        assert alone.owned() is None
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
@@ -57,14 +57,14 @@ def test_a_worker_whose_session_ended_takes_another_seat(postgresql_ledger: Ledg
             )
         for each in made:
             with pytest.raises(LedgerUnavailableError):
-                each.mine()
+                each.owned()
         assert frozenset.union(*shares(made)) == ALL
 
 
 def test_workers_of_another_database_do_not_count(postgresql_ledger: Ledger, new_postgresql_ledger: Ledger) -> None:
     with workers(postgresql_ledger, 1) as (here,), workers(new_postgresql_ledger, 1) as (there,):
-        assert (here.mine(), there.mine()) == (None, None)
-        assert (here.mine(), there.mine()) == (None, None)
+        assert (here.owned(), there.owned()) == (None, None)
+        assert (here.owned(), there.owned()) == (None, None)
 
 
 def test_rows_of_one_task_have_one_shard() -> None:

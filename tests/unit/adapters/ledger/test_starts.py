@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import select, update
 
 from adapters.ledger import Ledger, inbox, starts
-from adapters.ledger.inbox import START, Settled
+from adapters.ledger.inbox import START, AppliedRow
 from adapters.ledger.schema import inbox as inbox_table
-from adapters.ledger.starts import Clash, Start
+from adapters.ledger.starts import Clash, StartRequest
 from statemachine.states import LIVE, Kind, Origin, Reason, State
 from statemachine.tasks import Task
-from tests.unit.adapters.ledger.making import DONE, T0, key, save, settle, statements, task, waiting_ids
+from tests.support.ledger_rows import DONE, T0, key, save, settle, statements, task, waiting_ids
 
 
-def start(number: int = 1, **more: Any) -> Start:
+def start(number: int = 1, **more: Any) -> StartRequest:
     values = {
         "task_id": f"{number:026d}",
         "vendor": "volcengine",
@@ -31,10 +31,10 @@ def start(number: int = 1, **more: Any) -> Start:
         "family": "push",
         "by": "ops",
     }
-    return Start(**{**values, **more})
+    return StartRequest(**{**values, **more})
 
 
-def minted(number: int = 1, **more: Any) -> Start:
+def minted(number: int = 1, **more: Any) -> StartRequest:
     return start(number, vendor_task_id=None, **more)
 
 
@@ -42,7 +42,7 @@ class Clashed(Exception):
     pass
 
 
-def post(ledger: Ledger, wish: Start) -> tuple[Clash, str] | None:
+def post(ledger: Ledger, wish: StartRequest) -> tuple[Clash, str] | None:
     """Rolls back as the desk does."""
     clash = None
     try:
@@ -163,7 +163,7 @@ def test_a_robot_of_a_start_that_waits_is_in_use(ledger: Ledger) -> None:
 
 def test_what_is_set_aside_does_not_stand_in_the_way_for_ever(ledger: Ledger) -> None:
     post(ledger, start(1, robot="bot"))
-    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
+    settle(ledger, AppliedRow(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
     assert post(ledger, start(2, vendor_task_id="t1", robot="bot")) is None
     assert waiting(ledger) == [start(2).task_id]
 
@@ -172,9 +172,9 @@ def test_the_task_of_a_start_that_waits_is_as_it_will_be(ledger: Ledger) -> None
     wish = start(policy={"reach": "stop"}, robot="bot", version="2023-11-01")
     post(ledger, wish)
     with ledger.read() as connection:
-        found = starts.find(connection, wish.task_id)
-        assert starts.find(connection, start(2).task_id) is None
-        assert found == starts.requested(connection, wish, T0)
+        found = starts.find_requested(connection, wish.task_id)
+        assert starts.find_requested(connection, start(2).task_id) is None
+        assert found == starts.requested_task(connection, wish, T0)
     assert found is not None
     assert (found.id, found.key, found.run, found.origin) == (wish.task_id, key(), 1, Origin.MANAGED)
     assert (found.view.state, found.view.robot, found.view.room_id) == (State.REQUESTED, "bot", "room")
@@ -184,9 +184,9 @@ def test_the_task_of_a_start_that_waits_is_as_it_will_be(ledger: Ledger) -> None
 
 def test_a_start_that_was_applied_waits_no_longer(ledger: Ledger) -> None:
     post(ledger, start())
-    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, task_id=start().task_id))
+    settle(ledger, AppliedRow(id=waiting_ids(ledger)[0], applied_at=T0, task_id=start().task_id))
     with ledger.read() as connection:
-        assert starts.find(connection, start().task_id) is None
+        assert starts.find_requested(connection, start().task_id) is None
 
 
 def test_members_that_this_version_does_not_know_do_no_harm(ledger: Ledger) -> None:
@@ -194,15 +194,15 @@ def test_members_that_this_version_does_not_know_do_no_harm(ledger: Ledger) -> N
     with ledger.write() as connection:
         payload = json.loads(connection.scalars(select(inbox_table.c.payload)).one())
         connection.execute(update(inbox_table).values(payload=json.dumps(payload | {"more": 1})))
-        assert starts.find(connection, start().task_id) is not None
+        assert starts.find_requested(connection, start().task_id) is not None
 
 
 def test_a_used_id_gets_its_next_run(ledger: Ledger) -> None:
     save(ledger, task(**DONE), replace(task(anchor="k2", **DONE), run=2))
     with ledger.read() as connection:
-        assert starts.requested(connection, start(), T0).run == 3
-        assert starts.requested(connection, start(2), T0).run == 1
-        assert starts.requested(connection, minted(), T0).run == 1
+        assert starts.requested_task(connection, start(), T0).run == 3
+        assert starts.requested_task(connection, start(2), T0).run == 1
+        assert starts.requested_task(connection, minted(), T0).run == 1
 
 
 def test_of_two_at_once_one_waits(ledger: Ledger) -> None:
@@ -222,7 +222,7 @@ def test_what_is_looked_for_is_found_by_indexes(sqlite_ledger: Ledger) -> None:
     wish = start(robot="bot")
     with sqlite_ledger.write() as connection, statements(connection) as said:
         starts.post(connection, wish, T0)
-        starts.find(connection, wish.task_id)
+        starts.find_requested(connection, wish.task_id)
     with sqlite_ledger.read() as connection:
         for statement in said:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", ("1",) * statement.count("?")).all()

@@ -3,11 +3,11 @@
 import pytest
 
 from adapters.ledger import Ledger, deliveries, inbox, stats, subscriptions
-from adapters.ledger.inbox import Settled
-from adapters.ledger.stats import Stats, Tally
+from adapters.ledger.inbox import AppliedRow
+from adapters.ledger.stats import BatchCounts, Stats
 from statemachine.states import Anomaly, Deadline
-from tests.unit.adapters.ledger.making import DONE, T0, arrival, key, save, settle, task, waiting_ids
-from tests.unit.adapters.ledger.outgoing import id_of, queued, subscription
+from tests.support.ledger_deliveries import id_of, queued, subscription
+from tests.support.ledger_rows import DONE, T0, arrival, key, save, settle, task, waiting_ids
 
 
 def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:
@@ -38,8 +38,10 @@ def test_everything_is_counted(ledger: Ledger) -> None:
         inbox.record(connection, [arrival(2, received_at=T0 - 1_500), arrival(3)])
         stats.count_rejected(connection, {"bad_signature": 2, "unknown_app": 1})
         stats.add_unrecorded(connection, {"tencent": 2, "volcengine": 1}, {"tencent": T0 - 7, "volcengine": T0 - 9})
-        stats.count(connection, Tally(verdicts={"tencent/stale": 1, "volcengine/stale": 2}, moves={"a/b/c": 1}, passed={"idle": 1}))
-    settle(ledger, Settled(id=waiting_ids(ledger)[0], applied_at=T0, verdict="stale"))
+        stats.add_batch(
+            connection, BatchCounts(verdicts={"tencent/stale": 1, "volcengine/stale": 2}, moves={"a/b/c": 1}, passed={"idle": 1})
+        )
+    settle(ledger, AppliedRow(id=waiting_ids(ledger)[0], applied_at=T0, verdict="stale"))
     with ledger.read() as connection:
         assert stats.read(connection, T0) == Stats(
             tasks={("volcengine", "push", "completed"): 1, ("volcengine", "push", "running"): 2},
@@ -68,9 +70,9 @@ def test_tidying_changes_no_number(ledger: Ledger) -> None:
             inbox.record(connection, [arrival(second, received_at=T0 + second * 1000)])
         now = T0 + 299_000
         before = stats.read(connection, now)
-        assert stats.untidy(connection, now)
-        stats.tidy(connection, now)
-        assert not stats.untidy(connection, now)
+        assert stats.has_old_seconds(connection, now)
+        stats.fold_old_seconds(connection, now)
+        assert not stats.has_old_seconds(connection, now)
         assert stats.read(connection, now) == before
         assert (before.received, before.last_minute) == (300, 60)
 

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from adapters.ledger import Ledger, subscriptions
-from adapters.ledger.events import Heading
+from adapters.ledger.events import EventHeader
 from statemachine.delivery_policy import SubscriptionState
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import change, id_of, standing, subscribe, subscription
+from tests.support.ledger_deliveries import change, id_of, standing, subscribe, subscription
+from tests.support.ledger_rows import T0
 
 PAUSED, DISABLED, DELETED = SubscriptionState.PAUSED, SubscriptionState.DISABLED, SubscriptionState.DELETED
 
 
-def heading(**more: Any) -> Heading:
+def heading(**more: Any) -> EventHeader:
     values = {"position": 1, "subject": "s", "type": "tally.task.running", "at": T0}
-    return Heading(**{**values, "vendor": "tencent", "app_id": "app", "kind": "push", **more})
+    return EventHeader(**{**values, "vendor": "tencent", "app_id": "app", "kind": "push", **more})
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def heading(**more: Any) -> Heading:
     ],
 )
 def test_an_event_is_wanted_by_its_type_and_what_it_is_about(types: list[str], filter_: dict[str, str], wanted: bool) -> None:
-    assert subscription(types=types, filter=filter_).wants(heading()) is wanted
+    assert subscription(types=types, filter=filter_).matches(heading()) is wanted
 
 
 @pytest.mark.parametrize(("filter_", "wanted"), [({}, True), ({"vendor": "tencent"}, False), ({"kind": "push"}, False)])
 def test_what_is_no_tasks_is_wanted_only_without_a_filter(filter_: dict[str, str], wanted: bool) -> None:
     note = heading(type="tally.subscription.disabled", vendor="", app_id="", kind="")
-    assert subscription(filter=filter_).wants(note) is wanted
+    assert subscription(filter=filter_).matches(note) is wanted
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_is_no_tasks_is_wanted_only_without_a_filter(filter_: dict[str, str
 def test_the_secret_before_is_signed_with_until_its_time_is_over(
     old: str | None, until: int | None, now: int, secrets: list[str]
 ) -> None:
-    assert subscription(secret="new", old_secret=old, old_secret_until=until).secrets(now) == secrets
+    assert subscription(secret="new", old_secret=old, old_secret_until=until).signing_secrets(now) == secrets
 
 
 def test_secrets_are_shown_by_no_text_of_it() -> None:
@@ -111,7 +111,7 @@ def test_of_a_deleted_one_nothing_is_found_but_that_it_is(ledger: Ledger) -> Non
     with ledger.write() as connection:
         assert subscriptions.find(connection, id_of(1)) is None
         assert subscriptions.lock(connection, [id_of(1), id_of(2), id_of(3)]) == {id_of(2): subscription(2)}
-        assert subscriptions.ids(connection) == [id_of(2)]
+        assert subscriptions.all_ids(connection) == [id_of(2)]
         assert subscriptions.active(connection) == [subscription(2)]
         assert subscriptions.deleted_ids(connection) == [id_of(1)]
 
@@ -120,8 +120,8 @@ def test_only_a_deleted_one_can_be_forgotten(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1, state=DELETED), subscription(2))
     with ledger.write() as connection:
         for number in (1, 2, 3):
-            subscriptions.forget(connection, id_of(number))
-        assert (subscriptions.deleted_ids(connection), subscriptions.ids(connection)) == ([], [id_of(2)])
+            subscriptions.purge(connection, id_of(number))
+        assert (subscriptions.deleted_ids(connection), subscriptions.all_ids(connection)) == ([], [id_of(2)])
 
 
 def test_the_active_ones_are_those_that_are_served(ledger: Ledger) -> None:

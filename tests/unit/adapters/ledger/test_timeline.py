@@ -1,12 +1,12 @@
 """A timeline tells what happened in the order in which it was applied."""
 
 from adapters.ledger import Ledger, timeline
-from adapters.ledger.timeline import Line
-from tests.unit.adapters.ledger.making import T0
+from adapters.ledger.timeline import TimelineRow
+from tests.support.ledger_rows import T0
 
 
-def _line(task_id: str, number: int) -> Line:
-    return Line(task_id=task_id, at=T0 - number, inbox_id=number, entries=[{"kind": "move", "to": f"{number}é"}])
+def _line(task_id: str, number: int) -> TimelineRow:
+    return TimelineRow(task_id=task_id, at=T0 - number, inbox_id=number, entries=[{"kind": "move", "to": f"{number}é"}])
 
 
 def test_pages_follow_each_other_while_lines_arrive(ledger: Ledger) -> None:
@@ -22,12 +22,12 @@ def test_pages_follow_each_other_while_lines_arrive(ledger: Ledger) -> None:
 
 def test_a_row_that_did_nothing_gets_no_line(ledger: Ledger) -> None:
     with ledger.write() as connection:
-        timeline.append(connection, [Line(task_id="a", at=T0, inbox_id=1, entries=[])])
+        timeline.append(connection, [TimelineRow(task_id="a", at=T0, inbox_id=1, entries=[])])
         assert timeline.page(connection, "a", after=0, limit=9) == []
 
 
 def test_text_that_no_column_can_hold_comes_back(ledger: Ledger) -> None:
-    line = Line(task_id="a", at=T0, inbox_id=2**63 - 1, entries=[{"\x00": "\ud800"}])
+    line = TimelineRow(task_id="a", at=T0, inbox_id=2**63 - 1, entries=[{"\x00": "\ud800"}])
     with ledger.write() as connection:
         timeline.append(connection, [line])
         assert [found for _, found in timeline.page(connection, "a", after=0, limit=9)] == [line]

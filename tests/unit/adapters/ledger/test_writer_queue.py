@@ -5,18 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from adapters.ledger.writer_queue import Line
+from adapters.ledger.writer_queue import WriterQueue
 
 LATE_S = 20
 
 
-def waiting(line: Line, order: list[str], name: str, *, first: bool) -> threading.Thread:
+def waiting(line: WriterQueue, order: list[str], name: str, *, first: bool) -> threading.Thread:
     """A thread that stands in line, takes its turn once and says so."""
 
     def wait() -> None:
-        line.take(first=first)
+        line.acquire(first=first)
         order.append(name)
-        line.leave()
+        line.release()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -33,11 +33,11 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def test_who_goes_first_passes_those_who_wait() -> None:
-    line, order = Line(LATE_S), []
-    line.take(first=False)
+    line, order = WriterQueue(LATE_S), []
+    line.acquire(first=False)
     threads = [waiting(line, order, name, first=name == "door") for name in ("worker", "courier", "door")]
     until(lambda: len(line._moved._waiters) == 3)  # type: ignore[attr-defined]  # a condition tells it nowhere else
-    line.leave()
+    line.release()
     for thread in threads:
         thread.join(LATE_S)
     assert order[0] == "door"
@@ -45,11 +45,11 @@ def test_who_goes_first_passes_those_who_wait() -> None:
 
 
 def test_nobody_waits_for_ever_and_who_gave_up_holds_up_nobody() -> None:
-    line = Line(0.01)
-    line.take(first=False)
+    line = WriterQueue(0.01)
+    line.acquire(first=False)
     for first in (True, False):
         with pytest.raises(TimeoutError):
-            line.take(first=first)
-    line.leave()
-    line.take(first=False)
-    line.leave()
+            line.acquire(first=first)
+    line.release()
+    line.acquire(first=False)
+    line.release()

@@ -6,14 +6,14 @@ import unicodedata
 
 import pytest
 
-from adapters.process.terminal import say, visible
+from adapters.process.terminal import escape_unprintable, print_lines
 
 ACTS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
 
 
 def test_each_character_that_acts_is_escaped() -> None:
     assert len(ACTS) > 2_000
-    shown = visible("".join(ACTS))
+    shown = escape_unprintable("".join(ACTS))
 
     assert shown.isprintable()
     assert shown.isascii()
@@ -33,12 +33,12 @@ def test_each_character_that_acts_is_escaped() -> None:
     ],
 )
 def test_what_acts_is_shown(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_unprintable(text) == shown
 
 
 def test_a_line_break_makes_no_line() -> None:
     out = io.StringIO()
-    say("a\nb", "c", file=out)
+    print_lines("a\nb", "c", file=out)
 
     assert out.getvalue() == "a\\nb\nc\n"
 
@@ -46,6 +46,6 @@ def test_a_line_break_makes_no_line() -> None:
 def test_what_an_encoding_lacks_is_escaped() -> None:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as out:
-        say("房", file=out)
+        print_lines("房", file=out)
         out.flush()
         assert raw.getvalue() == b"\\u623f\n"

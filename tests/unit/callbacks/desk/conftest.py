@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.callbacks.desk.desk_world import World, made
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, made
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[DeskHarness]:
     """A desk with a token for each role."""
     world = made(tmp_path)
     yield world
@@ -15,7 +15,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def open_world(tmp_path: Path) -> Iterator[World]:
+def open_world(tmp_path: Path) -> Iterator[DeskHarness]:
     """A desk on a loopback address, without tokens."""
     world = made(tmp_path, tokens=False)
     yield world

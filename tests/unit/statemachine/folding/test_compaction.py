@@ -13,8 +13,8 @@ from statemachine.folding.run_view import fold_run, lineage_kind
 from statemachine.folding.runs import cut_runs
 from statemachine.rules import Rules
 from statemachine.tasks import Lineage
-from tests.unit.statemachine.driver import Story
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
+from tests.unit.statemachine.lineage_scenario import LineageScenario
 from tests.unit.statemachine.strategies import FAMILIES, lineages
 from tests.unit.statemachine.test_order import KEY, NOW, heard, outcome
 
@@ -57,7 +57,7 @@ def test_a_lineage_that_is_compacted_as_it_grows_ends_the_same(drawn, data):
 
 
 def test_compacted_twice_is_compacted_once():
-    story = Story()
+    story = LineageScenario()
     for second in range(3 * MIN_FACTS):
         story.tencent(401, second, Url="a", Status=1)
     facts = story.lineage.facts
@@ -68,7 +68,7 @@ def test_compacted_twice_is_compacted_once():
 
 
 def test_a_long_lineage_stays_short_and_keeps_its_first_and_last_sign():
-    story = Story()
+    story = LineageScenario()
     for second in range(3 * MIN_FACTS):
         story.tencent(401, second, Url="a", Status=1)
     kept = [fact.key for fact in story.lineage.facts]
@@ -77,14 +77,14 @@ def test_a_long_lineage_stays_short_and_keeps_its_first_and_last_sign():
 
 
 def test_below_the_threshold_nothing_is_dropped():
-    story = Story()
+    story = LineageScenario()
     for second in range(MIN_FACTS):
         story.tencent(401, second, Url="a", Status=1)
     assert len(story.lineage.facts) == MIN_FACTS
 
 
 def test_the_fact_that_made_a_task_stays():
-    story = Story()
+    story = LineageScenario()
     story.tencent(401, MIN_FACTS, Url="a", Status=1)
     first = story.task.id
     for second in range(3 * MIN_FACTS):
@@ -95,7 +95,7 @@ def test_the_fact_that_made_a_task_stays():
 
 
 def test_start_signs_stay_because_a_late_end_may_come_between_them():
-    story = Story()
+    story = LineageScenario()
     for second in range(MIN_FACTS + 1):
         story.volc("RelayStreamStateChanged", second, Status=1)
     for second in (0, 1):

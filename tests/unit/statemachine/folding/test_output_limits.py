@@ -5,7 +5,7 @@ from statemachine.events import CallbackReceived
 from statemachine.facts import Fact, FactKind, File
 from statemachine.folding.output_limits import MAX_FILES, MAX_OUTPUTS, limit_files
 from statemachine.tasks import Lineage
-from tests.unit.statemachine.driver import Story
+from tests.unit.statemachine.lineage_scenario import LineageScenario
 from tests.unit.statemachine.strategies import ONE_RUN, T0
 from tests.unit.statemachine.test_order import KEY, NOW
 
@@ -40,7 +40,7 @@ def test_files_beyond_the_limit_are_left_out_and_the_list_is_marked_as_truncated
 
 
 def test_of_very_many_outputs_the_newest_stay():
-    story = Story()
+    story = LineageScenario()
     for second in range(2 * MAX_OUTPUTS):
         story.tencent(401, second, Url=f"rtmp://a/{second}", Status=2)
     assert set(story.outputs) == {f"rtmp://a/{second}" for second in range(MAX_OUTPUTS, 2 * MAX_OUTPUTS)}

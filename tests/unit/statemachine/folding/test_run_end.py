@@ -5,13 +5,13 @@ import pytest
 from statemachine.facts import Ending, Fact, FactKind
 from statemachine.rules import Rules
 from statemachine.states import Anomaly, Reason, State
-from tests.unit.statemachine.driver import HOUR, MINUTE, URL, Story, ms
+from tests.unit.statemachine.lineage_scenario import HOUR, MINUTE, URL, LineageScenario, ms
 from tests.unit.statemachine.test_order import heard
 
 H72 = 72 * HOUR
 
 
-def send_state(story: Story, code: int, at: float):
+def send_state(story: LineageScenario, code: int, at: float):
     return story.volc("TranscodeStateChanged", at, TaskState=1, Code=code, FinishTime=ms(at), ErrorMessage=f"code {code}")
 
 
@@ -29,14 +29,14 @@ def send_state(story: Story, code: int, at: float):
     ],
 )
 def test_a_push_ends_by_its_code(code, end):
-    story = Story()
+    story = LineageScenario()
     send_state(story, code, 10)
     assert story.ends == [end]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_an_error_ranks_before_a_stop(order):
-    story = Story()
+    story = LineageScenario()
     ends = [lambda: story.volc("TranscodeStopped", 5, Code=0), lambda: send_state(story, 2, 20)]
     for index in order:
         ends[index]()
@@ -46,7 +46,7 @@ def test_an_error_ranks_before_a_stop(order):
 
 
 def test_a_stop_ranks_before_an_end_without_a_code():
-    story = Story()
+    story = LineageScenario()
     send_state(story, 0, 5)
     story.volc("TranscodeStopped", 20, Code=0, ErrorMessage="bye")
     assert story.task.view.ended_at == ms(20)
@@ -54,21 +54,21 @@ def test_a_stop_ranks_before_an_end_without_a_code():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_within_a_rank_the_earliest_end_counts(order):
-    story = Story()
+    story = LineageScenario()
     for index in order:
         send_state(story, (2, 3)[index], (10, 20)[index])
     assert story.ends == ["failed/bad_source"]
 
 
 def test_finish_time_is_when_it_ended_and_nothing_else():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 30, TaskState=1, Code=0, FinishTime=ms(10))
     assert story.task.view.ended_at == ms(10)
     assert story.task.view.evidence_at == ms(30)
 
 
 def test_a_failed_stop_leaves_the_task_alive_and_is_an_anomaly():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 0, TaskState=3, Code=0)
     decision = story.volc("TranscodeStopped", 5, Code=1, ErrorMessage="busy")
     assert story.ends == ["running"]
@@ -79,14 +79,14 @@ def test_a_failed_stop_leaves_the_task_alive_and_is_an_anomaly():
     ("event", "data"), [("TranscodeUpdated", {"Code": 1}), ("TranscodeStateChanged", {"TaskState": 4, "Code": 0})]
 )
 def test_remarks_change_no_state(event, data):
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 0, TaskState=2, Code=0)
     story.volc(event, 5, **data)
     assert story.ends == ["interrupted"]
 
 
 def test_without_media_a_push_is_accepted_until_it_ran_and_interrupted_after():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 0, TaskState=1, Code=0, FinishTime=0)
     assert story.ends == ["accepted"]
     story.volc("TranscodeStateChanged", 1, TaskState=3, Code=0)
@@ -115,7 +115,7 @@ def test_without_media_a_push_is_accepted_until_it_ran_and_interrupted_after():
     ],
 )
 def test_a_relay_ends_by_its_reason(reason, end):
-    story = Story()
+    story = LineageScenario()
     story.volc("RelayStreamStateChanged", 0, Status=3)
     story.volc("RelayStreamStateChanged", 9, Status=4, **({} if reason is None else {"Reason": reason}))
     assert story.ends == [end]
@@ -124,7 +124,7 @@ def test_a_relay_ends_by_its_reason(reason, end):
 @pytest.mark.parametrize(("at", "end"), [(H72 - 301, "stopped/unstated"), (H72 - 300, "expired/max_lifetime")])
 @pytest.mark.parametrize("start_first", [True, False])
 def test_an_unlisted_reason_after_72_hours_less_five_minutes_is_the_end_of_its_lifetime(at, end, start_first):
-    story = Story()
+    story = LineageScenario()
     events = [{"at": 0, "Status": 3}, {"at": at, "Status": 4, "Reason": 0}]
     for event in events if start_first else reversed(events):
         story.volc("RelayStreamStateChanged", received=at, **event)
@@ -132,13 +132,13 @@ def test_an_unlisted_reason_after_72_hours_less_five_minutes_is_the_end_of_its_l
 
 
 def test_the_life_of_a_relay_counts_from_its_start_time_stamp():
-    story = Story()
+    story = LineageScenario()
     story.volc("RelayStreamStateChanged", 0, Status=4, Reason=0, StartTimeStamp=ms(-H72) // 1000)
     assert story.ends == ["expired/max_lifetime"]
 
 
 def test_a_listed_reason_counts_before_the_maximum_lifetime():
-    story = Story()
+    story = LineageScenario()
     story.volc("RelayStreamStateChanged", 0, Status=4, Reason=3, StartTimeStamp=ms(-H72) // 1000)
     assert story.ends == ["completed/source_finished"]
 
@@ -151,7 +151,7 @@ def test_a_listed_reason_counts_before_the_maximum_lifetime():
     [(2, "completed/source_finished"), (3, "failed/vendor_error"), (4, "running"), (5, "interrupted")],
 )
 def test_a_webcast_moves_by_its_status(status, end):
-    story = Story()
+    story = LineageScenario()
     story.volc("Webcast", 0, Status=1)
     story.volc("Webcast", 5, Status=status, Reason="PageCrash")
     assert story.ends == [end]
@@ -159,7 +159,7 @@ def test_a_webcast_moves_by_its_status(status, end):
 
 @pytest.mark.parametrize("ran", [True, False])
 def test_an_ingest_that_fails_tries_on(ran):
-    story = Story()
+    story = LineageScenario()
     if ran:
         story.tencent(701, 0, Status=0)
     story.tencent(701, 1, Status=1)
@@ -168,7 +168,7 @@ def test_an_ingest_that_fails_tries_on(ran):
 
 
 def test_an_ingest_ends_as_completed():
-    story = Story()
+    story = LineageScenario()
     story.tencent(701, 0, Status=0)
     story.tencent(702, 60, Status=0)
     assert story.ends == ["completed/unstated"]
@@ -176,7 +176,7 @@ def test_an_ingest_ends_as_completed():
 
 @pytest.mark.parametrize(("at", "end"), [(9 * MINUTE - 1, "completed/unstated"), (9 * MINUTE, "expired/max_lifetime")])
 def test_an_ingest_that_ends_a_minute_before_its_max_duration_expired(at, end):
-    story = Story(MaxDuration=10)
+    story = LineageScenario(MaxDuration=10)
     story.tencent(701, 0, Status=0)
     story.tencent(702, at, Status=0)
     assert story.ends == [end]
@@ -189,7 +189,7 @@ def test_an_ingest_that_ends_a_minute_before_its_max_duration_expired(at, end):
     ("status", "end"), [(2, "failed/start_refused"), (5, "failed/vendor_error"), (3, "interrupted"), (4, "interrupted")]
 )
 def test_a_page_moves_by_its_start_status(status, end):
-    story = Story()
+    story = LineageScenario()
     if status != 2:
         story.tencent(801, 0, Status=1)
     story.tencent(801, 5, Status=status)
@@ -198,14 +198,14 @@ def test_a_page_moves_by_its_start_status(status, end):
 
 @pytest.mark.parametrize(("status", "end"), [(1, "running"), (2, "interrupted"), (3, "running")])
 def test_a_page_moves_by_its_update_status(status, end):
-    story = Story()
+    story = LineageScenario()
     story.tencent(801, 0, Status=1)
     story.tencent(803, 5, Status=status)
     assert story.ends == [end]
 
 
 def test_a_record_that_fails_to_stop_failed():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 5, Code=1, ErrorMessage="disk")
     assert story.ends == ["failed/vendor_error"]
@@ -249,21 +249,21 @@ def test_an_error_after_our_stop_request_is_an_error():
 
 
 def test_the_only_output_of_an_ended_push_ended():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 0, TaskState=3, Code=0, PushURL=URL)
     send_state(story, 0, 9)
     assert story.outputs == {URL: "ended"}
 
 
 def test_the_only_output_of_a_failed_push_failed():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 0, TaskState=3, Code=0, PushURL=URL)
     send_state(story, 3, 9)
     assert story.outputs == {URL: "failed"}
 
 
 def test_an_updated_url_replaces_the_only_output():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStateChanged", 0, TaskState=3, Code=0, PushURL=URL)
     story.volc("TranscodeUpdated", 5, Code=0, PushURL="rtmp://other/b")
     assert story.outputs == {"rtmp://other/b": "running"}

@@ -3,17 +3,17 @@
 import pytest
 
 from statemachine.states import Anomaly, State, Verdict
-from tests.unit.statemachine.driver import HOUR, URL, Story, ms
+from tests.unit.statemachine.lineage_scenario import HOUR, URL, LineageScenario, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 
 
-def push(story: Story, task_state: int, at: float, *, start: float | None = None, **data):
+def push(story: LineageScenario, task_state: int, at: float, *, start: float | None = None, **data):
     created = {} if start is None else {"StartTime": ms(start)}
     return story.volc("TranscodeStateChanged", at, TaskState=task_state, Code=data.pop("Code", 0), **created, **data)
 
 
-def ended(story: Story, at: float, *, start: float | None = None, code: int = 0):
+def ended(story: LineageScenario, at: float, *, start: float | None = None, code: int = 0):
     return push(story, 1, at, start=start, Code=code, FinishTime=ms(at))
 
 
@@ -38,7 +38,7 @@ def test_after_a_reported_end_a_newer_start_sign_opens_a_run(event, data, state)
         "Webcast": ("Webcast", {"Status": 2}),
         "RelayStreamStateChanged": ("RelayStreamStateChanged", {"Status": 4, "Reason": 3}),
     }[event]
-    story = Story()
+    story = LineageScenario()
     story.volc(event, 0, **data)
     story.volc(end[0], 10, **end[1])
     story.volc(event, 20, **data)
@@ -47,7 +47,7 @@ def test_after_a_reported_end_a_newer_start_sign_opens_a_run(event, data, state)
 
 
 def test_after_a_reported_capture_end_a_record_start_opens_a_run_while_the_first_is_finishing():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 10, Code=0, RecordFileList=FILES)
     story.volc("RecordStarted", 20, Code=0)
@@ -55,7 +55,7 @@ def test_after_a_reported_capture_end_a_record_start_opens_a_run_while_the_first
 
 
 def test_a_state_change_whose_start_time_is_after_the_reported_end_opens_a_run():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     story.volc("TranscodeStopped", 100, Code=0)
     push(story, 3, 210, start=200)
@@ -63,7 +63,7 @@ def test_a_state_change_whose_start_time_is_after_the_reported_end_opens_a_run()
 
 
 def test_a_repeated_start_of_a_live_task_changes_nothing():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0, PushURL=URL)
     story.volc("TranscodeStarted", 5, Code=0, PushURL=URL)
     assert story.ends == ["running"]
@@ -71,7 +71,7 @@ def test_a_repeated_start_of_a_live_task_changes_nothing():
 
 
 def test_a_start_that_is_repeated_while_there_is_no_publisher_is_no_reconnection():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 0)
     push(story, 1, 10, FinishTime=0)
     story.volc("TranscodeStarted", 20, Code=0)
@@ -81,7 +81,7 @@ def test_a_start_that_is_repeated_while_there_is_no_publisher_is_no_reconnection
 
 
 def test_a_second_record_start_follows_a_run_whose_end_was_not_reported():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStarted", 50, Code=0)
     assert story.ends == ["stopped/unstated?", "running"]
@@ -89,7 +89,7 @@ def test_a_second_record_start_follows_a_run_whose_end_was_not_reported():
 
 
 def test_the_reported_end_of_a_followed_run_replaces_the_inferred_one():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStarted", 50, Code=0)
     story.volc("RecordStopped", 40, received=60, Code=1)
@@ -101,7 +101,7 @@ def test_the_reported_end_of_a_followed_run_replaces_the_inferred_one():
 
 @pytest.mark.parametrize(("start", "runs"), [(5, 1), (6, 2)])
 def test_a_start_time_within_five_seconds_of_the_start_is_the_same_start(start, runs):
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     push(story, 3, 60, start=start)
     assert len(story.tasks) == runs
@@ -109,14 +109,14 @@ def test_a_start_time_within_five_seconds_of_the_start_is_the_same_start(start, 
 
 @pytest.mark.parametrize(("start", "runs"), [(5, 1), (6, 2)])
 def test_two_start_times_within_five_seconds_are_one(start, runs):
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 60, start=0)
     push(story, 3, 70, start=start)
     assert len(story.tasks) == runs
 
 
 def test_a_run_that_one_with_a_newer_start_time_follows_ended_there():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 10, start=0)
     push(story, 3, 110, start=100)
     assert story.ends == ["stopped/unstated?", "running"]
@@ -124,7 +124,7 @@ def test_a_run_that_one_with_a_newer_start_time_follows_ended_there():
 
 
 def test_a_sign_of_an_older_start_time_goes_to_the_older_run_and_revives_nothing():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 10, start=0)
     push(story, 3, 110, start=100)
     push(story, 3, 120, start=0)
@@ -132,7 +132,7 @@ def test_a_sign_of_an_older_start_time_goes_to_the_older_run_and_revives_nothing
 
 
 def test_a_refused_start_that_an_older_start_time_shows_to_have_lived_ends_where_the_next_run_begins():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 10, Code=1)
     push(story, 3, 25, start=20)
     push(story, 3, 30, start=10)
@@ -140,7 +140,7 @@ def test_a_refused_start_that_an_older_start_time_shows_to_have_lived_ends_where
 
 
 def test_an_end_with_a_start_time_ends_the_run_of_that_start():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 10, start=0)
     push(story, 3, 110, start=100)
     ended(story, 120, start=0, code=3)
@@ -148,7 +148,7 @@ def test_an_end_with_a_start_time_ends_the_run_of_that_start():
 
 
 def test_a_late_start_time_that_lies_before_all_runs_opens_the_first_run_there():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 110, start=100)
     first = story.task.id
     push(story, 3, 20, start=0, received=120)
@@ -158,7 +158,7 @@ def test_a_late_start_time_that_lies_before_all_runs_opens_the_first_run_there()
 
 @pytest.mark.parametrize("end_first", [True, False])
 def test_an_end_between_a_start_time_and_its_start_sign_is_of_the_run_before(end_first):
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 10, start=0)
     end = lambda: story.volc("TranscodeStopped", 99.5, received=103, Code=0)  # noqa: E731
     if end_first:
@@ -171,7 +171,7 @@ def test_an_end_between_a_start_time_and_its_start_sign_is_of_the_run_before(end
 
 
 def test_a_start_time_that_no_clock_can_show_is_ignored():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     push(story, 3, 10, StartTime=0)
     assert story.ends == ["running"]
@@ -181,7 +181,7 @@ def test_a_start_time_that_no_clock_can_show_is_ignored():
 
 
 def test_a_refused_start_alone_is_a_failed_run():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=1, ErrorMessage="no such stream")
     assert story.ends == ["failed/start_refused"]
     assert (story.task.view.vendor_code, story.task.view.vendor_message) == ("1", "no such stream")
@@ -189,14 +189,14 @@ def test_a_refused_start_alone_is_a_failed_run():
 
 @pytest.mark.parametrize("started_at", [0, 20])
 def test_a_refused_start_on_a_run_that_shows_life_is_noted(started_at):
-    story = Story()
+    story = LineageScenario()
     for event, at in sorted([("refused", 10), ("media", started_at)], key=lambda item: item[1]):
         _ = story.volc("TranscodeStarted", at, Code=1) if event == "refused" else push(story, 3, at)
     assert story.ends == ["running"]
 
 
 def test_a_refused_start_after_a_reported_end_is_a_run_of_its_own():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 10, Code=1)
     story.volc("RecordStarted", 20, Code=1)
@@ -204,7 +204,7 @@ def test_a_refused_start_after_a_reported_end_is_a_run_of_its_own():
 
 
 def test_a_start_after_a_refused_one_is_the_next_run():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=1)
     story.volc("RecordStarted", 20, Code=0)
     assert story.ends == ["failed/start_refused", "running"]
@@ -212,7 +212,7 @@ def test_a_start_after_a_refused_one_is_the_next_run():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_recording_whose_refusal_another_start_contradicts_runs_in_any_order(order):
-    story = Story()
+    story = LineageScenario()
     for status in order:
         story.tencent(301, 10 + status, received=20, Status=status)
     assert story.ends == ["running"]
@@ -221,8 +221,8 @@ def test_a_recording_whose_refusal_another_start_contradicts_runs_in_any_order(o
 # Inferred ends and what revokes them.
 
 
-def idle_push() -> Story:
-    story = Story()
+def idle_push() -> LineageScenario:
+    story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     push(story, 1, 1, FinishTime=0)
     story.pass_due(25 * HOUR)
@@ -244,7 +244,7 @@ def test_after_an_inferred_end_a_newer_start_time_opens_a_run():
 
 @pytest.mark.parametrize(("event", "data"), [("RecordStarted", {"Code": 0}), ("Webcast", {"Status": 1})])
 def test_after_an_inferred_end_a_record_or_page_start_opens_a_run(event, data):
-    story = Story()
+    story = LineageScenario()
     story.volc(event, 0, **data)
     story.mark(State.LOST, at=100)
     story.volc(event, 200, **data)
@@ -253,7 +253,7 @@ def test_after_an_inferred_end_a_record_or_page_start_opens_a_run(event, data):
 
 @pytest.mark.parametrize("status", [1, 2, 3])
 def test_after_an_inferred_end_any_relay_sign_revokes_it(status):
-    story = Story()
+    story = LineageScenario()
     story.volc("RelayStreamStateChanged", 0, Status=1)
     story.pass_due(700)
     story.volc("RelayStreamStateChanged", 800, Status=status)
@@ -262,7 +262,7 @@ def test_after_an_inferred_end_any_relay_sign_revokes_it(status):
 
 
 def test_an_inferred_end_is_revoked_only_by_signs_newer_than_what_was_known():
-    story = Story()
+    story = LineageScenario()
     push(story, 3, 50)
     push(story, 1, 100, FinishTime=0)
     story.mark(State.LOST, at=200)
@@ -282,7 +282,7 @@ def test_an_inferred_end_of_a_run_with_a_successor_yields_only_to_an_end():
 
 
 def test_a_finish_that_passes_for_one_run_does_not_touch_the_next():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 100, Code=0, RecordFileList=FILES)
     story.volc("RecordStarted", 200, Code=0)
@@ -296,7 +296,7 @@ def test_a_finish_that_passes_for_one_run_does_not_touch_the_next():
 
 @pytest.mark.parametrize("end_first", [True, False])
 def test_a_sign_of_life_after_a_reported_end_is_a_zombie_in_either_order(end_first):
-    story = Story()
+    story = LineageScenario()
     events = [lambda: ended(story, 10), lambda: push(story, 3, 20)]
     for event in events if end_first else reversed(events):
         event()
@@ -305,20 +305,20 @@ def test_a_sign_of_life_after_a_reported_end_is_a_zombie_in_either_order(end_fir
 
 
 def test_the_verdict_of_a_zombies_sign_is_anomaly():
-    story = Story()
+    story = LineageScenario()
     ended(story, 10)
     assert push(story, 3, 20).verdict is Verdict.ANOMALY
 
 
 def test_a_sign_as_old_as_the_reported_end_is_no_zombie():
-    story = Story()
+    story = LineageScenario()
     ended(story, 10)
     push(story, 3, 10)
     assert story.task.anomalies == ()
 
 
 def test_a_cleared_zombie_is_raised_again_by_newer_signs_only():
-    story = Story()
+    story = LineageScenario()
     ended(story, 10)
     push(story, 3, 20)
     story.mark(at=30, clear=(Anomaly.ZOMBIE,))
@@ -329,7 +329,7 @@ def test_a_cleared_zombie_is_raised_again_by_newer_signs_only():
 
 
 def test_a_record_interrupted_after_its_capture_ended_is_a_zombie():
-    story = Story()
+    story = LineageScenario()
     story.tencent(801, 0, Status=1)
     story.tencent(802, 10, Status=1)
     story.tencent(803, 20, Status=3)
@@ -341,7 +341,7 @@ def test_a_record_interrupted_after_its_capture_ended_is_a_zombie():
 
 
 def test_at_equal_times_a_start_comes_before_an_end():
-    story = Story()
+    story = LineageScenario()
     story.volc("TranscodeStopped", 5, Code=0)
     story.volc("TranscodeStarted", 5, Code=0)
     assert story.ends == ["stopped/unstated"]
@@ -349,7 +349,7 @@ def test_at_equal_times_a_start_comes_before_an_end():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_run_that_has_its_one_off_start_ends_before_an_equal_time_start(order):
-    story = Story()
+    story = LineageScenario()
     story.volc("Webcast", 0, Status=1)
     later = [{"Status": 2}, {"Status": 1}]
     for index in order:
@@ -359,7 +359,7 @@ def test_a_run_that_has_its_one_off_start_ends_before_an_equal_time_start(order)
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_a_run_that_has_its_one_off_start_takes_an_equal_time_capture_end_and_upload(order):
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     later = [
         ("RecordStopped", {"Code": 0, "RecordFileList": FILES}),
@@ -372,7 +372,7 @@ def test_a_run_that_has_its_one_off_start_takes_an_equal_time_capture_end_and_up
 
 
 def test_media_comes_before_an_end_of_equal_time():
-    story = Story()
+    story = LineageScenario()
     ended(story, 10)
     push(story, 3, 10)
     assert story.task.view.running_at == ms(10)
@@ -381,8 +381,8 @@ def test_media_comes_before_an_end_of_equal_time():
 # Assignment of uploads to runs.
 
 
-def recorded_twice() -> Story:
-    story = Story()
+def recorded_twice() -> LineageScenario:
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordStopped", 10, Code=0, RecordFileList=[{"ObjectKey": "one"}])
     story.volc("RecordStarted", 20, Code=0)
@@ -411,7 +411,7 @@ def test_a_second_upload_done_closes_the_run_before():
 
 
 def test_an_upload_done_before_the_capture_ended_counts_once_it_has():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
     story.volc("RecordUploadDone", 9, Code=0)
     assert story.ends == ["running"]
@@ -422,14 +422,14 @@ def test_an_upload_done_before_the_capture_ended_counts_once_it_has():
 
 
 def test_an_upload_before_the_first_start_is_of_an_earlier_run():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 100, Code=0)
     story.volc("RecordUploadDone", 50, received=110, Code=0)
     assert story.ends == ["finishing", "running"]
 
 
 def test_an_upload_run_stays_finishing_while_a_newer_run_lives():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordUploadBackuped", 50, Code=0)
     story.volc("RecordStarted", 100, Code=0)
     assert story.ends == ["finishing", "running"]
@@ -438,7 +438,7 @@ def test_an_upload_run_stays_finishing_while_a_newer_run_lives():
 
 
 def test_a_late_record_stop_explains_the_upload_before_the_first_start():
-    story = Story()
+    story = LineageScenario()
     story.volc("RecordStarted", 100, Code=0)
     story.volc("RecordUploadDone", 50, received=110, Code=0)
     story.volc("RecordStopped", 40, received=120, Code=0, RecordFileList=FILES)
@@ -449,7 +449,7 @@ def test_a_late_record_stop_explains_the_upload_before_the_first_start():
 
 
 def test_a_key_whose_vendor_assigns_ids_has_one_run():
-    story = Story()
+    story = LineageScenario()
     story.tencent(701, 0, Status=0)
     story.tencent(702, 10, Status=0)
     story.tencent(701, 20, Status=0)

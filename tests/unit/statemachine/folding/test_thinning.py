@@ -19,8 +19,8 @@ from statemachine.folding.thinning import MAX_FACTS, STRIDE
 from statemachine.rules import Rules
 from statemachine.states import Anomaly
 from statemachine.tasks import Lineage
-from tests.unit.statemachine.driver import Story
-from tests.unit.statemachine.effort import effort
+from tests.support.hypothesis_effort import effort
+from tests.unit.statemachine.lineage_scenario import LineageScenario
 from tests.unit.statemachine.strategies import FAMILIES, lineages
 from tests.unit.statemachine.test_order import KEY, NOW
 
@@ -101,35 +101,35 @@ def test_a_repeated_fact_changes_nothing(drawn, data):
 # Thousands of facts, with the real limits.
 
 
-def flap(story: Story, second: int) -> None:
+def flap(story: LineageScenario, second: int) -> None:
     story.volc("TranscodeStateChanged", second, TaskState=2 + second % 2, Code=0)
 
 
-def flap_in_new_words(story: Story, second: int) -> None:
+def flap_in_new_words(story: LineageScenario, second: int) -> None:
     story.volc("TranscodeStateChanged", second, TaskState=2 + second % 2, Code=0, ErrorMessage=f"attempt {second}")
 
 
-def outputs_come_and_go(story: Story, second: int) -> None:
+def outputs_come_and_go(story: LineageScenario, second: int) -> None:
     story.tencent(401, second, Url="ab"[second % 2], Status=(1, 2, 3, 4)[second // 2 % 4])
 
 
-def ever_new_outputs(story: Story, second: int) -> None:
+def ever_new_outputs(story: LineageScenario, second: int) -> None:
     story.tencent(401, second, Url=f"rtmp://a/{second}", Status=2)
 
 
-def relay_comes_and_goes(story: Story, second: int) -> None:
+def relay_comes_and_goes(story: LineageScenario, second: int) -> None:
     story.volc("RelayStreamStateChanged", second, Status=1 + second % 2)
 
 
-def stop_fails(story: Story, second: int) -> None:
+def stop_fails(story: LineageScenario, second: int) -> None:
     story.volc("TranscodeStateChanged", second, TaskState=(2, 3, 4)[second % 3], Code=0)
 
 
-def ends_again_and_again(story: Story, second: int) -> None:
+def ends_again_and_again(story: LineageScenario, second: int) -> None:
     story.volc("TranscodeStateChanged", second, TaskState=1, Code=second % 3, FinishTime=0)
 
 
-def runs_again_and_again(story: Story, second: int) -> None:
+def runs_again_and_again(story: LineageScenario, second: int) -> None:
     if second % 2:
         story.volc("RelayStreamStateChanged", second, Status=4, Reason=3)
     else:
@@ -151,7 +151,7 @@ STREAMS = [
 @pytest.mark.parametrize("stream", STREAMS)
 def test_few_facts_are_kept_of_any_number_of_callbacks(stream):
     """The cost of a callback does not grow: this counts the facts that each one sorts, cuts and folds."""
-    story, most = Story(), 0
+    story, most = LineageScenario(), 0
     for second in range(300):
         stream(story, second)
         most = max(most, len(story.lineage.facts))
@@ -160,7 +160,7 @@ def test_few_facts_are_kept_of_any_number_of_callbacks(stream):
 
 @pytest.mark.parametrize("stream", [stream for stream in STREAMS if stream not in (ever_new_outputs, runs_again_and_again)])
 def test_hundreds_of_facts_give_the_same_views_as_if_all_were_kept(stream):
-    bounded, unbounded = Story(), Story()
+    bounded, unbounded = LineageScenario(), LineageScenario()
     for second in range(260):
         stream(bounded, second)
         with limits(NEVER, NEVER):
@@ -174,12 +174,12 @@ def test_hundreds_of_facts_give_the_same_views_as_if_all_were_kept(stream):
 def test_facts_in_any_order_give_the_same_views_in_the_end(stream):
     """Facts later than those always kept: a view depends on the first and last fact of each signature, and on the newest few."""
     seconds = list(range(400))
-    in_order = Story()
+    in_order = LineageScenario()
     for second in seconds:
         stream(in_order, second)
     for seed in range(2):
         random.Random(seed).shuffle(seconds)
-        shuffled = Story()
+        shuffled = LineageScenario()
         for second in seconds:
             stream(shuffled, second)
         words = ("state", "reason", "accepted_at", "running_at", "idle_since", "interrupted_since", "evidence_at")
@@ -190,7 +190,7 @@ def test_facts_in_any_order_give_the_same_views_in_the_end(stream):
 @pytest.mark.parametrize("at", [-0.5, 3.5, 150.5, 235.5, 258.5])
 def test_a_late_end_ends_the_task_at_its_own_time(at):
     """Dropped facts cost one thing: `zombie_since` may be later than it was."""
-    bounded, unbounded = Story(), Story()
+    bounded, unbounded = LineageScenario(), LineageScenario()
     for second in range(260):
         flap(bounded, second)
         with limits(NEVER, NEVER):

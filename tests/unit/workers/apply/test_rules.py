@@ -6,8 +6,8 @@ from adapters.ledger import Ledger, facets
 from adapters.ledger.facets import Facet
 from adapters.ledger.migrate import upgrade
 from adapters.vendors.accounts import Accounts
-from statemachine.facts import TaskKey
 from statemachine.states import Kind
+from statemachine.tasks import TaskKey
 from tests.support.in_process_app import TENCENT_APP, settings
 from workers.apply.rules import Rulebook
 
@@ -24,7 +24,7 @@ def book(folder: Path, tasks: dict[Facet, int], *, accounts: bool = True) -> tup
     ledger = Ledger(url)
     upgrade(ledger)
     with ledger.write() as connection:
-        facets.count(connection, tasks)
+        facets.add_counts(connection, tasks)
     rulebook = Rulebook(Accounts(settings(url, accounts=accounts)))
     with ledger.read() as connection:
         rulebook.recount(connection, MINUTE)
@@ -50,7 +50,7 @@ def test_many_are_asked_less_often_so_that_half_the_quota_stays_free(tmp_path: P
 def test_they_are_counted_again_once_a_minute(tmp_path: Path) -> None:
     rulebook, ledger = book(tmp_path, {live(Kind.INGEST): 1})
     with ledger.write() as connection:
-        facets.count(connection, {live(Kind.INGEST): 35_999})
+        facets.add_counts(connection, {live(Kind.INGEST): 35_999})
     with ledger.read() as connection:
         rulebook.recount(connection, 2 * MINUTE - 1)
         assert silence(rulebook, Kind.INGEST) == 900

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from adapters.vendors import DIALECTS
-from adapters.vendors.calls import Answer, Call, TaskRef, to_doc
-from statemachine.calls import Inspection, Operation, Outcome, Pursuit, Sign
+from adapters.vendors.calls import Call, CallAnswer, TaskRef, to_doc
+from statemachine.calls import CallOutcome, Inspection, Operation, PendingCall, Sign
 from statemachine.states import Kind, Origin
 from statemachine.tasks import Task
-from tests.unit.simulator.driving import STARTS, T0, params
-from tests.unit.workers.booth import task_of
+from tests.support.start_calls import STARTS, T0, params
+from tests.unit.workers.call.caller_harness import task_of
 from workers.call.call_builder import call_of, next_step, record_id, ref_of
 
 INSPECT, START, STOP, UPDATE = Operation.INSPECT, Operation.START, Operation.STOP, Operation.UPDATE
@@ -100,7 +100,7 @@ def test_our_id_stays_while_an_earlier_attempt_may_have_happened(pursuit: dict[s
 
 
 def test_a_page_is_asked_for_by_the_id_of_the_start_that_may_have_happened() -> None:
-    start, ask = Pursuit(since=T0, failures=1, ambiguous=(1,)), Pursuit(since=T0, serial=2)
+    start, ask = PendingCall(since=T0, failures=1, ambiguous=(1,)), PendingCall(since=T0, serial=2)
     task = task_of("tencent", "StartWebRecord", calls={START: start, INSPECT: ask}, serial=2)
     call = call_of(task, INSPECT)
     assert call is not None
@@ -113,26 +113,26 @@ def test_our_id_fits() -> None:
 
 # What is asked next.
 
-GONE = Answer(outcome=Outcome.ALREADY_GONE, inspection=Inspection(sign=Sign.GONE))
+GONE = CallAnswer(outcome=CallOutcome.ALREADY_GONE, inspection=Inspection(sign=Sign.GONE))
 
 
 @pytest.mark.parametrize(
     ("step", "answer", "failures", "following"),
     [
         (None, GONE, 0, {"index": 1}),
-        ({"index": 0}, Answer(outcome=Outcome.REFUSED), 0, {"index": 1}),
-        (None, Answer(outcome=Outcome.RETRY), 1, None),
-        (None, Answer(outcome=Outcome.RETRY), 2, {"index": 1}),
-        (None, Answer(outcome=Outcome.THROTTLED), 9, None),
-        (None, Answer(outcome=Outcome.ACCEPTED, inspection=Inspection(sign=Sign.RUNNING)), 0, None),
+        ({"index": 0}, CallAnswer(outcome=CallOutcome.REFUSED), 0, {"index": 1}),
+        (None, CallAnswer(outcome=CallOutcome.RETRY), 1, None),
+        (None, CallAnswer(outcome=CallOutcome.RETRY), 2, {"index": 1}),
+        (None, CallAnswer(outcome=CallOutcome.THROTTLED), 9, None),
+        (None, CallAnswer(outcome=CallOutcome.ACCEPTED, inspection=Inspection(sign=Sign.RUNNING)), 0, None),
         ({"index": 1}, GONE, 0, None),
-        ({"index": 1}, Answer(outcome=Outcome.RETRY), 9, None),
-        (None, Answer(outcome=Outcome.ACCEPTED, next_call=NEXT), 0, {"index": 0, "call": to_doc(NEXT)}),
-        ({"index": 1}, Answer(outcome=Outcome.ACCEPTED, next_call=NEXT), 0, {"index": 1, "call": to_doc(NEXT)}),
+        ({"index": 1}, CallAnswer(outcome=CallOutcome.RETRY), 9, None),
+        (None, CallAnswer(outcome=CallOutcome.ACCEPTED, next_call=NEXT), 0, {"index": 0, "call": to_doc(NEXT)}),
+        ({"index": 1}, CallAnswer(outcome=CallOutcome.ACCEPTED, next_call=NEXT), 0, {"index": 1, "call": to_doc(NEXT)}),
     ],
 )
-def test_another_query_follows_one_that_knows_nothing(step: Any, answer: Answer, failures: int, following: Any) -> None:
-    asking = {INSPECT: Pursuit(since=T0, serial=1, failures=failures)}
+def test_another_query_follows_one_that_knows_nothing(step: Any, answer: CallAnswer, failures: int, following: Any) -> None:
+    asking = {INSPECT: PendingCall(since=T0, serial=1, failures=failures)}
     task = task_of("volcengine", "StartPushMixedStreamToCDN", action=None, params={}, calls=asking)
     assert next_step(task, step, answer) == following
 

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 from adapters.ledger.deliveries import DeliveryResult
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import id_of, subscription
+from tests.support.dispatcher_harness import REFUSED
+from tests.support.ledger_deliveries import id_of, subscription
+from tests.support.ledger_rows import T0
 from tests.unit.workers.deliver.test_delivery_results import sent
-from tests.unit.workers.mailbox import REFUSED
 from workers.deliver.delivery_log import Tidings
 from workers.deliver.delivery_results import settled
 from workers.deliver.delivery_round import Round

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.downstream import Answer
+from adapters.downstream import SendResult
 from adapters.ledger.deliveries import Delivery, DeliveryResult
-from statemachine.delivery_policy import FAILING_MS, LIFE_MS, DeliveryState, SubscriptionState
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import id_of, subscription
-from tests.unit.workers.mailbox import GONE, REFUSED, TAKEN
+from statemachine.delivery_policy import DISABLE_AFTER_MS, MAX_AGE_MS, DeliveryState, SubscriptionState
+from tests.support.dispatcher_harness import GONE, REFUSED, TAKEN
+from tests.support.ledger_deliveries import id_of, subscription
+from tests.support.ledger_rows import T0
 from workers.deliver.delivery_results import after, by_subscription, settled
 from workers.deliver.messages import Sent
 
@@ -19,7 +19,7 @@ S = 1_000
 HOUR = 3_600_000
 
 
-def sent(answer: Answer = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> Sent:
+def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> Sent:
     """tried: how often it failed before."""
     delivery = Delivery(
         id=number,
@@ -45,8 +45,8 @@ def failing(for_ms: int) -> dict[str, int]:
     return {"failing_since": T0 - for_ms, "failed_at": T0 - 1}
 
 
-def attempt(answer: Answer, at: int = T0) -> dict[str, object]:
-    about = {"status": answer.status, "error": answer.error, "detail": answer.detail, "answer": answer.beginning}
+def attempt(answer: SendResult, at: int = T0) -> dict[str, object]:
+    about = {"status": answer.status, "error": answer.error, "detail": answer.detail, "answer": answer.excerpt}
     return {"at": at, "duration_ms": 12, **about}
 
 
@@ -70,12 +70,12 @@ def test_dice_and_the_targets_hint_make_a_pause_longer() -> None:
 
 
 def test_after_three_days_it_is_dead() -> None:
-    states = [settled(sent(REFUSED, tried=18), T0 + ms, lambda: 0).state for ms in (LIFE_MS - 1, LIFE_MS)]
+    states = [settled(sent(REFUSED, tried=18), T0 + ms, lambda: 0).state for ms in (MAX_AGE_MS - 1, MAX_AGE_MS)]
     assert states == [DeliveryState.WAITING, DeliveryState.DEAD]
 
 
 def test_what_was_never_tried_before_has_three_days_from_when_it_was_sent() -> None:
-    assert settled(sent(REFUSED, at=T0 + 5, first=None), T0 + LIFE_MS, lambda: 0).due_at == T0 + LIFE_MS + 5
+    assert settled(sent(REFUSED, at=T0 + 5, first=None), T0 + MAX_AGE_MS, lambda: 0).due_at == T0 + MAX_AGE_MS + 5
 
 
 def test_thirty_attempts_are_kept_the_newest() -> None:
@@ -91,23 +91,23 @@ def test_thirty_attempts_are_kept_the_newest() -> None:
         ({}, [REFUSED, REFUSED], {"failing_since": T0, "failed_at": T0}),
         (failing(5), [REFUSED], {"failed_at": T0}),
         (failing(5), [REFUSED, TAKEN], {"delivered_at": T0, "failing_since": None, "failed_at": T0}),
-        (failing(FAILING_MS), [TAKEN, REFUSED], {"delivered_at": T0, "failing_since": T0, "failed_at": T0}),
-        (failing(FAILING_MS - 1), [REFUSED], {"failed_at": T0}),
-        ({"failing_since": T0 - FAILING_MS, "failed_at": T0 - 13 * HOUR}, [REFUSED], {"failing_since": T0, "failed_at": T0}),
+        (failing(DISABLE_AFTER_MS), [TAKEN, REFUSED], {"delivered_at": T0, "failing_since": T0, "failed_at": T0}),
+        (failing(DISABLE_AFTER_MS - 1), [REFUSED], {"failed_at": T0}),
+        ({"failing_since": T0 - DISABLE_AFTER_MS, "failed_at": T0 - 13 * HOUR}, [REFUSED], {"failing_since": T0, "failed_at": T0}),
         ({"state": SubscriptionState.PAUSED, "failing_since": 5}, [GONE, REFUSED], {}),
         ({"state": SubscriptionState.DISABLED, "reason": "gone"}, [GONE], {}),
     ],
 )
-def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers: list[Answer], changes: dict) -> None:
+def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers: list[SendResult], changes: dict) -> None:
     one = subscription(**before)
     assert after(one, map(sent, answers), T0) == replace(one, **changes)
 
 
 @pytest.mark.parametrize(
     ("since", "answers", "reason"),
-    [(T0 - FAILING_MS, [REFUSED], "failing"), (None, [GONE], "gone"), (T0 - FAILING_MS, [GONE, REFUSED], "gone")],
+    [(T0 - DISABLE_AFTER_MS, [REFUSED], "failing"), (None, [GONE], "gone"), (T0 - DISABLE_AFTER_MS, [GONE, REFUSED], "gone")],
 )
-def test_who_is_gone_or_fails_for_too_long_is_disabled_once(since: int | None, answers: list[Answer], reason: str) -> None:
+def test_who_is_gone_or_fails_for_too_long_is_disabled_once(since: int | None, answers: list[SendResult], reason: str) -> None:
     one = subscription(failing_since=since, failed_at=since and T0, version=4)
     news = {"state": SubscriptionState.DISABLED, "reason": reason, "updated_at": T0 + 9, "version": 5, "failed_at": T0 + 9}
     assert after(one, map(sent, answers), T0 + 9) == replace(one, failing_since=since or T0 + 9, **news)
@@ -124,7 +124,7 @@ def test_answers_are_sorted_by_whose_they_are_and_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome"), [(TAKEN, "mailbox/delivered"), (REFUSED, "mailbox/status"), (Answer(ok=False), "mailbox/failed")]
+    ("answer", "outcome"), [(TAKEN, "mailbox/delivered"), (REFUSED, "mailbox/status"), (SendResult(ok=False), "mailbox/failed")]
 )
-def test_the_sums_say_by_which_sink_and_how_it_went(answer: Answer, outcome: str) -> None:
+def test_the_sums_say_by_which_sink_and_how_it_went(answer: SendResult, outcome: str) -> None:
     assert sent(answer).outcome == outcome

@@ -10,12 +10,12 @@ from sqlalchemy import Engine, event
 
 from adapters.ledger import Ledger, positions, replays
 from adapters.ledger.deliveries import Delivery
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
 from statemachine.delivery_policy import SubscriptionState
+from tests.support.dispatcher_harness import GONE, TAKEN, DispatcherHarness
+from tests.support.ledger_deliveries import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
+from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
-from tests.unit.workers.mailbox import GONE, TAKEN, PostOffice
 from workers.deliver.delivery_round import LEASE_MS, NOTHING, Round, Wanted, look, make_round
 from workers.deliver.messages import Sent
 
@@ -25,12 +25,12 @@ PAUSED = SubscriptionState.PAUSED
 @pytest.fixture(params=BOTH)
 def office(request: pytest.FixtureRequest, tmp_path: Path):
     with open_ledger(request.param, tmp_path) as ledger:
-        office = PostOffice(ledger)
+        office = DispatcherHarness(ledger)
         yield office
         office.close()
 
 
-def looked(office: PostOffice, room: int = 9, now: int = T0) -> Wanted:
+def looked(office: DispatcherHarness, room: int = 9, now: int = T0) -> Wanted:
     with office.ledger.read() as connection:
         return look(connection, now, lambda _: room)
 
@@ -44,7 +44,7 @@ def wanted(active: set[int], to_do: set[int]) -> Wanted:
     return Wanted(active=frozenset(map(id_of, active)), to_do=frozenset(map(id_of, to_do)))
 
 
-def a_round(office: PostOffice, *numbers: int, sent: list[Sent] | None = None, room: int = 9) -> Round:
+def a_round(office: DispatcherHarness, *numbers: int, sent: list[Sent] | None = None, room: int = 9) -> Round:
     found = replace(looked(office, room), to_do=frozenset(map(id_of, numbers)))
     return make_round(office.ledger, office.now, sent or [], found, lambda _: room, lambda: 0)
 
@@ -61,14 +61,14 @@ def newest(ledger: Ledger) -> int:
 # Looking.
 
 
-def test_where_nobody_is_served_there_is_nothing_to_do(office: PostOffice) -> None:
+def test_where_nobody_is_served_there_is_nothing_to_do(office: DispatcherHarness) -> None:
     office.subscribe(1, state=PAUSED)
     office.tell("a")
     queue(office.ledger, queued("a"))
     assert looked(office) == NOTHING
 
 
-def statements(office: PostOffice, do: Callable[[], object]) -> int:
+def statements(office: DispatcherHarness, do: Callable[[], object]) -> int:
     """How many are made meanwhile, of any kind."""
     made: list[str] = []
 
@@ -83,7 +83,7 @@ def statements(office: PostOffice, do: Callable[[], object]) -> int:
     return len([each for each in made if not each.startswith("BEGIN")])
 
 
-def test_idle_subscriptions_cost_no_statements_of_their_own(office: PostOffice) -> None:
+def test_idle_subscriptions_cost_no_statements_of_their_own(office: DispatcherHarness) -> None:
     """Each look took one for every subscription: 1,000 of them cost a third of a core."""
     office.subscribe(1)
     few = statements(office, lambda: looked(office))
@@ -94,7 +94,7 @@ def test_idle_subscriptions_cost_no_statements_of_their_own(office: PostOffice) 
     assert looked(office) == NOTHING
 
 
-def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(office: PostOffice) -> None:
+def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(office: DispatcherHarness) -> None:
     for number in range(1, 201):
         office.subscribe(number, types=["tally.task.failed"])
     office.tell("a")
@@ -106,7 +106,7 @@ def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(of
     assert looked(office) == NOTHING
 
 
-def test_who_is_behind_is_served_some_at_a_time(office: PostOffice) -> None:
+def test_who_is_behind_is_served_some_at_a_time(office: DispatcherHarness) -> None:
     """Others wait for the transaction that queues news."""
     for number in range(1, 601):
         office.subscribe(number, types=["tally.task.failed"])
@@ -119,7 +119,7 @@ def test_who_is_behind_is_served_some_at_a_time(office: PostOffice) -> None:
     assert served == [250, 250, 100]
 
 
-def test_there_is_something_to_do_for_who_is_behind(office: PostOffice) -> None:
+def test_there_is_something_to_do_for_who_is_behind(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a")
     office.subscribe(2)
@@ -128,7 +128,7 @@ def test_there_is_something_to_do_for_who_is_behind(office: PostOffice) -> None:
     assert [(len(news), last) for news, last in found.news.values()] == [(1, newest(office.ledger))]
 
 
-def test_there_is_something_to_do_for_who_has_room_and_something_due(office: PostOffice) -> None:
+def test_there_is_something_to_do_for_who_has_room_and_something_due(office: DispatcherHarness) -> None:
     for number in (1, 2, 3):
         office.subscribe(number)
     queue(office.ledger, queued("a"), number=1)
@@ -137,12 +137,12 @@ def test_there_is_something_to_do_for_who_has_room_and_something_due(office: Pos
     assert found == [wanted({1, 2, 3}, {1}), wanted({1, 2, 3}, {1, 2}), NOTHING]
 
 
-def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: PostOffice) -> None:
+def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.subscribe(2, state=PAUSED)
     with office.ledger.write() as connection:
         for number in (1, 2):
-            replays.add(connection, subscription(number), Selection(since=0, until=T0), 1, T0 + 5)
+            replays.add(connection, subscription(number), EventSelection(since=0, until=T0), 1, T0 + 5)
     early, late = (looked(office, now=T0 + ms) for ms in (4, 5))
     assert (whose(early), whose(late)) == (NOTHING, wanted({1}, {1}))
     assert (early.replaying, late.replaying) == (frozenset(), frozenset({id_of(1)}))
@@ -151,7 +151,7 @@ def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: PostOffi
 # Making.
 
 
-def test_news_are_queued_for_who_wants_them_and_taken(office: PostOffice) -> None:
+def test_news_are_queued_for_who_wants_them_and_taken(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.subscribe(2, types=["tally.task.failed"])
     office.tell("a", "a")
@@ -163,7 +163,7 @@ def test_news_are_queued_for_who_wants_them_and_taken(office: PostOffice) -> Non
     assert [waiting(office.ledger, number) for number in (1, 2)] == [2, 0]
 
 
-def test_news_are_queued_once_however_often_it_is_looked(office: PostOffice) -> None:
+def test_news_are_queued_once_however_often_it_is_looked(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a", "b")
     for _ in range(3):
@@ -171,7 +171,7 @@ def test_news_are_queued_once_however_often_it_is_looked(office: PostOffice) -> 
     assert len(listed(office.ledger)) == 2
 
 
-def test_who_is_not_served_gets_nothing_queued_and_nothing_taken(office: PostOffice) -> None:
+def test_who_is_not_served_gets_nothing_queued_and_nothing_taken(office: DispatcherHarness) -> None:
     office.subscribe(1, state=PAUSED)
     office.subscribe(2)
     office.tell("a")
@@ -180,14 +180,14 @@ def test_who_is_not_served_gets_nothing_queued_and_nothing_taken(office: PostOff
     assert (len(listed(office.ledger, 1)), standing(office.ledger, 1).position) == (1, 0)
 
 
-def test_without_room_news_are_queued_and_wait(office: PostOffice) -> None:
+def test_without_room_news_are_queued_and_wait(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a", "b")
     assert (a_round(office, 1, room=0).taken, waiting(office.ledger)) == ([], 2)
     assert len(a_round(office, 1, room=1).taken) == 1
 
 
-def test_what_came_back_is_settled_and_the_next_taken_in_the_same_round(office: PostOffice) -> None:
+def test_what_came_back_is_settled_and_the_next_taken_in_the_same_round(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a", "a")
     (first,) = a_round(office, 1).taken
@@ -197,7 +197,7 @@ def test_what_came_back_is_settled_and_the_next_taken_in_the_same_round(office: 
     assert made.heard_of == [standing(office.ledger)]
 
 
-def test_who_is_disabled_by_an_answer_gets_nothing_more_in_that_round(office: PostOffice) -> None:
+def test_who_is_disabled_by_an_answer_gets_nothing_more_in_that_round(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.subscribe(2)
     office.tell("a", "b")
@@ -209,7 +209,7 @@ def test_who_is_disabled_by_an_answer_gets_nothing_more_in_that_round(office: Po
     assert [each.type for each in a_round(office, 2).taken] == ["tally.subscription.disabled"]
 
 
-def test_answers_of_who_was_deleted_are_left_out(office: PostOffice) -> None:
+def test_answers_of_who_was_deleted_are_left_out(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a")
     (first,) = a_round(office, 1).taken
@@ -218,16 +218,16 @@ def test_answers_of_who_was_deleted_are_left_out(office: PostOffice) -> None:
     assert (made.settled, made.heard_of, made.taken) == ([], [], [])
 
 
-def test_a_replay_goes_on_with_the_round(office: PostOffice) -> None:
+def test_a_replay_goes_on_with_the_round(office: DispatcherHarness) -> None:
     office.tell("a", "b")
     office.subscribe(1)
     with office.ledger.write() as connection:
-        replays.add(connection, standing(office.ledger), Selection(since=0, until=T0 + 1), 1_000, T0)
+        replays.add(connection, standing(office.ledger), EventSelection(since=0, until=T0 + 1), 1_000, T0)
     office.now += 10
     assert [each.origin for each in a_round(office, 1).taken] == ["replay", "replay"]
 
 
-def test_those_who_have_much_share_what_a_round_takes(office: PostOffice) -> None:
+def test_those_who_have_much_share_what_a_round_takes(office: DispatcherHarness) -> None:
     """A round is one transaction: it must not grow with the number of subscriptions."""
     office.subscribe(1)
     office.subscribe(2)

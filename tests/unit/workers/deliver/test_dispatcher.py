@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from adapters.downstream import Answer
+from adapters.downstream import SendResult
 from adapters.ledger import Ledger, LedgerUnavailableError, deliveries
-from adapters.ledger.deliveries import Queued
-from statemachine.delivery_policy import LIFE_MS, DeliveryState, SubscriptionState
+from adapters.ledger.deliveries import NewDelivery
+from statemachine.delivery_policy import MAX_AGE_MS, DeliveryState, SubscriptionState
+from tests.support.dispatcher_harness import GONE, REFUSED, TAKEN, DispatcherHarness, ReceivedEvent, event_id
+from tests.support.ledger_deliveries import id_of, listed, standing, waiting
+from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import id_of, listed, standing, waiting
-from tests.unit.workers.mailbox import GONE, REFUSED, TAKEN, Letter, PostOffice, event_id
 from workers.deliver.delivery_round import LEASE_MS
 from workers.deliver.send_window import MOST
 
@@ -26,21 +26,21 @@ ACTIVE, PAUSED, DISABLED, DELETED = SubscriptionState
 
 
 @pytest.fixture(params=BOTH)
-def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostOffice]:
+def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DispatcherHarness]:
     """With a subscription to everything."""
     with open_ledger(request.param, tmp_path) as ledger:
-        office = PostOffice(ledger)
+        office = DispatcherHarness(ledger)
         office.subscribe()
         yield office
         office.close()
 
 
-def refuse(office: PostOffice, *ids: str, boxes: str = "123", answer: Answer = REFUSED) -> None:
+def refuse(office: DispatcherHarness, *ids: str, boxes: str = "123", answer: SendResult = REFUSED) -> None:
     """These are not taken any more; without any, nothing is."""
     office.mailbox.answers = lambda letter: answer if letter.box in boxes and (letter.id in ids or not ids) else TAKEN
 
 
-def rounds(office: PostOffice, number: int = 9) -> None:
+def rounds(office: DispatcherHarness, number: int = 9) -> None:
     for _ in range(number):
         office.courier.once()
 
@@ -48,14 +48,14 @@ def rounds(office: PostOffice, number: int = 9) -> None:
 # In order.
 
 
-def test_events_of_a_task_arrive_one_after_the_other(office: PostOffice) -> None:
+def test_events_of_a_task_arrive_one_after_the_other(office: DispatcherHarness) -> None:
     office.tell("a", "a", "b", "a")
     assert [office.courier.once() for _ in range(4)] == [2, 1, 1, 0]
     assert office.mailbox.ids() == [event_id("a", 1), event_id("b"), event_id("a", 2), event_id("a", 3)]
     assert (office.states(), waiting(office.ledger)) == (["delivered"] * 4, 0)
 
 
-def test_nothing_overtakes_what_fails_in_its_task_and_other_tasks_wait_for_nothing(office: PostOffice) -> None:
+def test_nothing_overtakes_what_fails_in_its_task_and_other_tasks_wait_for_nothing(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a", "a", "b", "b")
     rounds(office)
@@ -66,19 +66,19 @@ def test_nothing_overtakes_what_fails_in_its_task_and_other_tasks_wait_for_nothi
     assert office.mailbox.ids()[3:] == [event_id("a"), event_id("a", 2)]
 
 
-def test_what_comes_behind_a_dead_one_is_sent(office: PostOffice) -> None:
+def test_what_comes_behind_a_dead_one_is_sent(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a", "a")
     for pause_ms in (0, S, 5 * S, 30 * S, 120 * S, 600 * S, HOUR, *[6 * HOUR] * 11):
         office.now += pause_ms
         assert office.courier.once() == 1
-    office.now = T0 + LIFE_MS
+    office.now = T0 + MAX_AGE_MS
     rounds(office)
     assert office.mailbox.ids() == [event_id("a")] * 19 + [event_id("a", 2)]
     assert office.states() == ["dead", "delivered"]
 
 
-def test_each_subscription_gets_what_it_wants_in_its_own_time(office: PostOffice) -> None:
+def test_each_subscription_gets_what_it_wants_in_its_own_time(office: DispatcherHarness) -> None:
     office.subscribe(2, types=["tally.task.failed"])
     office.subscribe(3, filter={"vendor": "volcengine"})
     refuse(office, boxes="3")
@@ -87,7 +87,7 @@ def test_each_subscription_gets_what_it_wants_in_its_own_time(office: PostOffice
     assert [len(office.mailbox.ids(box)) for box in (1, 2, 3)] == [2, 0, 1]
 
 
-def test_what_was_told_before_somebody_subscribed_is_not_theirs(office: PostOffice) -> None:
+def test_what_was_told_before_somebody_subscribed_is_not_theirs(office: DispatcherHarness) -> None:
     office.tell("a")
     office.subscribe(2)
     office.tell("b")
@@ -95,7 +95,7 @@ def test_what_was_told_before_somebody_subscribed_is_not_theirs(office: PostOffi
     assert office.mailbox.ids(2) == [event_id("b")]
 
 
-def test_more_than_fits_into_a_round_arrives_all_the_same(office: PostOffice) -> None:
+def test_more_than_fits_into_a_round_arrives_all_the_same(office: DispatcherHarness) -> None:
     office.tell(*(f"t{number}" for number in range(1_200)))
     while office.courier.once():
         pass
@@ -105,7 +105,7 @@ def test_more_than_fits_into_a_round_arrives_all_the_same(office: PostOffice) ->
 # What an answer means.
 
 
-def test_an_attempt_is_written_down_as_it_went(office: PostOffice) -> None:
+def test_an_attempt_is_written_down_as_it_went(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a")
     office.courier.once()
@@ -125,26 +125,26 @@ def test_an_attempt_is_written_down_as_it_went(office: PostOffice) -> None:
     assert 0 <= took_ms < 20_000
 
 
-def test_of_many_attempts_the_newest_thirty_are_kept(office: PostOffice) -> None:
+def test_of_many_attempts_the_newest_thirty_are_kept(office: DispatcherHarness) -> None:
     answers = count()
-    office.mailbox.answers = lambda _: Answer(ok=False, error="status", beginning=str(next(answers)))
+    office.mailbox.answers = lambda _: SendResult(ok=False, error="status", excerpt=str(next(answers)))
     office.tell("a")
     for _ in range(33):
         office.courier.once()
         with office.ledger.write() as connection:
-            deliveries.hasten(connection, id_of(1), office.now)
+            deliveries.retry_now(connection, id_of(1), office.now)
     (found,) = listed(office.ledger)
     assert [each["answer"] for each in found.attempts] == [str(number) for number in range(3, 33)]
 
 
-def test_a_target_that_asks_for_time_gets_it(office: PostOffice) -> None:
-    refuse(office, answer=Answer(ok=False, status=429, error="status", retry_after_s=60))
+def test_a_target_that_asks_for_time_gets_it(office: DispatcherHarness) -> None:
+    refuse(office, answer=SendResult(ok=False, status=429, error="status", retry_after_s=60))
     office.tell("a")
     office.courier.once()
     assert listed(office.ledger)[0].due_at == T0 + 60 * S
 
 
-def test_who_answers_that_it_is_gone_is_not_served_any_more_and_others_hear_of_it(office: PostOffice) -> None:
+def test_who_answers_that_it_is_gone_is_not_served_any_more_and_others_hear_of_it(office: DispatcherHarness) -> None:
     office.subscribe(2, types=["tally.subscription.disabled"])
     refuse(office, boxes="1", answer=GONE)
     office.tell("a", "b")
@@ -165,7 +165,7 @@ def test_who_answers_that_it_is_gone_is_not_served_any_more_and_others_hear_of_i
     )
 
 
-def test_who_fails_for_five_days_is_not_served_any_more(office: PostOffice) -> None:
+def test_who_fails_for_five_days_is_not_served_any_more(office: DispatcherHarness) -> None:
     refuse(office)
     for quarter in range(20):
         office.tell(f"quarter{quarter}")
@@ -181,7 +181,7 @@ def test_who_fails_for_five_days_is_not_served_any_more(office: PostOffice) -> N
     assert len(office.mailbox.got) == sent
 
 
-def test_one_that_is_taken_means_that_it_does_not_fail(office: PostOffice) -> None:
+def test_one_that_is_taken_means_that_it_does_not_fail(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a")
     office.courier.once()
@@ -193,7 +193,7 @@ def test_one_that_is_taken_means_that_it_does_not_fail(office: PostOffice) -> No
     assert (after.state, after.failing_since, after.delivered_at) == (ACTIVE, None, T0 + 4 * DAY)
 
 
-def test_who_is_paused_gets_nothing_and_goes_on_where_it_was(office: PostOffice) -> None:
+def test_who_is_paused_gets_nothing_and_goes_on_where_it_was(office: DispatcherHarness) -> None:
     office.tell("a")
     rounds(office)
     office.change(state=PAUSED)
@@ -205,8 +205,8 @@ def test_who_is_paused_gets_nothing_and_goes_on_where_it_was(office: PostOffice)
     assert office.mailbox.ids()[1:] == [event_id("a", 2), event_id("b")]
 
 
-def test_what_comes_back_from_who_was_deleted_meanwhile_is_of_no_interest(office: PostOffice) -> None:
-    def delete(_: Letter) -> Answer:
+def test_what_comes_back_from_who_was_deleted_meanwhile_is_of_no_interest(office: DispatcherHarness) -> None:
+    def delete(_: ReceivedEvent) -> SendResult:
         office.change(state=DELETED)
         return TAKEN
 
@@ -216,7 +216,7 @@ def test_what_comes_back_from_who_was_deleted_meanwhile_is_of_no_interest(office
     assert office.states() == ["waiting"] * 2
 
 
-def test_what_is_signed_with_is_what_is_live_at_that_moment(office: PostOffice) -> None:
+def test_what_is_signed_with_is_what_is_live_at_that_moment(office: DispatcherHarness) -> None:
     office.tell("a")
     office.courier.once()
     office.change(secret="whsec_2", old_secret="whsec_new", old_secret_until=T0 + DAY)
@@ -227,17 +227,17 @@ def test_what_is_signed_with_is_what_is_live_at_that_moment(office: PostOffice) 
     assert [letter.secrets for letter in office.mailbox.got] == [["whsec_new"], ["whsec_2", "whsec_new"], ["whsec_2"]]
 
 
-def test_attempts_are_counted_by_how_they_went(office: PostOffice) -> None:
+def test_attempts_are_counted_by_how_they_went(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a", "b", "b")
     rounds(office)
     with office.ledger.read() as connection:
-        assert deliveries.attempts(connection) == {("mailbox", "delivered"): 2, ("mailbox", "status"): 1}
+        assert deliveries.attempts_by_outcome(connection) == {("mailbox", "delivered"): 2, ("mailbox", "status"): 1}
 
 
-def test_a_test_is_sent_like_an_event(office: PostOffice) -> None:
+def test_a_test_is_sent_like_an_event(office: DispatcherHarness) -> None:
     with office.ledger.write() as connection:
-        test = Queued(event_id=None, subject="s", type="tally.test", origin="test")
+        test = NewDelivery(event_id=None, subject="s", type="tally.test", origin="test")
         deliveries.queue(connection, id_of(1), [test], office.now)
     office.courier.once()
     (letter,) = office.mailbox.got
@@ -251,7 +251,7 @@ def test_a_test_is_sent_like_an_event(office: PostOffice) -> None:
 # Bugs, and sinks that are not there.
 
 
-def test_an_event_that_cannot_be_read_fails_and_holds_up_no_other_task(office: PostOffice) -> None:
+def test_an_event_that_cannot_be_read_fails_and_holds_up_no_other_task(office: DispatcherHarness) -> None:
     office.tell("a", "a", "b")
     with office.ledger.write() as connection:
         connection.execute(text("UPDATE events SET doc = '{]' WHERE id = (SELECT min(id) FROM events)"))
@@ -259,13 +259,13 @@ def test_an_event_that_cannot_be_read_fails_and_holds_up_no_other_task(office: P
     first, *_ = listed(office.ledger)
     assert (office.mailbox.ids(), office.states()) == ([event_id("b")], ["waiting", "waiting", "delivered"])
     assert (first.attempts[0]["error"], first.due_at) == ("bug", T0 + S)
-    office.now += LIFE_MS
+    office.now += MAX_AGE_MS
     rounds(office)
     assert (office.mailbox.ids()[1:], office.states()[0]) == ([event_id("a", 2)], "dead")
 
 
-def test_a_sink_that_raises_fails_one_attempt(office: PostOffice) -> None:
-    def raise_once(letter: Letter) -> Answer:
+def test_a_sink_that_raises_fails_one_attempt(office: DispatcherHarness) -> None:
+    def raise_once(letter: ReceivedEvent) -> SendResult:
         if len(office.mailbox.got) == 1:
             raise ZeroDivisionError
         return TAKEN
@@ -276,7 +276,7 @@ def test_a_sink_that_raises_fails_one_attempt(office: PostOffice) -> None:
     assert [each.attempts[0]["error"] for each in listed(office.ledger)] == ["bug", None]
 
 
-def test_a_sink_that_this_program_has_not_fails_the_attempt(office: PostOffice) -> None:
+def test_a_sink_that_this_program_has_not_fails_the_attempt(office: DispatcherHarness) -> None:
     office.change(sink={"type": "pigeon"})
     office.tell("a")
     office.courier.once()
@@ -286,8 +286,8 @@ def test_a_sink_that_this_program_has_not_fails_the_attempt(office: PostOffice) 
 # Leases.
 
 
-def test_what_was_not_sent_in_time_is_given_back_and_is_no_attempt(office: PostOffice) -> None:
-    def take_long(_: Letter) -> Answer:
+def test_what_was_not_sent_in_time_is_given_back_and_is_no_attempt(office: DispatcherHarness) -> None:
+    def take_long(_: ReceivedEvent) -> SendResult:
         office.now += 30 * S
         return TAKEN
 
@@ -299,10 +299,10 @@ def test_what_was_not_sent_in_time_is_given_back_and_is_no_attempt(office: PostO
     assert [len(each.attempts) for each in listed(office.ledger)] == [1, 1]
 
 
-def test_who_is_late_is_not_heard_once_another_has_taken_it(office: PostOffice) -> None:
+def test_who_is_late_is_not_heard_once_another_has_taken_it(office: DispatcherHarness) -> None:
     other = office.new_courier()
 
-    def overtake(_: Letter) -> Answer:
+    def overtake(_: ReceivedEvent) -> SendResult:
         if len(office.mailbox.got) > 1:
             return TAKEN
         office.now += LEASE_MS
@@ -319,10 +319,10 @@ def test_who_is_late_is_not_heard_once_another_has_taken_it(office: PostOffice) 
     ]
 
 
-def test_what_another_took_meanwhile_is_not_given_back(office: PostOffice) -> None:
+def test_what_another_took_meanwhile_is_not_given_back(office: DispatcherHarness) -> None:
     """Else it would be sent by a third one beside the second, and what comes behind it could arrive between the two."""
 
-    def hang(_: Letter) -> Answer:
+    def hang(_: ReceivedEvent) -> SendResult:
         office.now += LEASE_MS
         (theirs,) = office.take()
         assert theirs.event_id is not None
@@ -335,7 +335,7 @@ def test_what_another_took_meanwhile_is_not_given_back(office: PostOffice) -> No
     assert (office.mailbox.ids(), second.tries, second.lease_until) == ([event_id("a")], 2, office.now + LEASE_MS)
 
 
-def test_what_a_dead_process_took_is_sent_by_the_next_at_once_on_sqlite_else_after_its_lease(office: PostOffice) -> None:
+def test_what_a_dead_process_took_is_sent_by_the_next_at_once_on_sqlite_else_after_its_lease(office: DispatcherHarness) -> None:
     office.tell("a", "a")
     office.courier.once()
     assert len(office.take()) == 1
@@ -371,7 +371,7 @@ class Away:
         return self._ledger.write()
 
 
-def test_what_came_back_while_the_ledger_was_away_is_written_down_once_it_is_back(office: PostOffice) -> None:
+def test_what_came_back_while_the_ledger_was_away_is_written_down_once_it_is_back(office: DispatcherHarness) -> None:
     courier = office.new_courier(Away(office.ledger, 1, 2))
     office.tell("a", "a")
     for _ in range(2):
@@ -381,7 +381,7 @@ def test_what_came_back_while_the_ledger_was_away_is_written_down_once_it_is_bac
     assert (office.mailbox.ids(), office.states()) == ([event_id("a"), event_id("a", 2)], ["delivered"] * 2)
 
 
-def test_a_ledger_that_is_away_and_back_loses_nothing_and_doubles_nothing(office: PostOffice) -> None:
+def test_a_ledger_that_is_away_and_back_loses_nothing_and_doubles_nothing(office: DispatcherHarness) -> None:
     away = Away(office.ledger, 0, 2, 3, 5)
     courier = office.new_courier(away)
     courier.start()
@@ -398,13 +398,13 @@ def test_a_ledger_that_is_away_and_back_loses_nothing_and_doubles_nothing(office
 class Gate:
     """Who comes to a box that it is for waits until it is opened."""
 
-    def __init__(self, office: PostOffice, box: str = "1") -> None:
+    def __init__(self, office: DispatcherHarness, box: str = "1") -> None:
         self._opened = threading.Event()
         self._box = box
         self.answer = TAKEN
         office.mailbox.answers = self._answer
 
-    def _answer(self, letter: Letter) -> Answer:
+    def _answer(self, letter: ReceivedEvent) -> SendResult:
         if letter.box == self._box:
             assert self._opened.wait(20)
             return self.answer
@@ -418,7 +418,7 @@ def names(number: int, of: str = "t") -> list[str]:
     return [f"{of}{index}" for index in range(number)]
 
 
-def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: PostOffice) -> None:
+def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: DispatcherHarness) -> None:
     office.subscribe(2)
     gate = Gate(office)
     office.tell(*names(100))
@@ -429,7 +429,7 @@ def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: PostOffice) 
     office.mailbox.wait_until(lambda: len(office.mailbox.ids(1)) == 100)
 
 
-def test_who_takes_all_that_comes_gets_more_at_once_but_not_too_many(office: PostOffice) -> None:
+def test_who_takes_all_that_comes_gets_more_at_once_but_not_too_many(office: DispatcherHarness) -> None:
     office.tell(*names(100))
     office.courier.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 100)
@@ -441,7 +441,7 @@ def test_who_takes_all_that_comes_gets_more_at_once_but_not_too_many(office: Pos
     assert office.mailbox.busiest["1"] == MOST
 
 
-def test_who_ends_writes_down_what_came_back_and_gives_back_what_was_not_sent(office: PostOffice) -> None:
+def test_who_ends_writes_down_what_came_back_and_gives_back_what_was_not_sent(office: DispatcherHarness) -> None:
     office.tell(*names(100))
     office.courier.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 100)
@@ -462,7 +462,7 @@ def test_who_ends_writes_down_what_came_back_and_gives_back_what_was_not_sent(of
     assert office.states() == ["delivered"] * 200
 
 
-def test_who_is_woken_need_not_be_started(office: PostOffice) -> None:
+def test_who_is_woken_need_not_be_started(office: DispatcherHarness) -> None:
     office.courier.wake()
     office.courier.stop()
     assert office.mailbox.got == []
@@ -470,7 +470,7 @@ def test_who_is_woken_need_not_be_started(office: PostOffice) -> None:
 
 def test_two_couriers_on_one_ledger_deliver_all_once_and_in_order(tmp_path: Path) -> None:
     with open_ledger("postgresql", tmp_path) as ledger:
-        office, other = PostOffice(ledger), Ledger(ledger.url)
+        office, other = DispatcherHarness(ledger), Ledger(ledger.url)
         for number in (1, 2):
             office.subscribe(number)
         couriers = [office.courier, office.new_courier(other)]

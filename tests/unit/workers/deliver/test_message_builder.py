@@ -9,19 +9,19 @@ from sqlalchemy import text
 
 from adapters.contract import cloud_events
 from adapters.ledger import Ledger, deliveries, events
-from adapters.ledger.deliveries import Queued
+from adapters.ledger.deliveries import NewDelivery
 from adapters.ledger.events import Event
 from statemachine.facts import Output
 from statemachine.states import OutputState
+from tests.support.dispatcher_harness import DispatcherHarness
+from tests.support.ledger_deliveries import id_of, tell, told
+from tests.support.ledger_rows import T0
 from tests.support.ledgers import open_ledger
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import id_of, tell, told
-from tests.unit.workers.mailbox import PostOffice
 from workers.deliver.delivery_round import Round, look, make_round
 from workers.deliver.message_builder import Packer
 
 
-def a_round(office: PostOffice, *numbers: int) -> Round:
+def a_round(office: DispatcherHarness, *numbers: int) -> Round:
     with office.ledger.read() as connection:
         wanted = look(connection, T0, lambda _: 9)
     to_do = frozenset(map(id_of, numbers))
@@ -31,18 +31,18 @@ def a_round(office: PostOffice, *numbers: int) -> Round:
 @pytest.fixture
 def office(tmp_path: Path):
     with open_ledger("sqlite", tmp_path) as ledger:
-        office = PostOffice(ledger)
+        office = DispatcherHarness(ledger)
         office.subscribe(1)
         office.subscribe(2)
         yield office
         office.close()
 
 
-def test_it_is_packed_as_a_cloud_event(office: PostOffice) -> None:
+def test_it_is_packed_as_a_cloud_event(office: DispatcherHarness) -> None:
     office.tell("a")
     made = a_round(office, 1)
     parcel = Packer().pack(made.taken[0], made)
-    told_event = Event(position=made.taken[0].event_id or 0, told=told("a"))
+    told_event = Event(position=made.taken[0].event_id or 0, content=told("a"))
     assert json.loads(parcel.packed.body) == cloud_events.cloud_event(told_event, keys=False)
     assert (parcel.packed.id, parcel.delivery, parcel.subscription.id) == (
         cloud_events.event_id(told("a").subject, 1),
@@ -51,7 +51,7 @@ def test_it_is_packed_as_a_cloud_event(office: PostOffice) -> None:
     )
 
 
-def test_stream_keys_stay_in_the_house(office: PostOffice) -> None:
+def test_stream_keys_stay_in_the_house(office: DispatcherHarness) -> None:
     one = told("a")
     output = Output(url="rtmp://example.com/live/x?key=sesame", state=OutputState.RUNNING)
     one = replace(one, task=replace(one.task, view=replace(one.task.view, outputs=(output,))))
@@ -62,7 +62,7 @@ def test_stream_keys_stay_in_the_house(office: PostOffice) -> None:
     assert b"sesame" not in body
 
 
-def test_what_is_sent_to_many_is_packed_once(office: PostOffice) -> None:
+def test_what_is_sent_to_many_is_packed_once(office: DispatcherHarness) -> None:
     office.tell("a")
     made, packer = a_round(office, 1, 2), Packer()
     first, second = (packer.pack(each, made) for each in made.taken)
@@ -70,10 +70,10 @@ def test_what_is_sent_to_many_is_packed_once(office: PostOffice) -> None:
     assert (first.subscription.id, second.subscription.id) == (id_of(1), id_of(2))
 
 
-def test_a_test_is_packed_for_each(office: PostOffice) -> None:
+def test_a_test_is_packed_for_each(office: DispatcherHarness) -> None:
     with office.ledger.write() as connection:
         for number in (1, 2):
-            test = Queued(event_id=None, subject=f"s{number}", type="tally.test", origin="test")
+            test = NewDelivery(event_id=None, subject=f"s{number}", type="tally.test", origin="test")
             deliveries.queue(connection, id_of(number), [test], T0)
     made, packer = a_round(office, 1, 2), Packer()
     found = [packer.pack(each, made).packed for each in made.taken]
@@ -82,7 +82,7 @@ def test_a_test_is_packed_for_each(office: PostOffice) -> None:
 
 
 @pytest.mark.parametrize("change", ["UPDATE events SET doc = '{]'", "UPDATE events SET doc = '{}'", "DELETE FROM events"])
-def test_what_cannot_be_read_raises_and_the_next_is_packed_all_the_same(office: PostOffice, change: str) -> None:
+def test_what_cannot_be_read_raises_and_the_next_is_packed_all_the_same(office: DispatcherHarness, change: str) -> None:
     office.tell("a")
     office.tell("b")
     made, packer = a_round(office, 1), Packer()
@@ -97,4 +97,4 @@ def _changed(ledger: Ledger, change: str) -> object:
     with ledger.write() as connection:
         first = connection.scalar(text("SELECT min(id) FROM events"))
         connection.execute(text(change))
-        return events.unread(connection, [first]).get(first)
+        return events.read_rows(connection, [first]).get(first)

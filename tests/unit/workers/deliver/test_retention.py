@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import Ledger, replays
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
 from adapters.ledger.schema import deliveries as table
 from adapters.ledger.schema import subscriptions as subscriptions_table
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
+from tests.support.ledger_deliveries import claim, listed, queue, queued, result, settle, subscribe, subscription, waiting
+from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import claim, listed, queue, queued, result, settle, subscribe, subscription, waiting
 from workers.deliver.retention import clear
 
 
@@ -56,14 +56,14 @@ def test_of_a_deleted_subscription_nothing_is_left(ledger: Ledger) -> None:
     for number in (1, 2):
         queue(ledger, *(queued(f"s{index}") for index in range(700)), number=number)
     with ledger.write() as connection:
-        replays.add(connection, subscription(1), Selection(since=0, until=T0), 9, T0)
+        replays.add(connection, subscription(1), EventSelection(since=0, until=T0), 9, T0)
     left = []
     while clear(ledger, T0):
         left.append(rows(ledger, table))
     assert (left, rows(ledger, subscriptions_table)) == ([900, 700], 1)
     assert (waiting(ledger, 1), waiting(ledger, 2)) == (0, 700)
     with ledger.read() as connection:
-        assert replays.of(connection, subscription(1).id) == []
+        assert replays.of_subscription(connection, subscription(1).id) == []
 
 
 def test_where_there_is_nothing_to_clear_nothing_happens(ledger: Ledger) -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.settings import Role
-from tests.unit.callbacks.desk.desk_world import T0, World
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness
 
 BODY = b'{"EventType":"TranscodeStarted"}'
 
 
-def test_an_operator_sees_the_callback_as_it_was_sent(world: World) -> None:
+def test_an_operator_sees_the_callback_as_it_was_sent(world: DeskHarness) -> None:
     number = world.callback(1, BODY, verdict="stale", reason="superseded", task_id="0" * 26, event_at=T0)
 
     assert world.get(f"/v1/callbacks/{number}").json() == {
@@ -37,7 +37,7 @@ def test_an_operator_sees_the_callback_as_it_was_sent(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/callbacks", "/v1/callbacks/{}"])
-def test_a_viewer_sees_neither_headers_nor_body(world: World, path: str) -> None:
+def test_a_viewer_sees_neither_headers_nor_body(world: DeskHarness, path: str) -> None:
     number = world.callback(1, b"sesame", verdict="unknown", error="ValueError('sesame')")
 
     answer = world.get(path.format(number), role=Role.VIEWER)
@@ -48,14 +48,14 @@ def test_a_viewer_sees_neither_headers_nor_body(world: World, path: str) -> None
 
 
 @pytest.mark.parametrize(("body", "text"), [(b"\xff\x00", None), (b"a\x00b", "a\x00b"), ("ü".encode(), "ü"), (b"", "")])
-def test_a_body_is_text_only_if_it_is_utf8(world: World, body: bytes, text: str | None) -> None:
+def test_a_body_is_text_only_if_it_is_utf8(world: DeskHarness, body: bytes, text: str | None) -> None:
     said = world.get(f"/v1/callbacks/{world.callback(1, body)}").json()
 
     assert (said["body"], base64.b64decode(said["body_base64"])) == (text, body)
 
 
 @pytest.fixture
-def listed(world: World) -> dict[int, int]:
+def listed(world: DeskHarness) -> dict[int, int]:
     """The number of each of four callbacks -> its id."""
     made: list[dict[str, Any]] = [
         {"verdict": "applied", "task_id": "A" * 26},
@@ -83,13 +83,13 @@ def listed(world: World) -> dict[int, int]:
         ("limit=1", [3]),
     ],
 )
-def test_each_filter_finds_its_callbacks(world: World, listed: dict[int, int], query: str, found: list[int]) -> None:
+def test_each_filter_finds_its_callbacks(world: DeskHarness, listed: dict[int, int], query: str, found: list[int]) -> None:
     answer = world.ask("GET", f"/v1/callbacks?{query}").json()
 
     assert [item["id"] for item in answer["items"]] == [str(listed[number]) for number in found]
 
 
-def test_pages_stay_right_while_callbacks_arrive(world: World) -> None:
+def test_pages_stay_right_while_callbacks_arrive(world: DeskHarness) -> None:
     there = [str(world.callback(number, received_at=T0 + number // 3)) for number in range(8)]  # some at the same time
     seen = []
     for number, items in enumerate(world.pages("/v1/callbacks", limit=3)):
@@ -99,7 +99,7 @@ def test_pages_stay_right_while_callbacks_arrive(world: World) -> None:
     assert seen == there[::-1]
 
 
-def test_an_id_of_something_else_is_no_callbacks(world: World) -> None:
+def test_an_id_of_something_else_is_no_callbacks(world: DeskHarness) -> None:
     number = world.callback(1)
     world.ask("POST", f"/v1/callbacks/{number}/replay")
     (replay,) = [row for row in world.waiting() if row.kind == "replay"]

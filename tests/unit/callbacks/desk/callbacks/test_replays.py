@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from adapters.clock import to_rfc3339
-from tests.unit.callbacks.desk.desk_world import T0, World, fields_of
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
 
 
-def replayed(world: World) -> list[int]:
+def replayed(world: DeskHarness) -> list[int]:
     return [row.payload["callback_id"] for row in world.waiting() if row.kind == "replay"]
 
 
-def test_one_callback_is_replayed(world: World) -> None:
+def test_one_callback_is_replayed(world: DeskHarness) -> None:
     number = world.callback(1, verdict="unknown")
 
     answer = world.ask("POST", f"/v1/callbacks/{number}/replay")
@@ -23,7 +23,7 @@ def test_one_callback_is_replayed(world: World) -> None:
     assert world.rung == 1
 
 
-def test_asking_again_replays_again(world: World) -> None:
+def test_asking_again_replays_again(world: DeskHarness) -> None:
     number = world.callback(1, verdict="unknown")
     for _ in range(2):
         world.ask("POST", f"/v1/callbacks/{number}/replay")
@@ -33,7 +33,7 @@ def test_asking_again_replays_again(world: World) -> None:
 
 
 @pytest.fixture
-def three(world: World) -> list[int]:
+def three(world: DeskHarness) -> list[int]:
     return [world.callback(0, verdict="unknown"), world.callback(1, verdict="unknown"), world.callback(2, verdict="applied")]
 
 
@@ -49,7 +49,7 @@ def three(world: World) -> list[int]:
         ({"filter": None, "event_type": "nothing"}, []),
     ],
 )
-def test_what_a_filter_selects_is_replayed(world: World, three: list[int], body: dict[str, Any], found: list[int]) -> None:
+def test_what_a_filter_selects_is_replayed(world: DeskHarness, three: list[int], body: dict[str, Any], found: list[int]) -> None:
     assert world.ask("POST", "/v1/callbacks/replay", json={**body, "dry_run": True}).json() == {
         "matched": len(found),
         "dry_run": True,
@@ -63,7 +63,7 @@ def test_what_a_filter_selects_is_replayed(world: World, three: list[int], body:
     assert world.rung == bool(found)
 
 
-def test_many_are_put_there_in_several_transactions(world: World) -> None:
+def test_many_are_put_there_in_several_transactions(world: DeskHarness) -> None:
     ids = [world.callback(number) for number in range(305)]
 
     assert world.ask("POST", "/v1/callbacks/replay", json={"vendor": "volcengine"}).json() == {"matched": 305, "queued": 305}
@@ -87,7 +87,7 @@ def test_many_are_put_there_in_several_transactions(world: World) -> None:
         ({"vendor": "tencent", "limit": "7"}, {"limit": "is not known; there are"}),
     ],
 )
-def test_what_selects_nothing_rightly_is_refused(world: World, body: dict[str, Any], errors: dict[str, str]) -> None:
+def test_what_selects_nothing_rightly_is_refused(world: DeskHarness, body: dict[str, Any], errors: dict[str, str]) -> None:
     found = fields_of(world.ask("POST", "/v1/callbacks/replay", content=json.dumps(body)))
 
     assert found.keys() == errors.keys()
@@ -95,13 +95,13 @@ def test_what_selects_nothing_rightly_is_refused(world: World, body: dict[str, A
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"7", b"[" * 50_000])
-def test_a_body_that_is_no_object_is_refused(world: World, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(world: DeskHarness, body: bytes) -> None:
     answer = world.ask("POST", "/v1/callbacks/replay", content=body)
 
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:tallylight:problem:malformed")
 
 
-def test_a_body_that_is_too_large_is_refused(world: World) -> None:
+def test_a_body_that_is_too_large_is_refused(world: DeskHarness) -> None:
     answer = world.ask("POST", "/v1/callbacks/replay", content=b" " * 70_000)
 
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:tallylight:problem:too_large")

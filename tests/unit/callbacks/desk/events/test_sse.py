@@ -9,11 +9,11 @@ import pytest
 from adapters.settings import Role
 from callbacks.desk.events.sse import Listener, Streams
 from callbacks.desk.http.problems import TooManyStreams
-from tests.unit.callbacks.desk.desk_world import STREAM, World, made
-from tests.unit.callbacks.desk.listening import LATE_S, listening, run, until
+from tests.unit.callbacks.desk.desk_harness import STREAM, DeskHarness, made
+from tests.unit.callbacks.desk.events.stream_client import LATE_S, listening, run, until
 
 
-def test_a_stream_begins_with_where_it_is(world: World) -> None:
+def test_a_stream_begins_with_where_it_is(world: DeskHarness) -> None:
     (place,) = world.tell(world.task())
 
     async def scenario() -> None:
@@ -27,7 +27,7 @@ def test_a_stream_begins_with_where_it_is(world: World) -> None:
     run(scenario)
 
 
-def test_without_a_position_only_what_is_to_come_is_told(world: World) -> None:
+def test_without_a_position_only_what_is_to_come_is_told(world: DeskHarness) -> None:
     world.tell(world.task("before"))
     later = world.task("later")
 
@@ -41,7 +41,7 @@ def test_without_a_position_only_what_is_to_come_is_told(world: World) -> None:
     run(scenario)
 
 
-def test_a_position_of_the_query_says_where_it_begins_and_the_last_event_heard_counts_for_more(world: World) -> None:
+def test_a_position_of_the_query_says_where_it_begins_and_the_last_event_heard_counts_for_more(world: DeskHarness) -> None:
     places = world.tell(*(world.task(f"t{number}") for number in range(5)))
 
     async def scenario() -> None:
@@ -55,7 +55,7 @@ def test_a_position_of_the_query_says_where_it_begins_and_the_last_event_heard_c
     run(scenario)
 
 
-def test_who_comes_back_again_and_again_misses_nothing(world: World) -> None:
+def test_who_comes_back_again_and_again_misses_nothing(world: DeskHarness) -> None:
     task = world.task()
 
     async def scenario() -> None:
@@ -72,7 +72,7 @@ def test_who_comes_back_again_and_again_misses_nothing(world: World) -> None:
     run(scenario)
 
 
-def test_nothing_is_missed_between_a_page_and_the_stream_that_goes_on(world: World) -> None:
+def test_nothing_is_missed_between_a_page_and_the_stream_that_goes_on(world: DeskHarness) -> None:
     task = world.task()
     told = world.tell(task, task)
     page = world.get("/v1/events").json()
@@ -86,7 +86,7 @@ def test_nothing_is_missed_between_a_page_and_the_stream_that_goes_on(world: Wor
     run(scenario)
 
 
-def test_many_clients_hear_each_event_once_and_in_order(world: World) -> None:
+def test_many_clients_hear_each_event_once_and_in_order(world: DeskHarness) -> None:
     task = world.task()
 
     async def scenario() -> None:
@@ -101,13 +101,13 @@ def test_many_clients_hear_each_event_once_and_in_order(world: World) -> None:
     run(scenario)
 
 
-async def _hears(world: World, after: int, number: int) -> list[int]:
+async def _hears(world: DeskHarness, after: int, number: int) -> list[int]:
     async with listening(world, after) as listener:
         return await listener.heard(number)
 
 
 @pytest.mark.parametrize(("role", "shown"), [(Role.VIEWER, False), (Role.OPERATOR, True)])
-def test_stream_keys_are_for_operators(world: World, role: Role, *, shown: bool) -> None:
+def test_stream_keys_are_for_operators(world: DeskHarness, role: Role, *, shown: bool) -> None:
     task = world.task(params={"Url": STREAM}, message=f"no answer from {STREAM}")
 
     async def scenario() -> None:
@@ -160,7 +160,7 @@ def test_a_stream_outlives_a_ledger_that_is_away(tmp_path: Path) -> None:
     world.ledger.close()
 
 
-def test_nobody_takes_all_places_and_operators_always_get_one(world: World) -> None:
+def test_nobody_takes_all_places_and_operators_always_get_one(world: DeskHarness) -> None:
     """One viewer had all 200, and an operator was refused."""
     streams = Streams(world.streams.tail, most=8)
 
@@ -201,7 +201,7 @@ def test_no_more_clients_are_taken_than_there_are_places(tmp_path: Path) -> None
     world.ledger.close()
 
 
-def test_a_client_that_went_away_costs_nothing_more(world: World) -> None:
+def test_a_client_that_went_away_costs_nothing_more(world: DeskHarness) -> None:
     async def scenario() -> None:
         async with listening(world) as listener:
             await listener.block()
@@ -254,7 +254,7 @@ def test_told_to_end_all_streams_end_and_no_more_are_taken(tmp_path: Path) -> No
     world.ledger.close()
 
 
-def test_a_head_is_answered_without_a_stream(world: World) -> None:
+def test_a_head_is_answered_without_a_stream(world: DeskHarness) -> None:
     async def scenario() -> None:
         async with listening(world, method="HEAD") as listener:
             assert (await listener.headers())["content-type"].startswith("text/event-stream")

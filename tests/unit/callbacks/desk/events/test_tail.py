@@ -10,12 +10,12 @@ from structlog.testing import capture_logs
 
 from callbacks.desk.events.tail import PAGE, Item, Tail
 from statemachine.tasks import Task
-from tests.unit.callbacks.desk.desk_world import World, made
-from tests.unit.callbacks.desk.listening import LATE_S, run, until
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, made
+from tests.unit.callbacks.desk.events.stream_client import LATE_S, run, until
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[DeskHarness]:
     world = made(tmp_path)
     yield world
     world.ledger.may_go_on.set()
@@ -23,11 +23,11 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def task(world: World) -> Task:
+def task(world: DeskHarness) -> Task:
     return world.task()
 
 
-def tail_of(world: World, *, kept: int = 1_000) -> Tail:
+def tail_of(world: DeskHarness, *, kept: int = 1_000) -> Tail:
     return Tail(world.ledger, every_s=0.002, away_s=0.002, kept=kept)
 
 
@@ -44,7 +44,7 @@ def positions(items: list[Item]) -> list[int]:
     return [item.position for item in items]
 
 
-def test_whoever_is_near_the_end_gets_the_same_items_from_memory(world: World, task: Task) -> None:
+def test_whoever_is_near_the_end_gets_the_same_items_from_memory(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
         with tail.joined(keys=True), tail.joined(keys=True):
@@ -60,13 +60,13 @@ def test_whoever_is_near_the_end_gets_the_same_items_from_memory(world: World, t
     run(scenario)
 
 
-async def _is_awake(tail: Tail, world: World, task: Task) -> None:
+async def _is_awake(tail: Tail, world: DeskHarness, task: Task) -> None:
     """The ledger has been read once, and what comes from now on is kept."""
     (place,) = world.tell(task)
     assert positions(await heard(tail, place - 1, 1)) == [place]
 
 
-def test_whoever_is_further_behind_than_memory_reads_the_ledger_and_misses_nothing(world: World, task: Task) -> None:
+def test_whoever_is_further_behind_than_memory_reads_the_ledger_and_misses_nothing(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world, kept=3)
         with tail.joined(keys=True):
@@ -79,7 +79,7 @@ def test_whoever_is_further_behind_than_memory_reads_the_ledger_and_misses_nothi
 
 
 @pytest.mark.parametrize("kept", [1, 5, 1_000])
-def test_listeners_who_are_behind_by_any_number_hear_each_event_once(world: World, task: Task, kept: int) -> None:
+def test_listeners_who_are_behind_by_any_number_hear_each_event_once(world: DeskHarness, task: Task, kept: int) -> None:
     async def scenario() -> None:
         tail = tail_of(world, kept=kept)
         told = world.tell(*[task] * 8)
@@ -93,7 +93,7 @@ def test_listeners_who_are_behind_by_any_number_hear_each_event_once(world: Worl
     run(scenario)
 
 
-def test_the_ledger_is_looked_at_only_while_somebody_listens(world: World) -> None:
+def test_the_ledger_is_looked_at_only_while_somebody_listens(world: DeskHarness) -> None:
     before = world.ledger.reads
 
     async def scenario() -> None:
@@ -107,7 +107,7 @@ def test_the_ledger_is_looked_at_only_while_somebody_listens(world: World) -> No
     run(scenario)
 
 
-def test_who_listens_again_after_a_while_misses_nothing(world: World, task: Task) -> None:
+def test_who_listens_again_after_a_while_misses_nothing(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
         with tail.joined(keys=True):
@@ -120,7 +120,7 @@ def test_who_listens_again_after_a_while_misses_nothing(world: World, task: Task
     run(scenario)
 
 
-def test_while_the_ledger_is_away_listeners_wait_and_then_go_on(world: World, task: Task) -> None:
+def test_while_the_ledger_is_away_listeners_wait_and_then_go_on(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
         told = world.tell(task)
@@ -140,12 +140,12 @@ def test_while_the_ledger_is_away_listeners_wait_and_then_go_on(world: World, ta
     run(scenario)
 
 
-async def _fails_again(world: World) -> None:
+async def _fails_again(world: DeskHarness) -> None:
     before = world.ledger.reads
     await until(lambda: world.ledger.reads > before + 2)
 
 
-def test_a_tail_that_begins_while_the_ledger_is_away_begins_once_it_is_back(world: World, task: Task) -> None:
+def test_a_tail_that_begins_while_the_ledger_is_away_begins_once_it_is_back(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
         told = world.tell(task)
@@ -159,7 +159,7 @@ def test_a_tail_that_begins_while_the_ledger_is_away_begins_once_it_is_back(worl
     run(scenario)
 
 
-def test_a_bug_while_reading_is_logged_and_reading_goes_on(world: World, task: Task) -> None:
+def test_a_bug_while_reading_is_logged_and_reading_goes_on(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
         world.ledger.bugs = 2
@@ -171,7 +171,7 @@ def test_a_bug_while_reading_is_logged_and_reading_goes_on(world: World, task: T
     assert [line["event"] for line in logs] == ["tail.failed", "tail.failed"]
 
 
-def test_who_goes_does_not_wait_for_a_ledger_that_hangs(world: World, task: Task) -> None:
+def test_who_goes_does_not_wait_for_a_ledger_that_hangs(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
         with tail.joined(keys=True):
@@ -188,7 +188,7 @@ def test_who_goes_does_not_wait_for_a_ledger_that_hangs(world: World, task: Task
     run(scenario)
 
 
-def test_no_more_items_are_kept_than_may_be(world: World, task: Task) -> None:
+def test_no_more_items_are_kept_than_may_be(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world, kept=10)
         with tail.joined(keys=True):

@@ -10,13 +10,13 @@ import pytest
 
 from callbacks.desk import openapi
 from callbacks.desk.http import docs_page
-from tests.unit.callbacks.desk.desk_world import World
+from tests.unit.callbacks.desk.desk_harness import DeskHarness
 
 PAGES = ["/", "/docs"]
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_nothing(world: World, path: str) -> None:
+def test_a_page_loads_nothing(world: DeskHarness, path: str) -> None:
     html = world.get(path, role=None).text
 
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<(img|iframe|object|embed|base)\b", html.replace("rtmp://", ""))
@@ -25,7 +25,7 @@ def test_a_page_loads_nothing(world: World, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_only_its_own_scripts_and_styles_may_run(world: World, path: str) -> None:
+def test_only_its_own_scripts_and_styles_may_run(world: DeskHarness, path: str) -> None:
     answer = world.get(path, role=None)
     policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
 
@@ -35,7 +35,7 @@ def test_only_its_own_scripts_and_styles_may_run(world: World, path: str) -> Non
     assert (policy["default-src"], policy["frame-ancestors"], policy["connect-src"]) == ("'none'", "'none'", "'self'")
 
 
-def test_the_status_page_makes_no_markup_of_what_it_is_told(world: World) -> None:
+def test_the_status_page_makes_no_markup_of_what_it_is_told(world: DeskHarness) -> None:
     html = world.get("/", role=None).text
 
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|localStorage", html)
@@ -43,14 +43,14 @@ def test_the_status_page_makes_no_markup_of_what_it_is_told(world: World) -> Non
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_legible_by_day_and_by_night(world: World, path: str) -> None:
+def test_a_page_is_legible_by_day_and_by_night(world: DeskHarness, path: str) -> None:
     html = world.get(path, role=None).text
 
     assert 'name="color-scheme" content="light dark"' in html
     assert "prefers-color-scheme: dark" in html
 
 
-def test_the_docs_have_each_path_parameter_and_shape(world: World) -> None:
+def test_the_docs_have_each_path_parameter_and_shape(world: DeskHarness) -> None:
     html = world.get("/docs", role=None).text
 
     for methods in openapi()["paths"].values():
@@ -60,7 +60,7 @@ def test_the_docs_have_each_path_parameter_and_shape(world: World) -> None:
     assert all(f'<article id="{name}">' in html for name in openapi()["components"]["schemas"])
 
 
-def test_each_link_within_the_docs_leads_somewhere(world: World) -> None:
+def test_each_link_within_the_docs_leads_somewhere(world: DeskHarness) -> None:
     html = world.get("/docs", role=None).text
 
     assert set(re.findall(r'href="#(\w+)"', html)) <= set(re.findall(r'id="(\w+)"', html))

@@ -12,10 +12,10 @@ from callbacks.desk.http.openapi import document
 from callbacks.desk.schemas import schemas
 from statemachine.facts import FactKind
 from statemachine.states import Kind
-from tests.unit.callbacks.desk.desk_world import A_FILE, World
+from tests.unit.callbacks.desk.desk_harness import A_FILE, DeskHarness
 
 
-def test_it_lists_exactly_the_routes_that_exist_and_the_door(world: World) -> None:
+def test_it_lists_exactly_the_routes_that_exist_and_the_door(world: DeskHarness) -> None:
     routes = {
         (route.path, method) for route in desk_routes(world.desk) if isinstance(route, Route) for method in route.methods or ()
     }
@@ -24,7 +24,7 @@ def test_it_lists_exactly_the_routes_that_exist_and_the_door(world: World) -> No
     assert listed == {route for route in routes if route[1] != "HEAD"} | {("/callbacks/{vendor}", "POST")}
 
 
-def test_it_is_served(world: World) -> None:
+def test_it_is_served(world: DeskHarness) -> None:
     answer = world.get("/openapi.json", role=None)
 
     assert answer.json() == json.loads(json.dumps(openapi()))
@@ -121,7 +121,7 @@ def wrong(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[st
         ("/v1/tasks?limit=x", "Problem"),
     ],
 )
-def test_answers_are_as_the_document_says(world: World, path: str, shape: str) -> None:
+def test_answers_are_as_the_document_says(world: DeskHarness, path: str, shape: str) -> None:
     task = world.task("r1", FactKind.FILES, files=(A_FILE,), task_kind=Kind.RECORD)
     world.tell(world.task("p1"))
     callback = world.callback(1, verdict="stale")

@@ -9,10 +9,10 @@ from adapters.ledger.page_size import PAGE_BYTES
 from adapters.settings import Role
 from statemachine.facts import FactKind, File
 from statemachine.states import Kind
-from tests.unit.callbacks.desk.desk_world import T0, World, fields_of
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
 
 
-def texts(world: World, path: str, **params: Any) -> list[str]:
+def texts(world: DeskHarness, path: str, **params: Any) -> list[str]:
     """The statements that a request makes."""
     made: list[str] = []
 
@@ -28,7 +28,7 @@ def texts(world: World, path: str, **params: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
-def test_a_list_of_callbacks_reads_no_bodies(world: World, role: Role) -> None:
+def test_a_list_of_callbacks_reads_no_bodies(world: DeskHarness, role: Role) -> None:
     """200 of 1 MB were an answer of 467 MB."""
     body = b"x" * 1_000_000
     for number in range(30):
@@ -45,13 +45,13 @@ def test_a_list_of_callbacks_reads_no_bodies(world: World, role: Role) -> None:
     assert "headers" not in read
 
 
-def test_a_viewer_has_no_body_read_of_a_single_callback_either(world: World) -> None:
+def test_a_viewer_has_no_body_read_of_a_single_callback_either(world: DeskHarness) -> None:
     number = world.callback(1, b"x" * 9)
 
     assert world.get(f"/v1/callbacks/{number}", role=Role.VIEWER).json()["size"] == 9
 
 
-def test_pages_of_long_tasks_have_fewer_items_and_lead_to_all(world: World) -> None:
+def test_pages_of_long_tasks_have_fewer_items_and_lead_to_all(world: DeskHarness) -> None:
     message = "m" * 1_500_000
     made = [world.task(f"t{number}", message=message, at=T0 + number).id for number in range(6)]
     pages = list(world.pages("/v1/tasks", limit=500))
@@ -60,7 +60,7 @@ def test_pages_of_long_tasks_have_fewer_items_and_lead_to_all(world: World) -> N
     assert [len(page) for page in pages] == [2, 2, 2]
 
 
-def test_a_list_shows_the_first_files_of_a_task_and_how_many_are_left_out(world: World) -> None:
+def test_a_list_shows_the_first_files_of_a_task_and_how_many_are_left_out(world: DeskHarness) -> None:
     files = tuple(File(name=f"{number}.mp4", size_bytes=1) for number in range(5_000))
     task = world.task("r1", FactKind.FILES, files=files, task_kind=Kind.RECORD)
 
@@ -71,7 +71,7 @@ def test_a_list_shows_the_first_files_of_a_task_and_how_many_are_left_out(world:
     assert (len(alone["files"]), "left_out" in alone) == (5_000, False)
 
 
-def test_pages_of_long_timelines_lead_to_all(world: World) -> None:
+def test_pages_of_long_timelines_lead_to_all(world: DeskHarness) -> None:
     task = world.task()
     for number in range(6):
         world.line(task, {"kind": "mark", "note": str(number) * 1_500_000}, {"kind": "mark", "note": f"after {number}"})
@@ -82,7 +82,7 @@ def test_pages_of_long_timelines_lead_to_all(world: World) -> None:
     assert max(sum(len(str(item)) for item in page) for page in pages) <= PAGE_BYTES
 
 
-def test_pages_of_long_events_lead_to_all(world: World) -> None:
+def test_pages_of_long_events_lead_to_all(world: DeskHarness) -> None:
     places = world.tell(*(world.task(f"t{number}", message="m" * 1_500_000) for number in range(6)))
     after, seen = 0, []
     while (said := world.get("/v1/events", after=after, limit=500).json())["items"]:
@@ -93,7 +93,7 @@ def test_pages_of_long_events_lead_to_all(world: World) -> None:
     assert seen == [places[1], places[3], places[5]]
 
 
-def test_an_item_that_is_longer_than_a_page_is_a_page(world: World) -> None:
+def test_an_item_that_is_longer_than_a_page_is_a_page(world: DeskHarness) -> None:
     long, short = (world.task(name, message=message) for name, message in (("a", "m" * (PAGE_BYTES + 1)), ("b", "m")))
 
     assert sorted(len(page) for page in world.pages("/v1/tasks")) == [1, 1]
@@ -102,7 +102,7 @@ def test_an_item_that_is_longer_than_a_page_is_a_page(world: World) -> None:
 
 @pytest.mark.parametrize("query", ["a&" * 30_000, "&".join(f"a{n}=" for n in range(101)), "q=" + "x" * 17_000])
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/events/stream"])
-def test_a_query_string_that_is_too_long_is_refused_before_it_is_read(world: World, path: str, query: str) -> None:
+def test_a_query_string_that_is_too_long_is_refused_before_it_is_read(world: DeskHarness, path: str, query: str) -> None:
     """One of 62 KB was answered with 1.7 MB, and stopped all else for 0.26 s."""
     answer = world.ask("GET", f"{path}?{query}")
 
@@ -111,7 +111,7 @@ def test_a_query_string_that_is_too_long_is_refused_before_it_is_read(world: Wor
 
 
 @pytest.mark.parametrize("path", ["/v1/subscriptions", "/v1/tasks", "/v1/callbacks/replay", "/v1/tasks/{}/mark"])
-def test_a_body_of_thousands_of_mistakes_gets_a_short_answer(world: World, path: str) -> None:
+def test_a_body_of_thousands_of_mistakes_gets_a_short_answer(world: DeskHarness, path: str) -> None:
     answer = world.ask("POST", path.format(world.task().id), json={f"mistake-{number}": 1 for number in range(3_000)})
 
     assert answer.status_code == 422
@@ -121,7 +121,7 @@ def test_a_body_of_thousands_of_mistakes_gets_a_short_answer(world: World, path:
 
 @pytest.mark.parametrize("path", ["/v1/subscriptions", "/v1/tasks", "/v1/callbacks/replay"])
 @pytest.mark.parametrize("body", ["[" * 60_000, '{"a":' * 10_000 + "1" + "}" * 10_000, '{"a":' + "9" * 50_000 + "}", '{"a":1e999}'])
-def test_deep_and_huge_json_is_malformed(world: World, path: str, body: str) -> None:
+def test_deep_and_huge_json_is_malformed(world: DeskHarness, path: str, body: str) -> None:
     answer = world.ask("POST", path, content=body)
 
     assert answer.status_code in (400, 422)

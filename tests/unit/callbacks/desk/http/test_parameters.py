@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.callbacks.desk.desk_world import World, fields_of
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ from tests.unit.callbacks.desk.desk_world import World, fields_of
         ("stat", "running", "is not known; did you mean state?"),
     ],
 )
-def test_a_bad_value_is_refused(world: World, name: str, value: str, message: str) -> None:
+def test_a_bad_value_is_refused(world: DeskHarness, name: str, value: str, message: str) -> None:
     assert fields_of(world.get("/v1/tasks", **{name: value})) == {name: message}
 
 
-def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
+def test_all_that_is_wrong_is_told_at_once(world: DeskHarness) -> None:
     answer = world.ask("GET", "/v1/tasks?kind=film&state=running&state=x&zzz=1&limit=0&vendor=volcengine&vendor=tencent")
 
     assert fields_of(answer).keys() == {"kind", "state", "zzz", "limit", "vendor"}
@@ -38,7 +38,7 @@ def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("query", ["q=%ff%fe", "q=%ed%a0%80", "room_id=%F0%9F%98%80", "q=%25", "vendor_task_id=%27%22", "q=\\"])
-def test_odd_text_finds_nothing(world: World, query: str) -> None:
+def test_odd_text_finds_nothing(world: DeskHarness, query: str) -> None:
     answer = world.ask("GET", f"/v1/tasks?{query}")
 
     assert answer.status_code == 200
@@ -46,5 +46,5 @@ def test_odd_text_finds_nothing(world: World, query: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/stats", "/v1/tasks/x", "/v1/callbacks/1"])
-def test_a_path_without_parameters_takes_none(world: World, path: str) -> None:
+def test_a_path_without_parameters_takes_none(world: DeskHarness, path: str) -> None:
     assert fields_of(world.get(path, a="b")) == {"a": "is not known; there are none"}

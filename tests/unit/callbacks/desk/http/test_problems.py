@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.callbacks.desk.desk_world import World, made, settings
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, made, settings
 
 MEMBERS = {"type", "title", "status", "detail"}
 
@@ -26,7 +26,7 @@ MEMBERS = {"type", "title", "status", "detail"}
         ("POST", "/v1/callbacks/7/replay", 404, "not_found", "Not found"),
     ],
 )
-def test_a_problem_has_a_stable_type(world: World, method: str, path: str, status: int, name: str, title: str) -> None:
+def test_a_problem_has_a_stable_type(world: DeskHarness, method: str, path: str, status: int, name: str, title: str) -> None:
     answer = world.ask(method, path)
     said = answer.json()
 
@@ -37,11 +37,11 @@ def test_a_problem_has_a_stable_type(world: World, method: str, path: str, statu
     assert said["title"] == title
 
 
-def test_a_refused_method_names_the_allowed_ones(world: World) -> None:
+def test_a_refused_method_names_the_allowed_ones(world: DeskHarness) -> None:
     assert set(world.ask("PUT", "/v1/tasks").headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
 
-def test_a_bug_shows_nothing_of_itself(world: World) -> None:
+def test_a_bug_shows_nothing_of_itself(world: DeskHarness) -> None:
     def broken() -> int:
         raise RuntimeError("sesame")
 
@@ -55,7 +55,7 @@ def test_a_bug_shows_nothing_of_itself(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/stats", "/v1/callbacks", "/v1/rejections", "/v1/callbacks/1"])
 def test_without_a_ledger_it_says_when_to_ask_again(tmp_path: Path, path: str) -> None:
-    world = World(tmp_path, settings())
+    world = DeskHarness(tmp_path, settings())
     answer = world.get(path)
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -64,7 +64,7 @@ def test_without_a_ledger_it_says_when_to_ask_again(tmp_path: Path, path: str) -
     world.ledger.close()
 
 
-def test_what_a_vendor_said_in_half_characters_is_shown(world: World) -> None:
+def test_what_a_vendor_said_in_half_characters_is_shown(world: DeskHarness) -> None:
     task = world.task(message="bad \ud800 text")
 
     said = json.loads(world.get(f"/v1/tasks/{task.id}").content)
@@ -72,7 +72,7 @@ def test_what_a_vendor_said_in_half_characters_is_shown(world: World) -> None:
     assert said["vendor_message"] == "bad \ud800 text"
 
 
-def test_times_that_no_calendar_has_are_null(world: World) -> None:
+def test_times_that_no_calendar_has_are_null(world: DeskHarness) -> None:
     task = world.task()
     world.line(task, {"kind": "callback", "event_at": 10**18})
 
@@ -88,7 +88,7 @@ def test_answers_are_not_kept(tmp_path: Path) -> None:
     world.ledger.close()
 
 
-def test_a_path_that_is_written_out_is_no_id(world: World) -> None:
+def test_a_path_that_is_written_out_is_no_id(world: DeskHarness) -> None:
     """`replay` is no callback's id, and takes no GET."""
     for method in ("GET", "DELETE"):
         answer = world.ask(method, "/v1/callbacks/replay")

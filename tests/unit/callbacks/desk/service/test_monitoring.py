@@ -8,24 +8,26 @@ import pytest
 from adapters.clock import monotonic_s, parse_rfc3339, to_rfc3339
 from adapters.ledger import deliveries, rejections, stats, subscriptions
 from adapters.ledger.availability import LedgerCheck
-from adapters.ledger.rejections import Refused
+from adapters.ledger.rejections import RejectedCallback
 from adapters.ledger.subscriptions import Subscription
 from adapters.settings import Role
 from statemachine.delivery_policy import SubscriptionState
 from statemachine.states import Anomaly, Verdict
-from tests.unit.callbacks.desk.desk_world import T0, TOKENS, World, made, settings
+from tests.unit.callbacks.desk.desk_harness import T0, TOKENS, DeskHarness, made, settings
 
 
-def refuse(world: World, *numbers: int) -> None:
+def refuse(world: DeskHarness, *numbers: int) -> None:
     refused = [
-        Refused(at=T0, vendor="tencent", app_id=None, status=401, reason="bad_signature", detail="no", remote="192.0.2.1", size=n)
+        RejectedCallback(
+            at=T0, vendor="tencent", app_id=None, status=401, reason="bad_signature", detail="no", remote="192.0.2.1", size=n
+        )
         for n in numbers
     ]
     with world.ledger.write() as connection:
         rejections.keep(connection, refused)
 
 
-def test_a_refusal_says_why(world: World) -> None:
+def test_a_refusal_says_why(world: DeskHarness) -> None:
     refuse(world, 7)
 
     assert world.get("/v1/rejections").json() == {
@@ -45,7 +47,7 @@ def test_a_refusal_says_why(world: World) -> None:
     }
 
 
-def test_refusals_are_listed_newest_first_while_more_arrive(world: World) -> None:
+def test_refusals_are_listed_newest_first_while_more_arrive(world: DeskHarness) -> None:
     refuse(world, *range(7))
     seen = []
     for items in world.pages("/v1/rejections", limit=3):
@@ -55,7 +57,7 @@ def test_refusals_are_listed_newest_first_while_more_arrive(world: World) -> Non
     assert seen == [6, 5, 4, 3, 2, 1, 0]
 
 
-def test_the_numbers_of_nothing(world: World) -> None:
+def test_the_numbers_of_nothing(world: DeskHarness) -> None:
     assert world.get("/v1/stats").json() == {
         "tasks": [],
         "anomalies": {},
@@ -79,13 +81,13 @@ def test_the_numbers_of_nothing(world: World) -> None:
     }
 
 
-def count(world: World) -> None:
-    tally = stats.Tally(verdicts={f"tencent/{Verdict.APPLIED}": 3}, moves={"tencent/push/running": 2}, passed={"silence": 1})
+def count(world: DeskHarness) -> None:
+    tally = stats.BatchCounts(verdicts={f"tencent/{Verdict.APPLIED}": 3}, moves={"tencent/push/running": 2}, passed={"silence": 1})
     with world.ledger.write() as connection:
-        stats.count(connection, tally)
+        stats.add_batch(connection, tally)
 
 
-def test_the_numbers_of_something(world: World) -> None:
+def test_the_numbers_of_something(world: DeskHarness) -> None:
     world.task(anomalies=(Anomaly.ZOMBIE,))
     world.callback(1)
     count(world)
@@ -106,7 +108,7 @@ def test_the_numbers_of_something(world: World) -> None:
     assert (said["unapplied_callbacks"], said["oldest_unapplied_s"]) == (1, 4.0)
 
 
-def test_metrics_tell_what_the_ledger_knows_once(world: World) -> None:
+def test_metrics_tell_what_the_ledger_knows_once(world: DeskHarness) -> None:
     world.callback(1)
     count(world)
     for _ in range(2):
@@ -120,12 +122,12 @@ def test_metrics_tell_what_the_ledger_knows_once(world: World) -> None:
     assert 'tally_deadlines_passed_total{kind="silence"} 1.0' in lines
 
 
-def test_metrics_tell_who_is_told_of_events_and_who_waits_for_them(world: World) -> None:
+def test_metrics_tell_who_is_told_of_events_and_who_waits_for_them(world: DeskHarness) -> None:
     subscribe(world, "active", SubscriptionState.ACTIVE)
     subscribe(world, "paused", SubscriptionState.PAUSED)
     world.tell(*[world.task()] * 2)
     with world.ledger.write() as connection:
-        deliveries.settle(connection, [], T0, {"webhook/delivered": 3, "redis/refused": 1})
+        deliveries.record_results(connection, [], T0, {"webhook/delivered": 3, "redis/refused": 1})
     world.now = T0 + 4_000
 
     for _ in range(2):
@@ -146,7 +148,7 @@ def test_metrics_tell_who_is_told_of_events_and_who_waits_for_them(world: World)
 DOWNSTREAM = ("tally_undelivered", "tally_oldest_undelivered", "tally_deliveries_total", "tally_subscriptions", "tally_event")
 
 
-def subscribe(world: World, name: str, state: SubscriptionState) -> None:
+def subscribe(world: DeskHarness, name: str, state: SubscriptionState) -> None:
     about = {"sink": {"type": "webhook"}, "types": ["tally.task.*"], "filter": {}, "description": "", "reason": None}
     times = dict.fromkeys(("old_secret_until", "failing_since", "failed_at", "delivered_at")) | {"created_at": T0, "updated_at": T0}
     with world.ledger.write() as connection:
@@ -154,7 +156,7 @@ def subscribe(world: World, name: str, state: SubscriptionState) -> None:
         subscriptions.add(connection, new)
 
 
-def test_the_numbers_tell_how_far_those_who_are_told_are_behind(world: World) -> None:
+def test_the_numbers_tell_how_far_those_who_are_told_are_behind(world: DeskHarness) -> None:
     subscribe(world, "active", SubscriptionState.ACTIVE)
     world.tell(world.task())
     world.now = T0 + 1_500
@@ -165,7 +167,7 @@ def test_the_numbers_tell_how_far_those_who_are_told_are_behind(world: World) ->
 
 
 def test_metrics_are_told_without_a_ledger_too(tmp_path: Path) -> None:
-    world = World(tmp_path, settings())
+    world = DeskHarness(tmp_path, settings())
     world.metrics.unapplied.set(7)
     answer = world.get("/metrics")
 
@@ -179,15 +181,15 @@ def test_metrics_are_told_without_a_ledger_too(tmp_path: Path) -> None:
 
 
 def test_the_process_is_alive_whatever_the_ledger_does(tmp_path: Path) -> None:
-    world = World(tmp_path, settings())
+    world = DeskHarness(tmp_path, settings())
 
     assert world.get("/healthz", role=None).json() == {"status": "ok"}
     world.ledger.close()
 
 
 def test_it_is_ready_once_the_schema_is_current(tmp_path: Path) -> None:
-    world = World(tmp_path, settings())
-    LedgerCheck(world.ledger, world.desk.health).once()
+    world = DeskHarness(tmp_path, settings())
+    LedgerCheck(world.ledger, world.desk.health).check_once()
     answer = world.get("/readyz", role=None)
     world.ledger.close()
 
@@ -196,12 +198,12 @@ def test_it_is_ready_once_the_schema_is_current(tmp_path: Path) -> None:
     assert [part["part"] for part in answer.json()["parts"]] == ["schema"]
 
     ready = made(tmp_path)
-    LedgerCheck(ready.ledger, ready.desk.health).once()
+    LedgerCheck(ready.ledger, ready.desk.health).check_once()
     assert ready.get("/readyz", role=None).json() == {"status": "ready"}
     ready.ledger.close()
 
 
-def test_readiness_is_told_at_once_while_all_of_the_desks_threads_are_busy(world: World) -> None:
+def test_readiness_is_told_at_once_while_all_of_the_desks_threads_are_busy(world: DeskHarness) -> None:
     """A probe waits for a second, and then takes the door out of service."""
 
     async def ask() -> dict[str, float]:
@@ -225,7 +227,7 @@ def test_readiness_is_told_at_once_while_all_of_the_desks_threads_are_busy(world
 VIEWER, OPERATOR = ([("Authorization", f"Bearer {TOKENS[role]}")] for role in (Role.VIEWER, Role.OPERATOR))
 
 
-def test_readiness_names_what_does_not_work_and_since_when(world: World) -> None:
+def test_readiness_names_what_does_not_work_and_since_when(world: DeskHarness) -> None:
     courier, bell = world.desk.health.part("courier"), world.desk.health.part("bell", vital=False)
     bell.failed("it failed: KeyError")
     degraded = world.get("/readyz", role=None)
@@ -246,5 +248,5 @@ def test_readiness_names_what_does_not_work_and_since_when(world: World) -> None
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/tasks", "/", "/docs"])
-def test_heads_can_be_asked_for(world: World, path: str) -> None:
+def test_heads_can_be_asked_for(world: DeskHarness, path: str) -> None:
     assert world.ask("HEAD", path).status_code == 200

@@ -8,8 +8,8 @@ import pytest
 from adapters.contract.cloud_events import TYPES
 from adapters.settings import Settings
 from callbacks.desk.subscriptions.bodies import new
-from tests.unit.callbacks.desk.desk_world import CALLED, WATCHED, World, fields_of, made
-from tests.unit.callbacks.desk.subscribed import HOOK, STREAM, created, patch, post, subscribed
+from tests.unit.callbacks.desk.desk_harness import CALLED, WATCHED, DeskHarness, fields_of, made
+from tests.unit.callbacks.desk.subscriptions.subscription_requests import HOOK, STREAM, created, patch, post, subscribed
 
 ONE_OF = "must be one of tally.task.requested, "
 TEXTS = "must be text of at most 200 characters, without NUL and surrogates"
@@ -54,7 +54,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("member", "value", "field", "message"), WRONG)
-def test_what_is_wrong_is_told_of_new_ones_and_changes(world: World, member: str, value: Any, field: str, message: str) -> None:
+def test_what_is_wrong_is_told_of_new_ones_and_changes(
+    world: DeskHarness, member: str, value: Any, field: str, message: str
+) -> None:
     before = created(world)
     del before["secret"]
 
@@ -67,19 +69,19 @@ def test_what_is_wrong_is_told_of_new_ones_and_changes(world: World, member: str
 
 
 @pytest.mark.parametrize("state", ["disabled", "deleted", None, True, ["active"]])
-def test_only_active_and_paused_can_be_asked_for(world: World, state: Any) -> None:
+def test_only_active_and_paused_can_be_asked_for(world: DeskHarness, state: Any) -> None:
     assert fields_of(patch(world, subscribed(world), {"state": state})) == {"state": "must be one of active, paused"}
 
 
 @pytest.mark.parametrize("member", ["types", "filter", "description"])
-def test_null_is_not_given_at_first_and_says_nothing_later(world: World, member: str) -> None:
+def test_null_is_not_given_at_first_and_says_nothing_later(world: DeskHarness, member: str) -> None:
     said = created(world, **{member: None})
 
     assert said[member] == {"types": ["tally.task.*"], "filter": {}, "description": ""}[member]
     assert fields_of(patch(world, said["id"], {member: None})).keys() == {member}
 
 
-def test_unknown_members_are_refused(world: World) -> None:
+def test_unknown_members_are_refused(world: DeskHarness) -> None:
     asked = {"sink": HOOK, "state": "paused", "secret": "whsec_bWluZQ=="}
 
     there_are = "is not known; there are sink, types, filter, description"
@@ -87,7 +89,7 @@ def test_unknown_members_are_refused(world: World) -> None:
     assert fields_of(patch(world, subscribed(world), {"secret": "mine"})).keys() == {"secret"}
 
 
-def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
+def test_all_that_is_wrong_is_told_at_once(world: DeskHarness) -> None:
     asked = {"sink": {"type": "pigeon"}, "types": ["a", "b"], "filter": {"kind": 7, "app_id": "x"}, "description": 7, "more": 1}
 
     assert fields_of(post(world, "", asked)).keys() == {
@@ -96,38 +98,38 @@ def test_all_that_is_wrong_is_told_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("types", [["*"], ["tally.*"], ["tally.task.f*"], ["tally.subscription.disabled"], list(TYPES)])
-def test_types_are_known_ones_or_the_beginning_of_some(world: World, types: list[str]) -> None:
+def test_types_are_known_ones_or_the_beginning_of_some(world: DeskHarness, types: list[str]) -> None:
     assert created(world, types=types)["types"] == types
 
 
 @pytest.mark.parametrize(
     "filter_", [{}, {"vendor": "tencent"}, {"app_id": WATCHED}, {"vendor": "tencent", "app_id": CALLED, "kind": "push"}]
 )
-def test_what_a_filter_names_is_kept_and_null_is_not(world: World, filter_: dict[str, str]) -> None:
+def test_what_a_filter_names_is_kept_and_null_is_not(world: DeskHarness, filter_: dict[str, str]) -> None:
     assert created(world, filter={"vendor": None, "app_id": None, "kind": None, **filter_})["filter"] == filter_
 
 
 @pytest.mark.parametrize("url", ["https://tally.invalid/hook", "http://127.0.0.1:9/hook", "https://93.184.216.34:8443/h?a=b"])
-def test_a_url_may_have_a_name_that_nobody_knows_yet_or_an_address_that_is_allowed(world: World, url: str) -> None:
+def test_a_url_may_have_a_name_that_nobody_knows_yet_or_an_address_that_is_allowed(world: DeskHarness, url: str) -> None:
     assert created(world, sink={"type": "webhook", "url": url})["sink"] == {"type": "webhook", "url": url}
 
 
 def test_without_a_redis_there_is_no_redis_sink(tmp_path: Path) -> None:
-    bare = World(tmp_path, Settings(tokens=made(tmp_path).settings.tokens))
+    bare = DeskHarness(tmp_path, Settings(tokens=made(tmp_path).settings.tokens))
 
     assert fields_of(post(bare, "", {"sink": STREAM})).keys() == {"sink.type"}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7"])
-def test_a_body_that_is_no_object_is_refused(world: World, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(world: DeskHarness, body: bytes) -> None:
     answer = world.ask("POST", "/v1/subscriptions", content=body)
 
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:tallylight:problem:malformed")
 
 
-def test_a_flood_of_mistakes_is_told_in_part(world: World) -> None:
+def test_a_flood_of_mistakes_is_told_in_part(world: DeskHarness) -> None:
     assert len(fields_of(post(world, "", {"sink": HOOK, **{f"m{number}": 1 for number in range(300)}}))) == 100
 
 
-def test_reading_changes_nothing_that_is_right(world: World) -> None:
+def test_reading_changes_nothing_that_is_right(world: DeskHarness) -> None:
     assert new(world.desk, {"sink": STREAM}) == {"sink": STREAM, "types": ["tally.task.*"], "filter": {}, "description": ""}

@@ -13,12 +13,12 @@ import structlog
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import positions, replays, subscriptions
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
 from adapters.logs import configure
 from adapters.settings import Role
-from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState
-from tests.unit.callbacks.desk.desk_world import T0, World, fields_of
-from tests.unit.callbacks.desk.subscribed import (
+from statemachine.delivery_policy import FAILING_REASON, GONE_REASON, DeliveryState, SubscriptionState
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     HOOK,
     OTHER_HOOK,
     PATH,
@@ -55,7 +55,7 @@ def log() -> Iterator[io.StringIO]:
 # Begun.
 
 
-def test_a_new_one_is_answered_with_its_place_and_its_secret(world: World) -> None:
+def test_a_new_one_is_answered_with_its_place_and_its_secret(world: DeskHarness) -> None:
     answer = post(world, "", {"sink": HOOK})
 
     said = answer.json()
@@ -66,21 +66,21 @@ def test_a_new_one_is_answered_with_its_place_and_its_secret(world: World) -> No
     assert world.rung == 1
 
 
-def test_each_has_an_id_and_a_secret_of_its_own(world: World) -> None:
+def test_each_has_an_id_and_a_secret_of_its_own(world: DeskHarness) -> None:
     one, other = created(world), created(world)
 
     assert one["id"] != other["id"]
     assert one["secret"] != other["secret"]
 
 
-def test_a_sink_that_is_not_signed_has_no_secret(world: World) -> None:
+def test_a_sink_that_is_not_signed_has_no_secret(world: DeskHarness) -> None:
     said = created(world, sink=STREAM)
 
     assert said["secret"] is None
     assert stored(world, said["id"]).secret == ""
 
 
-def test_it_begins_with_what_happens_from_now_on(world: World) -> None:
+def test_it_begins_with_what_happens_from_now_on(world: DeskHarness) -> None:
     told(world, "t1", "t2")
     with world.ledger.read() as connection:
         newest = positions.newest(connection)
@@ -88,14 +88,14 @@ def test_it_begins_with_what_happens_from_now_on(world: World) -> None:
     assert stored(world, subscribed(world)).position == newest > 0
 
 
-def test_a_viewer_would_see_the_new_one_masked(world: World) -> None:
+def test_a_viewer_would_see_the_new_one_masked(world: DeskHarness) -> None:
     said = created(world)
 
     assert said["sink"] == HOOK
     assert seen(world, said["id"], Role.VIEWER)["sink"] != HOOK
 
 
-def test_secrets_and_targets_are_in_no_log_list_or_error(world: World, log: io.StringIO) -> None:
+def test_secrets_and_targets_are_in_no_log_list_or_error(world: DeskHarness, log: io.StringIO) -> None:
     said = created(world, description="sub")
     id_, secrets = said["id"], [said["secret"]]
     secrets.append(post(world, f"/{id_}/rotate-secret").json()["secret"])
@@ -120,7 +120,7 @@ def test_secrets_and_targets_are_in_no_log_list_or_error(world: World, log: io.S
 # Changed.
 
 
-def test_what_is_given_is_changed_and_the_rest_stays(world: World) -> None:
+def test_what_is_given_is_changed_and_the_rest_stays(world: DeskHarness) -> None:
     before = created(world, types=["tally.task.files"], description="old")
     world.now += 1_000
 
@@ -134,7 +134,7 @@ def test_what_is_given_is_changed_and_the_rest_stays(world: World) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"sink": HOOK, "types": ["tally.task.*"], "filter": {}, "description": ""}])
-def test_what_is_as_it_was_makes_no_version(world: World, body: dict[str, object]) -> None:
+def test_what_is_as_it_was_makes_no_version(world: DeskHarness, body: dict[str, object]) -> None:
     id_ = subscribed(world)
     world.now += 1_000
 
@@ -142,7 +142,7 @@ def test_what_is_as_it_was_makes_no_version(world: World, body: dict[str, object
     assert (seen(world, id_)["version"], seen(world, id_)["updated_at"]) == (1, to_rfc3339(T0))
 
 
-def test_another_target_is_tried_at_once_and_keeps_the_secret(world: World) -> None:
+def test_another_target_is_tried_at_once_and_keeps_the_secret(world: DeskHarness) -> None:
     said = created(world)
     id_ = said["id"]
     queued(world, id_, "A" * 26)
@@ -157,7 +157,7 @@ def test_another_target_is_tried_at_once_and_keeps_the_secret(world: World) -> N
     assert waiting(world, id_)[0].due_at == T0
 
 
-def test_a_failing_one_stays_so_when_something_else_is_changed(world: World) -> None:
+def test_a_failing_one_stays_so_when_something_else_is_changed(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, "A" * 26)
     settled(world, taken(world, id_), DeliveryState.WAITING, due_at=T0 + 60_000)
@@ -167,7 +167,7 @@ def test_a_failing_one_stays_so_when_something_else_is_changed(world: World) -> 
     assert waiting(world, id_)[0].due_at == T0 + 60_000
 
 
-def test_a_sink_that_is_signed_brings_a_secret_this_once(world: World) -> None:
+def test_a_sink_that_is_signed_brings_a_secret_this_once(world: DeskHarness) -> None:
     id_ = subscribed(world, sink=STREAM)
 
     said = patch(world, id_, {"sink": HOOK}).json()
@@ -177,7 +177,7 @@ def test_a_sink_that_is_signed_brings_a_secret_this_once(world: World) -> None:
     assert "secret" not in seen(world, id_)
 
 
-def test_a_sink_that_is_not_signed_needs_none(world: World) -> None:
+def test_a_sink_that_is_not_signed_needs_none(world: DeskHarness) -> None:
     id_ = subscribed(world)
     post(world, f"/{id_}/rotate-secret")
 
@@ -191,7 +191,7 @@ def test_a_sink_that_is_not_signed_needs_none(world: World) -> None:
 # Paused and resumed.
 
 
-def test_a_paused_one_is_paused_once(world: World) -> None:
+def test_a_paused_one_is_paused_once(world: DeskHarness) -> None:
     id_ = subscribed(world)
 
     answers = [post(world, f"/{id_}/pause") for _ in range(2)]
@@ -202,8 +202,8 @@ def test_a_paused_one_is_paused_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["resume", "patch"])
-@pytest.mark.parametrize("reason", [GONE, FAILING])
-def test_resuming_a_disabled_one_forgets_why_and_tries_what_waits_at_once(world: World, reason: str, how: str) -> None:
+@pytest.mark.parametrize("reason", [GONE_REASON, FAILING_REASON])
+def test_resuming_a_disabled_one_forgets_why_and_tries_what_waits_at_once(world: DeskHarness, reason: str, how: str) -> None:
     id_ = subscribed(world)
     queued(world, id_, "A" * 26, "A" * 26)
     settled(world, taken(world, id_), DeliveryState.WAITING, due_at=T0 + 60_000)
@@ -217,7 +217,7 @@ def test_resuming_a_disabled_one_forgets_why_and_tries_what_waits_at_once(world:
     assert world.rung == 2
 
 
-def test_resuming_one_that_is_served_tries_what_waits_at_once(world: World) -> None:
+def test_resuming_one_that_is_served_tries_what_waits_at_once(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, "A" * 26)
     settled(world, taken(world, id_), DeliveryState.WAITING, due_at=T0 + 60_000)
@@ -226,9 +226,9 @@ def test_resuming_one_that_is_served_tries_what_waits_at_once(world: World) -> N
     assert waiting(world, id_)[0].due_at == T0
 
 
-def test_pausing_a_disabled_one_makes_it_paused(world: World) -> None:
+def test_pausing_a_disabled_one_makes_it_paused(world: DeskHarness) -> None:
     id_ = subscribed(world)
-    put(world, id_, state=SubscriptionState.DISABLED, reason=GONE, failing_since=T0)
+    put(world, id_, state=SubscriptionState.DISABLED, reason=GONE_REASON, failing_since=T0)
 
     said = post(world, f"/{id_}/pause").json()
 
@@ -238,11 +238,11 @@ def test_pausing_a_disabled_one_makes_it_paused(world: World) -> None:
 # Ended.
 
 
-def test_a_deleted_one_is_gone(world: World) -> None:
+def test_a_deleted_one_is_gone(world: DeskHarness) -> None:
     kept, id_ = subscribed(world), subscribed(world)
     post(world, f"/{id_}/rotate-secret")
     with world.ledger.write() as connection:
-        replays.add(connection, stored(world, id_), Selection(since=0, until=T0), 1, T0)
+        replays.add(connection, stored(world, id_), EventSelection(since=0, until=T0), 1, T0)
 
     answer = world.ask("DELETE", f"{PATH}/{id_}")
 
@@ -250,10 +250,10 @@ def test_a_deleted_one_is_gone(world: World) -> None:
     assert [each["id"] for each in world.get(PATH).json()["items"]] == [kept]
     assert [world.get(f"{PATH}/{id_}").status_code, world.ask("DELETE", f"{PATH}/{id_}").status_code] == [404, 404]
     with world.ledger.read() as connection:
-        assert (subscriptions.deleted_ids(connection), replays.of(connection, id_)) == ([id_], [])
+        assert (subscriptions.deleted_ids(connection), replays.of_subscription(connection, id_)) == ([id_], [])
 
 
-def test_nothing_is_left_of_the_secrets_of_a_deleted_one(world: World) -> None:
+def test_nothing_is_left_of_the_secrets_of_a_deleted_one(world: DeskHarness) -> None:
     said = created(world)
     secrets = [said["secret"], post(world, f"/{said['id']}/rotate-secret").json()["secret"]]
 
@@ -264,14 +264,14 @@ def test_nothing_is_left_of_the_secrets_of_a_deleted_one(world: World) -> None:
     assert [secret for secret in secrets if secret.encode() in left] == []
 
 
-def test_deleting_takes_nothing(world: World) -> None:
+def test_deleting_takes_nothing(world: DeskHarness) -> None:
     id_ = subscribed(world)
 
     assert fields_of(world.ask("DELETE", f"{PATH}/{id_}", json={"really": True})).keys() == {"really"}
     assert seen(world, id_)["state"] == "active"
 
 
-def test_of_many_who_delete_it_at_once_one_does(world: World) -> None:
+def test_of_many_who_delete_it_at_once_one_does(world: DeskHarness) -> None:
     id_ = subscribed(world)
 
     with ThreadPoolExecutor(4) as pool:
@@ -280,7 +280,7 @@ def test_of_many_who_delete_it_at_once_one_does(world: World) -> None:
     assert sorted(answers) == [204, 404, 404, 404]
 
 
-def test_changes_at_once_come_one_after_the_other(world: World) -> None:
+def test_changes_at_once_come_one_after_the_other(world: DeskHarness) -> None:
     id_ = subscribed(world)
 
     with ThreadPoolExecutor(4) as pool:
@@ -291,7 +291,7 @@ def test_changes_at_once_come_one_after_the_other(world: World) -> None:
     assert seen(world, id_)["description"] == newest["description"]
 
 
-def test_a_masked_target_is_refused(world: World) -> None:
+def test_a_masked_target_is_refused(world: DeskHarness) -> None:
     """As a viewer reads it: its path is hidden."""
     answer = world.ask("POST", "/v1/subscriptions", json={"sink": {"type": "webhook", "url": "https://93.184.216.34/***"}})
 

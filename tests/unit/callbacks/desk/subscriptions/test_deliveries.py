@@ -9,9 +9,9 @@ import pytest
 from adapters.clock import to_rfc3339
 from adapters.settings import Role
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
-from tests.unit.adapters.ledger.making import statements
-from tests.unit.callbacks.desk.desk_world import T0, World, fields_of
-from tests.unit.callbacks.desk.subscribed import (
+from tests.support.ledger_rows import statements
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     HOOK,
     PATH,
     name_of,
@@ -32,16 +32,16 @@ NO, YES = DeliveryState.DEAD, DeliveryState.DELIVERED
 A, B = "A" * 26, "B" * 26
 
 
-def listed(world: World, id_: str, role: Role = Role.OPERATOR, **params: Any) -> list[dict[str, Any]]:
+def listed(world: DeskHarness, id_: str, role: Role = Role.OPERATOR, **params: Any) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = world.get(f"{PATH}/{id_}/deliveries", role=role, **params).json()["items"]
     return items
 
 
-def retried(world: World, id_: str, delivery_id: int | str) -> httpx2.Response:
+def retried(world: DeskHarness, id_: str, delivery_id: int | str) -> httpx2.Response:
     return post(world, f"/{id_}/deliveries/{delivery_id}/retry")
 
 
-def tried(world: World, id_: str, state: DeliveryState = YES, *, due_at: int | None = None) -> int:
+def tried(world: DeskHarness, id_: str, state: DeliveryState = YES, *, due_at: int | None = None) -> int:
     """The id of a delivery that was tried once."""
     (delivery,) = queued(world, id_, A)
     settled(world, taken(world, id_), state, due_at=due_at)
@@ -51,7 +51,7 @@ def tried(world: World, id_: str, state: DeliveryState = YES, *, due_at: int | N
 # Shown.
 
 
-def test_a_delivery_is_shown_with_all_its_fields(world: World) -> None:
+def test_a_delivery_is_shown_with_all_its_fields(world: DeskHarness) -> None:
     id_, (task,) = subscribed(world), told(world, "t1")
     (position,) = world.tell(replace(task, version=7))
     (delivery,) = queued(world, id_, task.id, event_id=position)
@@ -75,14 +75,14 @@ def test_a_delivery_is_shown_with_all_its_fields(world: World) -> None:
     assert listed(world, id_) == [said]
 
 
-def test_one_that_waits_for_another_of_its_task_has_no_time(world: World) -> None:
+def test_one_that_waits_for_another_of_its_task_has_no_time(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, A, A, B)
 
     assert [(each["task_id"], each["next_try_at"]) for each in listed(world, id_)] == [(B, AT), (A, None), (A, AT)]
 
 
-def test_one_that_is_being_sent_says_so_until_that_counts_as_unanswered(world: World) -> None:
+def test_one_that_is_being_sent_says_so_until_that_counts_as_unanswered(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, A)
     (lease,) = {each.lease_until for each in taken(world, id_)}
@@ -92,7 +92,7 @@ def test_one_that_is_being_sent_says_so_until_that_counts_as_unanswered(world: W
     assert [(each["sending"], each["next_try_at"]) for each in listed(world, id_)] == [(False, to_rfc3339(lease or 0))]
 
 
-def test_how_attempts_went_is_shown(world: World) -> None:
+def test_how_attempts_went_is_shown(world: DeskHarness) -> None:
     id_ = subscribed(world)
     tried(world, id_, DeliveryState.WAITING, due_at=LATER)
 
@@ -111,7 +111,7 @@ def test_how_attempts_went_is_shown(world: World) -> None:
     ]
 
 
-def test_viewers_do_not_see_what_the_target_said(world: World) -> None:
+def test_viewers_do_not_see_what_the_target_said(world: DeskHarness) -> None:
     id_ = subscribed(world)
     delivery_id = tried(world, id_, NO)
 
@@ -123,21 +123,21 @@ def test_viewers_do_not_see_what_the_target_said(world: World) -> None:
     assert "sesame" not in str(said)
 
 
-def test_one_at_its_end_says_when_that_was(world: World) -> None:
+def test_one_at_its_end_says_when_that_was(world: DeskHarness) -> None:
     id_ = subscribed(world)
     tried(world, id_)
 
     assert [(each["state"], each["done_at"], each["next_try_at"]) for each in listed(world, id_)] == [("delivered", AT, None)]
 
 
-def test_what_is_no_tasks_has_no_task(world: World) -> None:
+def test_what_is_no_tasks_has_no_task(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, id_, type_="tally.subscription.disabled")
 
     assert [each["task_id"] for each in listed(world, id_)] == [None]
 
 
-def test_of_an_event_that_is_no_longer_there_the_id_is_not_known(world: World) -> None:
+def test_of_an_event_that_is_no_longer_there_the_id_is_not_known(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, A, event_id=7)
 
@@ -147,7 +147,7 @@ def test_of_an_event_that_is_no_longer_there_the_id_is_not_known(world: World) -
 # Listed.
 
 
-def test_the_newest_come_first_page_by_page(world: World) -> None:
+def test_the_newest_come_first_page_by_page(world: DeskHarness) -> None:
     id_, other = subscribed(world), subscribed(world)
     ids = [str(each.id) for each in queued(world, id_, *(f"{n:026}" for n in range(5)))]
     queued(world, other, A)
@@ -157,7 +157,7 @@ def test_the_newest_come_first_page_by_page(world: World) -> None:
     assert found == [ids[:2:-1], ids[2:0:-1], ids[:1]]
 
 
-def test_they_are_chosen_by_state_and_task(world: World) -> None:
+def test_they_are_chosen_by_state_and_task(world: DeskHarness) -> None:
     id_ = subscribed(world)
     first = tried(world, id_, NO)
     second = tried(world, id_)
@@ -172,13 +172,13 @@ def test_they_are_chosen_by_state_and_task(world: World) -> None:
     assert (chosen(state="waiting", task_id=A), chosen(state="dead", task_id=B)) == ([third], [])
 
 
-def test_what_they_are_chosen_by_is_checked(world: World) -> None:
+def test_what_they_are_chosen_by_is_checked(world: DeskHarness) -> None:
     found = fields_of(world.get(f"{PATH}/{subscribed(world)}/deliveries", state="lost", task_id="", cursor="x", type="a"))
 
     assert found.keys() == {"state", "task_id", "cursor", "type"}
 
 
-def test_a_long_page_takes_as_many_statements_as_a_short_one(world: World) -> None:
+def test_a_long_page_takes_as_many_statements_as_a_short_one(world: DeskHarness) -> None:
     id_ = subscribed(world)
     for task in told(world, *(f"t{number}" for number in range(20))):
         queued(world, id_, task.id, event_id=world.tell(task)[0])
@@ -192,7 +192,7 @@ def test_a_long_page_takes_as_many_statements_as_a_short_one(world: World) -> No
 
 
 @pytest.mark.parametrize("delivery_id", ["0", "1000000", "x", "9" * 30, "-1"])
-def test_one_that_there_is_not_is_not_found(world: World, delivery_id: str) -> None:
+def test_one_that_there_is_not_is_not_found(world: DeskHarness, delivery_id: str) -> None:
     id_, other = subscribed(world), subscribed(world)
     (of_other,) = queued(world, other, A)
 
@@ -204,7 +204,7 @@ def test_one_that_there_is_not_is_not_found(world: World, delivery_id: str) -> N
 # A test.
 
 
-def test_a_test_waits_for_nothing(world: World) -> None:
+def test_a_test_waits_for_nothing(world: DeskHarness) -> None:
     id_ = subscribed(world)
     answers = [post(world, f"/{id_}/test") for _ in range(2)]
 
@@ -219,7 +219,7 @@ def test_a_test_waits_for_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", [SubscriptionState.PAUSED, SubscriptionState.DISABLED])
-def test_a_subscription_that_is_not_served_is_sent_no_test(world: World, state: SubscriptionState) -> None:
+def test_a_subscription_that_is_not_served_is_sent_no_test(world: DeskHarness, state: SubscriptionState) -> None:
     id_ = subscribed(world)
     put(world, id_, state=state)
 
@@ -230,7 +230,7 @@ def test_a_subscription_that_is_not_served_is_sent_no_test(world: World, state: 
 # Once more.
 
 
-def test_one_that_waits_for_its_next_try_is_due_now(world: World) -> None:
+def test_one_that_waits_for_its_next_try_is_due_now(world: DeskHarness) -> None:
     id_ = subscribed(world)
     delivery_id = tried(world, id_, DeliveryState.WAITING, due_at=LATER)
     world.now += 5
@@ -244,7 +244,7 @@ def test_one_that_waits_for_its_next_try_is_due_now(world: World) -> None:
     assert world.rung == 2
 
 
-def test_one_that_waits_for_another_or_is_being_sent_stays_as_it_is(world: World) -> None:
+def test_one_that_waits_for_another_or_is_being_sent_stays_as_it_is(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, A, A)
     taken(world, id_)
@@ -257,7 +257,7 @@ def test_one_that_waits_for_another_or_is_being_sent_stays_as_it_is(world: World
 
 
 @pytest.mark.parametrize(("state", "after"), [(NO, "requeued"), (YES, "delivered")])
-def test_one_at_its_end_is_queued_once_more(world: World, state: DeliveryState, after: str) -> None:
+def test_one_at_its_end_is_queued_once_more(world: DeskHarness, state: DeliveryState, after: str) -> None:
     id_, (task,) = subscribed(world), told(world, "t1")
     (position,) = world.tell(task)
     (first,) = queued(world, id_, task.id, event_id=position)
@@ -272,7 +272,7 @@ def test_one_at_its_end_is_queued_once_more(world: World, state: DeliveryState, 
     assert seen(world, id_)["undelivered"] == 1
 
 
-def test_one_that_was_queued_again_is_not_queued_twice(world: World) -> None:
+def test_one_that_was_queued_again_is_not_queued_twice(world: DeskHarness) -> None:
     id_ = subscribed(world)
     delivery_id = tried(world, id_, NO)
 
@@ -283,7 +283,7 @@ def test_one_that_was_queued_again_is_not_queued_twice(world: World) -> None:
     assert len(waiting(world, id_)) == 2
 
 
-def test_what_is_queued_again_goes_behind_what_waits_of_its_task(world: World) -> None:
+def test_what_is_queued_again_goes_behind_what_waits_of_its_task(world: DeskHarness) -> None:
     id_ = subscribed(world)
     delivery_id = tried(world, id_, NO)
     queued(world, id_, A)
@@ -291,7 +291,7 @@ def test_what_is_queued_again_goes_behind_what_waits_of_its_task(world: World) -
     assert retried(world, id_, delivery_id).json()["next_try_at"] is None
 
 
-def test_a_test_can_be_sent_again(world: World) -> None:
+def test_a_test_can_be_sent_again(world: DeskHarness) -> None:
     id_ = subscribed(world)
     first = post(world, f"/{id_}/test").json()
     settled(world, taken(world, id_))
@@ -301,7 +301,7 @@ def test_a_test_can_be_sent_again(world: World) -> None:
     assert (said["type"], said["origin"], said["event_id"]) == ("tally.test", "retry", f"{id_}-test-{said['id']}")
 
 
-def test_what_a_paused_one_is_sent_again_waits_until_it_is_resumed(world: World) -> None:
+def test_what_a_paused_one_is_sent_again_waits_until_it_is_resumed(world: DeskHarness) -> None:
     id_ = subscribed(world, sink=HOOK)
     delivery_id = tried(world, id_, NO)
     post(world, f"/{id_}/pause")

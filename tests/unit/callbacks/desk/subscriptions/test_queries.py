@@ -4,13 +4,13 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import LedgerUnavailableError, replays
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
 from adapters.settings import Role
 from callbacks.desk.http.problems import NotFound
 from callbacks.desk.subscriptions.queries import held
-from statemachine.delivery_policy import FAILING, SubscriptionState
-from tests.unit.callbacks.desk.desk_world import T0, World, fields_of
-from tests.unit.callbacks.desk.subscribed import (
+from statemachine.delivery_policy import FAILING_REASON, SubscriptionState
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     HOOK,
     PATH,
     STREAM,
@@ -28,7 +28,7 @@ from tests.unit.callbacks.desk.subscribed import (
 AT = to_rfc3339(T0)
 
 
-def test_a_subscription_is_shown_with_all_its_fields(world: World) -> None:
+def test_a_subscription_is_shown_with_all_its_fields(world: DeskHarness) -> None:
     id_ = subscribed(world, types=["tally.task.files"], filter={"kind": "record"}, description="the archive")
 
     assert seen(world, id_) == {
@@ -50,9 +50,9 @@ def test_a_subscription_is_shown_with_all_its_fields(world: World) -> None:
     }
 
 
-def test_what_workers_found_is_shown(world: World) -> None:
+def test_what_workers_found_is_shown(world: DeskHarness) -> None:
     id_, other = subscribed(world), subscribed(world)
-    put(world, id_, state=SubscriptionState.DISABLED, reason=FAILING, failing_since=T0 + 1, delivered_at=T0)
+    put(world, id_, state=SubscriptionState.DISABLED, reason=FAILING_REASON, failing_since=T0 + 1, delivered_at=T0)
     queued(world, id_, "A" * 26, "B" * 26)
     queued(world, other, "A" * 26)
 
@@ -63,7 +63,7 @@ def test_what_workers_found_is_shown(world: World) -> None:
     assert (said["undelivered"], seen(world, other)["undelivered"]) == (2, 1)
 
 
-def test_what_is_held_back_while_it_is_paused_is_shown_and_what_it_does_not_want_is_not(world: World) -> None:
+def test_what_is_held_back_while_it_is_paused_is_shown_and_what_it_does_not_want_is_not(world: DeskHarness) -> None:
     all_, some = subscribed(world), subscribed(world, types=["tally.task.failed"])
     told(world, "a", "b")
     for id_ in (all_, some):
@@ -71,11 +71,11 @@ def test_what_is_held_back_while_it_is_paused_is_shown_and_what_it_does_not_want
     assert (seen(world, all_)["undelivered"], seen(world, some)["undelivered"]) == (2, 0)
 
 
-def test_replays_under_way_are_shown(world: World) -> None:
+def test_replays_under_way_are_shown(world: DeskHarness) -> None:
     id_, other = subscribed(world), subscribed(world)
     with world.ledger.write() as connection:
-        replays.add(connection, stored(world, id_), Selection(since=0, until=T0, subject="A" * 26), 7, T0)
-        replays.add(connection, stored(world, id_), Selection(since=T0 - 1, until=T0, dead=True), 0.5, T0)
+        replays.add(connection, stored(world, id_), EventSelection(since=0, until=T0, subject="A" * 26), 7, T0)
+        replays.add(connection, stored(world, id_), EventSelection(since=T0 - 1, until=T0, dead=True), 0.5, T0)
 
     assert seen(world, id_)["replays"] == [
         {"from": None, "to": AT, "task_id": "A" * 26, "dead": False, "rate_per_s": 7},
@@ -84,7 +84,7 @@ def test_replays_under_way_are_shown(world: World) -> None:
     assert seen(world, other)["replays"] == []
 
 
-def test_viewers_do_not_see_what_opens_a_target(world: World) -> None:
+def test_viewers_do_not_see_what_opens_a_target(world: DeskHarness) -> None:
     hook, stream = subscribed(world), subscribed(world, sink=STREAM)
 
     assert seen(world, hook, Role.VIEWER)["sink"] == {"type": "webhook", "url": "https://93.184.216.34/***"}
@@ -93,7 +93,7 @@ def test_viewers_do_not_see_what_opens_a_target(world: World) -> None:
     assert world.get(PATH).text.count("sesame") == 2
 
 
-def test_the_newest_come_first_page_by_page(world: World) -> None:
+def test_the_newest_come_first_page_by_page(world: DeskHarness) -> None:
     ids = []
     for _ in range(5):
         world.now += 1
@@ -103,7 +103,7 @@ def test_the_newest_come_first_page_by_page(world: World) -> None:
     assert world.get(PATH).json()["next_cursor"] is None
 
 
-def test_a_bad_cursor_or_parameter_is_refused(world: World) -> None:
+def test_a_bad_cursor_or_parameter_is_refused(world: DeskHarness) -> None:
     assert fields_of(world.get(PATH, cursor="x", limit=0, state="active")).keys() == {"cursor", "limit", "state"}
     assert fields_of(world.get(f"{PATH}/{subscribed(world)}", limit=1)).keys() == {"limit"}
 
@@ -117,7 +117,7 @@ def test_a_bad_cursor_or_parameter_is_refused(world: World) -> None:
         *(("POST", f"/{{id}}/{what}") for what in ("pause", "resume", "rotate-secret", "test", "replay", "deliveries/1/retry")),
     ],
 )
-def test_a_viewer_may_only_look(world: World, method: str, path: str) -> None:
+def test_a_viewer_may_only_look(world: DeskHarness, method: str, path: str) -> None:
     id_ = subscribed(world)
     before = seen(world, id_)
 
@@ -140,7 +140,7 @@ def test_a_viewer_may_only_look(world: World, method: str, path: str) -> None:
         *(("POST", f"/{what}") for what in ("pause", "resume", "rotate-secret", "test", "replay", "deliveries/1/retry")),
     ],
 )
-def test_one_that_there_is_not_is_not_found(world: World, method: str, path: str, id_: str) -> None:
+def test_one_that_there_is_not_is_not_found(world: DeskHarness, method: str, path: str, id_: str) -> None:
     answer = world.ask(method, f"{PATH}/{id_}{path}", **({"json": {}} if method == "PATCH" else {}))
 
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:tallylight:problem:not_found")
@@ -149,14 +149,14 @@ def test_one_that_there_is_not_is_not_found(world: World, method: str, path: str
 
 
 @pytest.mark.parametrize("what", ["pause", "resume", "test"])
-def test_a_request_that_says_no_more_than_its_path_takes_nothing(world: World, what: str) -> None:
+def test_a_request_that_says_no_more_than_its_path_takes_nothing(world: DeskHarness, what: str) -> None:
     id_ = subscribed(world)
 
     assert fields_of(post(world, f"/{id_}/{what}", {"more": 1})) == {"more": "is not known; the body must be empty, or {}"}
     assert post(world, f"/{id_}/{what}", {}).status_code in (200, 202)
 
 
-def test_a_change_that_changes_nothing_makes_no_version(world: World) -> None:
+def test_a_change_that_changes_nothing_makes_no_version(world: DeskHarness) -> None:
     id_ = subscribed(world)
     with held(world.desk, id_) as it:
         assert it.change({"types": ["tally.task.*"], "description": ""}) == it.subscription
@@ -165,7 +165,7 @@ def test_a_change_that_changes_nothing_makes_no_version(world: World) -> None:
     assert (stored(world, id_).version, stored(world, id_).description) == (2, "new")
 
 
-def test_nothing_is_changed_and_nobody_woken_if_holding_it_goes_wrong(world: World) -> None:
+def test_nothing_is_changed_and_nobody_woken_if_holding_it_goes_wrong(world: DeskHarness) -> None:
     id_ = subscribed(world)
     rung = world.rung
 
@@ -179,12 +179,12 @@ def test_nothing_is_changed_and_nobody_woken_if_holding_it_goes_wrong(world: Wor
     assert (stored(world, id_).description, world.rung) == ("", rung)
 
 
-def test_what_is_not_there_cannot_be_held(world: World) -> None:
+def test_what_is_not_there_cannot_be_held(world: DeskHarness) -> None:
     with pytest.raises(NotFound), held(world.desk, "0" * 26):
         raise AssertionError
 
 
-def test_a_ledger_that_is_away_is_told(world: World) -> None:
+def test_a_ledger_that_is_away_is_told(world: DeskHarness) -> None:
     id_ = subscribed(world)
     world.ledger.is_away = True
 

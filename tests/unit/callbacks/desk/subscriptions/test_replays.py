@@ -6,29 +6,41 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import replays
-from adapters.ledger.replays import Replay, Selection
+from adapters.ledger.replays import EventSelection, Replay
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from statemachine.tasks import Task
-from tests.unit.callbacks.desk.desk_world import T0, World, fields_of
-from tests.unit.callbacks.desk.subscribed import name_of, post, put, queued, seen, settled, stored, subscribed, taken, told, waiting
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
+    name_of,
+    post,
+    put,
+    queued,
+    seen,
+    settled,
+    stored,
+    subscribed,
+    taken,
+    told,
+    waiting,
+)
 
-FOREVER = Selection(since=0, until=T0 + 10_001)
+FOREVER = EventSelection(since=0, until=T0 + 10_001)
 
 
-def under_way(world: World, id_: str) -> list[Replay]:
+def under_way(world: DeskHarness, id_: str) -> list[Replay]:
     with world.ledger.read() as connection:
-        return replays.of(connection, id_)
+        return replays.of_subscription(connection, id_)
 
 
-def gone_on(world: World, id_: str) -> list[tuple[str, str]]:
+def gone_on(world: DeskHarness, id_: str) -> list[tuple[str, str]]:
     """(subject, origin) of what workers queue for it."""
     with world.ledger.write() as connection:
-        replays.go_on(connection, stored(world, id_), world.now)
+        replays.advance(connection, stored(world, id_), world.now)
     return [(each.subject, each.origin) for each in waiting(world, id_)]
 
 
 @pytest.fixture
-def tasks(world: World) -> list[Task]:
+def tasks(world: DeskHarness) -> list[Task]:
     """Three, of which something is told at the second 0, 5 and 10; it is the tenth."""
     found = []
     for name, now in (("t0", T0), ("t1", T0 + 5_000), ("t2", T0 + 10_000)):
@@ -49,7 +61,9 @@ def tasks(world: World) -> list[Task]:
         ({"from": 0, "rate_per_s": 500}, [0, 1, 1, 2]),
     ],
 )
-def test_what_is_asked_for_is_counted_and_queued(world: World, tasks: list[Task], body: dict[str, Any], chosen: list[int]) -> None:
+def test_what_is_asked_for_is_counted_and_queued(
+    world: DeskHarness, tasks: list[Task], body: dict[str, Any], chosen: list[int]
+) -> None:
     id_ = subscribed(world)
     times = {name: to_rfc3339(body[name]) for name in ("from", "to") if name in body}
     asked = {**body, **times, **({"task_id": tasks[1].id} if body.get("task_id") else {})}
@@ -65,13 +79,13 @@ def test_what_is_asked_for_is_counted_and_queued(world: World, tasks: list[Task]
     assert gone_on(world, id_) == [(tasks[number].id, "replay") for number in chosen]
 
 
-def test_only_what_the_subscription_wants_is_counted(world: World, tasks: list[Task]) -> None:
+def test_only_what_the_subscription_wants_is_counted(world: DeskHarness, tasks: list[Task]) -> None:
     id_ = subscribed(world, filter={"kind": "page"})
 
     assert post(world, f"/{id_}/replay", {"from": to_rfc3339(T0)}).json() == {"matched": 0}
 
 
-def test_what_is_dead_is_queued_and_dead_no_more(world: World) -> None:
+def test_what_is_dead_is_queued_and_dead_no_more(world: DeskHarness) -> None:
     id_ = subscribed(world)
     queued(world, id_, "A" * 26, "B" * 26)
     settled(world, taken(world, id_), DeliveryState.DEAD)
@@ -88,12 +102,12 @@ def test_what_is_dead_is_queued_and_dead_no_more(world: World) -> None:
     ("body", "selection", "rate"),
     [
         ({"from": "1970-01-01T00:00:00Z"}, FOREVER, 100),
-        ({"task_id": "A" * 26, "rate_per_s": 7}, Selection(since=0, until=T0 + 10_001, subject="A" * 26), 7),
-        ({"dead": True, "to": to_rfc3339(T0), "rate_per_s": 1.5}, Selection(since=0, until=T0, dead=True), 1.5),
+        ({"task_id": "A" * 26, "rate_per_s": 7}, EventSelection(since=0, until=T0 + 10_001, subject="A" * 26), 7),
+        ({"dead": True, "to": to_rfc3339(T0), "rate_per_s": 1.5}, EventSelection(since=0, until=T0, dead=True), 1.5),
     ],
 )
 def test_what_is_not_given_is_from_the_beginning_until_now(
-    world: World, tasks: list[Task], body: dict[str, Any], selection: Selection, rate: float
+    world: DeskHarness, tasks: list[Task], body: dict[str, Any], selection: EventSelection, rate: float
 ) -> None:
     id_ = subscribed(world)
 
@@ -124,7 +138,7 @@ A_RATE = "must be a number from 1 to 1000: so many events per second"
         ({"dead": True, "since": 7}, {"since": "is not known; there are from, to, task_id, dead, rate_per_s, dry_run"}),
     ],
 )
-def test_what_selects_nothing_rightly_is_refused(world: World, body: dict[str, Any], errors: dict[str, str]) -> None:
+def test_what_selects_nothing_rightly_is_refused(world: DeskHarness, body: dict[str, Any], errors: dict[str, str]) -> None:
     id_ = subscribed(world)
 
     assert fields_of(post(world, f"/{id_}/replay", body)) == errors
@@ -132,7 +146,7 @@ def test_what_selects_nothing_rightly_is_refused(world: World, body: dict[str, A
 
 
 @pytest.mark.parametrize("state", [SubscriptionState.PAUSED, SubscriptionState.DISABLED])
-def test_one_that_is_not_served_can_be_asked_for_too(world: World, tasks: list[Task], state: SubscriptionState) -> None:
+def test_one_that_is_not_served_can_be_asked_for_too(world: DeskHarness, tasks: list[Task], state: SubscriptionState) -> None:
     id_ = subscribed(world)
     put(world, id_, state=state)
 
@@ -140,7 +154,7 @@ def test_one_that_is_not_served_can_be_asked_for_too(world: World, tasks: list[T
     assert len(under_way(world, id_)) == 1
 
 
-def test_ten_are_under_way_at_the_most(world: World) -> None:
+def test_ten_are_under_way_at_the_most(world: DeskHarness) -> None:
     id_ = subscribed(world)
 
     answers = [post(world, f"/{id_}/replay", {"dead": True}) for _ in range(11)]
@@ -151,7 +165,7 @@ def test_ten_are_under_way_at_the_most(world: World) -> None:
     assert post(world, f"/{subscribed(world)}/replay", {"dead": True}).status_code == 202
 
 
-def test_counting_waits_for_no_writer_and_holds_up_none(world: World, tasks: list[Task]) -> None:
+def test_counting_waits_for_no_writer_and_holds_up_none(world: DeskHarness, tasks: list[Task]) -> None:
     id_ = subscribed(world)
 
     with world.ledger.write():

@@ -3,7 +3,7 @@
 import httpx2
 
 from adapters.ledger import replays
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
 from adapters.settings import Role
 from callbacks.desk import openapi
 from callbacks.desk.subscriptions import replays as resends
@@ -11,9 +11,20 @@ from callbacks.desk.subscriptions import rotation
 from callbacks.desk.subscriptions.bodies import MAX_DESCRIPTION, MAX_TYPES
 from callbacks.desk.subscriptions.schemas import schemas
 from statemachine.delivery_policy import DeliveryState
-from tests.unit.callbacks.desk.desk_world import T0, World
+from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness
 from tests.unit.callbacks.desk.http.test_openapi import wrong
-from tests.unit.callbacks.desk.subscribed import PATH, STREAM, created, patch, post, queued, settled, stored, subscribed, taken
+from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
+    PATH,
+    STREAM,
+    created,
+    patch,
+    post,
+    queued,
+    settled,
+    stored,
+    subscribed,
+    taken,
+)
 
 
 def differences(answer: httpx2.Response, method: str, path: str) -> list[str]:
@@ -23,10 +34,10 @@ def differences(answer: httpx2.Response, method: str, path: str) -> list[str]:
     return list(wrong(answer.json(), content["schema"]))
 
 
-def test_subscriptions_are_answered_as_the_document_says(world: World) -> None:
+def test_subscriptions_are_answered_as_the_document_says(world: DeskHarness) -> None:
     id_ = subscribed(world, filter={"kind": "push"})
     with world.ledger.write() as connection:
-        replays.add(connection, stored(world, id_), Selection(since=0, until=T0), 7, T0)
+        replays.add(connection, stored(world, id_), EventSelection(since=0, until=T0), 7, T0)
 
     assert differences(post(world, "", {"sink": STREAM}), "post", "") == []
     assert differences(patch(world, id_, {"sink": STREAM}), "patch", "/{id}") == []
@@ -37,7 +48,7 @@ def test_subscriptions_are_answered_as_the_document_says(world: World) -> None:
     assert differences(post(world, f"/{id_}/resume"), "post", "/{id}/resume") == []
 
 
-def test_deliveries_are_answered_as_the_document_says(world: World) -> None:
+def test_deliveries_are_answered_as_the_document_says(world: DeskHarness) -> None:
     id_ = subscribed(world)
     (delivery,) = queued(world, id_, "A" * 26)
     settled(world, taken(world, id_), DeliveryState.DEAD)
@@ -51,7 +62,7 @@ def test_deliveries_are_answered_as_the_document_says(world: World) -> None:
         assert differences(one, "get", "/{id}/deliveries/{delivery_id}") == []
 
 
-def test_other_answers_are_as_the_document_says(world: World) -> None:
+def test_other_answers_are_as_the_document_says(world: DeskHarness) -> None:
     said = created(world)
     id_, unsigned = said["id"], subscribed(world, sink=STREAM)
 
@@ -61,7 +72,7 @@ def test_other_answers_are_as_the_document_says(world: World) -> None:
         assert differences(post(world, f"/{id_}/replay", body), "post", "/{id}/replay") == []
 
 
-def test_each_way_out_has_a_shape(world: World) -> None:
+def test_each_way_out_has_a_shape(world: DeskHarness) -> None:
     shapes = schemas()
     named = [each["$ref"].rpartition("/")[2] for each in shapes["NewSubscription"]["properties"]["sink"]["oneOf"]]
 
@@ -88,7 +99,7 @@ def test_bounds_are_those_that_are_checked() -> None:
     assert shapes["Resend"]["properties"]["rate_per_s"]["maximum"] == resends.MAX_RATE
 
 
-def test_the_example_of_a_replay_is_right(world: World) -> None:
+def test_the_example_of_a_replay_is_right(world: DeskHarness) -> None:
     (example,) = schemas()["Resend"]["examples"]
 
     world.now = T0 * 2

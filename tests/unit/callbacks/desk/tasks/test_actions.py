@@ -8,18 +8,18 @@ import pytest
 
 from adapters.ledger import inbox
 from adapters.settings import Role
-from statemachine.calls import Operation, Pursuit
+from statemachine.calls import Operation, PendingCall
 from statemachine.states import FINAL, LIVE, Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
-from tests.unit.adapters.ledger.making import key, save
-from tests.unit.adapters.ledger.making import task as made
-from tests.unit.callbacks.desk.asking import INGEST, MINTED, SESAME, start
-from tests.unit.callbacks.desk.desk_world import CALLED, WATCHED, World, fields_of
+from tests.support.ledger_rows import key, save
+from tests.support.ledger_rows import task as made
+from tests.unit.callbacks.desk.desk_harness import CALLED, WATCHED, DeskHarness, fields_of
+from tests.unit.callbacks.desk.tasks.start_bodies import INGEST, MINTED, SESAME, start
 
 CONTROL = {"Control": {"StreamUrl": "rtmp://source.example.com/b", "VideoWidth": 640, "VideoHeight": 360}}
 
 
-def there(world: World, *, inferred: bool = False, room: str | None = None, **more: Any) -> Task:
+def there(world: DeskHarness, *, inferred: bool = False, room: str | None = None, **more: Any) -> Task:
     """A task of an app with an account."""
     task = made(more.pop("of", None) or key(app_id=CALLED, family="ingest"), **{"kind": Kind.INGEST, **more})
     task = replace(task, view=replace(task.view, inferred=inferred, room_id=room))
@@ -27,7 +27,7 @@ def there(world: World, *, inferred: bool = False, room: str | None = None, **mo
     return task
 
 
-def order(world: World, task: Task | str, what: str, body: Any = None, **more: Any) -> httpx2.Response:
+def order(world: DeskHarness, task: Task | str, what: str, body: Any = None, **more: Any) -> httpx2.Response:
     path = f"/v1/tasks/{task if isinstance(task, str) else task.id}/{what}"
     return world.ask("POST", path, **({} if body is None else {"json": body}), **more)
 
@@ -36,11 +36,11 @@ def name_of(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
-def orders(world: World) -> list[tuple[str, dict[str, Any]]]:
+def orders(world: DeskHarness) -> list[tuple[str, dict[str, Any]]]:
     return [(row.kind, dict(row.payload)) for row in world.waiting() if row.kind != inbox.START]
 
 
-RUNNING = {"state": State.RUNNING, "calls": {Operation.STOP: Pursuit(since=1, retry_at=2)}}
+RUNNING = {"state": State.RUNNING, "calls": {Operation.STOP: PendingCall(since=1, retry_at=2)}}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ RUNNING = {"state": State.RUNNING, "calls": {Operation.STOP: Pursuit(since=1, re
         ("update", {"params": CONTROL}, (inbox.UPDATE, {"params": CONTROL})),
     ],
 )
-def test_an_order_waits_for_a_worker(world: World, what: str, body: Any, posted: tuple[str, dict[str, Any]]) -> None:
+def test_an_order_waits_for_a_worker(world: DeskHarness, what: str, body: Any, posted: tuple[str, dict[str, Any]]) -> None:
     task = there(world, **RUNNING)
 
     answers = [order(world, task, what, body) for _ in range(2)]
@@ -66,7 +66,7 @@ def test_an_order_waits_for_a_worker(world: World, what: str, body: Any, posted:
 
 
 @pytest.mark.parametrize("what", ["stop", "update", "retry"])
-def test_orders_are_for_operators_and_for_tasks_that_there_are(world: World, what: str) -> None:
+def test_orders_are_for_operators_and_for_tasks_that_there_are(world: DeskHarness, what: str) -> None:
     body = {"params": {}} if what == "update" else None
 
     assert order(world, there(world), what, body, role=Role.VIEWER).status_code == 403
@@ -75,7 +75,7 @@ def test_orders_are_for_operators_and_for_tasks_that_there_are(world: World, wha
 
 
 @pytest.mark.parametrize("what", ["stop", "update", "retry"])
-def test_a_merged_task_leads_to_the_one_that_tells_its_story(world: World, what: str) -> None:
+def test_a_merged_task_leads_to_the_one_that_tells_its_story(world: DeskHarness, what: str) -> None:
     merged = there(world, merged_into="1" * 26, **RUNNING)
 
     answer = order(world, merged, what, {"params": {}} if what == "update" else None, follow_redirects=False)
@@ -85,7 +85,7 @@ def test_a_merged_task_leads_to_the_one_that_tells_its_story(world: World, what:
 
 
 @pytest.mark.parametrize("what", ["stop", "update"])
-def test_without_an_account_the_vendor_cannot_be_told_anything(world: World, what: str) -> None:
+def test_without_an_account_the_vendor_cannot_be_told_anything(world: DeskHarness, what: str) -> None:
     task = there(world, of=key(app_id=WATCHED, family="ingest"))
 
     assert name_of(order(world, task, what, {"params": CONTROL} if what == "update" else None)) == (409, "no_account")
@@ -93,7 +93,7 @@ def test_without_an_account_the_vendor_cannot_be_told_anything(world: World, wha
 
 @pytest.mark.parametrize("what", ["stop", "retry"])
 @pytest.mark.parametrize(("body", "status"), [(b" ", 409), (b"x", 400), (b"[]", 400), (b'{"note": "x"}', 422)])
-def test_stop_and_retry_take_nothing(world: World, what: str, body: bytes, status: int) -> None:
+def test_stop_and_retry_take_nothing(world: DeskHarness, what: str, body: bytes, status: int) -> None:
     task = there(world, state=State.STOPPED)
 
     assert order(world, task, what, content=body).status_code == status
@@ -103,30 +103,30 @@ def test_stop_and_retry_take_nothing(world: World, what: str, body: bytes, statu
 
 
 @pytest.mark.parametrize("state", sorted(LIVE))
-def test_whatever_lives_can_be_stopped(world: World, state: State) -> None:
+def test_whatever_lives_can_be_stopped(world: DeskHarness, state: State) -> None:
     assert order(world, there(world, state=state), "stop").status_code == 202
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))
-def test_an_end_that_the_vendor_told_stands(world: World, state: State) -> None:
+def test_an_end_that_the_vendor_told_stands(world: DeskHarness, state: State) -> None:
     assert name_of(order(world, there(world, state=state), "stop")) == (409, "already_ended")
     assert orders(world) == []
 
 
-def test_a_start_that_was_given_up_needs_no_stop(world: World) -> None:
+def test_a_start_that_was_given_up_needs_no_stop(world: DeskHarness) -> None:
     task = there(world, state=State.FAILED, reason=Reason.START_GAVE_UP, origin=Origin.MANAGED)
 
     assert name_of(order(world, task, "stop")) == (409, "already_ended")
 
 
-def test_an_end_that_is_inferred_or_contradicted_can_be_made_sure_of(world: World) -> None:
+def test_an_end_that_is_inferred_or_contradicted_can_be_made_sure_of(world: DeskHarness) -> None:
     inferred = there(world, state=State.FAILED, reason=Reason.START_UNKNOWN, inferred=True)
     zombie = there(world, of=key("t2", app_id=CALLED), state=State.STOPPED, anomalies=(Anomaly.ZOMBIE,))
 
     assert [order(world, task, "stop").status_code for task in (inferred, zombie)] == [202, 202]
 
 
-def test_a_task_can_be_stopped_before_a_worker_has_heard_of_it(world: World) -> None:
+def test_a_task_can_be_stopped_before_a_worker_has_heard_of_it(world: DeskHarness) -> None:
     task = start(world, *INGEST).json()["id"]
 
     assert order(world, task, "stop").status_code == 202
@@ -137,7 +137,7 @@ def test_a_task_can_be_stopped_before_a_worker_has_heard_of_it(world: World) -> 
 
 
 @pytest.mark.parametrize("state", [*sorted(FINAL), State.FINISHING])
-def test_what_has_ended_cannot_be_updated(world: World, state: State) -> None:
+def test_what_has_ended_cannot_be_updated(world: DeskHarness, state: State) -> None:
     assert name_of(order(world, there(world, state=state), "update", {"params": CONTROL})) == (409, "already_ended")
 
 
@@ -152,7 +152,7 @@ def test_what_has_ended_cannot_be_updated(world: World, state: State) -> None:
         ({"params": {**CONTROL, "Loop": True}}, "Loop"),
     ],
 )
-def test_parameters_are_checked_against_the_vendors_page(world: World, body: Any, field: str) -> None:
+def test_parameters_are_checked_against_the_vendors_page(world: DeskHarness, body: Any, field: str) -> None:
     answer = order(world, there(world), "update", body)
 
     assert list(fields_of(answer)) == [field]
@@ -160,7 +160,7 @@ def test_parameters_are_checked_against_the_vendors_page(world: World, body: Any
     assert orders(world) == []
 
 
-def test_the_version_of_the_start_is_the_updates_too(world: World) -> None:
+def test_the_version_of_the_start_is_the_updates_too(world: DeskHarness) -> None:
     task = there(world, of=key(app_id=CALLED, family="record"), kind=Kind.RECORD, action="StartRecord", api_version="2022-06-01")
 
     assert order(world, task, "update", {"params": {"Layout": {"LayoutMode": 2}}}).status_code == 202
@@ -169,20 +169,20 @@ def test_the_version_of_the_start_is_the_updates_too(world: World) -> None:
 @pytest.mark.parametrize(
     ("kind", "action"), [(Kind.PUSH, "StartPushSingleStreamToCDN"), (Kind.PAGE, "StartWebcast"), (Kind.PAGE, None)]
 )
-def test_some_tasks_have_no_update_call(world: World, kind: Kind, action: str | None) -> None:
+def test_some_tasks_have_no_update_call(world: DeskHarness, kind: Kind, action: str | None) -> None:
     task = there(world, of=key(app_id=CALLED, family=kind.value), kind=kind, action=action)
 
     assert name_of(order(world, task, "update", {"params": {}})) == (409, "not_updatable")
 
 
-def test_before_the_vendor_has_told_its_id_nothing_can_be_updated(world: World) -> None:
+def test_before_the_vendor_has_told_its_id_nothing_can_be_updated(world: DeskHarness) -> None:
     ingest, page = (start(world, *way).json()["id"] for way in (MINTED, ("tencent", "StartWebRecord")))
 
     assert name_of(order(world, ingest, "update", {"params": {}})) == (409, "not_started_yet")
     assert name_of(order(world, page, "update", {"params": {}})) == (409, "not_updatable")
 
 
-def test_the_ids_of_an_update_are_the_tasks_own(world: World) -> None:
+def test_the_ids_of_an_update_are_the_tasks_own(world: DeskHarness) -> None:
     task = there(world, of=key("v1", vendor="tencent", app_id=CALLED, room_id="", family="7"), room="red")
 
     # This app's id is no number, so the vendor's page refuses it: the id was filled in.
@@ -194,20 +194,24 @@ def test_the_ids_of_an_update_are_the_tasks_own(world: World) -> None:
 
 @pytest.mark.parametrize(
     "calls",
-    [{}, {Operation.START: Pursuit(since=1, serial=1)}, {Operation.STOP: Pursuit(since=1), Operation.INSPECT: Pursuit(since=1)}],
+    [
+        {},
+        {Operation.START: PendingCall(since=1, serial=1)},
+        {Operation.STOP: PendingCall(since=1), Operation.INSPECT: PendingCall(since=1)},
+    ],
 )
-def test_where_no_call_waits_there_is_nothing_to_try(world: World, calls: dict[Operation, Pursuit]) -> None:
+def test_where_no_call_waits_there_is_nothing_to_try(world: DeskHarness, calls: dict[Operation, PendingCall]) -> None:
     assert name_of(order(world, there(world, calls=calls), "retry")) == (409, "nothing_pending")
 
 
-def test_one_call_that_waits_is_enough(world: World) -> None:
-    calls = {Operation.STOP: Pursuit(since=1, serial=1), Operation.INSPECT: Pursuit(since=1, retry_at=2)}
+def test_one_call_that_waits_is_enough(world: DeskHarness) -> None:
+    calls = {Operation.STOP: PendingCall(since=1, serial=1), Operation.INSPECT: PendingCall(since=1, retry_at=2)}
 
     assert order(world, there(world, calls=calls), "retry").status_code == 202
 
 
 @pytest.mark.parametrize("url", ["***", "rtmp://source.example.com/live/***", "https://source.example.com/a?***"])
-def test_masked_parameters_of_an_update_are_refused(world: World, url: str) -> None:
+def test_masked_parameters_of_an_update_are_refused(world: DeskHarness, url: str) -> None:
     answer = order(world, there(world), "update", {"params": {"Control": {**CONTROL["Control"], "StreamUrl": url}}})
 
     message = "is masked: send the real value, not the *** that is shown in its place"

@@ -6,15 +6,15 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.settings import Role
-from statemachine.facts import FactKind, File, Outcome
+from statemachine.facts import Ending, FactKind, File
 from statemachine.states import Anomaly, Kind, Origin, Reason, State
-from tests.unit.callbacks.desk.desk_world import A_FILE, STREAM, T0, World
+from tests.unit.callbacks.desk.desk_harness import A_FILE, STREAM, T0, DeskHarness
 
 DAY = 86_400_000
 AT = to_rfc3339(T0)
 
 
-def test_a_task_is_shown_with_all_its_fields(world: World) -> None:
+def test_a_task_is_shown_with_all_its_fields(world: DeskHarness) -> None:
     task = world.task(
         action="StartSomething",
         params={"Token": "sesame", "Url": STREAM, "Deep": {"SecretKey": "sesame"}},
@@ -77,21 +77,21 @@ FILE = {
 }
 
 
-def a_recording(world: World, **more: Any) -> str:
+def a_recording(world: DeskHarness, **more: Any) -> str:
     return world.task("r1", FactKind.FILES, files=(A_FILE,), task_kind=Kind.RECORD, **more).id
 
 
-def test_a_file_is_shown_with_all_its_fields(world: World) -> None:
+def test_a_file_is_shown_with_all_its_fields(world: DeskHarness) -> None:
     assert world.get(f"/v1/tasks/{a_recording(world)}").json()["files"] == [FILE]
 
 
-def test_a_viewer_sees_files_without_what_opens_them(world: World) -> None:
+def test_a_viewer_sees_files_without_what_opens_them(world: DeskHarness) -> None:
     said = world.get(f"/v1/tasks/{a_recording(world)}", role=Role.VIEWER).json()
 
     assert said["files"] == [{**FILE, "url": "https://vod.example.com/bucket/a.mp4"}]
 
 
-def test_a_file_without_a_url_stays_so(world: World) -> None:
+def test_a_file_without_a_url_stays_so(world: DeskHarness) -> None:
     task = world.task("r2", FactKind.FILES, files=(File(file_id="7"),), task_kind=Kind.RECORD)
 
     assert world.get(f"/v1/tasks/{task.id}", role=Role.VIEWER).json()["files"][0]["url"] is None
@@ -99,7 +99,7 @@ def test_a_file_without_a_url_stays_so(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/tasks/{}", "/v1/tasks", "/v1/tasks/{}/timeline"])
 @pytest.mark.parametrize(("role", "shown"), [(Role.VIEWER, False), (Role.OPERATOR, True), (Role.ADMIN, True)])
-def test_stream_keys_are_for_operators(world: World, path: str, role: Role, *, shown: bool) -> None:
+def test_stream_keys_are_for_operators(world: DeskHarness, path: str, role: Role, *, shown: bool) -> None:
     task = world.task(params={"Url": STREAM, "Outs": [STREAM]}, policy={"to": STREAM}, message=f"no answer from {STREAM}")
     world.line(task, {"kind": "callback", "output": {"url": STREAM, "state": "running"}, "message": STREAM})
 
@@ -109,13 +109,13 @@ def test_stream_keys_are_for_operators(world: World, path: str, role: Role, *, s
     assert "rtmp://push.example.com/live/" in answer.text
 
 
-def test_the_room_that_the_vendor_told_stands_in_for_one_of_the_key(world: World) -> None:
+def test_the_room_that_the_vendor_told_stands_in_for_one_of_the_key(world: DeskHarness) -> None:
     task = world.task(room_id="")
 
     assert world.get(f"/v1/tasks/{task.id}").json()["room_id"] is None
 
 
-def test_a_merged_task_leads_to_the_one_that_tells_its_story(world: World) -> None:
+def test_a_merged_task_leads_to_the_one_that_tells_its_story(world: DeskHarness) -> None:
     kept = world.task("kept")
     merged = world.task("merged", merged_into=kept.id)
 
@@ -127,9 +127,9 @@ def test_a_merged_task_leads_to_the_one_that_tells_its_story(world: World) -> No
 
 
 @pytest.fixture
-def listed(world: World) -> dict[str, str]:
+def listed(world: DeskHarness) -> dict[str, str]:
     """name -> id of three tasks, each different in all that can be asked for."""
-    failed = Outcome(state=State.FAILED, reason=Reason.VENDOR_ERROR)
+    failed = Ending(state=State.FAILED, reason=Reason.VENDOR_ERROR)
     tasks = {
         "push": world.task("push-1", at=T0, app_id="a1", room_id="red"),
         "record": world.task(
@@ -187,18 +187,18 @@ def listed(world: World) -> dict[str, str]:
         ("limit=2", ["ingest", "record"]),
     ],
 )
-def test_each_filter_finds_its_tasks(world: World, listed: dict[str, str], query: str, found: list[str]) -> None:
+def test_each_filter_finds_its_tasks(world: DeskHarness, listed: dict[str, str], query: str, found: list[str]) -> None:
     answer = world.ask("GET", f"/v1/tasks?{query}").json()
 
     assert [item["id"] for item in answer["items"]] == [listed[name] for name in found]
 
 
-def test_an_id_is_found_by_its_beginning(world: World, listed: dict[str, str]) -> None:
+def test_an_id_is_found_by_its_beginning(world: DeskHarness, listed: dict[str, str]) -> None:
     assert [item["id"] for item in world.get("/v1/tasks", q=listed["push"][:8]).json()["items"]] == [listed["push"]]
 
 
 @pytest.mark.parametrize("params", [{}, {"live": "true"}, {"room_id": "room"}, {"q": "t"}])
-def test_pages_stay_right_while_tasks_arrive(world: World, params: dict[str, str]) -> None:
+def test_pages_stay_right_while_tasks_arrive(world: DeskHarness, params: dict[str, str]) -> None:
     there = [world.task(f"t{number}", at=T0 + number).id for number in range(7)]
     seen = []
     for number, items in enumerate(world.pages("/v1/tasks", limit=3, **params)):
@@ -208,13 +208,13 @@ def test_pages_stay_right_while_tasks_arrive(world: World, params: dict[str, str
     assert seen == there[::-1]
 
 
-def test_the_last_full_page_has_no_next_one(world: World) -> None:
+def test_the_last_full_page_has_no_next_one(world: DeskHarness) -> None:
     world.task()
 
     assert world.get("/v1/tasks", limit=1).json()["next_cursor"] is None
 
 
-def test_a_timeline_tells_the_oldest_first(world: World) -> None:
+def test_a_timeline_tells_the_oldest_first(world: DeskHarness) -> None:
     task = world.task()
     world.now += 1500
     world.line(
@@ -230,7 +230,7 @@ def test_a_timeline_tells_the_oldest_first(world: World) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 50])
-def test_a_timelines_pages_miss_nothing_while_lines_arrive(world: World, limit: int) -> None:
+def test_a_timelines_pages_miss_nothing_while_lines_arrive(world: DeskHarness, limit: int) -> None:
     task = world.task()
     world.task("other")
     for number in range(4):

@@ -13,17 +13,28 @@ from adapters.ledger import inbox
 from adapters.settings import Role
 from adapters.vendors import DIALECTS
 from statemachine.states import State
-from tests.unit.adapters.ledger.making import key, save
-from tests.unit.adapters.ledger.making import task as saved
-from tests.unit.callbacks.desk.asking import ACTIONS, INGEST, MINTED, SESAME, STREAM_KEY, body, post, renewal, start, with_secrets
-from tests.unit.callbacks.desk.desk_world import CALLED, T0, World, fields_of
+from tests.support.ledger_rows import key, save
+from tests.support.ledger_rows import task as saved
+from tests.unit.callbacks.desk.desk_harness import CALLED, T0, DeskHarness, fields_of
 from tests.unit.callbacks.desk.http.test_openapi import wrong
+from tests.unit.callbacks.desk.tasks.start_bodies import (
+    ACTIONS,
+    INGEST,
+    MINTED,
+    SESAME,
+    STREAM_KEY,
+    body,
+    post,
+    renewal,
+    start,
+    with_secrets,
+)
 
 AT = "2023-11-14T22:13:20.000Z"
 
 
 @pytest.mark.parametrize(("vendor", "action"), ACTIONS)
-def test_each_action_that_starts_a_task_is_taken(world: World, vendor: str, action: str) -> None:
+def test_each_action_that_starts_a_task_is_taken(world: DeskHarness, vendor: str, action: str) -> None:
     asked = body(vendor, action)
     answer = post(world, asked)
 
@@ -55,7 +66,7 @@ def test_each_action_that_starts_a_task_is_taken(world: World, vendor: str, acti
     assert world.rung == 1
 
 
-def test_the_answer_is_the_task_as_it_will_be(world: World) -> None:
+def test_the_answer_is_the_task_as_it_will_be(world: DeskHarness) -> None:
     asked = body(*INGEST, policy={"start": {"max_attempts": 3}})
     said = post(world, asked).json()
 
@@ -84,13 +95,13 @@ def test_the_answer_is_the_task_as_it_will_be(world: World) -> None:
     }
 
 
-def test_an_id_that_the_vendor_mints_is_not_known_yet(world: World) -> None:
+def test_an_id_that_the_vendor_mints_is_not_known_yet(world: DeskHarness) -> None:
     said = start(world, *MINTED).json()
 
     assert (said["vendor_task_id"], said["room_id"]) == (None, "1")
 
 
-def test_a_version_and_a_planned_start_are_handed_on(world: World) -> None:
+def test_a_version_and_a_planned_start_are_handed_on(world: DeskHarness) -> None:
     control = body(*INGEST)["params"]["Control"]
     asked = body(*INGEST, Control={**control, "StartTimeStamp": 1_700_000_060}) | {"version": "2020-12-01"}
     post(world, asked)
@@ -100,7 +111,7 @@ def test_a_version_and_a_planned_start_are_handed_on(world: World) -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_it_can_be_seen_before_a_worker_has_heard_of_it(world: World, role: Role) -> None:
+def test_it_can_be_seen_before_a_worker_has_heard_of_it(world: DeskHarness, role: Role) -> None:
     said = start(world, *INGEST).json()
     world.now += 5_000
 
@@ -109,12 +120,12 @@ def test_it_can_be_seen_before_a_worker_has_heard_of_it(world: World, role: Role
     assert world.get(f"/v1/tasks/{said['id']}/timeline", role=role).json() == {"items": [], "next_cursor": None}
 
 
-def test_only_operators_start(world: World) -> None:
+def test_only_operators_start(world: DeskHarness) -> None:
     assert post(world, body(*INGEST), role=Role.VIEWER).status_code == 403
     assert world.waiting() == []
 
 
-def test_an_id_may_be_used_again_after_its_end(world: World) -> None:
+def test_an_id_may_be_used_again_after_its_end(world: DeskHarness) -> None:
     done = saved(key(family="ingest"), state=State.COMPLETED)
     save(world.ledger, replace(done, run=4))
 
@@ -130,7 +141,7 @@ def problem(answer: httpx2.Response) -> tuple[int, str, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2], answer.headers["location"]
 
 
-def test_a_live_task_with_the_same_id_is_named(world: World) -> None:
+def test_a_live_task_with_the_same_id_is_named(world: DeskHarness) -> None:
     live = world.task(task_kind=saved(key()).kind)
 
     answer = start(world, "volcengine", "StartPushMixedStreamToCDN", AppId=CALLED, RoomId="room")
@@ -139,7 +150,7 @@ def test_a_live_task_with_the_same_id_is_named(world: World) -> None:
     assert (world.waiting(), world.rung) == ([], 0)
 
 
-def test_a_start_that_waits_is_named(world: World) -> None:
+def test_a_start_that_waits_is_named(world: DeskHarness) -> None:
     first = start(world, *INGEST).json()
 
     assert problem(start(world, *INGEST, UserId="other")) == (409, "already_live", f"/v1/tasks/{first['id']}")
@@ -147,7 +158,7 @@ def test_a_start_that_waits_is_named(world: World) -> None:
 
 
 @pytest.mark.parametrize("way", [INGEST, MINTED])
-def test_a_robot_that_is_in_the_room_is_named(world: World, way: tuple[str, str]) -> None:
+def test_a_robot_that_is_in_the_room_is_named(world: DeskHarness, way: tuple[str, str]) -> None:
     first = start(world, *way).json()
     ids = {"TaskId": "other"} if way == INGEST else {}
 
@@ -155,7 +166,7 @@ def test_a_robot_that_is_in_the_room_is_named(world: World, way: tuple[str, str]
     assert start(world, *way, **ids, UserId="other").status_code == 202
 
 
-def test_of_two_at_once_with_one_id_one_is_taken(world: World) -> None:
+def test_of_two_at_once_with_one_id_one_is_taken(world: DeskHarness) -> None:
     answers = at_once(world, [body(*INGEST), body(*INGEST)], [{}, {}])
 
     assert sorted(answer.status_code for answer in answers) == [202, 409]
@@ -163,7 +174,7 @@ def test_of_two_at_once_with_one_id_one_is_taken(world: World) -> None:
     assert (len(world.waiting()), world.rung) == (1, 1)
 
 
-def at_once(world: World, bodies: list[Any], headers: list[dict[str, str]]) -> list[httpx2.Response]:
+def at_once(world: DeskHarness, bodies: list[Any], headers: list[dict[str, str]]) -> list[httpx2.Response]:
     ready = Barrier(len(bodies))
 
     def ask(number: int) -> httpx2.Response:
@@ -183,7 +194,7 @@ def told(answer: httpx2.Response) -> tuple[int, str, bytes]:
     return answer.status_code, answer.headers["location"], answer.content
 
 
-def test_the_same_request_gets_the_same_answer(world: World) -> None:
+def test_the_same_request_gets_the_same_answer(world: DeskHarness) -> None:
     first = post(world, body(*MINTED), headers=NAMED)
     world.now += 3_600_000
     again = post(world, body(*MINTED), headers=NAMED)
@@ -193,14 +204,14 @@ def test_the_same_request_gets_the_same_answer(world: World) -> None:
     assert (len(world.waiting()), world.rung) == (1, 1)
 
 
-def test_another_body_needs_another_name(world: World) -> None:
+def test_another_body_needs_another_name(world: DeskHarness) -> None:
     post(world, body(*MINTED), headers=NAMED)
 
     assert list(fields_of(post(world, body(*MINTED, 2), headers=NAMED))) == ["Idempotency-Key"]
     assert post(world, body(*MINTED, 2), headers={"Idempotency-Key": "request 2"}).status_code == 202
 
 
-def test_each_token_has_names_of_its_own(world: World) -> None:
+def test_each_token_has_names_of_its_own(world: DeskHarness) -> None:
     answers = [
         post(world, body(*MINTED, number), role=role, headers=NAMED) for number, role in enumerate([Role.OPERATOR, Role.ADMIN], 1)
     ]
@@ -208,14 +219,14 @@ def test_each_token_has_names_of_its_own(world: World) -> None:
     assert [answer.status_code for answer in answers] == [202, 202]
 
 
-def test_after_a_day_a_name_is_free_again(world: World) -> None:
+def test_after_a_day_a_name_is_free_again(world: DeskHarness) -> None:
     post(world, body(*MINTED), headers=NAMED)
     world.now += 24 * 3_600_000
 
     assert post(world, body(*MINTED, 2), headers=NAMED).status_code == 202
 
 
-def test_only_what_was_taken_is_kept(world: World) -> None:
+def test_only_what_was_taken_is_kept(world: DeskHarness) -> None:
     there = start(world, *INGEST).json()
 
     assert post(world, body(*INGEST), headers=NAMED).status_code == 409
@@ -224,19 +235,19 @@ def test_only_what_was_taken_is_kept(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a" * 256, "ü", "a\tb"])
-def test_a_name_has_its_bounds_and_is_told_with_all_else(world: World, name: str) -> None:
+def test_a_name_has_its_bounds_and_is_told_with_all_else(world: DeskHarness, name: str) -> None:
     answer = post(world, body(*INGEST) | {"action": "x"}, headers=[(b"Idempotency-Key", name.encode("latin-1"))])
 
     assert list(fields_of(answer)) == ["Idempotency-Key", "action"]
 
 
-def test_a_name_is_given_once(world: World) -> None:
+def test_a_name_is_given_once(world: DeskHarness) -> None:
     answer = post(world, body(*INGEST), headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "a")])
 
     assert list(fields_of(answer)) == ["Idempotency-Key"]
 
 
-def test_of_one_request_that_comes_twice_at_once_one_start_waits(world: World) -> None:
+def test_of_one_request_that_comes_twice_at_once_one_start_waits(world: DeskHarness) -> None:
     for number in range(5):
         name = {"Idempotency-Key": f"request {number}"}
         answers = at_once(world, [body(*MINTED, number + 1)] * 3, [name] * 3)
@@ -249,7 +260,7 @@ def test_of_one_request_that_comes_twice_at_once_one_start_waits(world: World) -
 # --- secrets ---
 
 
-def everything(world: World, path: str) -> str:
+def everything(world: DeskHarness, path: str) -> str:
     """All that anybody can read of a task, and what is kept of answers."""
     answers = [world.get(f"{path}{more}", role=role).text for role in Role for more in ("", "/timeline")]
     answers += [world.get("/v1/tasks", role=role).text for role in Role]
@@ -259,7 +270,7 @@ def everything(world: World, path: str) -> str:
 
 
 @pytest.mark.parametrize(("vendor", "action"), ACTIONS)
-def test_secrets_are_in_no_answer(world: World, vendor: str, action: str) -> None:
+def test_secrets_are_in_no_answer(world: DeskHarness, vendor: str, action: str) -> None:
     asked = body(vendor, action)
     asked["params"] = with_secrets(vendor, action, asked["params"])
     if (vendor, action) == INGEST:
@@ -280,7 +291,7 @@ def test_secrets_are_in_no_answer(world: World, vendor: str, action: str) -> Non
 
 
 @pytest.mark.parametrize(("vendor", "action"), ACTIONS)
-def test_secrets_are_in_no_problem(world: World, vendor: str, action: str) -> None:
+def test_secrets_are_in_no_problem(world: DeskHarness, vendor: str, action: str) -> None:
     """Each parameter in turn is made a secret where none belongs."""
     good = body(vendor, action)
     for name in good["params"]:
@@ -296,7 +307,7 @@ def test_secrets_are_in_no_problem(world: World, vendor: str, action: str) -> No
 MASKED = "is masked: send the real value, not the *** that is shown in its place"
 
 
-def test_a_tasks_own_masked_parameters_are_refused_where_they_are_posted_again(world: World) -> None:
+def test_a_tasks_own_masked_parameters_are_refused_where_they_are_posted_again(world: DeskHarness) -> None:
     """As a viewer, and as an operator, reads them: `"AccessKey": "***"` would be used at the vendor."""
     for number, (vendor, action) in enumerate(ACTIONS):
         asked = body(vendor, action, number)
@@ -319,7 +330,7 @@ def test_a_tasks_own_masked_parameters_are_refused_where_they_are_posted_again(w
         ("Control.Odd.Deep[1].Json", '{"Key":"***"}'),
     ],
 )
-def test_a_masked_value_is_named_wherever_it_stands(world: World, where: str, value: str) -> None:
+def test_a_masked_value_is_named_wherever_it_stands(world: DeskHarness, where: str, value: str) -> None:
     asked = body(*INGEST)
     parts = where.split(".")
     if parts[-1] in ("Header", "Json"):
@@ -336,7 +347,7 @@ def test_a_masked_value_is_named_wherever_it_stands(world: World, where: str, va
     assert world.waiting() == []
 
 
-def test_a_successors_masked_parameters_are_refused_too(world: World) -> None:
+def test_a_successors_masked_parameters_are_refused_too(world: DeskHarness) -> None:
     asked = body(*INGEST, policy=renewal())
     asked["policy"]["renew"]["params"]["Token"] = "***"
 
@@ -345,7 +356,7 @@ def test_a_successors_masked_parameters_are_refused_too(world: World) -> None:
     assert (answer.status_code, answer.json()["errors"]) == (422, [{"field": "policy.renew.params.Token", "message": MASKED}])
 
 
-def test_stars_in_a_text_that_is_no_secret_are_taken(world: World) -> None:
+def test_stars_in_a_text_that_is_no_secret_are_taken(world: DeskHarness) -> None:
     asked = body("volcengine", "StartWebcast", MonitorConfig={"Title": "*** live *** tonight"})
 
     assert post(world, asked).status_code == 202

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.callbacks.desk.asking import INGEST, MINTED, body, post, renewal, start
-from tests.unit.callbacks.desk.desk_world import WATCHED, World, fields_of
+from tests.unit.callbacks.desk.desk_harness import WATCHED, DeskHarness, fields_of
+from tests.unit.callbacks.desk.tasks.start_bodies import INGEST, MINTED, body, post, renewal, start
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.unit.callbacks.desk.desk_world import WATCHED, World, fields_of
         ({"task_id": "x"}, "task_id", "is not known; there are vendor, action, version, params, policy"),
     ],
 )
-def test_what_is_wrong_is_named(world: World, changes: dict[str, Any], field: str, said: str) -> None:
+def test_what_is_wrong_is_named(world: DeskHarness, changes: dict[str, Any], field: str, said: str) -> None:
     found = fields_of(post(world, body(*INGEST) | changes))
 
     assert list(found) == [field]
@@ -51,11 +51,11 @@ def test_what_is_wrong_is_named(world: World, changes: dict[str, Any], field: st
         ({"AppId": 7}, "AppId"),
     ],
 )
-def test_parameters_keep_the_vendors_names(world: World, changes: dict[str, Any], field: str) -> None:
+def test_parameters_keep_the_vendors_names(world: DeskHarness, changes: dict[str, Any], field: str) -> None:
     assert field in fields_of(start(world, *INGEST, **changes))
 
 
-def test_an_app_must_be_configured_and_have_an_account(world: World) -> None:
+def test_an_app_must_be_configured_and_have_an_account(world: DeskHarness) -> None:
     asked = [(INGEST, {"AppId": "other"}), (INGEST, {"AppId": WATCHED}), (MINTED, {"SdkAppId": 7})]
     found = [fields_of(start(world, *way, **changes)) for way, changes in asked]
 
@@ -63,7 +63,7 @@ def test_an_app_must_be_configured_and_have_an_account(world: World) -> None:
     assert ["account" in message for each in found for message in each.values()] == [False, True, False]
 
 
-def test_all_is_told_at_once_and_once_for_each_field(world: World) -> None:
+def test_all_is_told_at_once_and_once_for_each_field(world: DeskHarness) -> None:
     asked = body(*INGEST, AppId=WATCHED, RoomId="", Token=7, policy={"reach": "far", "renew": {"lead_s": 1}})
     found = fields_of(post(world, asked | {"version": 7, "more": 1}))
 
@@ -79,7 +79,7 @@ def test_all_is_told_at_once_and_once_for_each_field(world: World) -> None:
     ]
 
 
-def test_a_flood_of_problems_is_cut_off(world: World) -> None:
+def test_a_flood_of_problems_is_cut_off(world: DeskHarness) -> None:
     found = fields_of(post(world, body(*INGEST, policy={f"{n:03d}{'x' * 300}": 1 for n in range(300)})))
 
     assert len(found) == 100
@@ -101,19 +101,19 @@ def test_a_flood_of_problems_is_cut_off(world: World) -> None:
         b'{"a": ' + b"1" * 5000 + b"}",
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(world: World, raw: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_refused(world: DeskHarness, raw: bytes) -> None:
     answer = world.ask("POST", "/v1/tasks", content=raw)
 
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:tallylight:problem:malformed")
 
 
-def test_half_characters_are_refused_where_they_stand(world: World) -> None:
+def test_half_characters_are_refused_where_they_stand(world: DeskHarness) -> None:
     raw = json.dumps(body(*INGEST, RoomId="\ud800") | {"policy": {"\ud800": 1}}).encode()
 
     assert {"RoomId", "policy.\ud800"} == set(fields_of(world.ask("POST", "/v1/tasks", content=raw)))
 
 
-def test_a_long_layout_is_taken_and_a_longer_one_is_not(world: World) -> None:
+def test_a_long_layout_is_taken_and_a_longer_one_is_not(world: DeskHarness) -> None:
     regions = [{"StreamID": "a" * 900}]
     layout = {"LayoutMode": 2, "CustomLayout": {"Regions": regions * 200}}
     longer = {"LayoutMode": 2, "CustomLayout": {"Regions": regions * 300}}
@@ -122,14 +122,14 @@ def test_a_long_layout_is_taken_and_a_longer_one_is_not(world: World) -> None:
     assert [start(world, *way, Layout=each).status_code for each in (layout, longer)] == [202, 413]
 
 
-def test_query_parameters_are_not_known(world: World) -> None:
+def test_query_parameters_are_not_known(world: DeskHarness) -> None:
     assert list(fields_of(world.ask("POST", "/v1/tasks?dry_run=true", json=body(*INGEST)))) == ["dry_run"]
 
 
 # --- renewal ---
 
 
-def test_a_renewal_with_ids_of_its_own_is_taken(world: World) -> None:
+def test_a_renewal_with_ids_of_its_own_is_taken(world: DeskHarness) -> None:
     answer = start(world, *INGEST, policy=renewal())
 
     assert answer.status_code == 202, answer.text
@@ -149,7 +149,9 @@ def test_a_renewal_with_ids_of_its_own_is_taken(world: World) -> None:
         ({"Control": {"StreamUrl": "x"}}, "policy.renew.params.Control.StreamUrl", "must be a url"),
     ],
 )
-def test_a_successor_must_be_able_to_stand_beside_the_first(world: World, changes: dict[str, Any], field: str, said: str) -> None:
+def test_a_successor_must_be_able_to_stand_beside_the_first(
+    world: DeskHarness, changes: dict[str, Any], field: str, said: str
+) -> None:
     found = fields_of(start(world, *INGEST, policy=renewal(**changes)))
 
     assert said in found[field]
@@ -163,21 +165,23 @@ def test_a_successor_must_be_able_to_stand_beside_the_first(world: World, change
         ("tencent", "StartStreamIngest", {"RepeatNum": -1, "MaxDuration": 60}),
     ],
 )
-def test_only_a_life_that_is_limited_under_an_id_of_ours_is_renewed(world: World, vendor: str, action: str, more: Any) -> None:
+def test_only_a_life_that_is_limited_under_an_id_of_ours_is_renewed(
+    world: DeskHarness, vendor: str, action: str, more: Any
+) -> None:
     asked = body(vendor, action, **more)
     found = fields_of(post(world, asked | {"policy": {"renew": {"params": asked["params"]}}}))
 
     assert list(found) == ["policy.renew"]
 
 
-def test_a_recording_that_is_cut_off_may_be_renewed(world: World) -> None:
+def test_a_recording_that_is_cut_off_may_be_renewed(world: DeskHarness) -> None:
     way = ("volcengine", "StartRecord")
     second = body(*way, TaskId="t1-b")["params"]
 
     assert start(world, *way, Control={"MaxRecordTime": 3600}, policy={"renew": {"params": second}}).status_code == 202
 
 
-def test_a_successor_must_not_be_due_before_its_own_half_life(world: World) -> None:
+def test_a_successor_must_not_be_due_before_its_own_half_life(world: DeskHarness) -> None:
     way = ("volcengine", "StartRecord")
     second = body(*way, TaskId="t1-b")["params"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from adapters.clock import monotonic_s
-from adapters.queue import Bell, open_broker, open_hints
+from adapters.queue import Notifier, open_broker, open_hints
 from adapters.supervision import Health
-from tests.support.in_process_app import House, tencent
+from tests.support.in_process_app import InProcessApp, tencent
 from workers.actors import HintWorker, declare_actors
 
 #: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
@@ -30,10 +30,10 @@ def _ended_threads_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["WorkerThread", "ConsumerThread"])
 def test_hints_go_on_when_a_thread_of_dramatiqs_is_gone(tmp_path: Path, kind: str):
-    house, health = House(tmp_path, T0 + 5_000), Health()
+    house, health = InProcessApp(tmp_path, T0 + 5_000), Health()
     broker, hints = open_broker(""), open_hints("")
     declare_actors(broker, house.applier, hints)
-    bell = Bell(broker, hints, lambda error: None, health)
+    bell = Notifier(broker, hints, lambda error: None, health)
     worker = HintWorker(broker, hints, health)
     with house.open():
         bell.start()
@@ -50,7 +50,7 @@ def test_hints_go_on_when_a_thread_of_dramatiqs_is_gone(tmp_path: Path, kind: st
         worker.revive()
         assert health.faults() == []
         assert house.post(*recording(1)) == 200
-        bell.ring()
+        bell.notify()
         deadline = monotonic_s() + LATE_S
         while not house.tasks():
             assert monotonic_s() < deadline

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import inbox
-from tests.support.in_process_app import TENCENT_APP, VOLCENGINE_APPS, House
-from tests.unit.simulator.driving import params
+from tests.support.in_process_app import TENCENT_APP, VOLCENGINE_APPS, InProcessApp
+from tests.support.start_calls import params
 
 T0 = 1_768_960_800_000
 ASKED = [
@@ -25,7 +25,7 @@ ASKED = [
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: str(asked["vendor"]))
 def test_it_waits_for_a_worker_and_can_be_asked_for(tmp_path: Path, asked: dict[str, object]) -> None:
-    with House(tmp_path, T0, accounts=True).open() as house:
+    with InProcessApp(tmp_path, T0, accounts=True).open() as house:
         answer = house.client.post("/v1/tasks", json=asked)
 
         assert (answer.status_code, house.rung) == (202, 1), answer.text
@@ -37,7 +37,7 @@ def test_it_waits_for_a_worker_and_can_be_asked_for(tmp_path: Path, asked: dict[
 
 
 def test_of_an_app_without_an_account_nothing_is_started(tmp_path: Path) -> None:
-    with House(tmp_path, T0).open() as house:
+    with InProcessApp(tmp_path, T0).open() as house:
         answer = house.client.post("/v1/tasks", json=ASKED[0])
 
         assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, ["AppId"])

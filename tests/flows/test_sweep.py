@@ -7,7 +7,7 @@ import pytest
 
 from adapters.ledger import deadlines, inbox
 from adapters.ledger.schema import inbox as inbox_table
-from tests.support.in_process_app import House, volcengine
+from tests.support.in_process_app import InProcessApp, volcengine
 
 HOUR = 3600_000
 EVENT_TIME = "2026-01-21T10:00:00+08:00"
@@ -16,8 +16,8 @@ RELAY = {"RoomId": "r", "TaskId": "t", "UserId": "u", "StreamUrl": "rtmp://a/b",
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with House(tmp_path, T0 + 1_000).open() as opened:
+def house(tmp_path: Path) -> Iterator[InProcessApp]:
+    with InProcessApp(tmp_path, T0 + 1_000).open() as opened:
         yield opened
 
 
@@ -25,19 +25,19 @@ def relay(status: int, event_time: str = EVENT_TIME, **more: object) -> tuple[st
     return volcengine("RelayStreamStateChanged", RELAY | {"Status": status} | more, event_time, f"e{status}{event_time}")
 
 
-def state(house: House) -> tuple[str, str | None, bool]:
+def state(house: InProcessApp) -> tuple[str, str | None, bool]:
     (task,) = house.tasks()
     return task["state"], task["reason"], task["inferred"]
 
 
-def test_nothing_passes_before_its_time(house: House):
+def test_nothing_passes_before_its_time(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 72 * HOUR + 299_999
     house.sweep.once()
     assert state(house) == ("running", None, False)
 
 
-def test_an_ingest_expires_after_72_hours_and_five_minutes(house: House):
+def test_an_ingest_expires_after_72_hours_and_five_minutes(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 72 * HOUR + 300_000
     house.sweep.once()
@@ -46,7 +46,7 @@ def test_an_ingest_expires_after_72_hours_and_five_minutes(house: House):
     assert house.tasks()[0]["deadlines"] == []
 
 
-def test_the_vendors_late_word_corrects_what_was_inferred(house: House):
+def test_the_vendors_late_word_corrects_what_was_inferred(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 80 * HOUR
     house.sweep.once()
@@ -57,7 +57,7 @@ def test_the_vendors_late_word_corrects_what_was_inferred(house: House):
     assert moves == [(None, "running", False), ("running", "expired", False), ("expired", "completed", True)]
 
 
-def test_a_standby_ingest_idles_out_after_the_longest_time_it_may_have(house: House):
+def test_a_standby_ingest_idles_out_after_the_longest_time_it_may_have(house: InProcessApp):
     house.hear(*relay(1))
     house.now = T0 + 60_000
     house.sweep.once()
@@ -67,7 +67,7 @@ def test_a_standby_ingest_idles_out_after_the_longest_time_it_may_have(house: Ho
     assert state(house) == ("idle_timeout", "max_idle_time", True)
 
 
-def test_a_deadline_that_passed_does_not_pass_again(house: House):
+def test_a_deadline_that_passed_does_not_pass_again(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 25 * HOUR
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_a_deadline_that_passed_does_not_pass_again(house: House):
     assert house.get("/v1/stats")["overdue_deadlines"] == 0
 
 
-def test_a_deadline_row_left_behind_is_mended(house: House):
+def test_a_deadline_row_left_behind_is_mended(house: InProcessApp):
     house.hear(*relay(4, Reason=3))
     task = house.tasks()[0]["id"]
     with house.ledger.write() as connection:
@@ -88,7 +88,7 @@ def test_a_deadline_row_left_behind_is_mended(house: House):
     assert state(house) == ("completed", "source_finished", False)
 
 
-def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_before_it_is_lost(house: House):
+def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_before_it_is_lost(house: InProcessApp):
     house.hear(*volcengine("TranscodeStateChanged", {"RoomId": "r", "TaskId": "p", "TaskState": 3, "Code": 0}, EVENT_TIME))
     house.now = T0 + 1_000 + 24 * HOUR
     house.sweep.once()
@@ -98,7 +98,7 @@ def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_befo
     assert state(house) == ("lost", "silent", True)
 
 
-def test_while_another_thread_applies_each_due_deadline_waits_once(house: House):
+def test_while_another_thread_applies_each_due_deadline_waits_once(house: InProcessApp):
     """A deadline that is due stays due until somebody has applied its row."""
     house.hear(*relay(3))
     house.now = T0 + 80 * HOUR
@@ -112,7 +112,7 @@ def test_while_another_thread_applies_each_due_deadline_waits_once(house: House)
     assert state(house) == ("expired", "max_lifetime", True)
 
 
-def test_applied_deadlines_leave_nothing_in_the_inbox(house: House):
+def test_applied_deadlines_leave_nothing_in_the_inbox(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 80 * HOUR
     house.sweep.once()
@@ -121,7 +121,7 @@ def test_applied_deadlines_leave_nothing_in_the_inbox(house: House):
     assert kinds == ["callback"]
 
 
-def test_many_due_deadlines_pass_in_one_sweep(house: House):
+def test_many_due_deadlines_pass_in_one_sweep(house: InProcessApp):
     for number in range(1_200):
         body = RELAY | {"TaskId": f"t{number}", "Status": 3}
         assert house.post(*volcengine("RelayStreamStateChanged", body, EVENT_TIME, f"e{number}")) == 200
@@ -131,7 +131,7 @@ def test_many_due_deadlines_pass_in_one_sweep(house: House):
     assert house.get("/v1/stats")["tasks"] == [{"vendor": "volcengine", "kind": "ingest", "state": "expired", "count": 1_200}]
 
 
-def test_after_a_stop_the_rest_waits(house: House):
+def test_after_a_stop_the_rest_waits(house: InProcessApp):
     house.post(*relay(3))
     house.applier.stop()
     assert house.applier.apply_waiting() == 0
@@ -139,7 +139,7 @@ def test_after_a_stop_the_rest_waits(house: House):
         assert inbox.any_waiting(connection)
 
 
-def test_what_a_callback_arms_behind_a_passed_deadline_in_one_batch_stays_armed(house: House):
+def test_what_a_callback_arms_behind_a_passed_deadline_in_one_batch_stays_armed(house: InProcessApp):
     """Both rows are saved together: the rows of the deadlines must be those of the end of the batch."""
     house.hear(*relay(2))
     house.now = T0 + 25 * HOUR

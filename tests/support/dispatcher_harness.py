@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from adapters.downstream import Answer, Message
+from adapters.downstream import Message, SendResult
 from adapters.ledger import Ledger, deliveries, events, positions, subscriptions
 from adapters.ledger.deliveries import Delivery
-from adapters.ledger.documents import Texts
+from adapters.ledger.documents import TaskTexts
 from adapters.ledger.subscriptions import Subscription
-from tests.unit.adapters.ledger.making import T0
-from tests.unit.adapters.ledger.outgoing import id_of, listed, subject_of, subscription, told
+from tests.support.ledger_deliveries import id_of, listed, subject_of, subscription, told
+from tests.support.ledger_rows import T0
 from workers.deliver.dispatcher import Courier
 
-TAKEN = Answer(ok=True, status=200, beginning="thanks")
-REFUSED = Answer(ok=False, status=500, error="status", detail="it answered 500", beginning="sorry")
-GONE = Answer(ok=False, status=410, error="status", gone=True)
+TAKEN = SendResult(ok=True, status=200, excerpt="thanks")
+REFUSED = SendResult(ok=False, status=500, error="status", detail="it answered 500", excerpt="sorry")
+GONE = SendResult(ok=False, status=410, error="status", gone=True)
 PATIENCE_S = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class ReceivedEvent:
     """What came to a box: the event's id, when, and what it was signed with."""
 
     box: str
@@ -33,7 +33,7 @@ class Letter:
     event: Mapping[str, Any]
 
 
-class Mailbox:
+class RecordingSink:
     """The sink. `answers`: called with each letter, in the thread that sends it."""
 
     type: ClassVar[str] = "mailbox"
@@ -41,21 +41,21 @@ class Mailbox:
     SCHEMA: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self) -> None:
-        self.got: list[Letter] = []
-        self.answers: Callable[[Letter], Answer] = lambda _: TAKEN
+        self.got: list[ReceivedEvent] = []
+        self.answers: Callable[[ReceivedEvent], SendResult] = lambda _: TAKEN
         #: box -> how many letters are being taken right now, and were at the most.
         self.busy: Counter[str] = Counter()
         self.busiest: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def read(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    def parse(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         return dict(given), []
 
-    def shown(self, sink: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
+    def masked(self, sink: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
         return dict(sink)
 
-    def send(self, sink: Mapping[str, Any], message: Message, secrets: Sequence[str]) -> Answer:
-        letter = Letter(box=sink["box"], id=message.id, at=message.at, secrets=secrets, event=json.loads(message.body))
+    def send(self, sink: Mapping[str, Any], message: Message, secrets: Sequence[str]) -> SendResult:
+        letter = ReceivedEvent(box=sink["box"], id=message.id, at=message.at, secrets=secrets, event=json.loads(message.body))
         with self._changed:
             self.got.append(letter)
             self.busy[letter.box] += 1
@@ -80,13 +80,13 @@ class Mailbox:
         return [letter.id for letter in self.got if letter.box == str(box)]
 
 
-class PostOffice:
+class DispatcherHarness:
     """`now`: ms."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.now = T0
         self.ledger = ledger
-        self.mailbox = Mailbox()
+        self.mailbox = RecordingSink()
         self._versions: dict[str, int] = defaultdict(int)
         self._couriers: list[Courier] = []
         self.courier = self.new_courier()
@@ -114,7 +114,7 @@ class PostOffice:
             self._versions[name] += 1
             them.append(told(name, self._versions[name], at=self.now))
         with self.ledger.write() as connection:
-            events.append(connection, them, Texts())
+            events.append(connection, them, TaskTexts())
 
     def change(self, number: int = 1, **values: Any) -> None:
         with self.ledger.write() as connection:

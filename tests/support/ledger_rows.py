@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from adapters.ledger import Ledger, inbox, lineages
-from adapters.ledger.inbox import Arrival, Settled
-from adapters.ledger.lineages import Save, Stored
-from statemachine.facts import Fact, FactKind, TaskKey
+from adapters.ledger.inbox import AppliedRow, Arrival
+from adapters.ledger.lineages import LineageSave, StoredLineage
+from statemachine.facts import Fact, FactKind
 from statemachine.folding.run_view import View
 from statemachine.states import Kind, Origin, Reason, State
-from statemachine.tasks import Lineage, Task, task_id
+from statemachine.tasks import Lineage, Task, TaskKey, task_id
 
 T0 = 1_700_000_000_000
 
@@ -42,13 +42,13 @@ def save(ledger: Ledger, *tasks: Task) -> None:
             before = next((known for known in stored.lineage.tasks if known.id == one.id), None)
             others = [known for known in stored.lineage.tasks if known.id != one.id]
             after = Lineage(key=one.key, facts=stored.lineage.facts, tasks=(*others, one))
-            lineages.save_if_version(connection, [Save(stored=stored, lineage=after, changed=[(before, one)])])
+            lineages.save_if_version(connection, [LineageSave(stored=stored, lineage=after, changed=[(before, one)])])
 
 
-def new(lineage: Lineage) -> Save:
+def new(lineage: Lineage) -> LineageSave:
     """A lineage of which nothing is stored yet."""
-    empty = Stored(id=None, version=0, lineage=Lineage(key=lineage.key))
-    return Save(stored=empty, lineage=lineage, changed=[(None, each) for each in lineage.tasks])
+    empty = StoredLineage(id=None, version=0, lineage=Lineage(key=lineage.key))
+    return LineageSave(stored=empty, lineage=lineage, changed=[(None, each) for each in lineage.tasks])
 
 
 def arrival(number: int = 1, **more: Any) -> Arrival:
@@ -63,9 +63,9 @@ def arrival(number: int = 1, **more: Any) -> Arrival:
     return Arrival(**{**values, "dedupe_key": f"{number:064x}", **more})
 
 
-def settle(ledger: Ledger, *settled: Settled) -> None:
+def settle(ledger: Ledger, *settled: AppliedRow) -> None:
     with ledger.write() as connection:
-        inbox.settle(connection, settled)
+        inbox.write_results(connection, settled)
 
 
 def waiting_ids(ledger: Ledger) -> Sequence[int]:

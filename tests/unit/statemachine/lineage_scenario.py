@@ -16,7 +16,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 URL = "rtmp://push.example.com/live/s1"
 
 
-class Story:
+class LineageScenario:
     """What happens to the tasks of one key. Times are seconds after T0; the clock follows what is heard and what passes.
 
     params: of the start call, as far as they are known.

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import select
 
 from adapters.ledger.schema import events
-from tests.support.in_process_app import House, tencent
-from tests.support.scenario import Story
+from tests.support.in_process_app import InProcessApp, tencent
+from tests.support.scenario import Scenario
 
 T0 = 1_768_960_000_000
 
 
-def told(house: House) -> list[dict]:
+def told(house: InProcessApp) -> list[dict]:
     with house.ledger.read() as connection:
         rows = connection.execute(select(events).order_by(events.c.id)).mappings().all()
     return [{**row, "doc": json.loads(row["doc"])} for row in rows]
@@ -25,7 +25,7 @@ def recording(event_type: int, at: int, payload: dict) -> tuple[str, bytes, dict
 
 
 def test_each_version_is_told_by_the_word_for_what_changed(tmp_path: Path):
-    with House(tmp_path, T0).open() as house:
+    with InProcessApp(tmp_path, T0).open() as house:
         house.hear(*recording(301, T0, {"Status": 0}))
         house.hear(*recording(302, T0 + 1, {"LeaveCode": 0}))
         house.hear(*recording(310, T0 + 2, {"Status": 0, "FileList": ["a.mp4"]}))
@@ -41,7 +41,7 @@ def test_each_version_is_told_by_the_word_for_what_changed(tmp_path: Path):
 
 
 def test_a_callback_that_comes_twice_is_told_once(tmp_path: Path):
-    with House(tmp_path, T0).open() as house:
+    with InProcessApp(tmp_path, T0).open() as house:
         for _ in range(2):
             house.hear(*recording(301, T0, {"Status": 0}))
         assert len(told(house)) == 1
@@ -49,7 +49,7 @@ def test_a_callback_that_comes_twice_is_told_once(tmp_path: Path):
 
 @pytest.mark.parametrize("start", [("tencent", "StartPublishCdnStream")])
 def test_calls_under_way_are_not_told(tmp_path: Path, start: tuple[str, str]):
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.start(*start)
         story.run(1_000)
         found = told(story.house)
@@ -59,7 +59,7 @@ def test_calls_under_way_are_not_told(tmp_path: Path, start: tuple[str, str]):
 
 def test_of_very_many_files_an_event_carries_the_newest(tmp_path: Path):
     names = [f"{number}.mp4" for number in range(600)]
-    with House(tmp_path, T0).open() as house:
+    with InProcessApp(tmp_path, T0).open() as house:
         house.hear(*recording(301, T0, {"Status": 0}))
         house.hear(*recording(302, T0 + 1, {"LeaveCode": 0}))
         house.hear(*recording(310, T0 + 2, {"Status": 0, "FileList": names}))
@@ -70,7 +70,7 @@ def test_of_very_many_files_an_event_carries_the_newest(tmp_path: Path):
 
 
 def test_it_is_said_of_a_task_and_of_its_event_that_files_are_missing(tmp_path: Path):
-    with House(tmp_path, T0).open() as house:
+    with InProcessApp(tmp_path, T0).open() as house:
         house.hear(*recording(310, T0, {"Status": 0, "FileList": [f"{number}.mp4" for number in range(5_001)]}))
         task = house.get(f"/v1/tasks/{house.tasks()[0]['id']}")
         (event,) = house.get("/v1/events?after=0")["items"]

@@ -3,12 +3,12 @@
 from typing import Any
 
 from adapters.ledger import Ledger, deliveries, events, subscriptions
-from adapters.ledger.deliveries import Delivery, DeliveryFilter, Queued, DeliveryResult
-from adapters.ledger.documents import Texts
-from adapters.ledger.events import Note, Told
+from adapters.ledger.deliveries import Delivery, DeliveryFilter, DeliveryResult, NewDelivery
+from adapters.ledger.documents import TaskTexts
+from adapters.ledger.events import SystemEvent, TaskEvent
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
-from tests.unit.adapters.ledger.making import T0, key, task
+from tests.support.ledger_rows import T0, key, task
 
 LEASE = 45_000
 ANY = DeliveryFilter()
@@ -60,31 +60,31 @@ def change(ledger: Ledger, number: int = 1, **values: Any) -> None:
         subscriptions.change(connection, id_of(number), **values)
 
 
-def told(name: str = "t1", version: int = 1, *, at: int = T0, type_: str = "tally.task.running", **more: Any) -> Told:
+def told(name: str = "t1", version: int = 1, *, at: int = T0, type_: str = "tally.task.running", **more: Any) -> TaskEvent:
     """more: of the task's key."""
     its = task(key(name, **more), version=version)
-    return Told(task=its, type=type_, at=at, previous_state=None, cause={"kind": "callback", "callback_id": "7"})
+    return TaskEvent(task=its, type=type_, at=at, previous_state=None, cause={"kind": "callback", "callback_id": "7"})
 
 
-def note(version: int = 1, *, at: int = T0) -> Note:
+def note(version: int = 1, *, at: int = T0) -> SystemEvent:
     about = {"subscription_id": id_of(9), "reason": "gone", "\x00": "\ud800"}
-    return Note(subject=id_of(9), version=version, type="tally.subscription.disabled", at=at, data=about)
+    return SystemEvent(subject=id_of(9), version=version, type="tally.subscription.disabled", at=at, data=about)
 
 
-def tell(ledger: Ledger, *events_told: Told) -> None:
+def tell(ledger: Ledger, *events_told: TaskEvent) -> None:
     with ledger.write() as connection:
-        events.append(connection, events_told, Texts())
+        events.append(connection, events_told, TaskTexts())
 
 
 def subject_of(name: str) -> str:
     return told(name).subject
 
 
-def queued(subject: str = "a", event_id: int | None = 1, **more: Any) -> Queued:
-    return Queued(**{"event_id": event_id, "subject": subject, "type": "tally.task.running", "origin": "event", **more})
+def queued(subject: str = "a", event_id: int | None = 1, **more: Any) -> NewDelivery:
+    return NewDelivery(**{"event_id": event_id, "subject": subject, "type": "tally.task.running", "origin": "event", **more})
 
 
-def queue(ledger: Ledger, *items: Queued, now: int = T0, number: int = 1) -> None:
+def queue(ledger: Ledger, *items: NewDelivery, now: int = T0, number: int = 1) -> None:
     with ledger.write() as connection:
         deliveries.queue(connection, id_of(number), items, now)
 
@@ -100,7 +100,7 @@ def result(of: Delivery, state: DeliveryState = DeliveryState.DELIVERED, *, due_
 
 def settle(ledger: Ledger, *results: DeliveryResult, now: int = T0) -> list[DeliveryResult]:
     with ledger.write() as connection:
-        return deliveries.settle(connection, results, now)
+        return deliveries.record_results(connection, results, now)
 
 
 def listed(ledger: Ledger, number: int = 1, wanted: DeliveryFilter = ANY) -> list[Delivery]:
@@ -112,4 +112,4 @@ def listed(ledger: Ledger, number: int = 1, wanted: DeliveryFilter = ANY) -> lis
 def waiting(ledger: Ledger, number: int = 1) -> int:
     """As the sum has it."""
     with ledger.read() as connection:
-        return deliveries.waiting(connection).get(id_of(number), 0)
+        return deliveries.waiting_by_subscription(connection).get(id_of(number), 0)

@@ -15,11 +15,11 @@ from starlette.applications import Starlette
 from adapters.access.tokens import Tokens
 from adapters.downstream import open_sinks
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, inbox, lineages, positions, timeline
-from adapters.ledger.documents import Texts
+from adapters.ledger.documents import TaskTexts
 from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
-from adapters.settings import Account, App, Outbound, Role, Secret, Server, Settings, Token
-from adapters.settings import Streams as RedisStreams
+from adapters.settings import AccountSettings, AppSettings, OutboundSettings, Role, Secret, ServerSettings, Settings, TokenSettings
+from adapters.settings import StreamSettings as RedisStreams
 from adapters.vendors.accounts import Accounts
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.events.sse import Streams
@@ -43,14 +43,14 @@ WATCHED, CALLED = "watched", "app"
 
 
 def settings(*, tokens: bool = True) -> Settings:
-    made = tuple(Token(name=f"a-{role}", role=role, token=Secret(text)) for role, text in TOKENS.items())
+    made = tuple(TokenSettings(name=f"a-{role}", role=role, token=Secret(text)) for role, text in TOKENS.items())
     keys = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
     return Settings(
         tokens=made if tokens else (),
-        server=Server(open_desk=not tokens),
-        outbound=Outbound(allow=("127.0.0.0/8",), allow_http=True),
+        server=ServerSettings(open_desk=not tokens),
+        outbound=OutboundSettings(allow=("127.0.0.0/8",), allow_http=True),
         streams=RedisStreams(url="redis://127.0.0.1:1"),
-        accounts=tuple(Account(name=f"{app.vendor}-1", vendor=app.vendor, **keys) for app in DEMO_APPS),
+        accounts=tuple(AccountSettings(name=f"{app.vendor}-1", vendor=app.vendor, **keys) for app in DEMO_APPS),
         apps=(
             *(_app(app.vendor, app.app_id, f"{app.vendor}-1") for app in DEMO_APPS),
             _app("volcengine", CALLED, "volcengine-1"),
@@ -60,8 +60,8 @@ def settings(*, tokens: bool = True) -> Settings:
     )
 
 
-def _app(vendor: str, app_id: str, account: str | None) -> App:
-    return App(vendor=vendor, app_id=app_id, account=account, callback_secrets=(Secret("secret"),))
+def _app(vendor: str, app_id: str, account: str | None) -> AppSettings:
+    return AppSettings(vendor=vendor, app_id=app_id, account=account, callback_secrets=(Secret("secret"),))
 
 
 class MoodyLedger(Ledger):
@@ -89,7 +89,7 @@ class MoodyLedger(Ledger):
 
 
 @dataclass
-class World:
+class DeskHarness:
     """`now`: what the desk's clock says, ms. `rung`: how often the workers were woken."""
 
     path: Path
@@ -142,29 +142,31 @@ class World:
     def task(self, name: str = "t1", kind: FactKind = FactKind.MEDIA, **more: Any) -> Task:
         """Puts a task there that one callback told of. more: `at` (ms), parts of its key, of the fact and of the task."""
         key, fact, changes = _parts(name, kind, more)
-        empty = lineages.Stored(id=None, version=0, lineage=lineages.Lineage(key=key))
+        empty = lineages.StoredLineage(id=None, version=0, lineage=lineages.Lineage(key=key))
         decision = decide(
             empty.lineage, CallbackReceived(fact=fact), fact.received_at, lambda *_: Rules(), kind=more.get("task_kind", Kind.PUSH)
         )
         (change,) = decision.changes
         task = replace(change.after, **changes)
         with self.ledger.write() as connection:
-            lineages.save_if_version(connection, [lineages.Save(stored=empty, lineage=decision.lineage, changed=[(None, task)])])
-            timeline.append(connection, [timeline.Line(task_id=task.id, at=self.now, inbox_id=None, entries=change.entries)])
+            lineages.save_if_version(
+                connection, [lineages.LineageSave(stored=empty, lineage=decision.lineage, changed=[(None, task)])]
+            )
+            timeline.append(connection, [timeline.TimelineRow(task_id=task.id, at=self.now, inbox_id=None, entries=change.entries)])
         return task
 
     def line(self, task: Task, *entries: Mapping[str, Any]) -> None:
         with self.ledger.write() as connection:
-            timeline.append(connection, [timeline.Line(task_id=task.id, at=self.now, inbox_id=None, entries=entries)])
+            timeline.append(connection, [timeline.TimelineRow(task_id=task.id, at=self.now, inbox_id=None, entries=entries)])
 
     def tell(self, *tasks: Task, type_: str = "tally.task.running") -> list[int]:
         """Puts an event there for each of these tasks; their positions."""
         told = [
-            events.Told(task=task, type=type_, at=self.now, previous_state=None, cause={"kind": "callback", "id": "7"})
+            events.TaskEvent(task=task, type=type_, at=self.now, previous_state=None, cause={"kind": "callback", "id": "7"})
             for task in tasks
         ]
         with self.ledger.write() as connection:
-            events.append(connection, told, Texts())
+            events.append(connection, told, TaskTexts())
             last = positions.newest(connection)
         return list(range(last - len(tasks) + 1, last + 1))
 
@@ -184,10 +186,10 @@ class World:
             row = max(inbox.unapplied(connection, 10_000), key=lambda row: row.id)
             if "verdict" in more:
                 settled = {name: more[name] for name in ("verdict", "task_id", "reason", "error", "event_at") if name in more}
-                inbox.settle(connection, [inbox.Settled(id=row.id, applied_at=self.now, **settled)])
+                inbox.write_results(connection, [inbox.AppliedRow(id=row.id, applied_at=self.now, **settled)])
         return row.id
 
-    def waiting(self) -> list[inbox.Row]:
+    def waiting(self) -> list[inbox.InboxRow]:
         with self.ledger.read() as connection:
             return inbox.unapplied(connection, 10_000)
 
@@ -217,9 +219,9 @@ def _parts(name: str, kind: FactKind, more: Mapping[str, Any]) -> tuple[TaskKey,
     return key, fact, changes
 
 
-def made(path: Path, *, tokens: bool = True, **more: Any) -> World:
+def made(path: Path, *, tokens: bool = True, **more: Any) -> DeskHarness:
     """more: fields of it."""
-    world = World(path, settings(tokens=tokens), **more)
+    world = DeskHarness(path, settings(tokens=tokens), **more)
     upgrade(world.ledger)
     return world
 

@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 from starlette.types import ASGIApp
 
 from adapters.settings import Role
-from tests.unit.callbacks.desk.desk_world import TOKENS, World
+from tests.unit.callbacks.desk.desk_harness import TOKENS, DeskHarness
 
 #: What has not come after this never will, s.
 LATE_S = 20
 
 
-class Listener:
+class StreamClient:
     """Hears what an application sends, and takes it only while `takes` is set."""
 
     def __init__(self, after: int | None, last: str | None, role: Role, method: str) -> None:
@@ -98,10 +98,10 @@ class Listener:
 
 @asynccontextmanager
 async def listening(
-    world: World, after: int | None = None, *, last: str | None = None, role: Role = Role.OPERATOR, method: str = "GET"
-) -> AsyncIterator[Listener]:
+    world: DeskHarness, after: int | None = None, *, last: str | None = None, role: Role = Role.OPERATOR, method: str = "GET"
+) -> AsyncIterator[StreamClient]:
     """A client that goes at the end, if nobody ended its stream before."""
-    listener = Listener(after, last, role, method)
+    listener = StreamClient(after, last, role, method)
     running = asyncio.create_task(listener.run(world.app))
     try:
         yield listener

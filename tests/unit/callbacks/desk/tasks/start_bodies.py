@@ -4,11 +4,11 @@ from typing import Any
 
 import httpx2
 
-from adapters.contract.masking import at_path
+from adapters.contract.masking import mask_at_path
 from adapters.settings import Role
 from adapters.vendors import DIALECTS
-from tests.unit.callbacks.desk.desk_world import World
-from tests.unit.simulator.driving import STARTS, params
+from tests.support.start_calls import STARTS, params
+from tests.unit.callbacks.desk.desk_harness import DeskHarness
 
 ACTIONS = list(STARTS)
 #: An ingest whose id the caller chooses and whose life is limited: with a robot, and with a policy of renewal.
@@ -25,11 +25,11 @@ def body(vendor: str, action: str, number: int = 1, *, policy: Any = None, **mor
     return asked if policy is None else {**asked, "policy": policy}
 
 
-def start(world: World, vendor: str, action: str, number: int = 1, **more: Any) -> httpx2.Response:
+def start(world: DeskHarness, vendor: str, action: str, number: int = 1, **more: Any) -> httpx2.Response:
     return world.ask("POST", "/v1/tasks", json=body(vendor, action, number, **more))
 
 
-def post(world: World, asked: Any, *, role: Role = Role.OPERATOR, **more: Any) -> httpx2.Response:
+def post(world: DeskHarness, asked: Any, *, role: Role = Role.OPERATOR, **more: Any) -> httpx2.Response:
     return world.ask("POST", "/v1/tasks", role=role, json=asked, **more)
 
 
@@ -41,7 +41,7 @@ def renewal(number: int = 1, **more: Any) -> dict[str, Any]:
 def with_secrets(vendor: str, action: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The same parameters; wherever the vendor's pages name a secret there is one, and a stream key in each url that is there."""
     for secret in DIALECTS[vendor].secret_paths(action):
-        asked = at_path(asked, secret.path, _keyed if secret.in_url else lambda _: SESAME)
+        asked = mask_at_path(asked, secret.path, _keyed if secret.in_url else lambda _: SESAME)
     return asked
 
 

@@ -7,30 +7,29 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
-from adapters.http import NoAnswer, Reply
+from adapters.http import HttpReply, NoReply
+from adapters.http_messages import HttpRequest, WireError
 from adapters.ledger import Ledger, effects, inbox
-from adapters.ledger.effects import Wanted
+from adapters.ledger.effects import NewCall
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import effects as effects_table
-from adapters.settings import Account, App, Secret, Settings
+from adapters.settings import AccountSettings, AppSettings, Secret, Settings
 from adapters.vendors import DIALECTS
 from adapters.vendors.accounts import Accounts
-from adapters.vendors.calls import HttpRequest, WireError
 from simulator import DEMO_APPS, World
 from simulator.plan import STEADY, Faults
-from statemachine.calls import Operation, Pursuit
-from statemachine.facts import TaskKey
+from statemachine.calls import Operation, PendingCall
 from statemachine.folding.run_view import View
 from statemachine.states import Origin, State
-from statemachine.tasks import Task
-from tests.unit.adapters.ledger import making
-from tests.unit.simulator.driving import APPS, T0, URL, params
+from statemachine.tasks import Task, TaskKey
+from tests.support import ledger_rows
+from tests.support.start_calls import APPS, T0, URL, params
 from workers.call.call_builder import call_of
 from workers.call.caller import Caller
 
 SETTINGS = Settings(
     accounts=tuple(
-        Account(
+        AccountSettings(
             name=f"of {app.vendor}",
             vendor=app.vendor,
             access_key_id=app.access_key_id,
@@ -40,7 +39,9 @@ SETTINGS = Settings(
         for app in DEMO_APPS
     ),
     apps=tuple(
-        App(vendor=app.vendor, app_id=app.app_id, account=f"of {app.vendor}", callback_secrets=(Secret(app.callback_secret),))
+        AppSettings(
+            vendor=app.vendor, app_id=app.app_id, account=f"of {app.vendor}", callback_secrets=(Secret(app.callback_secret),)
+        )
         for app in DEMO_APPS
     ),
 )
@@ -58,10 +59,14 @@ def task_of(vendor: str, action: str, /, number: int = 1, *, operation: Operatio
     vendor_task_id = more.pop("known", None) or about.vendor_task_id or f"ours{number}"
     key = TaskKey(vendor=vendor, app_id=app_id, room_id=about.room_id, vendor_task_id=vendor_task_id, family=family)
     if minted:
-        key = key.awaiting(f"ours{number}") if vendor_task_id.startswith("ours") else TaskKey(**{**_fields(key), "room_id": ""})
+        key = (
+            key.provisional_key(f"ours{number}")
+            if vendor_task_id.startswith("ours")
+            else TaskKey(**{**_fields(key), "room_id": ""})
+        )
     state = State.REQUESTED if operation is Operation.START else State.RUNNING
     view = View(state=state, evidence_at=T0, heard_at=T0, room_id=about.room_id or None, robot=about.robot)
-    pursuit = Pursuit(since=T0, **{"serial": 1, **more.pop("pursuit", {})})
+    pursuit = PendingCall(since=T0, **{"serial": 1, **more.pop("pursuit", {})})
     values = {"origin": Origin.MANAGED, "kind": about.kind, "action": action, "params": given, "calls": {operation: pursuit}}
     values |= {"view": view, **more}
     return Task(id=f"{number:026}", key=key, run=1, anchor="k", created_at=T0, updated_at=T0, **values)
@@ -71,7 +76,7 @@ def _fields(key: TaskKey) -> dict[str, str]:
     return {name: getattr(key, name) for name in ("vendor", "app_id", "room_id", "vendor_task_id", "family")}
 
 
-class Booth:
+class CallerHarness:
     """`now`: ms. `sent`: what went out. `before`: called with each request before the vendor gets it."""
 
     def __init__(self, folder: Path, *, faults: Faults | None = None, settings: Settings = SETTINGS) -> None:
@@ -82,7 +87,7 @@ class Booth:
         self.accounts = Accounts(settings)
         self.rung = 0
         self.sent: list[HttpRequest] = []
-        self.before: Callable[[HttpRequest], Reply | None] = lambda _: None
+        self.before: Callable[[HttpRequest], HttpReply | None] = lambda _: None
         self.caller = self.new_caller()
 
     def new_caller(self, ledger: Any = None, clock: Callable[[], int] | None = None, **more: Any) -> Caller:
@@ -91,7 +96,7 @@ class Booth:
     def _ring(self) -> None:
         self.rung += 1
 
-    def send(self, request: HttpRequest) -> Reply:
+    def send(self, request: HttpRequest) -> HttpReply:
         """The client."""
         self.sent.append(request)
         instead = self.before(request)
@@ -101,19 +106,19 @@ class Booth:
         vendor = "tencent" if "X-TC-Action" in request.headers else "volcengine"
         reply = self.world.handle(vendor, request.method, parts.path, parts.query, request.headers, request.body, self.now)
         if reply.dropped:
-            raise NoAnswer(WireError.CUT_OFF, "dropped")
-        return Reply(status=reply.status, headers=reply.headers, body=reply.body)
+            raise NoReply(WireError.CUT_OFF, "dropped")
+        return HttpReply(status=reply.status, headers=reply.headers, body=reply.body)
 
     def want(self, *tasks: Task, step: Mapping[str, Any] | None = None) -> None:
         """Saves these tasks, and the effects that their pursuits under way need."""
-        making.save(self.ledger, *tasks)
+        ledger_rows.save(self.ledger, *tasks)
         with self.ledger.write() as connection:
             effects.add(connection, [self.wanted(task, *call, step) for task in tasks for call in task.calls.items()])
 
-    def wanted(self, task: Task, operation: Operation, pursuit: Pursuit, step: Mapping[str, Any] | None = None) -> Wanted:
+    def wanted(self, task: Task, operation: Operation, pursuit: PendingCall, step: Mapping[str, Any] | None = None) -> NewCall:
         call = call_of(task, operation, step)
         key = task.key
-        return Wanted(
+        return NewCall(
             task_id=task.id,
             serial=pursuit.serial or 0,
             operation=operation.value,
@@ -121,7 +126,7 @@ class Booth:
             vendor=key.vendor,
             app_id=key.app_id,
             family=key.family,
-            bucket=self.accounts.bucket(key.vendor, key.app_id, call.action if call else ""),
+            bucket=self.accounts.quota_bucket(key.vendor, key.app_id, call.action if call else ""),
             due_at=self.now,
         )
 

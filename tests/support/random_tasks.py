@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from simulator import Truth
-from simulator.seeded_random import Dice
-from tests.support.virtual_time import HOUR, SECOND, Clockwork
-from tests.unit.simulator.driving import STARTS
+from simulator.seeded_random import SeededRandom
+from tests.support.start_calls import STARTS
+from tests.support.virtual_time import HOUR, SECOND, VirtualTimeApp
 
 #: Ends that are known although the task never was at the vendor.
 NEVER_WAS = {
@@ -21,7 +21,7 @@ NEVER_WAS = {
 
 
 @dataclass(slots=True)
-class Order:
+class TaskPlan:
     """One intent: what was asked for, and when it was to be stopped."""
 
     number: int
@@ -32,19 +32,19 @@ class Order:
     stopped: bool = False
 
 
-class Fleet:
+class RandomTasks:
     """So many tasks, begun over so much time. What befalls each follows from the seed."""
 
-    def __init__(self, clock: Clockwork, seed: int, tasks: int, over_ms: int, *, never_stopped: float = 0.05) -> None:
+    def __init__(self, clock: VirtualTimeApp, seed: int, tasks: int, over_ms: int, *, never_stopped: float = 0.05) -> None:
         self.clock = clock
-        self.orders: list[Order] = []
+        self.orders: list[TaskPlan] = []
         actions = list(STARTS)
         for number in range(1, tasks + 1):
-            dice = Dice(seed, "order", number)
+            dice = SeededRandom(seed, "order", number)
             vendor, action = dice.one_of(actions)
-            order = Order(number, vendor, action)
-            begin = dice.within(0, over_ms)
-            lives_long = (vendor, action) == ("volcengine", "StartRelayStream") and dice.chance(never_stopped)
+            order = TaskPlan(number, vendor, action)
+            begin = dice.integer_between(0, over_ms)
+            lives_long = (vendor, action) == ("volcengine", "StartRelayStream") and dice.happens(never_stopped)
             if not lives_long:
                 order.stop_at = begin + self._stop_after(dice)
                 clock.at(order.stop_at, lambda order=order: self._stop(order))
@@ -52,16 +52,16 @@ class Fleet:
             self.orders.append(order)
 
     @staticmethod
-    def _stop_after(dice: Dice) -> int:
+    def _stop_after(dice: SeededRandom) -> int:
         """Some change their mind at once."""
-        if dice.chance(0.05):
-            return dice.within(1, 20 * SECOND)
-        return dice.within(20 * SECOND, 3 * HOUR)
+        if dice.happens(0.05):
+            return dice.integer_between(1, 20 * SECOND)
+        return dice.integer_between(20 * SECOND, 3 * HOUR)
 
-    def _start(self, order: Order) -> None:
+    def _start(self, order: TaskPlan) -> None:
         order.task_id = self.clock.start(order.vendor, order.action, order.number)
 
-    def _stop(self, order: Order) -> None:
+    def _stop(self, order: TaskPlan) -> None:
         status = self.clock.stop(order.task_id)
         assert status in (202, 409), status
         order.stopped = status == 202
@@ -78,7 +78,7 @@ class Audit:
         return "\n".join(f"{count:>8}  {what}" for what, count in sorted(self.counted.items()))
 
 
-def audit(fleet: Fleet, *, losses: bool) -> Audit:
+def audit(fleet: RandomTasks, *, losses: bool) -> Audit:
     """losses: callbacks were lost, and how some tasks ended can be known by nobody; else only what no vendor tells is inferred."""
     found = Audit()
     world = fleet.clock.world
@@ -95,7 +95,7 @@ def audit(fleet: Fleet, *, losses: bool) -> Audit:
     return found
 
 
-def _by_order(fleet: Fleet) -> dict[int, list[Truth]]:
+def _by_order(fleet: RandomTasks) -> dict[int, list[Truth]]:
     """order -> the vendor's tasks that were made for it; 0: nobody's."""
     rooms = {f"r{order.number}": order.number for order in fleet.orders} | {str(o.number): o.number for o in fleet.orders}
     tasks = {fleet.clock.task(order.task_id)["vendor_task_id"]: order.number for order in fleet.orders}
@@ -107,7 +107,7 @@ def _by_order(fleet: Fleet) -> dict[int, list[Truth]]:
     return made
 
 
-def _problems(order: Order, task: dict[str, Any], truths: list[Truth], counted: Counter[str], losses: bool) -> Iterator[str]:
+def _problems(order: TaskPlan, task: dict[str, Any], truths: list[Truth], counted: Counter[str], losses: bool) -> Iterator[str]:
     said = (task["state"], task["reason"])
     if task["ended_at"] is None:
         yield f"is still {said}"
@@ -135,7 +135,7 @@ def _problems(order: Order, task: dict[str, Any], truths: list[Truth], counted: 
         yield f"is {said} (inferred: {task['inferred']}), and was {right}, answered {truth.answered}"
 
 
-def _costs(order: Order, truths: list[Truth], unknowable: bool) -> Iterator[str]:
+def _costs(order: TaskPlan, truths: list[Truth], unknowable: bool) -> Iterator[str]:
     """What is paid twice, or for nothing; and what was stopped that should run."""
     for truth in truths:
         if truth.alive and not unknowable:

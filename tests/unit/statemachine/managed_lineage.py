@@ -26,7 +26,7 @@ from statemachine.facts import Ending
 from statemachine.rules import Rules
 from statemachine.states import Deadline, Kind, Reason, State
 from statemachine.tasks import Lineage, Task, TaskKey
-from tests.unit.statemachine.driver import T0, Story, ms, words
+from tests.unit.statemachine.lineage_scenario import T0, LineageScenario, ms, words
 
 START, UPDATE, STOP, INSPECT = Operation.START, Operation.UPDATE, Operation.STOP, Operation.INSPECT
 
@@ -46,7 +46,7 @@ ACTIONS = {
 }
 
 
-class Managed(Story):
+class ManagedLineage(LineageScenario):
     """A story that calls are made in. The vendor's own rules hold; `rules` overrides fields of them.
 
     calls: those that are made and not answered yet, by (task id, serial). made: all that were ever made. posted, dropped: the
@@ -150,12 +150,12 @@ class Managed(Story):
         gone = sign is Sign.GONE or (isinstance(sign, Inspection) and sign.sign is Sign.GONE)
         return self.answer(INSPECT, CallOutcome.ALREADY_GONE if gone else CallOutcome.ACCEPTED, at, says=sign, **more)
 
-    def name(self, vendor_task_id: str = "t", *, told: bool = False, into: Story | None = None) -> Decision:
+    def name(self, vendor_task_id: str = "t", *, told: bool = False, into: LineageScenario | None = None) -> Decision:
         """The vendor's id became known. into: what was heard under it before."""
         key = named(self.vendor, self.kind, vendor_task_id)
         leaving = self._lineage
         self.lineage = into.lineage if into is not None else Lineage(key=key)
-        if isinstance(into, Managed):
+        if isinstance(into, ManagedLineage):
             self.calls |= into.calls
         return self.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
 
@@ -241,22 +241,26 @@ def named(vendor: str, kind: Kind, vendor_task_id: str = "t") -> TaskKey:
     return TaskKey(vendor=vendor, app_id="app", room_id=room_id, vendor_task_id=vendor_task_id, family=family)
 
 
-def accepted(vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None, **start: Any) -> Managed:
+def accepted(
+    vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None, **start: Any
+) -> ManagedLineage:
     """A task whose start was asked for at 0 s and accepted at 1 s."""
-    story = Managed(vendor, kind, rules)
+    story = ManagedLineage(vendor, kind, rules)
     story.start(0, **start)
     story.answer(START, CallOutcome.ACCEPTED, 1, task="t" if vendor == "tencent" else None)
     return story
 
 
-def running(vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None, **start: Any) -> Managed:
+def running(
+    vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None, **start: Any
+) -> ManagedLineage:
     """The same, of which media is shown at 2 s."""
     story = accepted(vendor, kind, rules, **start)
     hear_media(story, 2)
     return story
 
 
-def hear_media(story: Managed, at: float) -> Decision:
+def hear_media(story: ManagedLineage, at: float) -> Decision:
     """The vendor's callback that says that media flows."""
     match story.vendor, story.kind:
         case "volcengine", Kind.PUSH:

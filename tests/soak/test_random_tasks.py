@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from simulator import Faults
-from tests.flows.test_fleet import FAULTS, sail
+from tests.flows.test_random_tasks import FAULTS, run_random_tasks
 
 SEED = int(os.environ.get("TALLY_SEED", "20261121"))
 
@@ -24,17 +24,17 @@ def _quiet() -> Iterator[None]:
 
 @pytest.mark.soak
 def test_ten_thousand_tasks_end_as_they_ended_at_the_vendor(tmp_path: Path) -> None:
-    found, _ = sail(tmp_path, SEED, 10_000, FAULTS, losses=True)
+    found, _ = run_random_tasks(tmp_path, SEED, 10_000, FAULTS, losses=True)
     assert found.wrong == []
 
 
 @pytest.mark.soak
 def test_a_thousand_tasks_of_which_no_callback_tells(tmp_path: Path) -> None:
-    found, _ = sail(tmp_path, SEED, 1_000, Faults(lose=1.0), losses=True)
+    found, _ = run_random_tasks(tmp_path, SEED, 1_000, Faults(lose=1.0), losses=True)
     assert found.wrong == []
 
 
 @pytest.mark.soak
 def test_a_thousand_tasks_of_which_every_callback_comes(tmp_path: Path) -> None:
-    found, _ = sail(tmp_path, SEED, 1_000, Faults(ambiguous=0.025, vanish=0.025, throttle=0.1), losses=False)
+    found, _ = run_random_tasks(tmp_path, SEED, 1_000, Faults(ambiguous=0.025, vanish=0.025, throttle=0.1), losses=False)
     assert found.wrong == []

@@ -9,15 +9,15 @@ import pytest
 from adapters.ledger import LedgerUnavailableError, callbacks, inbox, lineages, timeline
 from adapters.ledger.schema import inbox as inbox_table
 from statemachine.states import Verdict
-from tests.support.in_process_app import House, tencent, volcengine
+from tests.support.in_process_app import InProcessApp, tencent, volcengine
 from workers.apply import inbox_decoder
 
 T0 = 1_768_960_000_000
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with House(tmp_path, T0 + 5_000).open() as opened:
+def house(tmp_path: Path) -> Iterator[InProcessApp]:
+    with InProcessApp(tmp_path, T0 + 5_000).open() as opened:
         yield opened
 
 
@@ -26,14 +26,14 @@ def recording(task: str = "t1", event_type: int = 301, at: int = T0, **payload: 
     return tencent({"EventGroupId": 3, "EventType": event_type, "CallbackTs": at, "EventInfo": info})
 
 
-def test_rows_of_many_tasks_are_applied_in_one_go(house: House):
+def test_rows_of_many_tasks_are_applied_in_one_go(house: InProcessApp):
     for number in range(450):
         assert house.post(*recording(f"t{number % 150}", 301 + number // 150, T0 + number)) == 200
     assert house.applier.apply_waiting() == 450
     assert house.get("/v1/stats")["tasks"] == [{"vendor": "tencent", "kind": "record", "state": "finishing", "count": 150}]
 
 
-def test_a_row_that_cannot_be_applied_is_set_aside_and_holds_up_nobody(house: House):
+def test_a_row_that_cannot_be_applied_is_set_aside_and_holds_up_nobody(house: InProcessApp):
     house.post(*recording("before"))
     with house.ledger.write() as connection:
         inbox.post(connection, "nonsense", ("1",), {}, house.now)
@@ -46,7 +46,7 @@ def test_a_row_that_cannot_be_applied_is_set_aside_and_holds_up_nobody(house: Ho
     assert (aside["kind"], aside["error"]) == ("nonsense", "KeyError('nonsense')")
 
 
-def test_a_lineage_saved_by_somebody_else_meanwhile_is_decided_anew(house: House, monkeypatch: pytest.MonkeyPatch):
+def test_a_lineage_saved_by_somebody_else_meanwhile_is_decided_anew(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
     house.hear(*recording())
     house.post(*recording(event_type=302, at=T0 + 1))
     other, load = [True], lineages.load
@@ -55,7 +55,7 @@ def test_a_lineage_saved_by_somebody_else_meanwhile_is_decided_anew(house: House
         loaded = load(connection, keys)
         if other.pop() if other else False:
             stored = next(iter(loaded.values()))
-            save = lineages.Save(stored=stored, lineage=stored.lineage, changed=())
+            save = lineages.LineageSave(stored=stored, lineage=stored.lineage, changed=())
             with house.ledger.write() as mine:
                 lineages.save_if_version(mine, [save])
         return loaded
@@ -65,7 +65,7 @@ def test_a_lineage_saved_by_somebody_else_meanwhile_is_decided_anew(house: House
     assert [t["state"] for t in house.tasks()] == ["finishing"]
 
 
-def test_nothing_is_saved_when_the_last_step_of_a_batch_fails(house: House, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_saved_when_the_last_step_of_a_batch_fails(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
     house.post(*recording())
 
     def full(*_: object) -> None:
@@ -80,7 +80,7 @@ def test_nothing_is_saved_when_the_last_step_of_a_batch_fails(house: House, monk
     assert [t["state"] for t in house.tasks()] == ["running"]
 
 
-def test_what_comes_while_a_thread_applies_is_not_missed(house: House):
+def test_what_comes_while_a_thread_applies_is_not_missed(house: InProcessApp):
     for number in range(300):
         house.post(*recording(f"t{number}"))
     threads = [threading.Thread(target=house.applier.apply_waiting) for _ in range(4)]
@@ -104,7 +104,7 @@ def cannot_read(*_: object, received_at: int, **__: object) -> inbox_decoder.Rea
     return inbox_decoder.Reading(event_at=received_at, verdict=Verdict.UNKNOWN, reason="unreadable")
 
 
-def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: House, monkeypatch: pytest.MonkeyPatch):
+def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as older:
         older.setattr(type(inbox_decoder.DIALECTS["tencent"]), "read", cannot_read)
         house.hear(*recording())
@@ -118,7 +118,7 @@ def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: House, mon
     assert house.get(f"/v1/callbacks/{callback['id']}")["verdict"] == "applied"
 
 
-def test_a_callback_that_turns_out_to_concern_no_task_withdraws_its_facts(house: House, monkeypatch: pytest.MonkeyPatch):
+def test_a_callback_that_turns_out_to_concern_no_task_withdraws_its_facts(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
     house.hear(*recording())
     house.hear(*recording(event_type=302, at=T0 + 1))
     monkeypatch.setattr(type(inbox_decoder.DIALECTS["tencent"]), "read", cannot_read)
@@ -138,7 +138,7 @@ def flapping(task: str, number: int) -> tuple[str, bytes, dict[str, str]]:
     return volcengine("TranscodeStateChanged", said, "2026-01-21T01:46:40Z", f"e{number}")
 
 
-def test_a_replay_of_thousands_of_one_task_does_not_hold_up_another_task(house: House, monkeypatch: pytest.MonkeyPatch):
+def test_a_replay_of_thousands_of_one_task_does_not_hold_up_another_task(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
     for number in range(50):
         assert house.post(*flapping("flapping", number)) == 200
     house.applier.apply_waiting()
@@ -147,7 +147,7 @@ def test_a_replay_of_thousands_of_one_task_does_not_hold_up_another_task(house: 
         assert sum(inbox.post_replays(connection, ids, house.now + again) for again in range(100)) == 5_000
     assert house.post(*recording("other")) == 200
     batches: list[int] = []
-    apply = inbox.apply
+    apply = inbox.mark_applied
 
     def counted(connection, settled, done):
         batches.append(len(settled) + len(done))
@@ -161,7 +161,7 @@ def test_a_replay_of_thousands_of_one_task_does_not_hold_up_another_task(house: 
     assert len(batches) <= 2, batches
 
 
-def test_callbacks_of_thousands_of_one_task_are_applied_in_their_order_with_another_task_between(house: House):
+def test_callbacks_of_thousands_of_one_task_are_applied_in_their_order_with_another_task_between(house: InProcessApp):
     """The backlog is that of a stopped worker."""
     for number in range(120):
         assert house.post(*flapping("flapping", number)) == 200

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from statemachine.delivery_policy import longest_pause
+from statemachine.delivery_policy import longest_retry_delay_ms
 from tests.flows.test_calls import SECOND, VOLC_RELAY, waits
+from tests.support.dispatcher_harness import REFUSED, TAKEN, DispatcherHarness, event_id
 from tests.support.ledgers import BOTH, open_ledger
-from tests.support.scenario import Story, told, volcengine_error
-from tests.unit.workers.mailbox import REFUSED, TAKEN, PostOffice, event_id
+from tests.support.scenario import Scenario, told, volcengine_error
 from workers.clock_setback import Judge
 
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
@@ -18,15 +18,15 @@ BACK_MS = 8 * HOUR
 
 
 @pytest.fixture(params=BOTH)
-def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostOffice]:
+def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DispatcherHarness]:
     with open_ledger(request.param, tmp_path) as ledger:
-        office = PostOffice(ledger)
+        office = DispatcherHarness(ledger)
         office.subscribe()
         yield office
         office.close()
 
 
-def fail(office: PostOffice, *names: str) -> None:
+def fail(office: DispatcherHarness, *names: str) -> None:
     """Each is told and not taken; from now on everything is."""
     office.mailbox.answers = lambda _: REFUSED
     office.tell(*names)
@@ -34,33 +34,33 @@ def fail(office: PostOffice, *names: str) -> None:
     office.mailbox.answers = lambda _: TAKEN
 
 
-def judge(office: PostOffice, judge_: Judge | None = None) -> int:
+def judge(office: DispatcherHarness, judge_: Judge | None = None) -> int:
     """How many deliveries were mended."""
     with capture_logs() as logs:
         (judge_ or Judge(office.ledger)).judge_if_due(office.now)
     return sum(line["deliveries"] for line in logs if line["event"] == "clock.times_mended")
 
 
-def test_a_webhook_that_waits_is_tried_again_after_its_pause_although_the_clock_was_set_back(office: PostOffice) -> None:
+def test_a_webhook_that_waits_is_tried_again_after_its_pause_although_the_clock_was_set_back(office: DispatcherHarness) -> None:
     watching = Judge(office.ledger)
     judge(office, watching)
     fail(office, "a", "b")
     office.now -= BACK_MS
     assert judge(office, watching) == 2
-    office.now += longest_pause(1)
+    office.now += longest_retry_delay_ms(1)
     assert office.courier.once() == 2
     assert office.mailbox.ids()[2:] == [event_id("a"), event_id("b")]
 
 
-def test_a_step_while_nobody_ran_is_mended_at_the_start(office: PostOffice) -> None:
+def test_a_step_while_nobody_ran_is_mended_at_the_start(office: DispatcherHarness) -> None:
     fail(office, "a")
     office.now -= 400 * 24 * HOUR
     assert (judge(office), judge(office)) == (1, 0)
-    office.now += longest_pause(1)
+    office.now += longest_retry_delay_ms(1)
     assert office.courier.once() == 1
 
 
-def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: PostOffice) -> None:
+def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: DispatcherHarness) -> None:
     watching = Judge(office.ledger)
     judge(office, watching)
     office.now += 400 * 24 * HOUR
@@ -68,13 +68,13 @@ def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: PostOffice) -
     judge(office, watching)
     office.now -= 400 * 24 * HOUR
     judge(office, watching)
-    office.now += longest_pause(1)
+    office.now += longest_retry_delay_ms(1)
     for _ in range(3):
         office.courier.once()
     assert office.mailbox.ids()[1:] == [event_id("a"), event_id("a", 2)]
 
 
-def test_a_clock_that_goes_on_as_it_should_is_judged_by_once_in_a_while(office: PostOffice) -> None:
+def test_a_clock_that_goes_on_as_it_should_is_judged_by_once_in_a_while(office: DispatcherHarness) -> None:
     watching = Judge(office.ledger)
     judge(office, watching)
     fail(office, "a")
@@ -84,7 +84,7 @@ def test_a_clock_that_goes_on_as_it_should_is_judged_by_once_in_a_while(office: 
     assert judge(office, watching) == 0
 
 
-def test_what_another_machine_left_in_the_future_is_found_within_ten_minutes(office: PostOffice) -> None:
+def test_what_another_machine_left_in_the_future_is_found_within_ten_minutes(office: DispatcherHarness) -> None:
     watching = Judge(office.ledger)
     judge(office, watching)
     office.now += BACK_MS  # the other one's clock
@@ -96,7 +96,7 @@ def test_what_another_machine_left_in_the_future_is_found_within_ten_minutes(off
     assert judge(office, watching) == 1
 
 
-def test_the_log_says_what_was_mended(office: PostOffice) -> None:
+def test_the_log_says_what_was_mended(office: DispatcherHarness) -> None:
     fail(office, "a", "b")
     office.now -= BACK_MS
     with capture_logs() as logs:
@@ -107,7 +107,7 @@ def test_the_log_says_what_was_mended(office: PostOffice) -> None:
 
 
 def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], told(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
@@ -121,7 +121,7 @@ def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: P
 
 
 def test_a_start_that_waits_as_the_vendor_asked_is_left_alone(tmp_path: Path) -> None:
-    with Story(tmp_path).open() as story:
+    with Scenario(tmp_path).open() as story:
         story.line.fare(VOLC_RELAY[1], told(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
