@@ -1,74 +1,193 @@
-"""When to look at a task again.
+"""The deadlines of a task: one table of when each is armed, what happens when it passes, and what is inferred without an answer.
 
-Deadlines are a function of how the task stands, of what is wanted of the vendor and of what passed before; they count from the
-vendor's own times, only `silence` from receipt. Passing one twice, or late, changes nothing more than passing it once.
+The functions of the cells are in `deadline_arming`, `on_deadline` and `inference`. What the vendor's answer to a query means is in
+`on_inspection`.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from statemachine.calls import Operation
+from statemachine import deadline_arming as arming
+from statemachine import inference, on_deadline
+from statemachine.deadline_arming import ArmedDeadline
+from statemachine.events import DeadlinePassed
+from statemachine.inference import NO_INFERENCE, Inference
+from statemachine.on_deadline import PassedDeadline
 from statemachine.policy import Policy, parse_policy
+from statemachine.reaction import Reaction
 from statemachine.rules import Rules
-from statemachine.states import FINAL, Deadline, Reason, State
-from statemachine.tasks import Task
+from statemachine.states import FINAL, Deadline
+from statemachine.tasks import DeadlinePass, Task
 
-_S = 1000
-_CONFIRM_MS = 60 * _S
-IDLE_GRACE_MS = 30 * _S
-_RECOVERY_FIRST_MS = 90 * _S
-_RECOVERY_AGAIN_MS = 300 * _S
-_EXPIRY_GRACE_MS = 300 * _S
-_EXPIRY_AGAIN_MS = 3600 * _S
-_SILENCE_MS = 24 * 3600 * _S
-SILENCE_LOST_MS = 30 * 24 * 3600 * _S
-_REACH_LEAD_MS = 3600 * _S
-_FINISH_AGAIN_MS = 3600 * _S
-_RENEW_AGAIN_MS = 60 * _S
-#: `silence` of tasks that can be asked is spread by this part of it, so that they are not all asked at once.
-_SPREAD = 0.2
+Infer = Callable[[Task, Rules, int], Inference]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """One armed deadline: what it counts from, and when it passes. ms."""
+class DeadlineRule:
+    """A row of the table. Each cell is a function and its sentence for the docs."""
 
-    kind: Deadline
-    base: int
-    at: int
-
-
-def can_be_asked(task: Task, rules: Rules, now: int) -> bool:
-    """Whether a query settles questions about it now: the vendor still promises to know it."""
-    if task.view.followed or (task.key.is_provisional and not rules.askable_unnamed):
-        return False
-    return rules.askable and (rules.reach_s is None or task.view.started_at is None or now < _reach_ends(task, rules))
-
-
-def _reach_ends(task: Task, rules: Rules) -> int:
-    return (task.view.started_at or 0) + int((rules.reach_s or 0) * _S)
+    #: Whether it is armed for live tasks, and for tasks that have ended.
+    is_for_live: bool = True
+    is_for_ended: bool = False
+    #: (task, rules, policy) -> when it is due; None: it is not armed.
+    arm: Callable[[Task, Rules, Policy], ArmedDeadline | None]
+    armed_text: str
+    react: Callable[[PassedDeadline], Reaction]
+    passed_text: str
+    #: (task, rules, now) -> what is inferred if the vendor cannot be queried, or its answer proves nothing; None: nothing.
+    infer: Infer | None = None
+    #: Begins with "Stays silent, because" if `infer` is None.
+    inferred_text: str
 
 
-def armed_deadlines(task: Task, rules: Rules) -> Iterator[Due]:
-    """The deadlines of a task that stands so: at least `silence` for one that lives, and few for one that has ended."""
-    policy = parse_policy(task.policy) if task.policy else _USUAL
-    arms = _OF_FINAL if task.view.state in FINAL else _OF_LIVE
-    for arm in arms:
-        item = arm(task, rules, policy)
-        if item is not None:
-            yield item
+#: In the order of a task's life.
+DEADLINES: Mapping[Deadline, DeadlineRule] = {
+    Deadline.START_RETRY: DeadlineRule(
+        arm=arming.arm_start_retry,
+        armed_text="A start call waits for its next attempt: when its pause is over.",
+        react=on_deadline.retry_start,
+        passed_text=(
+            "The start call is made again. One that may have happened and must not be repeated waits for callbacks of its task, "
+            "and is given up after `start.max_elapsed_s` of the policy."
+        ),
+        infer=inference.unknown_start,
+        inferred_text="A start that was given up and may have happened: `failed`, `start_unknown`.",
+    ),
+    Deadline.START_CONFIRM: DeadlineRule(
+        arm=arming.arm_start_confirm,
+        armed_text="The task is `accepted`: 60 s after the vendor accepted the start, or after the planned start.",
+        react=on_deadline.query_vendor,
+        passed_text="The vendor is queried.",
+        infer=inference.unheard,
+        inferred_text="The task is marked `unheard`.",
+    ),
+    Deadline.IDLE: DeadlineRule(
+        arm=arming.arm_idle,
+        armed_text="The task is `accepted` or `interrupted` and has no publisher: 30 s after the vendor's limit for that.",
+        react=on_deadline.query_vendor,
+        passed_text="The vendor is queried. If the task is gone: `idle_timeout`, `max_idle_time`.",
+        infer=inference.idle_end,
+        inferred_text="`idle_timeout`, `max_idle_time`, at the time of the vendor's limit.",
+    ),
+    Deadline.RECOVERY: DeadlineRule(
+        arm=arming.arm_recovery,
+        armed_text=(
+            "The task is `interrupted`: after 90 s, then every 5 minutes; with `recovery.stop` of the policy also after "
+            "`recovery.max_s`."
+        ),
+        react=on_deadline.query_or_stop_interrupted,
+        passed_text="The vendor is queried. With `recovery.stop` the task is stopped after `recovery.max_s`.",
+        inferred_text="Stays silent, because an interrupted task may still recover; `idle`, `expiry` and `silence` go on.",
+    ),
+    Deadline.EXPIRY: DeadlineRule(
+        arm=arming.arm_expiry,
+        armed_text=(
+            "The task has a maximum lifetime: 5 minutes after it, then every hour. If a sign of life corrects `expired`: an hour "
+            "after that sign."
+        ),
+        react=on_deadline.query_vendor,
+        passed_text="The vendor is queried. If the task is gone: `expired`, `max_lifetime`. If it lives, it is marked `overdue`.",
+        infer=inference.expired_end,
+        inferred_text="`expired`, `max_lifetime`, at the end of the maximum lifetime.",
+    ),
+    Deadline.RENEW: DeadlineRule(
+        arm=arming.arm_renew,
+        armed_text=(
+            "The policy has `renew` and the task has a maximum lifetime: `renew.lead_s` before its end; 60 s after the last "
+            "successor was started, if it failed."
+        ),
+        react=on_deadline.start_renewal,
+        passed_text="A successor is started with `renew.params`. When it runs, this task is stopped.",
+        inferred_text="Stays silent, because it needs no answer: the start of the successor is a call of its own.",
+    ),
+    Deadline.REACH: DeadlineRule(
+        arm=arming.arm_reach,
+        armed_text="The vendor answers for a task only for a limited time after its start: one hour before that time is over.",
+        react=on_deadline.warn_out_of_reach,
+        passed_text='The task is marked `out_of_reach`. With `"reach": "stop"` in the policy it is stopped.',
+        inferred_text="Stays silent, because it needs no answer: it warns that there will soon be none.",
+    ),
+    Deadline.STOP_CONFIRM: DeadlineRule(
+        arm=arming.arm_stop_confirm,
+        armed_text="The vendor accepted a stop call and the task is still `stopping`: 60 s later.",
+        react=on_deadline.confirm_stop,
+        passed_text=(
+            "The vendor is queried. If the task is gone: `stopped`, `stop_requested`. If it lives, the stop call is made again; "
+            "after three accepted stop calls the task is also marked `stop_unconfirmed`."
+        ),
+        infer=inference.end_of_repeated_stops,
+        inferred_text="The stop call is made again; after three accepted stop calls: `stopped`, `stop_requested`.",
+    ),
+    Deadline.FINISH: DeadlineRule(
+        arm=arming.arm_finish,
+        armed_text=(
+            "The task is `finishing`: when the time for its files is over (24 h; for some kinds less, if no upload was reported), "
+            "then every hour."
+        ),
+        react=on_deadline.query_vendor,
+        passed_text="The vendor is queried. If the capture is over, the known files decide, as in the next column.",
+        infer=inference.finished_end,
+        inferred_text=(
+            "With files: `completed`, `files_delivered`. Without: the end of the capture; if that is unknown, `completed`, "
+            "`files_unknown`."
+        ),
+    ),
+    Deadline.SILENCE: DeadlineRule(
+        arm=arming.arm_silence,
+        armed_text=(
+            "Every live task: 15 minutes after the last news (±10 %; longer for an account with many tasks) if the vendor can be "
+            "queried; else after 24 h, then after 30 days."
+        ),
+        react=on_deadline.query_after_silence,
+        passed_text="The vendor is queried, but not while the start is still tried, nor while files are awaited.",
+        infer=inference.silent_end,
+        inferred_text="The task is marked `unheard`; after 30 days: `lost`, `silent`.",
+    ),
+    Deadline.RESTART: DeadlineRule(
+        is_for_live=False,
+        is_for_ended=True,
+        arm=arming.arm_restart,
+        armed_text=(
+            "The policy has `restart`, and the task ended in one of its states without a stop request: `restart.pause_s` after the "
+            "end, at most `restart.max` times."
+        ),
+        react=on_deadline.start_repetition,
+        passed_text="The task is started again, with the same parameters and policy.",
+        inferred_text="Stays silent, because it needs no answer: the new start is a call of its own.",
+    ),
+    Deadline.CALL_RETRY: DeadlineRule(
+        is_for_ended=True,
+        arm=arming.arm_call_retry,
+        armed_text="A stop, update or query waits for its next attempt: when its pause is over.",
+        react=on_deadline.retry_calls,
+        passed_text="The call is made again. While no account is configured, a stop waits another 60 s.",
+        inferred_text=(
+            "Stays silent, because it only repeats a call: if a query is rejected for good, the deadline that needed it decides."
+        ),
+    ),
+}
+
+_ARM_LIVE = tuple(rule.arm for rule in DEADLINES.values() if rule.is_for_live)
+_ARM_ENDED = tuple(rule.arm for rule in DEADLINES.values() if rule.is_for_ended)
+_DEFAULT_POLICY = Policy()
 
 
-_USUAL = Policy()
+def armed_deadlines(task: Task, rules: Rules) -> Iterator[ArmedDeadline]:
+    """Yields the armed deadlines of a task: at least `silence` for a live one, few for one that has ended."""
+    policy = parse_policy(task.policy) if task.policy else _DEFAULT_POLICY
+    for arm in _ARM_ENDED if task.view.state in FINAL else _ARM_LIVE:
+        armed = arm(task, rules, policy)
+        if armed is not None:
+            yield armed
 
 
 def due_times(task: Task, before: Mapping[Deadline, int], rules: Rules, now: int) -> dict[Deadline, int]:
-    """kind -> when it passes, ms, soonest first. before: those of the task until now.
+    """Returns when each deadline of a task is due, ms, the earliest first. before: the due times until now.
 
-    `silence` stays where it was armed until then: each callback would move it, and nothing is lost by looking once too early.
+    `silence` is not moved to a later time before it is due: each callback would move it, and an early query does no harm.
     """
-    deadlines = {item.kind: item.at for item in armed_deadlines(task, rules)}
+    deadlines = {armed.kind: armed.at for armed in armed_deadlines(task, rules)}
     silence = deadlines.get(Deadline.SILENCE)
     earlier = before.get(Deadline.SILENCE)
     if silence is not None and earlier is not None and now < earlier < silence:
@@ -76,173 +195,44 @@ def due_times(task: Task, before: Mapping[Deadline, int], rules: Rules, now: int
     return dict(sorted(deadlines.items(), key=lambda item: (item[1], item[0])))
 
 
-def _start_retry(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    return _retry(task, Deadline.START_RETRY, (Operation.START,))
-
-
-def _call_retry(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    return _retry(task, Deadline.CALL_RETRY, (Operation.STOP, Operation.UPDATE, Operation.INSPECT))
-
-
-def _retry(task: Task, kind: Deadline, operations: tuple[Operation, ...]) -> Due | None:
-    if not task.calls:
+def react_to_deadline(task: Task, event: DeadlinePassed, rules: Rules, now: int) -> Reaction | None:
+    """Returns the effect of a passed deadline on its task; None: it is not armed any more, or armed for later."""
+    armed = next((armed for armed in armed_deadlines(task, rules) if armed.kind is event.kind and armed.at <= now), None)
+    if armed is None:
         return None
-    waiting = (task.calls[operation].retry_at for operation in operations if operation in task.calls)
-    soonest = min((at for at in waiting if at is not None), default=None)
-    return None if soonest is None else Due(kind=kind, base=soonest, at=soonest)
+    rule, policy = DEADLINES[armed.kind], parse_policy(task.policy)
+    passed = PassedDeadline(task=task, armed=armed, rules=rules, policy=policy, infer=rule.infer or _infer_nothing, now=now)
+    reaction = rule.react(passed)
+    last = task.passed.get(armed.kind)
+    times = last.times + 1 if last is not None and last.base == armed.base else 1
+    this_pass = DeadlinePass(base=armed.base, at=now, times=times)
+    entries = () if times > 1 and _is_routine(reaction) else (_timeline_entry(armed),)
+    return replace(reaction, passed={**task.passed, armed.kind: this_pass}, entries=entries)
 
 
-def _start_confirm(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view = task.view
-    if view.state is not State.ACCEPTED:
-        return None
-    base = max(view.accepted_at or view.evidence_at, view.scheduled_at or 0)
-    if view.revoked is Deadline.START_CONFIRM and view.revoked_at is not None:
-        base = max(base, view.revoked_at)
-    return None if _done(task, Deadline.START_CONFIRM, base) else _due(Deadline.START_CONFIRM, base, _CONFIRM_MS)
+def _is_routine(reaction: Reaction) -> bool:
+    """Returns whether nothing came of it but a query: `recovery` queries every five minutes, and one line of it is enough."""
+    return not reaction.facts and reaction.raised is None and not reaction.commands
 
 
-def _idle(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view = task.view
-    if view.idle_since is None or rules.idle_s is None or view.state not in (State.ACCEPTED, State.INTERRUPTED):
-        return None
-    base = max(view.idle_since, view.scheduled_at or 0)
-    if view.revoked is Deadline.IDLE and view.revoked_at is not None:
-        base = max(base, view.revoked_at)
-    return None if _done(task, Deadline.IDLE, base) else _due(Deadline.IDLE, base, int(rules.idle_s * _S) + IDLE_GRACE_MS)
+def _timeline_entry(armed: ArmedDeadline) -> Mapping[str, Any]:
+    return {"kind": "deadline_passed", "deadline": armed.kind.value, "due_at": armed.at}
 
 
-def _recovery(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    base = task.view.interrupted_since
-    if base is None:
-        return None
-    last, given_up = task.passed.get(Deadline.RECOVERY), base + policy.recovery.max_s * _S
-    again, seen = base + _RECOVERY_FIRST_MS, base
-    if last is not None and last.base == base:
-        again, seen = last.at + _RECOVERY_AGAIN_MS, last.at
-    if policy.recovery.stop and seen < given_up < again:
-        again = given_up
-    return Due(kind=Deadline.RECOVERY, base=base, at=again)
+def infer_without_answer(task: Task, kind: Deadline | None, rules: Rules, now: int) -> Inference:
+    """Returns what is inferred if the query that this deadline needed proves nothing. kind: None: a contradiction needed it."""
+    infer = DEADLINES[kind].infer if kind is not None else None
+    return NO_INFERENCE if infer is None else infer(task, rules, now)
 
 
-def _expiry(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view = task.view
-    if view.started_at is None or rules.life_s is None or view.state in (State.REQUESTED, State.FINISHING):
-        return None
-    revoked = view.revoked is Deadline.EXPIRY
-    base = view.revoked_at if revoked and view.revoked_at is not None else view.started_at
-    last = task.passed.get(Deadline.EXPIRY)
-    if last is not None and last.base == base:
-        return Due(kind=Deadline.EXPIRY, base=base, at=last.at + _EXPIRY_AGAIN_MS)
-    return _due(Deadline.EXPIRY, base, _EXPIRY_AGAIN_MS if revoked else int(rules.life_s * _S) + _EXPIRY_GRACE_MS)
+def _infer_nothing(task: Task, rules: Rules, now: int) -> Inference:
+    return NO_INFERENCE
 
 
-def _renew(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view = task.view
-    lives = view.state in (State.ACCEPTED, State.RUNNING, State.INTERRUPTED)
-    if policy.renew is None or rules.life_s is None or view.started_at is None or task.renewed_by or task.wiped or not lives:
-        return None
-    base, last = view.started_at, task.passed.get(Deadline.RENEW)
-    if _may_be_done(task, rules, base + int((rules.life_s - policy.renew.lead_s) * _S)):
-        return None
-    if last is not None and last.base == base:  # its successor failed
-        return Due(kind=Deadline.RENEW, base=base, at=last.at + _RENEW_AGAIN_MS)
-    return _due(Deadline.RENEW, base, int((rules.life_s - policy.renew.lead_s) * _S))
-
-
-def _restart(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view, restart = task.view, policy.restart
-    if restart is None or view.state not in restart.on or task.restart_count >= restart.max or not rules.callable:
-        return None
-    if task.restarted_by or task.renewed_by or task.wiped or view.followed:
-        return None
-    if view.stop_asked_at is not None and not view.gave_up:
-        return None
-    if task.renews is not None and view.running_at is None:  # whom it was to follow starts another one
-        return None
-    if view.reason is Reason.START_UNKNOWN and rules.single_run:  # it may run, and a second one would run beside it
-        return None
-    base = view.ended_at or view.evidence_at
-    known_until = view.evidence_at if view.inferred else base  # of an end that nobody told: when it was last seen
-    if _may_be_done(task, rules, known_until):
-        return None
-    return _due(Deadline.RESTART, base, restart.pause_s * _S)
-
-
-def _may_be_done(task: Task, rules: Rules, at: int) -> bool:
-    """Whether what was due then (ms) may have been done between a backup and its restore, and would run twice.
-
-    Under an id of ours a second start finds the first; a vendor that mints ids would start another task.
-    """
-    return rules.single_run and task.restored_at is not None and at < task.restored_at
-
-
-def _stop_confirm(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view = task.view
-    if view.state is not State.STOPPING or view.stop_accepted_at is None or Operation.STOP in task.calls:
-        return None
-    base = view.stop_accepted_at
-    return None if _done(task, Deadline.STOP_CONFIRM, base) else _due(Deadline.STOP_CONFIRM, base, _CONFIRM_MS)
-
-
-def _finish(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    view = task.view
-    if view.state is not State.FINISHING or view.finishing_since is None:
-        return None
-    unheard = rules.finish_unheard_s is not None and not view.upload_heard
-    base, wait_s = view.finishing_since, rules.finish_unheard_s if unheard and rules.finish_unheard_s else rules.finish_s
-    if _done(task, Deadline.FINISH, base):  # what was asked then told nothing
-        return Due(kind=Deadline.FINISH, base=base, at=task.passed[Deadline.FINISH].at + _FINISH_AGAIN_MS)
-    return _due(Deadline.FINISH, base, int(wait_s * _S))
-
-
-def _silence(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    base, last = task.view.heard_at, task.passed.get(Deadline.SILENCE)
-    again = last if last is not None and last.base == base else None
-    spread = 1 - _SPREAD / 2 + _SPREAD * stable_fraction(task.id, "silence", base)
-    ask_at = (again.at if again else base) + int(rules.silence_s * _S * spread)
-    if can_be_asked(task, rules, ask_at) and task.view.state is not State.FINISHING:  # `finish` asks about files
-        return Due(kind=Deadline.SILENCE, base=base, at=ask_at)
-    if again is None:
-        return _due(Deadline.SILENCE, base, _SILENCE_MS)
-    return Due(kind=Deadline.SILENCE, base=base, at=max(base + SILENCE_LOST_MS, again.at + _SILENCE_MS))
-
-
-def _reach(task: Task, rules: Rules, policy: Policy) -> Due | None:
-    if not rules.callable or rules.reach_s is None or task.view.started_at is None or task.view.state is State.REQUESTED:
-        return None
-    base = task.view.started_at
-    if _done(task, Deadline.REACH, base):
-        return None
-    return Due(kind=Deadline.REACH, base=base, at=_reach_ends(task, rules) - _REACH_LEAD_MS)
-
-
-_OF_FINAL = (_call_retry, _restart)
-_OF_LIVE = (
-    _start_retry,
-    _call_retry,
-    _start_confirm,
-    _idle,
-    _recovery,
-    _expiry,
-    _renew,
-    _stop_confirm,
-    _finish,
-    _silence,
-    _reach,
-)
-
-
-def _due(kind: Deadline, base: int, after_ms: int) -> Due:
-    return Due(kind=kind, base=base, at=base + after_ms)
-
-
-def _done(task: Task, kind: Deadline, base: int) -> bool:
-    last = task.passed.get(kind)
-    return last is not None and last.base == base
-
-
-def stable_fraction(*names: object) -> float:
-    """A number from 0 up to 1 that is the same each time for the same names: what is spread must not depend on who asks."""
-    digest = hashlib.sha256("\x00".join(map(str, names)).encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:7]) / 256**7
+def markdown_table() -> str:
+    """Returns the table of deadlines as Markdown."""
+    rows = ["| deadline | when it is due | what happens then | if the vendor cannot be queried |", "|---|---|---|---|"]
+    rows += [
+        f"| `{kind.value}` | {rule.armed_text} | {rule.passed_text} | {rule.inferred_text} |" for kind, rule in DEADLINES.items()
+    ]
+    return "\n".join(rows) + "\n"

@@ -1,22 +1,23 @@
-"""The one question: what does this event change?
+"""Decides what an event changes in a lineage.
 
-`decide` puts the event's facts into the lineage's set, cuts and folds it anew, and compares. It reads no clock and does nothing;
-called twice with the same arguments it answers the same.
+`decide` adds the event's facts to those of the lineage, cuts and folds them again, and compares the result with the tasks. It is
+pure: it reads no clock and does no I/O, and the same arguments give the same decision.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from statemachine import on_answer, on_clock_setback, on_request, on_restore
+from statemachine import on_request, on_restore
 from statemachine.calls import Operation
+from statemachine.deadlines import react_to_deadline
+from statemachine.decision import Decision
 from statemachine.events import (
     CallAnswered,
     CallbackReceived,
     CallbackWithdrawn,
     ClockCorrected,
     DeadlinePassed,
-    Decision,
     Event,
     LedgerRestored,
     OperatorMarked,
@@ -26,242 +27,186 @@ from statemachine.events import (
     SuccessorReported,
     SurplusTaskFound,
     TasksAdopted,
-    Touch,
     UpdateRequested,
 )
-from statemachine.facts import Ending, FactKind
+from statemachine.facts import Ending, Fact, FactKind
 from statemachine.folding.output_limits import limit_files
-from statemachine.on_deadline import react_to_deadline
+from statemachine.on_answer import react_to_answer
+from statemachine.on_clock_setback import react_to_clock_setback
 from statemachine.pending_calls import with_call
 from statemachine.reaction import Reaction, inferred_end, own_fact
 from statemachine.refold import Refold, RulesOf
 from statemachine.states import Kind, Reason, State, Verdict
-from statemachine.tasks import DeadlinePass, Lineage, Task
+from statemachine.tasks import Lineage, Task
 
-#: The reason of what came too late for its run.
+#: The reason of a callback that is too late for its run: the run is archived.
 SEALED = "sealed"
-#: The reason of a callback that was read again and says what it said.
+#: The reason of a replay that gave the same fact as before.
 UNCHANGED = "unchanged"
 
 _MARK_REASONS = {State.STOPPED: Reason.STOP_REQUESTED, State.FAILED: Reason.VENDOR_ERROR, State.LOST: Reason.UNKNOWN_TO_VENDOR}
 
 
 def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind: Kind | None = None, epoch: int = 0) -> Decision:
-    """What this event changes.
+    """Returns what an event changes in its lineage.
 
-    now: ms since 1970. kind: of the lineage's tasks, where its key alone says it; None: its facts do. epoch: of the ledger; every
-    version that is given is greater.
+    now: ms since the Unix epoch. kind: the kind of the lineage's tasks, if its key determines it; None: its facts do. epoch: of the
+    ledger; every new version of a task is greater.
     """
-    return _HANDLERS[type(event)](lineage, event, Refold(lineage, now, rules_of, kind, epoch))
+    refold = Refold(lineage=lineage, now=now, rules_of=rules_of, kind=kind, epoch=epoch)
+    return _HANDLERS[type(event)](event, refold)
 
 
-def _on_callback(lineage: Lineage, event: CallbackReceived, folding: Refold) -> Decision:
-    event = replace(event, fact=limit_files(event.fact))
-    if event.fact.at < lineage.sealed.until:
+def _on_callback(event: CallbackReceived, refold: Refold) -> Decision:
+    lineage, fact = refold.lineage, limit_files(event.fact)
+    if fact.at < lineage.sealed.until:
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason=SEALED)
-    if event.replaces is not None and [fact for fact in lineage.facts if fact.source == event.replaces] == [event.fact]:
-        folded = folding.run(lineage.facts)  # read as it was read before: what it did then still stands
-        return folded.decision(Verdict.STALE, UNCHANGED, folded.task_of(event.fact).id)
-    facts = {fact.key: fact for fact in lineage.facts if event.replaces is None or fact.source != event.replaces}
-    facts[event.fact.key] = event.fact
-    folded = folding.run(facts.values(), newest=event.fact)
-    verdict, reason = folded.verdict(event.fact)
-    return folded.decision(verdict, reason, folded.task_of(event.fact).id)
+    if event.replaces is not None and [known for known in lineage.facts if known.source == event.replaces] == [fact]:
+        refolded = refold.run(lineage.facts)  # the replay gave the same fact: its effect at the time still stands
+        return refolded.decision(Verdict.STALE, UNCHANGED, refolded.task_of(fact).id)
+    facts = {known.key: known for known in lineage.facts if event.replaces is None or known.source != event.replaces}
+    facts[fact.key] = fact
+    refolded = refold.run(facts.values(), newest=fact)
+    verdict, reason = refolded.verdict(fact)
+    return refolded.decision(verdict, reason, refolded.task_of(fact).id)
 
 
-def _on_withdrawal(lineage: Lineage, event: CallbackWithdrawn, folding: Refold) -> Decision:
-    facts = [fact for fact in lineage.facts if fact.source != event.source]
+def _on_withdrawal(event: CallbackWithdrawn, refold: Refold) -> Decision:
+    facts = [fact for fact in refold.lineage.facts if fact.source != event.source]
     if not facts:
-        return Decision(lineage=lineage, verdict=Verdict.IGNORED, reason="only_news_of_its_task")
-    return folding.run(facts).decision(Verdict.APPLIED)
+        return Decision(lineage=refold.lineage, verdict=Verdict.IGNORED, reason="only_news_of_its_task")
+    return refold.run(facts).decision(Verdict.APPLIED)
 
 
-def _on_deadline(lineage: Lineage, event: DeadlinePassed, folding: Refold) -> Decision:
-    task = _find_task(lineage, event.task_id)
-    item = folding.due_item(task, event) if task else None
-    if task is None or item is None:
-        return folding.run(lineage.facts).decision(Verdict.STALE, "not_due", event.task_id)
-    said = react_to_deadline(task, item, folding.rules_for(task), folding.now)
-    last = task.passed.get(item.kind)
-    times = last.times + 1 if last is not None and last.base == item.base else 1
-    entries: tuple[Mapping[str, Any], ...] = ({"kind": "deadline_passed", "deadline": item.kind.value, "due_at": item.at},)
-    if times > 1 and not said.facts and said.anomaly is None and not said.effects:
-        entries = ()  # recovery looks every five minutes: one line is enough
-    pass_ = {**task.passed, item.kind: DeadlinePass(base=item.base, at=folding.now, times=times)}
-    return _apply(lineage, folding, task, said, entries, passed=pass_)
+def _on_deadline(event: DeadlinePassed, refold: Refold) -> Decision:
+    task = refold.find_task(event.task_id)
+    reaction = None if task is None else react_to_deadline(task, event, refold.rules_for(task), refold.now)
+    if task is None or reaction is None:
+        return refold.run(refold.lineage.facts).decision(Verdict.STALE, "not_due", event.task_id)
+    return _apply(refold, task, reaction)
 
 
-def _on_mark(lineage: Lineage, event: OperatorMarked, folding: Refold) -> Decision:
-    task = _find_task(lineage, event.task_id)
+def _on_mark(event: OperatorMarked, refold: Refold) -> Decision:
+    task = refold.find_task(event.task_id)
     if task is None:
-        return _no_such_task(lineage)
-    facts = list(lineage.facts)
+        return _no_such_task(refold)
+    facts: tuple[Fact, ...] = ()
+    entry = {"kind": "mark", "by": event.by, "note": event.note, "clear": [anomaly.value for anomaly in event.clear]}
     if event.state is not None:
-        outcome = Ending(state=event.state, reason=_MARK_REASONS[event.state])
-        facts.append(inferred_end(task, outcome, folding.now, key=event.key, ended_at=folding.now))
-    entry = {"kind": "mark", "by": event.by, "note": event.note, "clear": [a.value for a in event.clear]}
-    if event.state is not None:
+        ending = Ending(state=event.state, reason=_MARK_REASONS[event.state])
+        facts = (inferred_end(task, ending, refold.now, key=event.key, ended_at=refold.now),)
         entry["state"] = event.state.value
-    touch = Touch(task_id=task.id, clear=event.clear, entries=(entry,))
-    return folding.run(facts, touch=touch).decision(Verdict.APPLIED, None, task.id)
+    return _apply(refold, task, Reaction(facts=facts, cleared=event.clear, entries=(entry,)))
 
 
-def _on_start_request(lineage: Lineage, event: StartRequested, folding: Refold) -> Decision:
-    if any(task.id == event.task_id for task in lineage.tasks):
+def _on_start_request(event: StartRequested, refold: Refold) -> Decision:
+    lineage, now = refold.lineage, refold.now
+    if refold.find_task(event.task_id) is not None:
         return Decision(lineage=lineage, verdict=Verdict.STALE, reason="begun_before", task_id=event.task_id)
-    newest = max((fact.at for fact in lineage.facts), default=0)
-    task, fact = on_request.requested_task(lineage.key, event, newest, folding.now)
+    newest_at = max((fact.at for fact in lineage.facts), default=0)
+    task, fact = on_request.requested_task(lineage.key, event, newest_at, now)
     if event.doubted:
-        task = replace(task, calls=on_restore.with_doubts(task, task.calls, folding.rules_for(task), folding.now))
-    entry = {"kind": "start_asked", "by": event.by, "action": event.action}
+        task = replace(task, calls=on_restore.with_doubts(task, task.calls, refold.rules_for(task), now))
     links = {name: value for name in ("renews", "restarts") if (value := getattr(event, name)) is not None}
-    folded = folding.with_tasks([task], was={task.id: None}).run(
-        [*lineage.facts, fact], touch=Touch(task_id=task.id, entries=({**entry, **links},))
-    )
-    return folded.decision(Verdict.APPLIED, None, task.id)
+    entry = {"kind": "start_asked", "by": event.by, "action": event.action, **links}
+    return _apply(refold.with_tasks([task], {task.id: None}), task, Reaction(facts=(fact,), entries=(entry,)))
 
 
-def _on_stop_request(lineage: Lineage, event: StopRequested, folding: Refold) -> Decision:
-    return _on_request_for_task(
-        lineage, event, folding, lambda task: on_request.react_to_stop(task, event, folding.rules_for(task), folding.now)
-    )
-
-
-def _on_update_request(lineage: Lineage, event: UpdateRequested, folding: Refold) -> Decision:
-    return _on_request_for_task(lineage, event, folding, lambda task: on_request.react_to_update(task, event, folding.now))
-
-
-def _on_retry_request(lineage: Lineage, event: RetryRequested, folding: Refold) -> Decision:
-    return _on_request_for_task(
-        lineage, event, folding, lambda task: on_request.react_to_retry(task, event, folding.rules_for(task), folding.now)
-    )
-
-
-def _on_successor_report(lineage: Lineage, event: SuccessorReported, folding: Refold) -> Decision:
-    return _on_request_for_task(lineage, event, folding, lambda task: on_request.react_to_successor(task, event, folding.now))
-
-
-def _on_request_for_task(
-    lineage: Lineage,
-    event: StopRequested | UpdateRequested | RetryRequested | SuccessorReported,
-    folding: Refold,
-    says: Callable[[Task], Reaction],
-) -> Decision:
-    task = _find_task(lineage, event.task_id)
+def _on_request(event: on_request.TaskRequest, refold: Refold) -> Decision:
+    task = refold.find_task(event.task_id)
     if task is None:
-        return _no_such_task(lineage)
-    said = says(task)
-    if not isinstance(event, RetryRequested) and event.doubted:
-        said = on_restore.inspected_first(task, said, folding.rules_for(task), folding.now)
-    return _apply(lineage, folding, task, said, (on_request.timeline_entry(event),))
+        return _no_such_task(refold)
+    return _apply(refold, task, on_request.react_to_request(task, event, refold.rules_for(task), refold.now))
 
 
-def _on_restore(lineage: Lineage, event: LedgerRestored, folding: Refold) -> Decision:
-    task = _find_task(lineage, event.task_id)
+def _on_restore(event: LedgerRestored, refold: Refold) -> Decision:
+    task = refold.find_task(event.task_id)
     if task is None:
-        return _no_such_task(lineage)
-    said = on_restore.react_to_restore(task, event, folding.rules_for(task), folding.now)
-    return _apply(lineage, folding, task, said, (on_restore.timeline_entry(task, event),))
+        return _no_such_task(refold)
+    return _apply(refold, task, on_restore.react_to_restore(task, event, refold.rules_for(task), refold.now))
 
 
-def _on_clock_correction(lineage: Lineage, event: ClockCorrected, folding: Refold) -> Decision:
-    task = _find_task(lineage, event.task_id)
+def _on_clock_correction(event: ClockCorrected, refold: Refold) -> Decision:
+    task = refold.find_task(event.task_id)
     if task is None:
-        return _no_such_task(lineage)
-    calls = on_clock_setback.corrected_calls(task, folding.rules_for(task), folding.now)
-    passes = on_clock_setback.corrected_passes(task, folding.now)
-    if calls == task.calls and passes == task.passed:
-        return folding.run(lineage.facts).decision(Verdict.STALE, UNCHANGED, task.id)
-    return _apply(lineage, folding, task, Reaction(calls=calls), (on_clock_setback.TIMELINE_ENTRY,), passed=passes)
+        return _no_such_task(refold)
+    reaction = react_to_clock_setback(task, refold.rules_for(task), refold.now)
+    if reaction is None:
+        return refold.run(refold.lineage.facts).decision(Verdict.STALE, UNCHANGED, task.id)
+    return _apply(refold, task, reaction)
 
 
-def _on_answer(lineage: Lineage, event: CallAnswered, folding: Refold) -> Decision:
-    task = _find_task(lineage, event.task_id)
+def _on_answer(event: CallAnswered, refold: Refold) -> Decision:
+    task = refold.find_task(event.task_id)
     if task is None:
-        return _no_such_task(lineage)
-    said = on_answer.react_to_answer(task, event, folding.rules_for(task), folding.now)
-    return _apply(lineage, folding, task, said, (on_answer.timeline_entry(event),))
+        return _no_such_task(refold)
+    return _apply(refold, task, react_to_answer(task, event, refold.rules_for(task), refold.now))
 
 
-def _on_adoption(lineage: Lineage, event: TasksAdopted, folding: Refold) -> Decision:
-    """What was known under our own name for a task joins what is known under the vendor's."""
+def _on_adoption(event: TasksAdopted, refold: Refold) -> Decision:
+    """Adds what is known under a provisional key to what is known under the vendor's key."""
+    lineage = refold.lineage
     moved = [replace(task, key=lineage.key) for task in event.tasks]
+    task_id = moved[0].id if moved else None
     entry = {"kind": "named" if event.told else "adopted", "vendor_task_id": lineage.key.vendor_task_id}
-    touch = Touch(task_id=moved[0].id, entries=(entry,)) if moved else None
-    was: dict[str, Task | None] = {task.id: task for task in event.tasks}
-    folded = folding.with_tasks(moved, was=was).run([*lineage.facts, *event.facts], touch=touch)
-    return folded.decision(Verdict.APPLIED, None, moved[0].id if moved else None)
+    refolded = refold.with_tasks(moved, {task.id: task for task in event.tasks}).run(
+        [*lineage.facts, *event.facts], task_id=task_id, reaction=Reaction(entries=(entry,))
+    )
+    return refolded.decision(Verdict.APPLIED, None, task_id)
 
 
-def _on_surplus_task(lineage: Lineage, event: SurplusTaskFound, folding: Refold) -> Decision:
-    """The vendor runs it for us, and nobody wants it."""
-    now = folding.now
-    known = next((task for task in lineage.tasks), None)
-    if known is None:
-        asked = StartRequested(
-            task_id=event.key,
-            kind=event.of.kind,
-            action=event.of.action or "",
-            api_version=event.of.api_version,
-            params={},
-            policy={},
-            room_id=event.of.view.room_id,
-            robot=event.of.view.robot,
-            key=f"surplus {event.key}",
-        )
-        known, intent = on_request.requested_task(lineage.key, asked, event.sent_at - 1, event.sent_at)
-        folding = folding.with_tasks([replace(known, wiped=True)], was={known.id: None})
-        lineage = replace(lineage, facts=(intent,))
-    facts = (
-        *lineage.facts,
-        own_fact(known, FactKind.ACCEPTED, event.sent_at, now, f"surplus {event.key} accepted"),
-        own_fact(known, FactKind.STOP_ASKED, now, now, f"surplus {event.key} stop"),
+def _on_surplus_task(event: SurplusTaskFound, refold: Refold) -> Decision:
+    """Stops a task that the vendor runs beside the one that serves the request."""
+    facts: tuple[Fact, ...] = ()
+    task = next(iter(refold.lineage.tasks), None)
+    if task is None:
+        task, intent = _surplus_task(event, refold.lineage)
+        facts = (intent,)
+        refold = refold.with_tasks([replace(task, wiped=True)], {task.id: None})
+    facts += (
+        own_fact(task, FactKind.ACCEPTED, event.sent_at, refold.now, f"surplus {event.key} accepted"),
+        own_fact(task, FactKind.STOP_ASKED, refold.now, refold.now, f"surplus {event.key} stop"),
     )
     entry = {"kind": "surplus", "of": event.of.id}
-    touch = Touch(task_id=known.id, calls=with_call({}, Operation.STOP, now), entries=(entry,))
-    return folding.run(facts, touch=touch).decision(Verdict.APPLIED, None, known.id)
+    return _apply(refold, task, Reaction(facts=facts, calls=with_call({}, Operation.STOP, refold.now), entries=(entry,)))
 
 
-def _apply(
-    lineage: Lineage,
-    folding: Refold,
-    task: Task,
-    said: Reaction,
-    entries: tuple[Mapping[str, Any], ...],
-    passed: Mapping[Any, DeadlinePass] | None = None,
-) -> Decision:
-    touch = Touch(
-        task_id=task.id,
-        passed=passed,
-        raise_=said.anomaly,
-        clear=said.clear,
-        calls=said.calls,
-        changes=said.changes,
-        entries=entries,
+def _surplus_task(event: SurplusTaskFound, lineage: Lineage) -> tuple[Task, Fact]:
+    request = StartRequested(
+        task_id=event.key,
+        kind=event.of.kind,
+        action=event.of.action or "",
+        api_version=event.of.api_version,
+        params={},
+        policy={},
+        room_id=event.of.view.room_id,
+        robot=event.of.view.robot,
+        key=f"surplus {event.key}",
     )
-    facts = {fact.key: fact for fact in (*lineage.facts, *map(limit_files, said.facts))}
-    folded = folding.run(facts.values(), touch=touch)
-    return folded.decision(Verdict.APPLIED, None, task.id, effects=said.effects)
+    return on_request.requested_task(lineage.key, request, event.sent_at - 1, event.sent_at)
 
 
-def _no_such_task(lineage: Lineage) -> Decision:
-    return Decision(lineage=lineage, verdict=Verdict.STALE, reason="no_such_task")
+def _apply(refold: Refold, task: Task, reaction: Reaction) -> Decision:
+    """Applies a reaction to its task."""
+    facts = {fact.key: fact for fact in (*refold.lineage.facts, *map(limit_files, reaction.facts))}
+    refolded = refold.run(facts.values(), task_id=task.id, reaction=reaction)
+    return refolded.decision(Verdict.APPLIED, None, task.id, reaction.commands)
 
 
-def _find_task(lineage: Lineage, wanted: str) -> Task | None:
-    return next((task for task in lineage.tasks if task.id == wanted), None)
+def _no_such_task(refold: Refold) -> Decision:
+    return Decision(lineage=refold.lineage, verdict=Verdict.STALE, reason="no_such_task")
 
 
-_HANDLERS: Mapping[type, Callable[[Lineage, Any, Refold], Decision]] = {
+_HANDLERS: Mapping[type, Callable[[Any, Refold], Decision]] = {
     CallbackReceived: _on_callback,
     CallbackWithdrawn: _on_withdrawal,
     DeadlinePassed: _on_deadline,
     OperatorMarked: _on_mark,
     StartRequested: _on_start_request,
-    StopRequested: _on_stop_request,
-    UpdateRequested: _on_update_request,
-    RetryRequested: _on_retry_request,
-    SuccessorReported: _on_successor_report,
+    StopRequested: _on_request,
+    UpdateRequested: _on_request,
+    RetryRequested: _on_request,
+    SuccessorReported: _on_request,
     LedgerRestored: _on_restore,
     ClockCorrected: _on_clock_correction,
     CallAnswered: _on_answer,

@@ -1,35 +1,35 @@
-"""What is put before `decide`, and what it answers. All values are frozen."""
+"""Events: the inputs of the state machine. All of them are frozen values. Times in ms since the Unix epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from statemachine.calls import CallOutcome, Inspection, Operation, PendingCall
+from statemachine.calls import CallOutcome, Inspection, Operation
 from statemachine.facts import Fact
-from statemachine.states import Anomaly, Deadline, Kind, State, Verdict
-from statemachine.tasks import DeadlinePass, Lineage, Task
-from statemachine.transition_table import Move
+from statemachine.states import Anomaly, Deadline, Kind, State
+from statemachine.tasks import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackReceived:
-    """A callback, or a callback read again."""
+    """A callback arrived, or was replayed."""
 
     fact: Fact
-    #: Facts of this inbox row are replaced (a replay).
+    #: Of a replay: the inbox row whose facts this fact replaces.
     replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackWithdrawn:
-    """A callback read again does not concern this lineage any more."""
+    """A replay found that a callback does not concern this lineage."""
 
+    #: The inbox row of the callback.
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlinePassed:
-    """A deadline's time has come."""
+    """A deadline of a task is due."""
 
     task_id: str
     kind: Deadline
@@ -38,39 +38,44 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorMarked:
-    """An operator's own word. Names the task, whoever said it, and why."""
+    """An operator set a task's end, cleared anomalies, or left a note."""
 
     task_id: str
-    #: STOPPED, FAILED or LOST: counts as inferred.
+    #: STOPPED, FAILED or LOST; counts as inferred.
     state: State | None = None
     clear: tuple[Anomaly, ...] = ()
     note: str = ""
+    #: The name of the operator's token.
     by: str = ""
-    #: Tells this word from every other one.
+    #: Unique per mark.
     key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequested:
-    """Somebody wants this task: a request, a renewal or a restart."""
+    """A new task is to be started: by an API request, a renewal or a restart."""
 
     task_id: str
     kind: Kind
     action: str
+    #: None: the newest.
     api_version: str | None
     params: Mapping[str, Any] = field(repr=False)
     policy: Mapping[str, Any] = field(repr=False)
     room_id: str | None = None
+    #: The user id under which the vendor will enter the room.
     robot: str | None = None
-    #: A start planned for later, ms.
+    #: The planned start, if it is later than the call.
     scheduled_at: int | None = None
-    #: When it was asked for, ms; None: now.
+    #: The time of the request; None: now.
     asked_at: int | None = None
-    #: Who asked: a token's name, or what made it.
+    #: The requester: a token's name, or `policy.renew`, `policy.restart`.
     by: str = ""
-    #: It waited when a backup was made that was restored: nobody knows whether it was made since.
+    #: The request waited in a backup that has been restored: its call may have been made since the backup.
     doubted: bool = False
+    #: The task that this one is to succeed, by a renewal.
     renews: str | None = None
+    #: The task that this one repeats, by a restart.
     restarts: str | None = None
     restart_count: int = 0
     key: str
@@ -78,27 +83,31 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
+    """A task is to be stopped."""
+
     task_id: str
     by: str = ""
-    #: As of `StartAsked`.
+    #: See `StartRequested.doubted`.
     doubted: bool = False
-    #: Attempts of its calls that are on the wire, or were taken to be sent.
+    #: Serial numbers of the task's calls that a worker has claimed: they are on the wire, or about to be sent.
     taken: frozenset[int] = frozenset()
     key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateRequested:
+    """A running task is to get new parameters."""
+
     task_id: str
     params: Mapping[str, Any] = field(repr=False)
     by: str = ""
-    #: As of `StartAsked`.
+    #: See `StartRequested.doubted`.
     doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequested:
-    """The call that waits is to be tried now."""
+    """The calls that wait for their next attempt are to be made now."""
 
     task_id: str
     by: str = ""
@@ -106,7 +115,7 @@ class RetryRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallAnswered:
-    """What became of one attempt of a call. Times in ms."""
+    """One attempt of a call has an outcome. The fields are the members of the inbox row's payload."""
 
     task_id: str
     operation: Operation
@@ -116,32 +125,34 @@ class CallAnswered:
     code: str | None = None
     message: str | None = None
     request_id: str | None = None
-    #: The id that the vendor minted.
+    #: The id that the vendor assigned.
     vendor_task_id: str | None = None
+    #: The pause that the vendor asks for before the next attempt, s.
     retry_after_s: float | None = None
     inspection: Inspection | None = None
-    #: The call to make next: nothing is settled before it is answered too.
+    #: The next call of this query, if it takes more than one; the query is complete when that one is answered too.
     step: Mapping[str, Any] | None = None
     sent_at: int
     duration_ms: int | None = None
-    #: Nobody brought an answer in time; one may yet come.
+    #: The call's lease expired without an answer; the real answer may still arrive.
     lease: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksAdopted:
-    """What was known under another key turned out to be this key's: the vendor's id became known."""
+    """Facts and tasks of a provisional key belong to this key: the vendor's id became known."""
 
     facts: tuple[Fact, ...]
     tasks: tuple[Task, ...]
-    #: The vendor's answer told its id; else its callbacks showed whose they are.
+    #: True: the answer to the start call contains the id. False: callbacks of the id match the start.
     told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurplusTaskFound:
-    """The vendor runs this task for an intent that another task serves: it is to be stopped."""
+    """The vendor runs a second task for one start request; it is to be stopped."""
 
+    #: The task that serves the request.
     of: Task
     sent_at: int
     key: str
@@ -149,31 +160,31 @@ class SurplusTaskFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessorReported:
-    """How the successor of this task does."""
+    """The successor of a task runs, or ended before it ran."""
 
     task_id: str
     successor: str
-    #: It runs; else it ended before it ran.
+    #: True: it runs. False: it ended before it ran.
     runs: bool
-    #: As of `StartAsked`.
+    #: See `StartRequested.doubted`.
     doubted: bool = False
     key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRestored:
-    """The ledger was restored from a backup in which this task lived, or wanted something. Times in ms."""
+    """The ledger was restored from a backup in which this task was live or had pending calls."""
 
     task_id: str
-    #: When the new epoch began.
+    #: The beginning of the new epoch.
     at: int
-    #: When its start was sent, or was to be, if one was under way.
+    #: When its start was sent, or was due to be sent, if a start was under way.
     sent_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockCorrected:
-    """The clock was ahead and was set right: what this task waits for may lie too far ahead."""
+    """The clock was ahead and was corrected: times that this task waits for may lie too far in the future."""
 
     task_id: str
 
@@ -194,82 +205,3 @@ Event = (
     | LedgerRestored
     | ClockCorrected
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeCall:
-    """Make this call to the vendor."""
-
-    task_id: str
-    operation: Operation
-    serial: int
-    #: Where not the usual call is to be made.
-    step: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelCall:
-    """This call is not wanted any more; if it is under way, its answer will tell."""
-
-    task_id: str
-    serial: int
-    #: It must not have been taken to be sent: if it was, all is to be decided anew.
-    unsent: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostEvent:
-    """Something happened to another task, or begins one: an event to be decided like any other."""
-
-    #: None of them is for a lineage that is being decided.
-    event: StartRequested | SuccessorReported
-    #: The vendor of the task that is to begin.
-    vendor: str = ""
-
-
-Command = MakeCall | CancelCall | PostEvent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What an event did to one task."""
-
-    before: Task | None
-    after: Task
-    move: Move | None = None
-    #: Lines for the timeline: each a mapping with `kind` and what belongs to it.
-    entries: tuple[Mapping[str, Any], ...] = ()
-    #: What is to be called or dropped for it.
-    commands: tuple[Command, ...] = ()
-
-    @property
-    def visible(self) -> bool:
-        """Whether the task as its users see it changed: only then it has a new version."""
-        return self.before is None or self.after.version != self.before.version
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    lineage: Lineage
-    #: Only tasks of which anything changed, in the order of their runs.
-    changes: tuple[Change, ...] = ()
-    commands: tuple[Command, ...] = ()
-    verdict: Verdict
-    #: One stable word beside the verdict, where there is something to say.
-    reason: str | None = None
-    #: The task that the event concerned.
-    task_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """What an event does to one task beside its facts."""
-
-    task_id: str
-    passed: Mapping[Deadline, DeadlinePass] | None = None
-    calls: Mapping[Operation, PendingCall] | None = None
-    #: Fields of the task that change.
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    raise_: Anomaly | None = None
-    clear: tuple[Anomaly, ...] = ()
-    entries: tuple[Mapping[str, Any], ...] = ()

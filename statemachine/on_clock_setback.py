@@ -1,40 +1,49 @@
-"""What a task waits for once the clock was set back: no longer than its own schedule can make it wait from now.
+"""Reacts to a corrected clock: no task waits longer than its own schedule allows, counted from now.
 
-Times that lie ahead of now were taken from a clock that was ahead. What we saw then was seen by now; what is to be tried again is
-tried after the pause that its failures give it. Deadlines that count from the vendor's own times stay as they are.
+Times in the future were taken from a clock that was ahead. Events seen then were seen by now. A call that waits for its next
+attempt waits for the pause that its failures give it. Deadlines that count from the vendor's own times stay as they are.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from statemachine.ambiguous_start import await_adoption
 from statemachine.calls import Operation, PendingCall
-from statemachine.on_answer import await_adoption
-from statemachine.pending_calls import LONGEST_PAUSE_MS, longest_pause_ms
+from statemachine.pending_calls import MAX_PAUSE_MS, max_pause_ms
+from statemachine.reaction import Reaction
 from statemachine.rules import Rules
 from statemachine.states import Deadline
 from statemachine.tasks import DeadlinePass, Task
 
-TIMELINE_ENTRY: Mapping[str, Any] = {"kind": "clock_corrected"}
+_TIMELINE_ENTRY: Mapping[str, Any] = {"kind": "clock_corrected"}
+
+
+def react_to_clock_setback(task: Task, rules: Rules, now: int) -> Reaction | None:
+    """Returns the effect of a corrected clock on a task; None: nothing of it lies in the future."""
+    calls, passed = corrected_calls(task, rules, now), corrected_passes(task, now)
+    if calls == task.calls and passed == task.passed:
+        return None
+    return Reaction(calls=calls, passed=passed, entries=(_TIMELINE_ENTRY,))
 
 
 def corrected_calls(task: Task, rules: Rules, now: int) -> dict[Operation, PendingCall]:
-    """The task's calls, none of which waits for longer than it can."""
-    return {operation: _corrected_call(task, operation, pursuit, rules, now) for operation, pursuit in task.calls.items()}
+    """Returns the task's pending calls; none of them waits longer than it can."""
+    return {operation: _corrected_call(task, operation, call, rules, now) for operation, call in task.calls.items()}
 
 
 def corrected_passes(task: Task, now: int) -> dict[Deadline, DeadlinePass]:
-    """When its deadlines last passed: by now."""
-    return {kind: replace(item, at=min(item.at, now)) for kind, item in task.passed.items()}
+    """Returns when the task's deadlines last passed; none of them in the future."""
+    return {kind: replace(last, at=min(last.at, now)) for kind, last in task.passed.items()}
 
 
-def _corrected_call(task: Task, operation: Operation, pursuit: PendingCall, rules: Rules, now: int) -> PendingCall:
+def _corrected_call(task: Task, operation: Operation, call: PendingCall, rules: Rules, now: int) -> PendingCall:
     known = replace(
-        pursuit,
-        since=min(pursuit.since, now),
-        failing_since=_at_most(pursuit.failing_since, now),
-        ambiguous_at=_at_most(pursuit.ambiguous_at, now),
-        doubted_at=_at_most(pursuit.doubted_at, now),
+        call,
+        since=min(call.since, now),
+        failing_since=_at_most(call.failing_since, now),
+        ambiguous_at=_at_most(call.ambiguous_at, now),
+        doubted_at=_at_most(call.doubted_at, now),
     )
     if known.retry_at is None or known.retry_at <= now:
         return known
@@ -45,11 +54,11 @@ def _at_most(at: int | None, now: int) -> int | None:
     return None if at is None else min(at, now)
 
 
-def _latest_retry_at(task: Task, operation: Operation, pursuit: PendingCall, rules: Rules, now: int) -> int:
-    """When it is tried, or looked at, again at the latest. What may have happened gets its time to be heard of."""
-    if pursuit.doubted_at is not None:
-        return now + LONGEST_PAUSE_MS
-    if operation is Operation.START and pursuit.ambiguous:
-        repeats = task.view.stop_asked_at is None and (rules.repeatable or rules.askable_unnamed)
-        return now + LONGEST_PAUSE_MS if repeats else await_adoption(task, pursuit, rules, now).retry_at or now
-    return now + (longest_pause_ms(pursuit.failures) if pursuit.failures else LONGEST_PAUSE_MS)
+def _latest_retry_at(task: Task, operation: Operation, call: PendingCall, rules: Rules, now: int) -> int:
+    """Returns until when the call may wait, ms. An ambiguous start gets its full time for callbacks to arrive."""
+    if call.doubted_at is not None:
+        return now + MAX_PAUSE_MS
+    if operation is Operation.START and call.ambiguous:
+        is_repeated = task.view.stop_asked_at is None and (rules.repeatable or rules.askable_unnamed)
+        return now + MAX_PAUSE_MS if is_repeated else await_adoption(task, call, rules, now).retry_at or now
+    return now + (max_pause_ms(call.failures) if call.failures else MAX_PAUSE_MS)

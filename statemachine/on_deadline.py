@@ -1,126 +1,146 @@
-"""What a passed deadline does: asks the vendor where it can be asked, concludes where not, calls again, or starts a successor."""
+"""Reacts to passed deadlines: queries the vendor or infers an end, makes a call again, or starts a successor.
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+`deadlines` has the table of which reactor serves which deadline.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+from statemachine.ambiguous_start import await_adoption, give_up_start
 from statemachine.calls import Operation, PendingCall
-from statemachine.deadlines import Due, can_be_asked
-from statemachine.events import PostEvent, StartRequested
+from statemachine.commands import PostEvent
+from statemachine.deadline_arming import ArmedDeadline
+from statemachine.events import StartRequested
 from statemachine.facts import FactKind
-from statemachine.inference import unasked
-from statemachine.on_answer import await_adoption, give_up
+from statemachine.inference import Inference
 from statemachine.on_restore import recheck_start
 from statemachine.pending_calls import with_call, with_inspection
-from statemachine.policy import Policy, parse_policy
-from statemachine.reaction import Reaction, inference_facts, own_fact
+from statemachine.policy import Policy
+from statemachine.reaction import NO_REACTION, Reaction, inference_facts, own_fact
 from statemachine.rules import Rules
-from statemachine.states import Anomaly, Deadline, State
+from statemachine.states import Anomaly, State
 from statemachine.tasks import Task, task_id
+from statemachine.vendor_reach import can_be_queried
 
-#: So often is looked whether there is an account again, for a call that must not be forgotten, ms.
+#: Interval at which a call that is kept without an account checks for one, ms.
 _NO_ACCOUNT_MS = 60_000
 
 
-def react_to_deadline(task: Task, item: Due, rules: Rules, now: int) -> Reaction:
-    """What it means that this deadline of this task passed."""
-    return _OF_KIND.get(item.kind, _ask)(task, item, rules, parse_policy(task.policy), now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedDeadline:
+    """A deadline that is due, and what is needed to react to it."""
+
+    task: Task
+    armed: ArmedDeadline
+    rules: Rules
+    policy: Policy
+    #: (task, rules, now) -> what is inferred if the vendor cannot be queried.
+    infer: Callable[[Task, Rules, int], Inference]
+    now: int
 
 
-def _ask(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    if item.kind is Deadline.SILENCE and Operation.START in task.calls:
-        return Reaction(calls=task.calls)  # its start is still being tried: there is nothing to ask about
-    if can_be_asked(task, rules, now):
-        waits = item.kind is Deadline.SILENCE and task.view.state is State.FINISHING
-        return Reaction(calls=task.calls if waits else with_inspection(task.calls, now, item.kind))
-    conclusion = unasked(task, item.kind, now, rules)
-    facts = inference_facts(task, conclusion, now, item.kind, f"{task.id}:{item.kind.value}:{now}")
-    return Reaction(calls=task.calls, facts=facts, anomaly=conclusion.anomaly)
+def query_vendor(passed: PassedDeadline) -> Reaction:
+    """Queries the vendor; if it cannot be queried, the end is inferred or the task is marked."""
+    task, kind, now = passed.task, passed.armed.kind, passed.now
+    if can_be_queried(task, passed.rules, now):
+        return Reaction(calls=with_inspection(task.calls, now, kind))
+    inference = passed.infer(task, passed.rules, now)
+    facts = inference_facts(task, inference, now, kind, f"{task.id}:{kind.value}:{now}")
+    return Reaction(facts=facts, raised=inference.anomaly)
 
 
-def _start_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    pursuit = task.calls[Operation.START]
-    if pursuit.doubted_at is not None:
-        return recheck_start(task, pursuit, rules, now)
-    must_not = pursuit.ambiguous and (task.view.stop_asked_at is not None or not (rules.repeatable or rules.askable_unnamed))
-    if not must_not:
-        return Reaction(calls={**task.calls, Operation.START: replace(pursuit, retry_at=None)})
-    last = pursuit.since + policy.start.max_elapsed_s * 1000
-    if now >= last:
-        return give_up(task, pursuit, rules, now, f"{task.id}:give_up:{now}")
-    return Reaction(calls={**task.calls, Operation.START: await_adoption(task, pursuit, rules, now)})
+def query_after_silence(passed: PassedDeadline) -> Reaction:
+    """As `query_vendor`; not while the start is still tried, nor while files are awaited, which `finish` queries for."""
+    task = passed.task
+    if Operation.START in task.calls:
+        return NO_REACTION
+    if task.view.state is State.FINISHING and can_be_queried(task, passed.rules, passed.now):
+        return NO_REACTION
+    return query_vendor(passed)
 
 
-def _call_again(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
+def retry_start(passed: PassedDeadline) -> Reaction:
+    """Makes the start call again. One that may have happened and must not be repeated waits for adoption, then is given up."""
+    task, rules, now = passed.task, passed.rules, passed.now
+    start = task.calls[Operation.START]
+    if start.doubted_at is not None:
+        return recheck_start(task, start, rules, now)
+    is_repeatable = task.view.stop_asked_at is None and (rules.repeatable or rules.askable_unnamed)
+    if is_repeatable or not start.ambiguous:
+        return Reaction(calls={**task.calls, Operation.START: replace(start, retry_at=None)})
+    if now >= start.since + passed.policy.start.max_elapsed_s * 1000:
+        return give_up_start(task, start, rules, now, f"{task.id}:give_up:{now}")
+    return Reaction(calls={**task.calls, Operation.START: await_adoption(task, start, rules, now)})
+
+
+def retry_calls(passed: PassedDeadline) -> Reaction:
+    """Makes the stop, update and query calls whose pause is over; without an account they wait on."""
+    retry_at = None if passed.rules.callable else passed.now + _NO_ACCOUNT_MS
     due: dict[Operation, PendingCall] = {
-        operation: replace(pursuit, retry_at=None if rules.callable else now + _NO_ACCOUNT_MS)
-        for operation, pursuit in task.calls.items()
-        if operation is not Operation.START and pursuit.retry_at is not None and pursuit.retry_at <= now
+        operation: replace(call, retry_at=retry_at)
+        for operation, call in passed.task.calls.items()
+        if operation is not Operation.START and call.retry_at is not None and call.retry_at <= passed.now
     }
-    return Reaction(calls={**task.calls, **due})
+    return Reaction(calls={**passed.task.calls, **due})
 
 
-def _recover(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    given_up = policy.recovery.stop and now - item.base >= policy.recovery.max_s * 1000
-    if given_up and rules.callable and task.view.stop_asked_at is None:
-        return _stop(task, now, item)
-    return _ask(task, item, rules, policy, now)
+def query_or_stop_interrupted(passed: PassedDeadline) -> Reaction:
+    """As `query_vendor`; stops the task after `recovery.max_s`, if the policy says so."""
+    recovery = passed.policy.recovery
+    is_over = recovery.stop and passed.now - passed.armed.base >= recovery.max_s * 1000
+    if is_over and passed.rules.callable and passed.task.view.stop_asked_at is None:
+        return _stop(passed)
+    return query_vendor(passed)
 
 
-def _reach(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    if policy.reach_stop and task.view.stop_asked_at is None:
-        return replace(_stop(task, now, item), anomaly=Anomaly.OUT_OF_REACH)
-    return Reaction(calls=task.calls, anomaly=Anomaly.OUT_OF_REACH)
+def warn_out_of_reach(passed: PassedDeadline) -> Reaction:
+    """Marks the task `out_of_reach`; stops it too, if the policy says so."""
+    if passed.policy.reach_stop and passed.task.view.stop_asked_at is None:
+        return replace(_stop(passed), raised=Anomaly.OUT_OF_REACH)
+    return Reaction(raised=Anomaly.OUT_OF_REACH)
 
 
-def _stop(task: Task, now: int, item: Due) -> Reaction:
-    asked = own_fact(task, FactKind.STOP_ASKED, now, now, f"{task.id}:{item.kind.value}:stop:{now}")
-    return Reaction(calls=with_call(task.calls, Operation.STOP, now), facts=(asked,))
+def _stop(passed: PassedDeadline) -> Reaction:
+    task, now = passed.task, passed.now
+    requested = own_fact(task, FactKind.STOP_ASKED, now, now, f"{task.id}:{passed.armed.kind.value}:stop:{now}")
+    return Reaction(calls=with_call(task.calls, Operation.STOP, now), facts=(requested,))
 
 
-def _confirm(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    said = _ask(task, item, rules, policy, now)
-    if said.facts or Operation.INSPECT in said.calls or not rules.callable:
-        return said
-    return Reaction(calls=with_call(said.calls, Operation.STOP, now))
+def confirm_stop(passed: PassedDeadline) -> Reaction:
+    """As `query_vendor`; makes the stop call again if the vendor cannot be queried and no end is inferred."""
+    reaction = query_vendor(passed)
+    calls = reaction.calls_of(passed.task)
+    if reaction.facts or Operation.INSPECT in calls or not passed.rules.callable:
+        return reaction
+    return Reaction(calls=with_call(calls, Operation.STOP, passed.now))
 
 
-def _renew(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    """The two sets of parameters alternate."""
-    renew = policy.renew
+def start_renewal(passed: PassedDeadline) -> Reaction:
+    """Starts a successor with the policy's parameters; its policy has those of this task, so that the two sets alternate."""
+    task, renew = passed.task, passed.policy.renew
     assert renew is not None, "armed only with a policy"
-    follow = {**task.policy, "renew": {**task.policy["renew"], "params": dict(task.params)}}
-    begun = _successor(task, now, "renew", params=renew.params, policy=follow, renews=task.id)
-    return Reaction(calls=task.calls, changes={"renewed_by": begun.event.task_id}, effects=(begun,))
+    policy = {**task.policy, "renew": {**task.policy["renew"], "params": dict(task.params)}}
+    command = _start_successor(passed, "renew", params=renew.params, policy=policy, renews=task.id)
+    return Reaction(changes={"renewed_by": command.event.task_id}, commands=(command,))
 
 
-def _restart(task: Task, item: Due, rules: Rules, policy: Policy, now: int) -> Reaction:
-    begun = _successor(
-        task, now, "restart", params=task.params, policy=task.policy, restarts=task.id, restart_count=task.restart_count + 1
-    )
-    return Reaction(calls=task.calls, changes={"restarted_by": begun.event.task_id}, effects=(begun,))
+def start_repetition(passed: PassedDeadline) -> Reaction:
+    """Starts the task again, with the same parameters and policy."""
+    task, count = passed.task, passed.task.restart_count + 1
+    command = _start_successor(passed, "restart", params=task.params, policy=task.policy, restarts=task.id, restart_count=count)
+    return Reaction(changes={"restarted_by": command.event.task_id}, commands=(command,))
 
 
-def _successor(task: Task, now: int, why: str, **more: Any) -> PostEvent:
-    anchor = f"{why} {task.id} {now}"
-    asked = StartRequested(
-        task_id=task_id(task.key, anchor, now),
+def _start_successor(passed: PassedDeadline, reason: str, **more: Any) -> PostEvent:
+    task, anchor = passed.task, f"{reason} {passed.task.id} {passed.now}"
+    event = StartRequested(
+        task_id=task_id(task.key, anchor, passed.now),
         kind=task.kind,
         action=task.action or "",
         api_version=task.api_version,
-        by=f"policy.{why}",
+        by=f"policy.{reason}",
         key=anchor,
         **more,
     )
-    return PostEvent(event=asked, vendor=task.key.vendor)
-
-
-_OF_KIND: Mapping[Deadline, Callable[[Task, Due, Rules, Policy, int], Reaction]] = {
-    Deadline.START_RETRY: _start_again,
-    Deadline.CALL_RETRY: _call_again,
-    Deadline.RECOVERY: _recover,
-    Deadline.REACH: _reach,
-    Deadline.RENEW: _renew,
-    Deadline.RESTART: _restart,
-    Deadline.STOP_CONFIRM: _confirm,
-}
+    return PostEvent(event=event, vendor=task.key.vendor)

@@ -1,25 +1,32 @@
-"""What requests mean: of users, of policies, of successors."""
+"""Reacts to requests: of API users, of policies, and of successors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from statemachine.calls import Operation, PendingCall
-from statemachine.events import CancelCall, RetryRequested, StartRequested, StopRequested, SuccessorReported, UpdateRequested
+from statemachine.commands import CancelCall
+from statemachine.events import RetryRequested, StartRequested, StopRequested, SuccessorReported, UpdateRequested
 from statemachine.facts import Fact, FactKind
 from statemachine.folding.run_view import View
-from statemachine.pending_calls import with_call, with_inspection, without_call
-from statemachine.reaction import NEVER_SENT, Reaction, never_started, own_fact
+from statemachine.on_restore import doubt_request
+from statemachine.pending_calls import PendingCalls, with_call, with_inspection, without_call
+from statemachine.reaction import NEVER_SENT, NO_REACTION, Reaction, never_started, own_fact
 from statemachine.rules import Rules
 from statemachine.states import FINAL, Anomaly, Deadline, Origin, State
 from statemachine.tasks import Task, TaskKey
 
+TaskRequest = StopRequested | UpdateRequested | RetryRequested | SuccessorReported
 
-def requested_task(key: TaskKey, event: StartRequested, after: int, now: int) -> tuple[Task, Fact]:
-    """The task that is wanted, and the fact that it is. after: ms, the newest time known under its key."""
+
+def requested_task(key: TaskKey, event: StartRequested, newest_at: int, now: int) -> tuple[Task, Fact]:
+    """Returns the task of a start request, and the fact of the request.
+
+    newest_at: the newest time among the facts of its key, ms; 0: there are none.
+    """
     asked_at = now if event.asked_at is None else min(event.asked_at, now)
-    since = asked_at if event.doubted else now  # what may have run since then must not look older than this
-    at = max(since, after + 1)
+    since = asked_at if event.doubted else now  # a task that may have been started since then must not look older than its request
+    at = max(since, newest_at + 1)
     fact = Fact(
         kind=FactKind.INTENT,
         at=at,
@@ -37,7 +44,7 @@ def requested_task(key: TaskKey, event: StartRequested, after: int, now: int) ->
         kind=event.kind,
         origin=Origin.MANAGED,
         anchor=fact.key,
-        view=View(state=State.REQUESTED, evidence_at=at, heard_at=now, begins_at=at),
+        view=View(state=State.REQUESTED, evidence_at=at, heard_at=now, begins_at=at, room_id=event.room_id, robot=event.robot),
         action=event.action,
         api_version=event.api_version,
         params=event.params,
@@ -52,71 +59,92 @@ def requested_task(key: TaskKey, event: StartRequested, after: int, now: int) ->
     return task, fact
 
 
-def react_to_stop(task: Task, event: StopRequested, rules: Rules, now: int) -> Reaction:
-    """A stop of a start that was never sent ends the task at once; else Stop is called as soon as it can be."""
+def react_to_request(task: Task, event: TaskRequest, rules: Rules, now: int) -> Reaction:
+    """Returns the effect of a request on its task."""
+    reaction = _REACTORS[type(event)](task, event, rules, now)
+    if not isinstance(event, RetryRequested) and event.doubted:
+        reaction = doubt_request(task, reaction, rules, now)
+    return replace(reaction, entries=(_TIMELINE_ENTRIES[type(event)](event),))
+
+
+def _on_stop(task: Task, event: StopRequested, rules: Rules, now: int) -> Reaction:
+    """Ends a task at once if its start was never sent; else makes a stop call as soon as possible."""
+    view, requested = task.view, own_fact(task, FactKind.STOP_ASKED, now, now, event.key)
+    if view.state in FINAL and not view.inferred and view.zombie_at is None:
+        return Reaction(facts=(requested,))
     start = task.calls.get(Operation.START)
-    asked = own_fact(task, FactKind.STOP_ASKED, now, now, event.key)
-    if task.view.state in FINAL and not task.view.inferred and task.view.zombie_at is None:
-        return Reaction(calls=task.calls, facts=(asked,))
-    if start is not None and not start.ambiguous and start.serial not in event.taken and not task.view.shown:
-        end = never_started(task, NEVER_SENT, now, f"{event.key} never sent")
-        waits = () if start.serial is None else (CancelCall(task_id=task.id, serial=start.serial, unsent=True),)
-        return Reaction(calls=without_call(task.calls, Operation.START), facts=(asked, end), effects=waits)
-    calls = task.calls
-    if start is not None and start.retry_at is not None and not task.key.is_provisional:
-        calls = without_call(calls, Operation.START)  # it may have happened: the stop settles it
-    elif start is not None and start.retry_at is not None and rules.askable_unnamed:
-        calls = with_inspection(calls, now, Deadline.START_RETRY, start.ambiguous)
-    facts = () if task.view.state in FINAL and task.view.stop_asked_at is not None else (asked,)
-    return Reaction(calls=_tried_now(with_call(calls, Operation.STOP, now), Operation.STOP, now), facts=facts)
+    if start is not None and not start.ambiguous and start.serial not in event.taken and not view.shown:
+        return _end_unsent_start(task, event, start, requested, now)
+    calls = with_call(_calls_before_stop(task, start, rules, now), Operation.STOP, now)
+    is_known = view.state in FINAL and view.stop_asked_at is not None
+    return Reaction(calls=_without_pause(calls, Operation.STOP), facts=() if is_known else (requested,))
 
 
-def react_to_update(task: Task, event: UpdateRequested, now: int) -> Reaction:
-    """The newest parameters win: those that wait for an answer are followed by these."""
-    known = task.calls.get(Operation.UPDATE)
-    if known is not None and known.is_under_way:
-        return Reaction(calls={**task.calls, Operation.UPDATE: replace(known, queued=event.params)})
-    fresh = without_call(task.calls, Operation.UPDATE)
-    return Reaction(calls=with_call(fresh, Operation.UPDATE, now, params=event.params))
+def _end_unsent_start(task: Task, event: StopRequested, start: PendingCall, requested: Fact, now: int) -> Reaction:
+    end = never_started(task, NEVER_SENT, now, f"{event.key} never sent")
+    cancel = () if start.serial is None else (CancelCall(task_id=task.id, serial=start.serial, unsent=True),)
+    return Reaction(calls=without_call(task.calls, Operation.START), facts=(requested, end), commands=cancel)
 
 
-def react_to_retry(task: Task, event: RetryRequested, rules: Rules, now: int) -> Reaction:
-    """All calls that wait for their next attempt are tried now, except a start that must not be repeated; so is a refused stop.
+def _calls_before_stop(task: Task, start: PendingCall | None, rules: Rules, now: int) -> PendingCalls:
+    """Returns the pending calls that stay when a stop is added. A start that waits may have happened."""
+    if start is None or start.retry_at is None:
+        return task.calls
+    if not task.key.is_provisional:
+        return without_call(task.calls, Operation.START)  # its id is known: the stop covers it
+    if rules.askable_unnamed:
+        return with_inspection(task.calls, now, Deadline.START_RETRY, start.ambiguous)
+    return task.calls
 
-    Whoever asks has seen that stops fail: the mark goes, and comes back if the next one fails too.
+
+def _on_update(task: Task, event: UpdateRequested, rules: Rules, now: int) -> Reaction:
+    """Makes an update call with the newest parameters; they are queued while an earlier update is on the wire."""
+    pending = task.calls.get(Operation.UPDATE)
+    if pending is not None and pending.is_under_way:
+        return Reaction(calls={**task.calls, Operation.UPDATE: replace(pending, queued=event.params)})
+    rest = without_call(task.calls, Operation.UPDATE)
+    return Reaction(calls=with_call(rest, Operation.UPDATE, now, params=event.params))
+
+
+def _on_retry(task: Task, event: RetryRequested, rules: Rules, now: int) -> Reaction:
+    """Makes all calls now that wait for their next attempt, except a start that must not be repeated; also a rejected stop.
+
+    `stop_unconfirmed` is cleared, as the user has seen it; it is raised again if the next stop fails too.
     """
-    calls: Mapping[Operation, PendingCall] = task.calls
-    for operation, pursuit in task.calls.items():
-        may_repeat = rules.repeatable and task.view.stop_asked_at is None
-        if operation is not Operation.START or not pursuit.ambiguous or may_repeat:
-            calls = _tried_now(calls, operation, now)
+    calls: PendingCalls = task.calls
+    for operation, call in task.calls.items():
+        is_repeatable = rules.repeatable and task.view.stop_asked_at is None
+        if operation is not Operation.START or not call.ambiguous or is_repeatable:
+            calls = _without_pause(calls, operation)
     if task.view.state is State.STOPPING and Operation.START not in calls:
         calls = with_call(calls, Operation.STOP, now)
-    return Reaction(calls=calls, clear=(Anomaly.STOP_UNCONFIRMED,) if Operation.STOP in calls else ())
+    return Reaction(calls=calls, cleared=(Anomaly.STOP_UNCONFIRMED,) if Operation.STOP in calls else ())
 
 
-def _tried_now(calls: Mapping[Operation, PendingCall], operation: Operation, now: int) -> dict[Operation, PendingCall]:
+def _without_pause(calls: PendingCalls, operation: Operation) -> dict[Operation, PendingCall]:
     return {**calls, operation: replace(calls[operation], retry_at=None, doubted_at=None)}
 
 
-def react_to_successor(task: Task, event: SuccessorReported, now: int) -> Reaction:
-    """Its successor runs, so that it can end; or failed, so that another one must be started."""
+def _on_successor(task: Task, event: SuccessorReported, rules: Rules, now: int) -> Reaction:
+    """Stops the task once its successor runs; if the successor failed, another one can be started."""
     if task.renewed_by != event.successor:
-        return Reaction(calls=task.calls)
+        return NO_REACTION
     if not event.runs:
-        return Reaction(calls=task.calls, changes={"renewed_by": None})
+        return Reaction(changes={"renewed_by": None})
     if task.view.state in FINAL:
-        return Reaction(calls=task.calls)
-    asked = own_fact(task, FactKind.STOP_ASKED, now, now, event.key)
-    return Reaction(calls=with_call(task.calls, Operation.STOP, now), facts=(asked,))
+        return NO_REACTION
+    requested = own_fact(task, FactKind.STOP_ASKED, now, now, event.key)
+    return Reaction(calls=with_call(task.calls, Operation.STOP, now), facts=(requested,))
 
 
-def timeline_entry(event: StopRequested | UpdateRequested | RetryRequested | SuccessorReported) -> Mapping[str, Any]:
-    """The request in the timeline."""
-    return _ENTRIES[type(event)](event)
+_REACTORS: Mapping[type, Callable[[Task, Any, Rules, int], Reaction]] = {
+    StopRequested: _on_stop,
+    UpdateRequested: _on_update,
+    RetryRequested: _on_retry,
+    SuccessorReported: _on_successor,
+}
 
-
-_ENTRIES: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
+_TIMELINE_ENTRIES: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
     StopRequested: lambda event: {"kind": "stop_asked", "by": event.by},
     UpdateRequested: lambda event: {"kind": "update_asked", "by": event.by, "params": sorted(event.params)},
     RetryRequested: lambda event: {"kind": "retry_asked", "by": event.by},

@@ -1,33 +1,47 @@
-"""What an event says of one task, before anything is folded: its facts, and what is wanted of the vendor from now on."""
+"""Reactions: the effect of an event on one task, before its lineage is folded again; and builders of our own facts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from statemachine.calls import Operation, PendingCall
-from statemachine.events import Command
+from statemachine.commands import Command
 from statemachine.facts import Ending, Fact, FactKind
 from statemachine.inference import Inference
 from statemachine.states import Anomaly, Deadline, Reason, State
-from statemachine.tasks import Task
+from statemachine.tasks import DeadlinePass, Task
 
-#: The task never was: whoever says so need not be asked why.
+#: The end of a task that was stopped before its start was sent. The vendor never knew it, so it is not queried for a reason.
 NEVER_SENT = Ending(state=State.STOPPED, reason=Reason.STOP_REQUESTED, rank=1)
-
-#: No further start is tried, and none is in doubt.
+#: The end of a task whose start is not tried again, where no attempt is ambiguous.
 GAVE_UP = Ending(state=State.FAILED, reason=Reason.START_GAVE_UP, rank=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    calls: Mapping[Operation, PendingCall]
+    """The effect of an event on one task. Every reactor (`on_*.py`) returns one; `refold` applies it."""
+
+    #: New facts about the task's run.
     facts: tuple[Fact, ...] = ()
-    anomaly: Anomaly | None = None
-    #: Marks that are dealt with.
-    clear: tuple[Anomaly, ...] = ()
-    #: Fields of the task that change.
+    #: The task's pending calls from now on; None: unchanged.
+    calls: Mapping[Operation, PendingCall] | None = None
+    raised: Anomaly | None = None
+    cleared: tuple[Anomaly, ...] = ()
+    #: Fields of the task that get new values.
     changes: Mapping[str, Any] = field(default_factory=dict)
-    effects: tuple[Command, ...] = ()
+    #: Commands beside the calls, which follow from `calls`.
+    commands: tuple[Command, ...] = ()
+    #: When each deadline last passed; None: unchanged.
+    passed: Mapping[Deadline, DeadlinePass] | None = None
+    #: Lines for the timeline.
+    entries: tuple[Mapping[str, Any], ...] = ()
+
+    def calls_of(self, task: Task) -> Mapping[Operation, PendingCall]:
+        """Returns the task's pending calls after this reaction."""
+        return task.calls if self.calls is None else self.calls
+
+
+NO_REACTION = Reaction()
 
 
 def inferred_end(
@@ -41,11 +55,12 @@ def inferred_end(
     known_at: int | None = None,
     finishing: bool = False,
 ) -> Fact:
-    """An end that we conclude. It stands in the order where our knowledge stood, so that news sorts behind it.
+    """Returns the fact of an end that we infer.
 
-    What was heard after the vendor was asked is news, even if it was known before the answer.
+    Its place in the order of facts is the newest evidence at the time, so that later news sorts after it. Callbacks that arrive
+    after the vendor was queried are news, even if they arrive before the answer.
 
-    known_at: when the vendor was asked, ms, where it was.
+    known_at: when the vendor was queried, ms; None: it was not queried.
     """
     return Fact(
         kind=FactKind.INFERRED,
@@ -61,18 +76,18 @@ def inferred_end(
     )
 
 
-def inference_facts(task: Task, conclusion: Inference, now: int, deadline: Deadline | None, key: str) -> tuple[Fact, ...]:
-    """The fact of a conclusion that is an end."""
-    if conclusion.outcome is None:
+def inference_facts(task: Task, inference: Inference, now: int, deadline: Deadline | None, key: str) -> tuple[Fact, ...]:
+    """Returns the fact of an inferred end; nothing if the inference is no end."""
+    if inference.outcome is None:
         return ()
-    return (inferred_end(task, conclusion.outcome, now, key=key, ended_at=conclusion.ended_at, deadline=deadline),)
+    return (inferred_end(task, inference.outcome, now, key=key, ended_at=inference.ended_at, deadline=deadline),)
 
 
 def own_fact(task: Task, kind: FactKind, at: int, now: int, key: str, **more: Any) -> Fact:
-    """A fact that comes from us, about this task's run."""
+    """Returns a fact of our own about this task's run."""
     return Fact(kind=kind, at=max(at, task.view.begins_at), received_at=now, key=key, about=task.anchor, **more)
 
 
-def never_started(task: Task, outcome: Ending, now: int, key: str, code: str | None = None, message: str | None = None) -> Fact:
-    """It was never started, for this reason."""
-    return own_fact(task, FactKind.REFUSED, now, now, key, outcome=outcome, code=code, message=message)
+def never_started(task: Task, ending: Ending, now: int, key: str, code: str | None = None, message: str | None = None) -> Fact:
+    """Returns the fact that the task was never started. code, message: the vendor's reason."""
+    return own_fact(task, FactKind.REFUSED, now, now, key, outcome=ending, code=code, message=message)

@@ -1,13 +1,15 @@
-"""Folds a lineage anew and says what changed in each of its tasks."""
+"""Folds a lineage again after an event, and compares the result with its tasks, one by one."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any
 
 from statemachine.calls import Operation
-from statemachine.deadlines import Due, armed_deadlines, can_be_asked, due_times
-from statemachine.events import CancelCall, Change, Command, DeadlinePassed, Decision, PostEvent, SuccessorReported, Touch
+from statemachine.commands import CancelCall, Command, PostEvent
+from statemachine.deadlines import due_times
+from statemachine.decision import Change, Decision
+from statemachine.events import SuccessorReported
 from statemachine.facts import Fact, FactKind, sort_facts
 from statemachine.fast_dataclasses import fast_replace
 from statemachine.folding.archiving import archive_runs, excess_run_count
@@ -17,150 +19,169 @@ from statemachine.folding.runs import Run, cut_runs, cut_sorted_facts
 from statemachine.folding.thinning import tails_to_keep, thin_facts
 from statemachine.inference import finished_end
 from statemachine.pending_calls import reconcile_calls, with_call, with_inspection
-from statemachine.reaction import inference_facts
+from statemachine.reaction import NO_REACTION, Reaction, inference_facts
 from statemachine.rules import Rules
+from statemachine.run_matching import match_runs
 from statemachine.states import FINAL, Anomaly, Deadline, Kind, Origin, Reason, State, Verdict
-from statemachine.task_diff import deadline_entries, is_visible_change, move_entries, updated_anomalies
+from statemachine.task_diff import deadline_entries, is_visible_change, move_entries, update_anomalies
 from statemachine.tasks import Lineage, Task, task_id
 from statemachine.transition_table import Move, checked_move, is_ordinary
+from statemachine.vendor_reach import can_be_queried
 
-#: How a new task stands until its run is folded.
-_UNSEEN = View(state=State.REQUESTED, evidence_at=0, heard_at=0)
-#: The rules for tasks of a kind, started with these parameters.
+#: The view of a new task until its run is folded.
+_NO_VIEW = View(state=State.REQUESTED, evidence_at=0, heard_at=0)
+#: (kind, parameters of the start) -> the rules for such tasks.
 RulesOf = Callable[[Kind, Mapping[str, Any]], Rules]
 
 
-class Refold:
-    """A lineage before, and how it is folded after."""
+@dataclass(frozen=True, slots=True)
+class _Trigger:
+    """The event, as far as it matters when tasks are compared."""
 
-    def __init__(self, lineage: Lineage, now: int, rules_of: RulesOf, kind: Kind | None, epoch: int = 0) -> None:
-        self.lineage = lineage
-        self.now = now
-        self.rules_of = rules_of
-        self._kind = kind
-        self._epoch = epoch
-        #: Tasks that were not of this lineage before -> as they were; None: they are new.
-        self._was: Mapping[str, Task | None] = {}
+    #: The fact of the callback, if the event is one.
+    newest: Fact | None
+    #: The task that the event concerns, and the event's effect on it.
+    task_id: str | None
+    reaction: Reaction
+
+    def reaction_of(self, task: Task) -> Reaction:
+        return self.reaction if task.id == self.task_id else NO_REACTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refold:
+    """A lineage before an event, and what it takes to fold it again. Times in ms."""
+
+    lineage: Lineage
+    now: int
+    rules_of: RulesOf
+    #: The kind of the lineage's tasks, if its key determines it; None: its facts do.
+    kind: Kind | None = None
+    #: The epoch of the ledger: every new version is greater.
+    epoch: int = 0
+    #: Tasks that joined the lineage by this event, by id -> as they were before; None: new.
+    joined: Mapping[str, Task | None] = field(default_factory=dict)
 
     def rules_for(self, task: Task) -> Rules:
+        """Returns the rules for this task."""
         return self.rules_of(task.kind, task.params)
 
-    def with_tasks(self, tasks: Sequence[Task], was: Mapping[str, Task | None]) -> "Refold":
-        """With these tasks beside its own."""
-        self.lineage = replace(self.lineage, tasks=(*self.lineage.tasks, *tasks))
-        self._was = was
-        return self
+    def find_task(self, task_id: str) -> Task | None:
+        """Returns the lineage's task of this id; None: there is none."""
+        return next((task for task in self.lineage.tasks if task.id == task_id), None)
 
-    def due_item(self, task: Task, event: DeadlinePassed) -> Due | None:
-        """The armed deadline that this passing means; None if it is armed for later, or not at all."""
-        for item in armed_deadlines(task, self.rules_of(task.kind, task.params)):
-            if item.kind is event.kind and item.at <= self.now:
-                return item
-        return None
+    def with_tasks(self, tasks: Sequence[Task], before: Mapping[str, Task | None]) -> "Refold":
+        """Returns the same with more tasks in the lineage. before: each as it was, by id; None: new."""
+        return replace(self, lineage=replace(self.lineage, tasks=(*self.lineage.tasks, *tasks)), joined=before)
 
-    def run(self, facts: Iterable[Fact], *, newest: Fact | None = None, touch: Touch | None = None) -> "Refolded":
-        kept = sort_facts(facts)
-        folded = self._run(kept, newest, touch)
-        hurried = self._hurried(folded)
-        return self._run(sort_facts((*kept, *hurried)), newest, touch) if hurried else folded
+    def run(
+        self,
+        facts: Iterable[Fact],
+        *,
+        newest: Fact | None = None,
+        task_id: str | None = None,
+        reaction: Reaction = NO_REACTION,
+    ) -> "Refolded":
+        """Folds these facts in place of the lineage's own.
 
-    def _run(self, kept: tuple[Fact, ...], newest: Fact | None, touch: Touch | None) -> "Refolded":
-        kind = lineage_kind(kept, self._kind)
-        runs = cut_sorted_facts(kept, self.rules_of(kind, {}))
-        owners, merged = match_runs(runs, self.lineage.tasks)
-        changes = []
-        for number, run in enumerate(runs, self.lineage.sealed.runs + 1):
-            before = owners.get(id(run))
-            if before is not None:
-                before = _with_updates(before, [task for task, into in merged if into is run])
-            changes.append(self._change(run, number, kind, before, newest, touch))
+        newest: the fact of the callback that is the event. reaction: the event's effect on the task of `task_id`.
+        """
+        trigger, ordered = _Trigger(newest, task_id, reaction), sort_facts(facts)
+        refolded = self._fold(ordered, trigger)
+        ends = self._ends_of_excess_runs(refolded)
+        return self._fold(sort_facts((*ordered, *ends)), trigger) if ends else refolded
+
+    def _fold(self, facts: tuple[Fact, ...], trigger: _Trigger) -> "Refolded":
+        kind = lineage_kind(facts, self.kind)
+        runs = cut_sorted_facts(facts, self.rules_of(kind, {}))
+        match = match_runs(runs, self.lineage.tasks)
+        changes = [
+            self._change(run, number, kind, match.owner(run), trigger)
+            for number, run in enumerate(runs, self.lineage.sealed.runs + 1)
+        ]
         rules = [self.rules_of(kind, change.after.params) for change in changes]
-        facts = _kept(kept, runs, changes, rules)
-        changes += [self._merge(task, into, changes, runs) for task, into in merged]
-        return Refolded(self, facts, runs, changes)
+        kept = _facts_to_keep(facts, runs, changes, rules)
+        changes += [self._merge(task, run, changes, runs) for task, run in match.merged]
+        return Refolded(before=self.lineage, now=self.now, facts=kept, runs=runs, changes=changes)
 
-    def _hurried(self, folded: "Refolded") -> list[Fact]:
-        """The ends of runs of which there are too many, and whose files were still awaited: as if they had come to nothing."""
-        waiting = [
-            change.after for change in folded.changes[: excess_run_count(folded.runs)] if change.after.view.state is State.FINISHING
-        ]
-        return [
-            fact
-            for task in waiting
-            for fact in inference_facts(
-                task, finished_end(task, self.now, self.rules_for(task)), self.now, Deadline.FINISH, f"{task.id}:crowded:{self.now}"
-            )
-        ]
+    def _ends_of_excess_runs(self, refolded: "Refolded") -> list[Fact]:
+        """Returns ends for runs that wait for files and are too many to stay open: as if no more files had come."""
+        excess = refolded.changes[: excess_run_count(refolded.runs)]
+        ends: list[Fact] = []
+        for task in (change.after for change in excess if change.after.view.state is State.FINISHING):
+            inference = finished_end(task, self.rules_for(task), self.now)
+            ends += inference_facts(task, inference, self.now, Deadline.FINISH, f"{task.id}:crowded:{self.now}")
+        return ends
 
-    def _change(self, run: Run, number: int, kind: Kind, found: Task | None, newest: Fact | None, touch: Touch | None) -> Change:
-        task = found or self._new(run, number, kind, newest)
-        before = None if found is None else self._was.get(found.id, found)
-        rules = self.rules_of(kind, task.params)
+    def _change(self, run: Run, number: int, kind: Kind, owner: Task | None, trigger: _Trigger) -> Change:
+        task = owner or self._new_task(run, number, kind, trigger.newest)
+        before = None if owner is None else self.joined.get(owner.id, owner)
+        rules, reaction = self.rules_of(kind, task.params), trigger.reaction_of(task)
         view = fold_run(run, rules)
-        mine = touch if touch is not None and touch.task_id == task.id else None
-        anomalies, raised, marks = updated_anomalies(task, view, mine)
-        now_known = fast_replace(
+        anomalies, raised, anomaly_entries = update_anomalies(task, view, reaction)
+        folded = fast_replace(
             task,
             run=number,
             kind=kind,
             view=view,
             anomalies=anomalies,
             raised=raised,
-            passed=mine.passed if mine is not None and mine.passed is not None else task.passed,
-            calls=mine.calls if mine is not None and mine.calls is not None else task.calls,
-            **(mine.changes if mine is not None else {}),
+            passed=task.passed if reaction.passed is None else reaction.passed,
+            calls=reaction.calls_of(task),
+            **reaction.changes,
         )
-        questioned = self._questioned(before, now_known, rules, newest)
-        pursuing, effects = reconcile_calls(before, questioned, rules)
-        after = self._versioned(before, pursuing, due_times(pursuing, task.deadlines, rules, self.now))
-        moved = self._moved(before, after, run)
-        entries = (*(mine.entries if mine else ()), *marks, *deadline_entries(before, after), *move_entries(moved, after))
-        news = _news_for_predecessor(before, after)
-        return Change(before=before, after=after, move=moved, entries=entries, commands=(*effects, *news))
+        if trigger.newest is not None:
+            folded = self._query_contradiction(before, folded, rules)
+        reconciled, commands = reconcile_calls(before, folded, rules)
+        after = self._with_version(before, reconciled, due_times(reconciled, task.deadlines, rules, self.now))
+        move = self._move(before, after, run)
+        entries = (*reaction.entries, *anomaly_entries, *deadline_entries(before, after), *move_entries(move, after))
+        return Change(
+            before=before, after=after, move=move, entries=entries, commands=(*commands, *_report_to_predecessor(before, after))
+        )
 
-    def _questioned(self, before: Task | None, task: Task, rules: Rules, newest: Fact | None) -> Task:
-        """A callback that shows a zombie, or an end of which the vendor did not say why: the vendor is asked once."""
-        puzzling = newest is not None and (_new_zombie(before, task) or _newly_unstated(before, task))
-        if not puzzling:
+    def _query_contradiction(self, before: Task | None, task: Task, rules: Rules) -> Task:
+        """Adds a query if a callback shows a zombie, or an end without a reason; a zombie may be stopped instead."""
+        is_zombie = _is_new_zombie(before, task)
+        if not is_zombie and not _is_new_unstated_end(before, task):
             return task
-        if not can_be_asked(task, rules, self.now):
-            unwanted = _new_zombie(before, task) and task.policy.get("stop_zombies") and rules.callable
-            return replace(task, calls=with_call(task.calls, Operation.STOP, self.now)) if unwanted else task
-        return replace(task, calls=with_inspection(task.calls, self.now, None))
+        if can_be_queried(task, rules, self.now):
+            return replace(task, calls=with_inspection(task.calls, self.now, None))
+        if is_zombie and task.policy.get("stop_zombies") and rules.callable:
+            return replace(task, calls=with_call(task.calls, Operation.STOP, self.now))
+        return task
 
-    def _new(self, run: Run, number: int, kind: Kind, newest: Fact | None) -> Task:
-        mine = newest is not None and any(fact.key == newest.key for fact in run.facts)
-        anchor = newest.key if mine and newest is not None else run.facts[0].key
-        managed = any(fact.kind is FactKind.INTENT for fact in run.facts)
+    def _new_task(self, run: Run, number: int, kind: Kind, newest: Fact | None) -> Task:
+        has_newest = newest is not None and any(fact.key == newest.key for fact in run.facts)
+        anchor = newest.key if newest is not None and has_newest else run.facts[0].key
+        is_managed = any(fact.kind is FactKind.INTENT for fact in run.facts)
         return Task(
             id=task_id(self.lineage.key, anchor, self.now),
             key=self.lineage.key,
             run=number,
             kind=kind,
-            origin=Origin.MANAGED if managed else Origin.OBSERVED,
+            origin=Origin.MANAGED if is_managed else Origin.OBSERVED,
             anchor=anchor,
-            view=_UNSEEN,
+            view=_NO_VIEW,
             created_at=self.now,
             updated_at=self.now,
         )
 
-    def _moved(self, before: Task | None, after: Task, run: Run) -> Move | None:
+    def _move(self, before: Task | None, after: Task, run: Run) -> Move | None:
         if before is None:
             return checked_move(None, after.view.state)
-        if before.view.state is after.view.state and before.view.reason is after.view.reason:
-            return None
-        if before.view.state is after.view.state:
-            return Move(before=before.view.state, after=after.view.state, corrects=True)
-        was, now = before.view.state, after.view.state
-        return checked_move(was, now, corrects=was in FINAL or (not is_ordinary(was, now) and self._recut(before, run)))
+        old, new = before.view.state, after.view.state
+        if old is new:
+            return None if before.view.reason is after.view.reason else Move(before=old, after=new, corrects=True)
+        return checked_move(old, new, corrects=old in FINAL or (not is_ordinary(old, new) and self._is_recut(before, run)))
 
-    def _recut(self, before: Task, run: Run) -> bool:
-        """Whether facts that were known left the task's run: it is cut elsewhere than was thought, or a callback was read anew."""
-        then = cut_runs(self.lineage.facts, self.rules_of(before.kind, {}))
-        held = next((old for old in then if any(fact.key == before.anchor for fact in old.facts)), None)
-        return held is None or not set(held.facts) <= set(run.facts)
+    def _is_recut(self, before: Task, run: Run) -> bool:
+        """Returns whether known facts left the task's run: runs are cut differently now, or a callback was replayed."""
+        old_runs = cut_runs(self.lineage.facts, self.rules_of(before.kind, {}))
+        old_run = next((old for old in old_runs if any(fact.key == before.anchor for fact in old.facts)), None)
+        return old_run is None or not set(old_run.facts) <= set(run.facts)
 
-    def _versioned(self, before: Task | None, after: Task, deadlines: Mapping[Deadline, int]) -> Task:
+    def _with_version(self, before: Task | None, after: Task, deadlines: Mapping[Deadline, int]) -> Task:
         if before is None:
             return fast_replace(after, deadlines=deadlines, version=self._next_version(0))
         if not is_visible_change(before, after, deadlines):
@@ -168,22 +189,88 @@ class Refold:
         return fast_replace(after, deadlines=deadlines, version=self._next_version(before.version), updated_at=self.now)
 
     def _next_version(self, version: int) -> int:
-        """What a restored ledger does not know of may have had all versions up to its epoch."""
-        return max(version, self._epoch) + 1
+        """Returns the version after this one; after a restore, versions up to the epoch may have been used."""
+        return max(version, self.epoch) + 1
 
-    def _merge(self, task: Task, into: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
-        winner = changes[next(i for i, run in enumerate(runs) if run is into)].after
-        after = replace(
-            task, merged_into=winner.id, deadlines={}, calls={}, version=self._next_version(task.version), updated_at=self.now
+    def _merge(self, task: Task, run: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
+        """Merges a task into the task of this run."""
+        winner = changes[next(index for index, other in enumerate(runs) if other is run)].after
+        version = self._next_version(task.version)
+        after = replace(task, merged_into=winner.id, deadlines={}, calls={}, version=version, updated_at=self.now)
+        cancels = [CancelCall(task_id=task.id, serial=call.serial) for call in task.calls.values() if call.serial is not None]
+        return Change(
+            before=self.joined.get(task.id, task),
+            after=after,
+            entries=({"kind": "merged", "into": winner.id},),
+            commands=(*cancels, *_report_lost_successor(task, winner)),
         )
-        before = self._was.get(task.id, task)
-        dropped = [CancelCall(task_id=task.id, serial=p.serial) for p in task.calls.values() if p.serial is not None]
-        entries = ({"kind": "merged", "into": winner.id},)
-        return Change(before=before, after=after, entries=entries, commands=(*dropped, *_failed_to_renew(task, winner)))
 
 
-def _kept(facts: tuple[Fact, ...], runs: Sequence[Run], changes: Sequence[Change], rules: Sequence[Rules]) -> tuple[Fact, ...]:
-    """The facts that the lineage keeps: what nothing rests on goes once there are many."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refolded:
+    """A lineage that was folded again."""
+
+    #: The lineage before the event, with the tasks that joined it.
+    before: Lineage
+    now: int
+    #: The facts to keep.
+    facts: tuple[Fact, ...]
+    runs: Sequence[Run]
+    #: One for each run, in their order; then those of merged tasks.
+    changes: Sequence[Change]
+
+    def task_of(self, fact: Fact) -> Task:
+        """Returns the task whose run has this fact."""
+        return self._find_run(fact)[1].after
+
+    def _find_run(self, fact: Fact) -> tuple[Run, Change]:
+        if len(self.runs) == 1:
+            return self.runs[0], self.changes[0]
+        index = next(i for i, run in enumerate(self.runs) if any(other.key == fact.key for other in run.facts))
+        return self.runs[index], self.changes[index]
+
+    def verdict(self, fact: Fact) -> tuple[Verdict, str | None]:
+        """Returns the verdict on the callback with this fact, and its reason."""
+        run, change = self._find_run(fact)
+        before, view = change.before, change.after.view
+        if fact.shows_life and view.zombie_since is not None and fact.at >= view.zombie_since:
+            return Verdict.ANOMALY, Anomaly.ZOMBIE.value
+        if fact.kind is FactKind.STOP_FAILED and view.ended_at is None:
+            return Verdict.ANOMALY, Anomaly.STOP_FAILED.value
+        if fact.kind is FactKind.NOTE or before is None or _shows_more(before.view, view):
+            return Verdict.APPLIED, None
+        is_superseded = view.ended_at is not None or any(other.order > fact.order for other in run.facts if other.from_vendor)
+        return (Verdict.STALE if is_superseded else Verdict.APPLIED), None
+
+    def decision(
+        self,
+        verdict: Verdict,
+        reason: str | None = None,
+        task_id: str | None = None,
+        commands: tuple[Command, ...] = (),
+    ) -> Decision:
+        """Returns the decision. commands: those of the event itself."""
+        return Decision(
+            lineage=self._lineage(),
+            changes=tuple(change for change in self.changes if change.before != change.after or change.entries),
+            commands=(*commands, *(command for change in self.changes for command in change.commands)),
+            verdict=verdict,
+            reason=reason,
+            task_id=task_id,
+        )
+
+    def _lineage(self) -> Lineage:
+        tasks = tuple(change.after for change in self.changes if change.after.merged_into is None)
+        archived, count = archive_runs(self.before.sealed, self.runs, self.changes, self.now)
+        gone = {fact.key for run in self.runs[:count] for fact in run.facts}
+        kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
+        return Lineage(key=self.before.key, facts=kept, tasks=tasks[count:], sealed=archived)
+
+
+def _facts_to_keep(
+    facts: tuple[Fact, ...], runs: Sequence[Run], changes: Sequence[Change], rules: Sequence[Rules]
+) -> tuple[Fact, ...]:
+    """Returns the facts without those that no result depends on, once there are more than `MIN_FACTS`."""
     if len(facts) <= MIN_FACTS:
         return facts
     anchors = {change.after.anchor for change in changes} | {fact.about for fact in facts if fact.about is not None}
@@ -192,92 +279,20 @@ def _kept(facts: tuple[Fact, ...], runs: Sequence[Run], changes: Sequence[Change
     return thin_facts(facts, runs, anchors, rules, tail_of) if tail_of else facts
 
 
-@dataclass(frozen=True, slots=True)
-class Refolded:
-    """A lineage after."""
-
-    folding: Refold
-    facts: tuple[Fact, ...]
-    runs: Sequence[Run]
-    changes: Sequence[Change]
-
-    def _of(self, fact: Fact) -> tuple[Run, Change]:
-        if len(self.runs) == 1:
-            return self.runs[0], self.changes[0]
-        index = next(i for i, run in enumerate(self.runs) if any(f.key == fact.key for f in run.facts))
-        return self.runs[index], self.changes[index]
-
-    def task_of(self, fact: Fact) -> Task:
-        return self._of(fact)[1].after
-
-    def verdict(self, fact: Fact) -> tuple[Verdict, str | None]:
-        """What a callback with this fact did."""
-        run, change = self._of(fact)
-        before, view = change.before, change.after.view
-        if fact.shows_life and view.zombie_since is not None and fact.at >= view.zombie_since:
-            return Verdict.ANOMALY, Anomaly.ZOMBIE.value
-        if fact.kind is FactKind.STOP_FAILED and view.ended_at is None:
-            return Verdict.ANOMALY, Anomaly.STOP_FAILED.value
-        if fact.kind is FactKind.NOTE or before is None or _says_more(before.view, view):
-            return Verdict.APPLIED, None
-        superseded = view.ended_at is not None or any(f.order > fact.order for f in run.facts if f.from_vendor)
-        return (Verdict.STALE if superseded else Verdict.APPLIED), None
-
-    def decision(
-        self,
-        verdict: Verdict,
-        reason: str | None = None,
-        task: str | None = None,
-        effects: tuple[Command, ...] = (),
-    ) -> Decision:
-        return Decision(
-            lineage=self._lineage(),
-            changes=tuple(change for change in self.changes if change.before != change.after or change.entries),
-            commands=(*effects, *(effect for change in self.changes for effect in change.commands)),
-            verdict=verdict,
-            reason=reason,
-            task_id=task,
-        )
-
-    def _lineage(self) -> Lineage:
-        tasks = tuple(change.after for change in self.changes if change.after.merged_into is None)
-        sealed, count = archive_runs(self.folding.lineage.sealed, self.runs, self.changes, self.folding.now)
-        gone = {fact.key for run in self.runs[:count] for fact in run.facts}
-        kept = tuple(fact for fact in self.facts if fact.key not in gone) if gone else self.facts
-        return Lineage(key=self.folding.lineage.key, facts=kept, tasks=tasks[count:], sealed=sealed)
+def _is_new_zombie(before: Task | None, task: Task) -> bool:
+    old = before.view.zombie_at if before else None
+    return task.view.zombie_at is not None and task.view.zombie_at != old
 
 
-def _failed_to_renew(task: Task, winner: Task) -> tuple[Command, ...]:
-    """A successor that turned out to be somebody else's task follows nobody."""
-    if task.renews is None or winner.renews == task.renews:
-        return ()
-    key = f"succession {task.id} merged"
-    return (PostEvent(event=SuccessorReported(task_id=task.renews, successor=task.id, runs=False, key=key)),)
-
-
-def _with_updates(task: Task, twins: Sequence[Task]) -> Task:
-    """An update that is wanted of a twin is wanted of the task that it turned out to be; stops are wanted by facts."""
-    for twin in twins:
-        update = twin.calls.get(Operation.UPDATE)
-        if update is not None and Operation.UPDATE not in task.calls:
-            task = replace(task, calls={**task.calls, Operation.UPDATE: replace(update, serial=None)})
-    return task
-
-
-def _new_zombie(before: Task | None, task: Task) -> bool:
-    seen = before.view.zombie_at if before else None
-    return task.view.zombie_at is not None and task.view.zombie_at != seen
-
-
-def _newly_unstated(before: Task | None, task: Task) -> bool:
-    view, was = task.view, before.view if before else None
+def _is_new_unstated_end(before: Task | None, task: Task) -> bool:
+    view, old = task.view, before.view if before else None
     if view.reason is not Reason.UNSTATED or view.inferred or view.state is not State.STOPPED:
         return False
-    return was is None or was.state is not view.state or was.reason is not view.reason
+    return old is None or old.state is not view.state or old.reason is not view.reason
 
 
-def _news_for_predecessor(before: Task | None, after: Task) -> tuple[Command, ...]:
-    """A successor tells the task that it renews once that it runs, or that it ended before it did."""
+def _report_to_predecessor(before: Task | None, after: Task) -> tuple[Command, ...]:
+    """Reports to the task that this one renews, once this one runs, or has ended before it ran."""
     if after.renews is None or (before is not None and (before.view.running_at is not None or before.view.state in FINAL)):
         return ()
     runs = after.view.running_at is not None
@@ -287,36 +302,17 @@ def _news_for_predecessor(before: Task | None, after: Task) -> tuple[Command, ..
     return (PostEvent(event=SuccessorReported(task_id=after.renews, successor=after.id, runs=runs, key=key)),)
 
 
-#: All fields of a view but those that only count receipts and evidence.
-_evident_fields = attrgetter(*(field.name for field in fields(View) if field.name not in ("evidence_at", "heard_at")))
+def _report_lost_successor(task: Task, winner: Task) -> tuple[Command, ...]:
+    """Reports a failed successor, if the task that was to be one is merged into a task that is not."""
+    if task.renews is None or winner.renews == task.renews:
+        return ()
+    key = f"succession {task.id} merged"
+    return (PostEvent(event=SuccessorReported(task_id=task.renews, successor=task.id, runs=False, key=key)),)
 
 
-def _says_more(before: View, view: View) -> bool:
-    return bool(_evident_fields(before) != _evident_fields(view))
+#: All fields of a view but those that change with every callback.
+_fields_shown = attrgetter(*(field.name for field in fields(View) if field.name not in ("evidence_at", "heard_at")))
 
 
-def match_runs(runs: Sequence[Run], tasks: Sequence[Task]) -> tuple[dict[int, Task], list[tuple[Task, Run]]]:
-    """run -> the task that tells its story; and the tasks whose run turned out to be another task's.
-
-    A task stays with the run that holds the fact that made it. Of two that meet in one run the managed one stays, else the older.
-    """
-    holder = {fact.key: run for run in runs for fact in run.facts}
-    owners: dict[int, Task] = {}
-    merged: list[tuple[Task, Run]] = []
-    orphans: list[Task] = []
-    for task in sorted(tasks, key=lambda task: (task.origin is not Origin.MANAGED, task.id)):
-        run = holder.get(task.anchor)
-        if run is None:
-            orphans.append(task)
-        elif id(run) in owners:
-            merged.append((task, run))
-        else:
-            owners[id(run)] = task
-    free = [run for run in runs if id(run) not in owners]
-    for task in sorted(orphans, key=lambda task: task.run):  # a replay took away the fact that had made it
-        if free:
-            run = free.pop(0)
-            owners[id(run)] = replace(task, anchor=run.facts[0].key)
-        else:
-            merged.append((task, runs[-1]))
-    return owners, merged
+def _shows_more(before: View, view: View) -> bool:
+    return bool(_fields_shown(before) != _fields_shown(view))

@@ -1,38 +1,54 @@
-"""What differs between a task before and after, in words for its timeline."""
+"""Compares a task before and after an event: its anomalies, the lines for its timeline, and whether its users see a difference."""
 
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
-from statemachine.events import Touch
 from statemachine.folding.run_view import View
+from statemachine.reaction import Reaction
 from statemachine.states import Anomaly, Deadline
 from statemachine.tasks import Task
 from statemachine.transition_table import Move
 
+_Entry = Mapping[str, Any]
 
-def updated_anomalies(
-    task: Task, view: View, touch: Touch | None
-) -> tuple[tuple[Anomaly, ...], Mapping[Anomaly, int], list[Mapping[str, Any]]]:
-    """The open anomalies, what raised each last, and lines for the timeline."""
-    if touch is None and view.zombie_at is None and view.stop_failed_at is None and view.revoked is not Deadline.EXPIRY:
-        return task.anomalies, task.raised, []
-    signs = {Anomaly.ZOMBIE: view.zombie_at, Anomaly.STOP_FAILED: view.stop_failed_at}
-    if view.revoked is Deadline.EXPIRY:
+
+def update_anomalies(
+    task: Task, view: View, reaction: Reaction
+) -> tuple[tuple[Anomaly, ...], Mapping[Anomaly, int], tuple[_Entry, ...]]:
+    """Returns (open anomalies, anomaly -> time of its newest sign in ms, lines for the timeline).
+
+    An anomaly that an operator cleared is opened again only by a newer sign. task: before the event; view: after it.
+    """
+    signs = _signs_of_anomalies(view)
+    if not signs and reaction.raised is None and not reaction.cleared:
+        return task.anomalies, task.raised, ()
+    opened = [anomaly for anomaly, at in signs.items() if at > task.raised.get(anomaly, -1)]
+    if reaction.raised is not None:
+        opened.append(reaction.raised)
+    cleared = [anomaly for anomaly in reaction.cleared if anomaly in task.anomalies]
+    kept = [anomaly for anomaly in task.anomalies if anomaly not in cleared]
+    new = [anomaly for anomaly in opened if anomaly not in kept]
+    entries = (
+        *({"kind": "anomaly_raised", "anomaly": anomaly.value} for anomaly in new),
+        *({"kind": "anomaly_cleared", "anomaly": anomaly.value} for anomaly in cleared),
+    )
+    return tuple(sorted({*kept, *new})), {**task.raised, **signs}, entries
+
+
+def _signs_of_anomalies(view: View) -> dict[Anomaly, int]:
+    signs: dict[Anomaly, int] = {}
+    if view.zombie_at is not None:
+        signs[Anomaly.ZOMBIE] = view.zombie_at
+    if view.stop_failed_at is not None:
+        signs[Anomaly.STOP_FAILED] = view.stop_failed_at
+    if view.revoked is Deadline.EXPIRY and view.revoked_at is not None:
         signs[Anomaly.OVERDUE] = view.revoked_at
-    opened = [a for a, at in signs.items() if at is not None and at > task.raised.get(a, -1)]
-    raised = {**task.raised, **{a: at for a, at in signs.items() if at is not None}}
-    if touch is not None and touch.raise_ is not None:
-        opened.append(touch.raise_)
-    cleared = [a for a in (touch.clear if touch else ()) if a in task.anomalies]
-    kept = [a for a in task.anomalies if a not in cleared]
-    fresh = [a for a in opened if a not in kept]
-    lines: list[Mapping[str, Any]] = [{"kind": "anomaly_raised", "anomaly": a.value} for a in fresh]
-    lines += [{"kind": "anomaly_cleared", "anomaly": a.value} for a in cleared]
-    return tuple(sorted({*kept, *fresh})), raised, lines
+    return signs
 
 
-def deadline_entries(before: Task | None, after: Task) -> tuple[Mapping[str, Any], ...]:
+def deadline_entries(before: Task | None, after: Task) -> tuple[_Entry, ...]:
+    """Returns a line for the timeline for each deadline that was armed or moved."""
     old: Mapping[Deadline, int] = before.deadlines if before else {}
     if old == after.deadlines:
         return ()
@@ -43,20 +59,21 @@ def deadline_entries(before: Task | None, after: Task) -> tuple[Mapping[str, Any
     )
 
 
-def move_entries(moved: Move | None, after: Task) -> tuple[Mapping[str, Any], ...]:
-    if moved is None:
+def move_entries(move: Move | None, after: Task) -> tuple[_Entry, ...]:
+    """Returns the line for the timeline for a change of state or reason, if there is one."""
+    if move is None:
         return ()
-    line: dict[str, Any] = {"kind": "move", "from": moved.before.value if moved.before else None, "to": moved.after.value}
+    entry: dict[str, Any] = {"kind": "move", "from": move.before.value if move.before else None, "to": move.after.value}
     if after.view.reason is not None:
-        line["reason"] = after.view.reason.value
+        entry["reason"] = after.view.reason.value
     if after.view.inferred:
-        line["inferred"] = True
-    if moved.corrects:
-        line["corrects"] = True
-    return (line,)
+        entry["inferred"] = True
+    if move.corrects:
+        entry["corrects"] = True
+    return (entry,)
 
 
-_shown_of_view = attrgetter(
+_visible_view_fields = attrgetter(
     "state",
     "reason",
     "inferred",
@@ -69,7 +86,7 @@ _shown_of_view = attrgetter(
     "running_at",
     "ended_at",
 )
-_shown = attrgetter(
+_visible_fields = attrgetter(
     "key",
     "run",
     "kind",
@@ -86,7 +103,7 @@ _shown = attrgetter(
 
 
 def is_visible_change(before: Task, after: Task, deadlines: Mapping[Deadline, int]) -> bool:
-    """Whether the task's users see a difference. deadlines: of the task after."""
-    if before.deadlines != deadlines or _shown(before) != _shown(after):
+    """Returns whether users of the task see a difference. deadlines: those of the task after the event."""
+    if before.deadlines != deadlines or _visible_fields(before) != _visible_fields(after):
         return True
-    return bool(_shown_of_view(before.view) != _shown_of_view(after.view))
+    return bool(_visible_view_fields(before.view) != _visible_view_fields(after.view))

@@ -14,7 +14,7 @@ from adapters.settings import settings_table
 from adapters.vendors.registry import vendor_names
 from callbacks.desk.endpoints import ENDPOINTS
 from callbacks.desk.http.endpoint import GuardedEndpoint
-from statemachine import policy
+from statemachine import deadlines, policy
 from statemachine.transition_table import state_diagram
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +51,7 @@ def layers_diagram() -> str:
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/api.md": {"endpoints": endpoints_table},
     "docs/architecture.md": {"layers": layers_diagram},
+    "docs/deadlines.md": {"deadlines": deadlines.markdown_table},
     "docs/observability.md": {"events": events_table, "metrics": metrics_table},
     "docs/settings.md": {"settings": lambda: settings_table(vendor_names())},
     "docs/tasks.md": {"states": mermaid_state_diagram, "policy": policy.markdown_table},

@@ -7,7 +7,7 @@ run. Runs are archived earlier only if a key has so many runs, facts or files th
 
 from collections.abc import Sequence
 
-from statemachine.events import Change
+from statemachine.decision import Change
 from statemachine.folding.runs import Run
 from statemachine.states import FINAL
 from statemachine.tasks import ArchivedRuns

@@ -7,7 +7,8 @@ from typing import Any
 
 from adapters.vendors import DIALECTS
 from statemachine.decide import decide
-from statemachine.events import CallbackReceived, CallbackWithdrawn, Change, DeadlinePassed, Decision, Event, OperatorMarked
+from statemachine.decision import Change, Decision
+from statemachine.events import CallbackReceived, CallbackWithdrawn, DeadlinePassed, Event, OperatorMarked
 from statemachine.states import Anomaly, Deadline, Kind, State
 from statemachine.tasks import Lineage, Task, TaskKey
 

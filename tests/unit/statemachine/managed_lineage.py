@@ -6,14 +6,12 @@ from typing import Any
 
 from adapters.vendors import DIALECTS
 from statemachine.calls import CallOutcome, Inspection, Operation, PendingCall, Sign
+from statemachine.commands import CancelCall, MakeCall, PostEvent
 from statemachine.decide import decide
+from statemachine.decision import Decision
 from statemachine.events import (
     CallAnswered,
-    CancelCall,
-    Decision,
     Event,
-    MakeCall,
-    PostEvent,
     RetryRequested,
     StartRequested,
     StopRequested,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
-from statemachine.events import CallbackReceived, CallbackWithdrawn, Change, DeadlinePassed, Decision, Event, OperatorMarked
+from statemachine.decision import Change, Decision
+from statemachine.events import CallbackReceived, CallbackWithdrawn, DeadlinePassed, Event, OperatorMarked
 from statemachine.facts import Fact, FactKind
 from statemachine.folding.runs import cut_runs
 from statemachine.rules import Rules

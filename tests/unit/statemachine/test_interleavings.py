@@ -8,16 +8,14 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from statemachine.calls import CallOutcome, Inspection, Operation, Sign, pending_call_from_doc, pending_call_to_doc
+from statemachine.commands import CancelCall, MakeCall
 from statemachine.decide import decide
+from statemachine.decision import Change, Decision
 from statemachine.events import (
     CallAnswered,
     CallbackReceived,
-    CancelCall,
-    Change,
     DeadlinePassed,
-    Decision,
     Event,
-    MakeCall,
     OperatorMarked,
     RetryRequested,
     StartRequested,

@@ -3,7 +3,7 @@
 import pytest
 
 from statemachine.calls import CallOutcome, Sign
-from statemachine.events import CancelCall
+from statemachine.commands import CancelCall
 from statemachine.states import Anomaly, Deadline, Kind, State
 from tests.unit.statemachine.lineage_scenario import DAY, ms
 from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, hear_media, running

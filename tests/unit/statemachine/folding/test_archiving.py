@@ -1,7 +1,8 @@
 """Archiving the oldest runs of an id that is used again and again; newer runs are not affected."""
 
 from statemachine.decide import decide
-from statemachine.events import CallbackReceived, Decision
+from statemachine.decision import Decision
+from statemachine.events import CallbackReceived
 from statemachine.facts import Ending, Fact, FactKind, File
 from statemachine.folding.archiving import MAX_OPEN_FACTS, MAX_OPEN_FILES, MAX_OPEN_RUNS, MIN_AGE_MS, MIN_OPEN_RUNS, RUNS_KEPT_OPEN
 from statemachine.rules import Rules
