@@ -1,36 +1,30 @@
-"""Downstream: the ways by which events leave the house. One protocol (`sink`), one file per way.
+"""Downstream: sinks, the ways by which events leave Tallylight. One protocol (`sink`), one module per type of sink.
 
-A sink says what a subscription must tell of its target (`read`, `SCHEMA`), how a reader sees that (`shown`), and sends one message
-once (`send`): any target in, an `Answer` out, never an exception. When to send, whether to try again and when to give up is not its
-matter; nor is the ledger. A target's words stop here.
+A sink validates the target in a subscription (`parse`, `SCHEMA`), masks it for readers (`masked`), and sends one message once
+(`send`): it returns a `SendResult` and never raises. When to send, whether to retry and when to give up is decided by the workers;
+sinks do not know the ledger. Target-specific terms stay in this package.
 
-A further sink is a file in this folder with a function `open_sink(settings)`; nothing else names it. `webhook` POSTs, and what it
-may reach is `addresses`' matter, what proves the sender `signing`'s; `redis_stream` adds to a stream.
+* `sink` - the protocol of sinks, messages and results, in no target's terms.
+* `webhook` - POSTs events to a url.
+* `ssrf_guard` - the addresses that webhooks may reach.
+* `signing` - signatures of webhooks.
+* `redis_stream` - adds events to a Redis stream.
 """
 
-import pkgutil
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from adapters.downstream.sink import Answer, Failure, Message, Sink
+from adapters.downstream import redis_stream, webhook
+from adapters.downstream.sink import Failure, Message, SendResult, Sink
 from adapters.settings import Settings
 
-__all__ = ["Answer", "Failure", "Message", "Sink", "open_sinks"]
+__all__ = ["Failure", "Message", "SendResult", "Sink", "open_sinks"]
+
+#: Opens each sink. A further sink is a module in this package and a line here.
+_OPENERS = (redis_stream.open_sink, webhook.open_sink)
 
 
 def open_sinks(settings: Settings) -> Mapping[str, Sink]:
-    """All sinks by their type, in the order of their files' names. They connect when they are first used."""
-    sinks: dict[str, Sink] = {}
-    for sink in _opened(settings):
-        if sink.type in sinks:
-            raise ValueError(f"two sinks are of the type {sink.type}")
-        sinks[sink.type] = sink
-    return MappingProxyType(sinks)
-
-
-def _opened(settings: Settings) -> Iterator[Sink]:
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        module = import_module(f"{__name__}.{name}")
-        if hasattr(module, "open_sink"):
-            yield module.open_sink(settings)
+    """Returns all sinks by their type. They connect on first use."""
+    sinks: list[Sink] = [open_sink(settings) for open_sink in _OPENERS]
+    return MappingProxyType({sink.type: sink for sink in sinks})

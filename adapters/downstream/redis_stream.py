@@ -1,9 +1,9 @@
-"""Redis streams: an event becomes an entry with one field, `event`. An attempt whose answer got lost may have added one already.
+"""Redis streams: each event becomes an entry with one field, `event`. An attempt whose answer got lost may have added an entry.
 
-Many subscriptions may share a stream. About `streams.max_entries` entries stay in it; readers who are slower than that ask the
-feed of events for the rest. What goes are entries that Tallylight wrote, and no others: where the oldest entry is somebody else's,
-the stream is theirs too, and is not trimmed. That is read from the entries themselves, so it holds after a FLUSHALL, for a stream
-that was deleted and made anew by another program, and for streams that an earlier version made.
+Many subscriptions may share a stream. About `streams.max_entries` entries stay in it; slower readers get older events from the
+event feed. Only entries that Tallylight wrote are removed: if the oldest entry was written by another program, the stream is not
+trimmed. This is read from the entries themselves, so it also holds after a FLUSHALL, for a stream that another program deleted and
+created again, and for streams of earlier versions.
 """
 
 import re
@@ -15,28 +15,31 @@ from typing import Any, ClassVar
 import redis
 
 from adapters.clock import monotonic_s
-from adapters.downstream.sink import DETAIL_LIMIT, Answer, Failure, Message, harmless, unknown_members
+from adapters.downstream.sink import DETAIL_LIMIT, Failure, Message, SendResult, printable, unknown_members
 from adapters.logs import logger
 from adapters.queue.redis_broker import NAMESPACE
-from adapters.queue.redis_client import redis_client
+from adapters.queue.redis_client import open_redis_client
 from adapters.settings import Settings
 from adapters.text import FieldProblem
 
-_FIELD = "event"
-#: How an event of ours begins, as `envelope` writes it: nobody else gives this source.
-_OURS = re.compile(rb'\{"specversion":"1\.0","id":"[^"]{1,200}","source":"urn:tallylight[:"]')
-#: A stream may have so many entries more before it is looked at, so that this is seldom.
-_SLACK = 100
-#: Entries that are read at once to see whose they are: some may be long. So many are removed at the most after one was added.
-_LOOKED_AT, _AT_ONCE = 20, 2_000
-_TOLD_EVERY_S = 3_600.0
-#: How keys of queues begin: ours, and those of other programs that use the same library.
-_QUEUES = ("dramatiq", f"{NAMESPACE}:workers", f"{NAMESPACE}:hints.", f"{NAMESPACE}:__")
-_NAME = f"(?!{'|'.join(map(re.escape, _QUEUES))})[!-~]{{1,200}}"
+_EVENT_FIELD = "event"
+#: Beginning of our own events, as `cloud_events` writes them; no other program uses this source.
+_OWN_EVENT = re.compile(rb'\{"specversion":"1\.0","id":"[^"]{1,200}","source":"urn:tallylight[:"]')
+#: Entries above the limit at which a stream is trimmed, so that trimming is rare.
+_TRIM_SLACK = 100
+#: Entries that are read at once to check their origin; some may be long.
+_CHECKED_AT_ONCE = 20
+#: Entries that are removed at most after one was added.
+_MAX_REMOVED = 2_000
+#: Minimum time between two reports about the same stream, s.
+_REPORT_INTERVAL_S = 3_600.0
+#: Prefixes of keys that queues use: our own, and those of other programs with the same library.
+_RESERVED_PREFIXES = ("dramatiq", f"{NAMESPACE}:workers", f"{NAMESPACE}:hints.", f"{NAMESPACE}:__")
+_STREAM_NAME = f"(?!{'|'.join(map(re.escape, _RESERVED_PREFIXES))})[!-~]{{1,200}}"
 log = logger(__name__)
 
-_UNSET = "there is no Redis; set streams.url (or queue.url)"
-_RIGHT_NAME = f"must be 1 to 200 printable ASCII characters without blanks that do not begin with {', '.join(_QUEUES)}"
+_NO_REDIS = "there is no Redis; set streams.url (or queue.url)"
+_NAME_RULE = f"must be 1 to 200 printable ASCII characters without blanks that do not begin with {', '.join(_RESERVED_PREFIXES)}"
 
 
 class RedisStream:
@@ -51,75 +54,75 @@ class RedisStream:
         "additionalProperties": False,
         "properties": {
             "type": {"const": "redis"},
-            "stream": {"type": "string", "pattern": f"^{_NAME}$", "description": "The stream's key."},
+            "stream": {"type": "string", "pattern": f"^{_STREAM_NAME}$", "description": "The stream's key."},
         },
     }
 
     def __init__(self, url: str, max_entries: int) -> None:
-        """url: empty where there is no Redis; then no sink is right. Connects when it is first used."""
-        self._client = redis_client(url) if url else None
+        """url: empty if there is no Redis; then every sink is invalid. Connects on first use."""
+        self._client = open_redis_client(url) if url else None
         self._max_entries = max_entries
-        self._trimming = threading.Lock()
-        #: When it was last told of a stream that others write to.
-        self._told_s: dict[str, float] = {}
+        self._trim_lock = threading.Lock()
+        #: Stream -> when it was last reported that another program writes to it.
+        self._reported_at_s: dict[str, float] = {}
 
-    def read(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
-        stream = given.get("stream")
-        problems = [] if self._client else [FieldProblem(field="sink.type", message=f"must not be redis: {_UNSET}")]
-        if not (isinstance(stream, str) and re.fullmatch(_NAME, stream)):
-            problems.append(FieldProblem(field="sink.stream", message=_RIGHT_NAME))
-        return {"type": self.type, "stream": stream}, problems + unknown_members(given, ("type", "stream"))
+    def parse(self, requested: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
+        stream = requested.get("stream")
+        problems = [] if self._client else [FieldProblem(field="sink.type", message=f"must not be redis: {_NO_REDIS}")]
+        if not (isinstance(stream, str) and re.fullmatch(_STREAM_NAME, stream)):
+            problems.append(FieldProblem(field="sink.stream", message=_NAME_RULE))
+        return {"type": self.type, "stream": stream}, problems + unknown_members(requested, ("type", "stream"))
 
-    def shown(self, sink: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
-        """A name opens nothing."""
+    def masked(self, sink: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
+        """Returns the sink unchanged: a stream's name is no credential."""
         return {**sink}
 
-    def send(self, sink: Mapping[str, Any], message: Message, secrets: Sequence[str]) -> Answer:
+    def send(self, sink: Mapping[str, Any], message: Message, secrets: Sequence[str]) -> SendResult:
         if self._client is None:
-            return _failed(Failure.NOT_CONNECTED, _UNSET)
+            return _failed_result(Failure.NOT_CONNECTED, _NO_REDIS)
         try:
-            self._add(sink["stream"], message.body)
+            self._add_entry(sink["stream"], message.body)
         except redis.TimeoutError as error:
-            return _failed(Failure.TIMEOUT, str(error))
+            return _failed_result(Failure.TIMEOUT, str(error))
         except (redis.ConnectionError, OSError) as error:
-            return _failed(Failure.NOT_CONNECTED, str(error))
+            return _failed_result(Failure.NOT_CONNECTED, str(error))
         except (redis.RedisError, ValueError) as error:
-            return _failed(Failure.REFUSED, str(error))
-        return Answer(ok=True)
+            return _failed_result(Failure.REFUSED, str(error))
+        return SendResult(ok=True)
 
-    def _add(self, stream: str, body: bytes) -> None:
-        """One round trip; every so often a few more, to trim."""
+    def _add_entry(self, stream: str, body: bytes) -> None:
+        """Adds the event in one round trip; once in a while a few more round trips trim the stream."""
         assert self._client is not None
         pipe = self._client.pipeline(transaction=False)
-        pipe.xadd(stream, {_FIELD: body})
+        pipe.xadd(stream, {_EVENT_FIELD: body})
         pipe.xlen(stream)
         _, length = pipe.execute()
-        if length > self._max_entries + _SLACK and self._trimming.acquire(blocking=False):
+        if length > self._max_entries + _TRIM_SLACK and self._trim_lock.acquire(blocking=False):
             try:
-                self._trim(stream, length - self._max_entries)
+                self._trim_stream(stream, length - self._max_entries)
             except redis.RedisError as error:
                 log.warning("stream.not_trimmed", stream=stream, error=str(error))
             finally:
-                self._trimming.release()
+                self._trim_lock.release()
 
-    def _trim(self, stream: str, number: int) -> None:
-        """Removes so many of the oldest entries, as far as they are ours."""
+    def _trim_stream(self, stream: str, number: int) -> None:
+        """Removes up to this number of the oldest entries; stops at the first one that another program wrote."""
         assert self._client is not None
-        for _ in range(min(number, _AT_ONCE) // _LOOKED_AT):
-            looked_at: Any = self._client.xrange(stream, count=_LOOKED_AT + 1)
-            ours = list(takewhile(lambda entry: _is_ours(entry[1]), looked_at))
-            kept = looked_at[len(ours)][0] if len(ours) < len(looked_at) else looked_at[-1][0]
-            if ours:
-                self._client.xtrim(stream, minid=kept, approximate=False)
-            if len(ours) < len(looked_at):
-                self._tell_foreign(stream)
+        for _ in range(min(number, _MAX_REMOVED) // _CHECKED_AT_ONCE):
+            entries: Any = self._client.xrange(stream, count=_CHECKED_AT_ONCE + 1)
+            own = list(takewhile(lambda entry: _is_own_entry(entry[1]), entries))
+            first_kept = entries[len(own)][0] if len(own) < len(entries) else entries[-1][0]
+            if own:
+                self._client.xtrim(stream, minid=first_kept, approximate=False)
+            if len(own) < len(entries):
+                self._report_foreign_stream(stream)
                 return
 
-    def _tell_foreign(self, stream: str) -> None:
-        """Once an hour for each stream."""
+    def _report_foreign_stream(self, stream: str) -> None:
+        """Logs at most once an hour per stream that it is not trimmed."""
         now_s = monotonic_s()
-        if now_s - self._told_s.get(stream, -_TOLD_EVERY_S) >= _TOLD_EVERY_S:
-            self._told_s[stream] = now_s
+        if now_s - self._reported_at_s.get(stream, -_REPORT_INTERVAL_S) >= _REPORT_INTERVAL_S:
+            self._reported_at_s[stream] = now_s
             log.warning("stream.not_trimmed", stream=stream, error="its oldest entry was written by another program")
 
     def close(self) -> None:
@@ -127,13 +130,13 @@ class RedisStream:
             self._client.close()
 
 
-def _is_ours(entry: Mapping[bytes, bytes]) -> bool:
-    return entry.keys() == {_FIELD.encode()} and _OURS.match(entry[_FIELD.encode()]) is not None
+def _is_own_entry(entry: Mapping[bytes, bytes]) -> bool:
+    return entry.keys() == {_EVENT_FIELD.encode()} and _OWN_EVENT.match(entry[_EVENT_FIELD.encode()]) is not None
 
 
 def open_sink(settings: Settings) -> RedisStream:
     return RedisStream(settings.streams.url or settings.queue.url, settings.streams.max_entries)
 
 
-def _failed(error: Failure, detail: str) -> Answer:
-    return Answer(ok=False, error=error, detail=harmless(detail)[:DETAIL_LIMIT])
+def _failed_result(error: Failure, detail: str) -> SendResult:
+    return SendResult(ok=False, error=error, detail=printable(detail)[:DETAIL_LIMIT])

@@ -1,4 +1,4 @@
-"""Webhooks: an event is POSTed to a url, signed. A 2xx says that it was taken; anything else does not, redirects included."""
+"""Webhooks: an event is POSTed to a url, signed. A 2xx status is success; anything else is a failure, redirects included."""
 
 import re
 import ssl
@@ -10,21 +10,23 @@ from urllib.parse import urlsplit
 
 from adapters.contract import masking
 from adapters.downstream import signing
-from adapters.downstream.sink import DETAIL_LIMIT, Answer, Failure, Message, beginning, harmless, unknown_members
-from adapters.downstream.ssrf_guard import URL_LIMIT, RefusedAddressError, Targets
-from adapters.http import HttpClient, NoAnswer, Reply
+from adapters.downstream.sink import DETAIL_LIMIT, Failure, Message, SendResult, printable, response_excerpt, unknown_members
+from adapters.downstream.ssrf_guard import URL_LIMIT, AllowedTargets, RefusedAddressError
+from adapters.http import HttpClient, HttpReply, NoReply
 from adapters.http_messages import HttpRequest, WireError, header_value
 from adapters.settings import Settings
 from adapters.text import FieldProblem
 
-#: Until there is a connection, and as long again for TLS; for all, s. Only the lookup of a name may take longer.
-_CONNECT_S, _TOTAL_S = 5.0, 15.0
-#: More of an answer is neither read nor waited for, bytes.
+#: Timeout of connecting, and again of the TLS handshake, s.
+_CONNECT_TIMEOUT_S = 5.0
+#: Timeout of a whole attempt, s. Only the DNS lookup may take longer.
+_TOTAL_TIMEOUT_S = 15.0
+#: Bytes of an answer's body that are read; the rest is not waited for.
 _ANSWER_LIMIT = 4096
-#: No hint counts for longer, s.
-_LONGEST_HINT_S = 24 * 3600
+#: Longest Retry-After that is honoured, s.
+_MAX_RETRY_AFTER_S = 24 * 3600
 _GONE = 410
-#: HTTP's date and the two older forms that it wants understood (RFC 9110, 5.6.7).
+#: HTTP's date format and the two obsolete ones that must be understood (RFC 9110, 5.6.7).
 _DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 
@@ -52,42 +54,42 @@ class Webhook:
 
     def __init__(
         self,
-        targets: Targets,
+        allowed: AllowedTargets,
         *,
-        connect_s: float = _CONNECT_S,
-        total_s: float = _TOTAL_S,
+        connect_s: float = _CONNECT_TIMEOUT_S,
+        total_s: float = _TOTAL_TIMEOUT_S,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        """trust: whose certificates are believed; None: those that the system trusts."""
-        self._targets = targets
+        """trust: the trusted certificates; None: those of the system."""
+        self._allowed = allowed
         self._client = HttpClient(
-            connect_s=connect_s, total_s=total_s, trust=trust, resolve=targets.resolve, body_limit=_ANSWER_LIMIT
+            connect_s=connect_s, total_s=total_s, trust=trust, resolve=allowed.resolve, body_limit=_ANSWER_LIMIT
         )
         self._agent = f"Tallylight/{version('tallylight')}"
 
-    def read(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
-        url = given.get("url")
-        wrong = self._targets.check(url) if isinstance(url, str) else "must be a url, as text"
-        problems = [FieldProblem(field="sink.url", message=wrong)] if wrong else []
-        return {"type": self.type, "url": url}, problems + unknown_members(given, ("type", "url"))
+    def parse(self, requested: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
+        url = requested.get("url")
+        problem = self._allowed.check_url(url) if isinstance(url, str) else "must be a url, as text"
+        problems = [FieldProblem(field="sink.url", message=problem)] if problem else []
+        return {"type": self.type, "url": url}, problems + unknown_members(requested, ("type", "url"))
 
-    def shown(self, sink: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
-        """Path and query may hold a token."""
-        return {**sink} if keys else {**sink, "url": _origin(sink["url"])}
+    def masked(self, sink: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
+        """Returns the sink, without `keys` with scheme, host and port of its url only: path and query may contain a token."""
+        return {**sink} if keys else {**sink, "url": _masked_url(sink["url"])}
 
-    def send(self, sink: Mapping[str, Any], message: Message, secrets: Sequence[str]) -> Answer:
-        """The url's shape is looked at again: settings may have changed since it was created."""
-        if wrong := self._targets.misshapen(sink["url"]):
-            return Answer(ok=False, error=Failure.REFUSED_ADDRESS, detail=f"the url {wrong}")
+    def send(self, sink: Mapping[str, Any], message: Message, secrets: Sequence[str]) -> SendResult:
+        """Sends the message. The url is validated again: settings may have changed since the subscription was created."""
+        if problem := self._allowed.check_format(sink["url"]):
+            return SendResult(ok=False, error=Failure.REFUSED_ADDRESS, detail=f"the url {problem}")
         try:
-            reply = self._client.send(self._request(sink["url"], message, secrets))
-        except NoAnswer as nothing:
-            return _unanswered(nothing)
-        return _answer(reply, message.at)
+            reply = self._client.send(self._build_request(sink["url"], message, secrets))
+        except NoReply as nothing:
+            return _result_without_answer(nothing)
+        return _result_of_reply(reply, message.at)
 
-    def _request(self, url: str, message: Message, secrets: Sequence[str]) -> HttpRequest:
+    def _build_request(self, url: str, message: Message, secrets: Sequence[str]) -> HttpRequest:
         headers = {"Content-Type": "application/cloudevents+json", "User-Agent": self._agent}
-        signed = signing.headers(message.id, message.at, message.body, secrets)
+        signed = signing.signature_headers(message.id, message.at, message.body, secrets)
         return HttpRequest(method="POST", url=url, headers=headers | signed, body=message.body)
 
     def close(self) -> None:
@@ -95,49 +97,49 @@ class Webhook:
 
 
 def open_sink(settings: Settings) -> Webhook:
-    return Webhook(Targets.of(settings.outbound))
+    return Webhook(AllowedTargets.from_settings(settings.outbound))
 
 
-def _origin(url: str) -> str:
+def _masked_url(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{masking.HIDDEN}"
 
 
-def _unanswered(nothing: NoAnswer) -> Answer:
-    detail = harmless(masking.text(str(nothing)))[:DETAIL_LIMIT]
-    return Answer(ok=False, error=_failure(nothing), detail=detail)
+def _result_without_answer(nothing: NoReply) -> SendResult:
+    detail = printable(masking.mask_text(str(nothing)))[:DETAIL_LIMIT]
+    return SendResult(ok=False, error=_failure_of(nothing), detail=detail)
 
 
-def _failure(nothing: NoAnswer) -> Failure:
-    if nothing.comes_of(RefusedAddressError):
+def _failure_of(nothing: NoReply) -> Failure:
+    if nothing.is_caused_by(RefusedAddressError):
         return Failure.REFUSED_ADDRESS
     if nothing.error is WireError.NOT_SENT:
         return Failure.NOT_CONNECTED
     return Failure.TIMEOUT if nothing.timed_out else Failure.CUT_OFF
 
 
-def _answer(reply: Reply, at: int) -> Answer:
-    begins = beginning(reply.body)
+def _result_of_reply(reply: HttpReply, at: int) -> SendResult:
+    excerpt = response_excerpt(reply.body)
     if 200 <= reply.status < 300:
-        return Answer(ok=True, status=reply.status, beginning=begins)
-    redirects = 300 <= reply.status < 400
-    return Answer(
+        return SendResult(ok=True, status=reply.status, excerpt=excerpt)
+    is_redirect = 300 <= reply.status < 400
+    return SendResult(
         ok=False,
         status=reply.status,
-        error=Failure.REDIRECT if redirects else Failure.STATUS,
-        detail=f"answered {reply.status}" + (", and redirects are not followed: give the url it leads to" if redirects else ""),
-        beginning=begins,
+        error=Failure.REDIRECT if is_redirect else Failure.STATUS,
+        detail=f"answered {reply.status}" + (", and redirects are not followed: give the url it leads to" if is_redirect else ""),
+        excerpt=excerpt,
         retry_after_s=retry_after_s(header_value(reply.headers, "retry-after"), at),
         gone=reply.status == _GONE,
     )
 
 
-def retry_after_s(hint: str, at: int) -> float | None:
-    """The seconds that a Retry-After tells, be they a number or a date, at most a day; None where it tells none. at: now, ms."""
-    if re.fullmatch("[0-9]+", hint):
-        return float(min(int(hint[:18]), _LONGEST_HINT_S))
-    date = _date_ms(hint)
-    return min((date - at) / 1000, float(_LONGEST_HINT_S)) if date is not None and date >= at else None
+def retry_after_s(header: str, at: int) -> float | None:
+    """Returns the delay in a Retry-After header (a number or a date), s, at most a day; None if there is none. at: now, ms."""
+    if re.fullmatch("[0-9]+", header):
+        return float(min(int(header[:18]), _MAX_RETRY_AFTER_S))
+    date = _date_ms(header)
+    return min((date - at) / 1000, float(_MAX_RETRY_AFTER_S)) if date is not None and date >= at else None
 
 
 def _date_ms(text: str) -> int | None:

@@ -1,38 +1,40 @@
-"""What to do while the queue is away: rest longer and longer, and say so once in a while."""
+"""Backoff while the queue is unavailable: growing pauses, and a report once in a while."""
 
 import random
 from collections.abc import Callable
 
 from adapters.clock import monotonic_s
 
-#: Rests while it lasts, s: the first, doubled up to the last.
-_FIRST_REST_S, _LAST_REST_S = 0.05, 1.0
-#: Between two words about it, s; a queue that comes and goes gets no more of them.
-_WORDS_S = 30.0
+#: First and longest pause, s; each pause is twice the one before.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+#: Minimum time between two reports, s, even if the queue recovers in between.
+_REPORT_INTERVAL_S = 30.0
 
 
 class Outage:
-    """For one thread. tell: what says it; the error is the newest one."""
+    """Failures of one thread's broker calls in a row. report: called with the newest error, at most every `report_interval_s`."""
 
-    def __init__(self, tell: Callable[[Exception], None], *, words_s: float = _WORDS_S) -> None:
-        self._tell = tell
-        self._words_s = words_s
-        self._told_at: float | None = None
+    def __init__(self, report: Callable[[Exception], None], *, report_interval_s: float = _REPORT_INTERVAL_S) -> None:
+        self._report = report
+        self._report_interval_s = report_interval_s
+        self._reported_at: float | None = None
         self._failures = 0
 
-    def begun(self, error: Exception) -> float:
-        """Or it goes on; how long to rest, s."""
+    def record_failure(self, error: Exception) -> float:
+        """Records one more failure and reports it if a report is due. Returns the pause before the next attempt, s."""
         now = monotonic_s()
-        if self._told_at is None or now - self._told_at >= self._words_s:
-            self._told_at = now
-            self._tell(error)
-        rest_s = min(_LAST_REST_S, _FIRST_REST_S * 2.0 ** min(self._failures, 10))
+        if self._reported_at is None or now - self._reported_at >= self._report_interval_s:
+            self._reported_at = now
+            self._report(error)
+        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        return rest_s * random.uniform(0.5, 1)  # noqa: S311 - so that not all workers come back at the same moment
+        return pause_s * random.uniform(0.5, 1)  # noqa: S311 - jitter, so that not all workers retry at the same moment
 
     @property
-    def lasts(self) -> bool:
+    def is_ongoing(self) -> bool:
+        """True if the last attempt failed."""
         return self._failures > 0
 
-    def over(self) -> None:
+    def record_success(self) -> None:
+        """Ends the outage."""
         self._failures = 0

@@ -1,10 +1,10 @@
-"""Hints among processes that share a Redis: dramatiq's broker, with a queue per worker process.
+"""Hints among processes that share a Redis: dramatiq's broker with one queue per worker process.
 
-dramatiq's own consumer polls: in rests of 50 ms it finds a hint too late, and in shorter ones it never lets the machine sleep. It
-takes only lost connections for faults of the broker, and rests 3 s after any. Ours blocks in Redis until there is a hint and takes
-whatever Redis says for a rest, so that no thread of a worker ends or waits for long.
+dramatiq's own consumer polls: with pauses of 50 ms it finds a hint too late, and with shorter ones it never lets the machine sleep.
+It treats only lost connections as broker failures, and pauses 3 s after any. Our consumer blocks in Redis until there is a hint,
+and backs off after any Redis error, so that no worker thread ends or waits for long.
 
-Workers announce themselves in a sorted set, for a few seconds each time. Whoever rings reads it: no worker, no hints.
+Workers announce themselves in a sorted set, for a few seconds each time. Senders read it: without workers no hints are sent.
 """
 
 import threading
@@ -21,34 +21,36 @@ from adapters.logs import logger
 from adapters.queue.backoff import Outage
 from adapters.queue.redis_client import FailoverClient
 
-#: All our keys begin so.
+#: Prefix of all our keys.
 NAMESPACE = "tally"
-#: A worker's queue is named so and its broker's id.
-_PREFIX = "hints."
-#: How often a worker announces itself, s, and how long it is believed, ms.
-_ANNOUNCE_S, _BELIEVED_MS = 1.0, 3_000
-#: When what a dead worker left behind is removed, ms.
-_KEPT_MS = 60_000
-#: Hints taken at once, of which one is used: as many senders may have thought that none was waiting.
-_AT_ONCE = 100
-#: Between two hints of a worker: what comes meanwhile is applied together, s.
-_PAUSE_S = 0.01
+#: Prefix of a worker's queue; its broker's id follows.
+_QUEUE_PREFIX = "hints."
+#: Interval of a worker's announcements, s.
+_ANNOUNCE_INTERVAL_S = 1.0
+#: Time for which an announcement is valid, ms.
+_ANNOUNCEMENT_VALID_MS = 3_000
+#: Time after which the keys of a dead worker are removed, ms.
+_DEAD_WORKER_KEPT_MS = 60_000
+#: Hints fetched at once, of which one is used: several senders may have seen an empty queue at the same time.
+_FETCH_LIMIT = 100
+#: Minimum time between two hints of a worker, s; rows that arrive meanwhile are applied together.
+_FETCH_INTERVAL_S = 0.01
 
-#: The queues of the workers alive in which nothing waits. KEYS: the namespace.
-_WANTING = """
+#: Lua: returns the queues of live workers in which no hint waits. KEYS: the namespace.
+_QUEUES_WITHOUT_HINT = """
 local time = redis.call('time')
-local wanting = {}
+local queues = {}
 for _, queue in ipairs(redis.call('zrangebyscore', KEYS[1] .. ':workers', time[1] * 1000 + time[2] / 1000, '+inf')) do
     if redis.call('llen', KEYS[1] .. ':' .. queue) == 0 then
-        wanting[#wanting + 1] = queue
+        queues[#queues + 1] = queue
     end
 end
-return wanting
+return queues
 """
 
-#: A worker lives; what those left behind that died long ago goes, also in dramatiq's books.
-#: KEYS: the namespace. ARGV: its queue, how long it is believed, ms, how long the dead are kept, ms, what queues begin with.
-_ANNOUNCE = """
+#: Lua: announces a worker, and removes the keys of workers that died long ago, including dramatiq's own.
+#: KEYS: the namespace. ARGV: the worker's queue, validity of the announcement (ms), time to keep dead workers (ms), queue prefix.
+_ANNOUNCE_WORKER = """
 local time = redis.call('time')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local workers, heartbeats = KEYS[1] .. ':workers', KEYS[1] .. ':__heartbeats__'
@@ -65,12 +67,14 @@ log = logger(__name__)
 
 
 class HintBroker(RedisBroker):
-    """Nothing is ever delayed, so there are no delay queues; and none comes back from the dead, so there is no maintenance, which
-    would search all keys of the Redis."""
+    """dramatiq's broker without delay queues (no hint is delayed) and without maintenance.
+
+    Maintenance would requeue the hints of dead workers, which is not needed, and would scan all keys of the Redis.
+    """
 
     def __init__(self, client: FailoverClient) -> None:
         super().__init__(client=client, middleware=[], namespace=NAMESPACE, maintenance_chance=0)  # type: ignore[no-untyped-call]
-        self.own_queue = f"{_PREFIX}{self.broker_id}"
+        self.own_queue = f"{_QUEUE_PREFIX}{self.broker_id}"
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
@@ -86,36 +90,36 @@ class HintBroker(RedisBroker):
 
 
 class RedisHints:
-    """For all processes that share a Redis."""
+    """Hints for all processes that share a Redis."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._wanting = client.register_script(_WANTING)
+        self._find_queues = client.register_script(_QUEUES_WITHOUT_HINT)
 
-    def wanting(self) -> Sequence[str]:
-        return [queue.decode() for queue in self._wanting(keys=[NAMESPACE])]
+    def queues_without_hint(self) -> Sequence[str]:
+        return [queue.decode() for queue in self._find_queues(keys=[NAMESPACE])]
 
-    def taken(self) -> None:
-        """Nothing to do: it is no longer in its queue."""
+    def mark_received(self) -> None:
+        """Does nothing: the hint has left its queue."""
 
     def close(self) -> None:
         self._client.close()
 
 
 class HintConsumer(Consumer):
-    """Hands over one hint at a time, and the next only when that one is done. block_s: how long a call waits for one.
+    """Yields one hint at a time, and the next one only when that one is done. block_s: timeout of one call.
 
-    A hint leaves Redis for good as soon as it is handed over: who dies with it owes nobody anything.
+    A hint leaves Redis for good before it is yielded; if the worker dies, no message has to be recovered.
     """
 
     def __init__(self, broker: HintBroker, queue: str, block_s: float) -> None:
-        self._do: Any = broker  # its commands are made up at run time
+        self._commands: Any = broker  # its command methods are created at run time
         self._client = broker.client
         self._queue = queue
         self._block_s = block_s
-        self._announce_script = self._client.register_script(_ANNOUNCE)
+        self._announce_script = self._client.register_script(_ANNOUNCE_WORKER)
         self._announced_at = float("-inf")
-        self._taken_at = float("-inf")
+        self._fetched_at = float("-inf")
         self._unacked: list[str] = []
         self._done = threading.Event()
         self._done.set()
@@ -123,62 +127,62 @@ class HintConsumer(Consumer):
 
     def __next__(self) -> MessageProxy | None:
         try:
-            self._announce()
-            self._settle()
-            hint = self._take() if self._done.wait(self._block_s) else None
+            self._announce_worker()
+            self._acknowledge_hints()
+            hint = self._fetch_hint() if self._done.wait(self._block_s) else None
         except (redis.RedisError, OSError) as error:
-            self._rest(self._outage.begun(error))
+            self._sleep(self._outage.record_failure(error))
             return None
-        self._outage.over()
+        self._outage.record_success()
         return hint
 
     def ack(self, message: MessageProxy) -> None:
-        """It is done with; called by the thread that did it, which must not wait for Redis."""
+        """Records that the hint is done. Called by the worker thread, which must not wait for Redis."""
         self._done.set()
 
     def nack(self, message: MessageProxy) -> None:
-        """As `ack`: no hint is worth keeping."""
+        """Does the same as `ack`: a failed hint is not repeated."""
         self._done.set()
 
     def close(self) -> None:
-        """Signs off, unless nobody would hear it; then it is forgotten soon."""
-        if self._outage.lasts:
+        """Removes the worker's announcement and queue. During an outage it does nothing: the announcement expires soon."""
+        if self._outage.is_ongoing:
             return
         try:
             self._client.zrem(f"{NAMESPACE}:workers", self._queue)
-            self._do.do_purge(self._queue)
+            self._commands.do_purge(self._queue)
         except (redis.RedisError, OSError) as error:
-            self._outage.begun(error)
+            self._outage.record_failure(error)
 
-    def _announce(self) -> None:
+    def _announce_worker(self) -> None:
         now = monotonic_s()
-        if now - self._announced_at >= _ANNOUNCE_S:
-            self._announce_script(keys=[NAMESPACE], args=[self._queue, _BELIEVED_MS, _KEPT_MS, _PREFIX])
+        if now - self._announced_at >= _ANNOUNCE_INTERVAL_S:
+            self._announce_script(keys=[NAMESPACE], args=[self._queue, _ANNOUNCEMENT_VALID_MS, _DEAD_WORKER_KEPT_MS, _QUEUE_PREFIX])
             self._announced_at = now
 
-    def _settle(self) -> None:
+    def _acknowledge_hints(self) -> None:
         while self._unacked:
-            self._do.do_ack(self._queue, self._unacked[-1])
+            self._commands.do_ack(self._queue, self._unacked[-1])
             self._unacked.pop()
 
-    def _take(self) -> MessageProxy | None:
-        self._rest(self._taken_at + _PAUSE_S - monotonic_s())
-        if not self._there_is_one():
+    def _fetch_hint(self) -> MessageProxy | None:
+        self._sleep(self._fetched_at + _FETCH_INTERVAL_S - monotonic_s())
+        if not self._wait_for_hint():
             return None
-        bodies = self._do.do_fetch(self._queue, _AT_ONCE)
+        bodies = self._commands.do_fetch(self._queue, _FETCH_LIMIT)
         hints = [dramatiq.Message.decode(body) for body in bodies if body is not None]
-        if not hints:  # flushed in between
+        if not hints:  # the Redis was flushed in between
             return None
         self._unacked = [hint.options["redis_message_id"] for hint in hints]
-        self._taken_at = monotonic_s()
+        self._fetched_at = monotonic_s()
         self._done.clear()
         return MessageProxy(hints[0])
 
     @staticmethod
-    def _rest(rest_s: float) -> None:
-        threading.Event().wait(max(0.0, rest_s))
+    def _sleep(pause_s: float) -> None:
+        threading.Event().wait(max(0.0, pause_s))
 
-    def _there_is_one(self) -> bool:
-        """Waits for it; it stays where it is: it is moved from the head of the list to the head of the list."""
+    def _wait_for_hint(self) -> bool:
+        """Returns whether a hint arrived in time. It stays in its queue: it is moved from the head of the list to the head."""
         key = f"{NAMESPACE}:{self._queue}"
-        return self._client.blmove(key, key, self._block_s, "LEFT", "LEFT") is not None  # type: ignore[arg-type]  # whole seconds only, says the library
+        return self._client.blmove(key, key, self._block_s, "LEFT", "LEFT") is not None  # type: ignore[arg-type]  # the library's types allow whole seconds only

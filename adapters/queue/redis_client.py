@@ -1,4 +1,4 @@
-"""A Redis client that outlives a failover."""
+"""A Redis client that survives a failover."""
 
 from typing import Any, Self
 
@@ -8,35 +8,35 @@ from redis.retry import Retry
 
 from adapters.clock import monotonic_s
 
-#: An answer, or a connection, that takes longer does not come. Blocking reads must end sooner, s.
-_PATIENCE_S = 1.0
-#: Connections are made anew after this, s.
-_RENEW_S = 60.0
+#: Timeout of a connection attempt and of an answer, s. Blocking reads must end sooner.
+_SOCKET_TIMEOUT_S = 1.0
+#: Maximum age of connections, s.
+_RECONNECT_INTERVAL_S = 60.0
 
 
-def redis_client(url: str) -> "FailoverClient":
-    """Connects when it is first used. It tries once more at once, for connections break while nobody looks; then it raises."""
+def open_redis_client(url: str) -> "FailoverClient":
+    """Returns a client that connects on first use. A failed command is retried once at once, since idle connections may break."""
     errors: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError]
     return FailoverClient.open(
         url,
         retry=Retry(ConstantBackoff(0.02), retries=1),
         retry_on_error=errors,
-        socket_timeout=_PATIENCE_S,
-        socket_connect_timeout=_PATIENCE_S,
+        socket_timeout=_SOCKET_TIMEOUT_S,
+        socket_connect_timeout=_SOCKET_TIMEOUT_S,
     )
 
 
 class FailoverClient(redis.Redis):
-    """Each new connection looks up the server's name anew, so what matters is that a connection to the wrong server does not last.
+    """Drops connections to a wrong server; each new connection resolves the server's name again.
 
-    A lost or silent one is closed by the library. One to a server that refuses (a master that was demoted, lacks its replicas or
-    cannot write to its disk) is closed here; and all are closed once a minute, because a server that was replaced may go on
-    answering as if nothing had happened.
+    The library closes lost and silent connections. This class closes those to a server that returns errors (a master that was
+    demoted, lacks its replicas or cannot write to its disk), and all connections once a minute, because a server that was replaced
+    may go on answering as if nothing had happened.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._renew_at = monotonic_s() + _RENEW_S
+        self._reconnect_at = monotonic_s() + _RECONNECT_INTERVAL_S
 
     @classmethod
     def open(cls, url: str, **options: Any) -> Self:
@@ -45,14 +45,14 @@ class FailoverClient(redis.Redis):
         return client
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        if monotonic_s() >= self._renew_at:
-            self._renew()
+        if monotonic_s() >= self._reconnect_at:
+            self._drop_connections()
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except redis.ResponseError:
-            self._renew()
+            self._drop_connections()
             raise
 
-    def _renew(self) -> None:
-        self._renew_at = monotonic_s() + _RENEW_S
+    def _drop_connections(self) -> None:
+        self._reconnect_at = monotonic_s() + _RECONNECT_INTERVAL_S
         self.connection_pool.disconnect(inuse_connections=False)

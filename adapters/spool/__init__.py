@@ -1,12 +1,16 @@
-"""The spool: where callbacks wait on this machine's disk while the ledger cannot take them.
+"""The spool: local files that hold callbacks while the ledger is unavailable.
 
-Each process appends to one file of its own, which it holds locked as long as it lives; what it has synced survives a power cut.
-Drained, a file is removed, and not before the ledger has committed what was in it: after a crash some of it is recorded a second
-time, which the ledger recognises. The files of a process that died are unlocked by the kernel, and whoever finds them drains them.
+Each process appends to one file of its own, and keeps it locked as long as it lives; synced data survives a power cut. A file is
+removed once it is drained, and only after the ledger has committed its callbacks: after a crash some are recorded a second time,
+which the ledger recognises. The kernel unlocks the files of a process that died, and the next process that finds them drains them.
 
-`records` knows the bytes of a file, `payloads` those of a callback, `files` one open file, `spool` the folder.
+* `spool` - the folder of spool files: appending and draining.
+* `files` - one open, locked spool file.
+* `records` - the byte format of a file.
+* `payloads` - the byte format of a callback.
+* `snapshot` - reads what waits in a spool without draining it (for backups).
 """
 
-from adapters.spool.spool import Lot, Spool, SpoolUnavailableError, folder_of
+from adapters.spool.spool import Spool, SpoolBatch, SpoolUnavailableError, ledger_folder
 
-__all__ = ["Lot", "Spool", "SpoolUnavailableError", "folder_of"]
+__all__ = ["Spool", "SpoolBatch", "SpoolUnavailableError", "ledger_folder"]

@@ -1,4 +1,4 @@
-"""One spool file, open and locked. Durable is what stands before `end`; recorded is what stands before `at`."""
+"""One spool file, open and locked. Data before `durable_end` is on disk; data before `drained_end` is in the ledger."""
 
 import fcntl
 import os
@@ -6,134 +6,150 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from adapters.spool.records import HEADER_SIZE, Damage, NotASpoolError, Record, header, mark_of, new_mark, record, walk
+from adapters.spool.records import (
+    HEADER_SIZE,
+    DamagedRange,
+    NotASpoolError,
+    Record,
+    encode_header,
+    encode_record,
+    new_mark,
+    read_mark,
+    scan_records,
+)
 
-#: Only its owner may read it: it holds signed callbacks and stream keys.
-_MODE = 0o600
+#: Readable by its owner only: it contains signed callbacks and stream keys.
+_FILE_MODE = 0o600
 
 
 class SpoolFile:
-    """Made by `create` or `adopt`. The lock goes when it is closed, or with the process, however that ends."""
+    """An open spool file; made by `create` or `adopt`. The lock ends when it is closed, or with the process."""
 
     def __init__(self, path: Path, fd: int, mark: bytes, end: int) -> None:
         self.path = path
         self._fd = fd
         self._mark = mark
-        #: In a process that was forked off it is not ours: parent and child would write over each other.
+        #: The process that opened it. A forked child must not use it: parent and child would overwrite each other's data.
         self._pid = os.getpid()
-        self.at = HEADER_SIZE
-        self.end = end
-        #: How many records wait between `at` and `end`.
+        self.drained_end = HEADER_SIZE
+        self.durable_end = end
+        #: Number of records between `drained_end` and `durable_end`.
         self.rows = 0
-        #: After a failed write nobody knows what the disk has behind `end`.
-        self.takes_more = True
-        #: The name under which it stays when it is drained; None: it is deleted then.
-        self.kept_as: Path | None = None
+        #: False after a failed write: what the disk has behind `durable_end` is unknown then.
+        self.is_appendable = True
+        #: The name under which it is kept once it is drained; None: it is deleted.
+        self.rename_to: Path | None = None
 
     @classmethod
     def create(cls, path: Path) -> "SpoolFile":
-        """An empty one. Raises OSError; FileExistsError also if it was taken for that of a dead process."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-        if not _locked(fd, path):
+        """Creates an empty file. Raises OSError; FileExistsError also if another process adopted it in between."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+        if not _try_lock(fd, path):
             os.close(fd)
             raise FileExistsError(path)
         return cls(path, fd, new_mark(), 0)
 
     @classmethod
     def adopt(cls, path: Path) -> "SpoolFile | None":
-        """The file of a process that is gone; None if it is not, or the file. Reads it once. Raises OSError, NotASpoolError."""
+        """Takes over the file of a dead process. None: the process lives, or the file is gone. Raises OSError, NotASpoolError.
+
+        Reads the file once, to count its records.
+        """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        if not _locked(fd, path):
+        if not _try_lock(fd, path):
             os.close(fd)
             return None
         try:
-            mark = mark_of(os.pread(fd, HEADER_SIZE, 0))
+            mark = read_mark(os.pread(fd, HEADER_SIZE, 0))
             file = cls(path, fd, mark or b"", os.fstat(fd).st_size if mark else HEADER_SIZE)
-            file.rows = sum(isinstance(found, Record) for found in file.walk())
+            file.rows = sum(isinstance(item, Record) for item in file.scan_records())
         except (OSError, NotASpoolError):
             os.close(fd)
             raise
-        file.takes_more = False
+        file.is_appendable = False
         return file
 
     @property
     def is_ours(self) -> bool:
+        """True in the process that opened it."""
         return self._pid == os.getpid()
 
     @property
     def is_drained(self) -> bool:
-        return self.at >= self.end
+        return self.drained_end >= self.durable_end
 
     def append(self, payloads: Iterable[bytes]) -> None:
-        """They are durable when this returns; for the file's name, sync its folder. Raises OSError: then none of them is in it."""
-        packed = [record(self._mark, payload) for payload in payloads]
-        begin = self.end or HEADER_SIZE
+        """Appends records durably. The file's name is durable once its folder is synced. Raises OSError: then none was appended."""
+        encoded = [encode_record(self._mark, payload) for payload in payloads]
+        begin = self.durable_end or HEADER_SIZE
         try:
-            if not self.end:
-                _write(self._fd, header(self._mark), 0)
-            _write(self._fd, b"".join(packed), begin)
+            if not self.durable_end:
+                _write_all(self._fd, encode_header(self._mark), 0)
+            _write_all(self._fd, b"".join(encoded), begin)
             os.fsync(self._fd)
         except OSError:
-            self._undo()
+            self._truncate_failed_append()
             raise
-        self.end = begin + sum(map(len, packed))
-        self.rows += len(packed)
+        self.durable_end = begin + sum(map(len, encoded))
+        self.rows += len(encoded)
 
-    def _undo(self) -> None:
-        """Takes away what came half onto the disk.
+    def _truncate_failed_append(self) -> None:
+        """Removes a partial append.
 
-        The file is not written to again: after a failed sync the kernel may take pages for clean that never reached the disk.
+        The file is not written to again: after a failed sync the kernel may treat pages as clean that never reached the disk.
         """
-        self.takes_more = False
+        self.is_appendable = False
         with suppress(OSError):
-            os.ftruncate(self._fd, self.end)
+            os.ftruncate(self._fd, self.durable_end)
 
-    def walk(self) -> Iterator[Record | Damage]:
-        """What waits in it. Raises OSError."""
-        return walk(self.read, self._mark, self.at, self.end)
+    def scan_records(self) -> Iterator[Record | DamagedRange]:
+        """Yields the records and damaged ranges that are not drained yet. Raises OSError."""
+        return scan_records(self.read_bytes, self._mark, self.drained_end, self.durable_end)
 
-    def read(self, at: int, size: int) -> bytes:
+    def read_bytes(self, at: int, size: int) -> bytes:
         return os.pread(self._fd, size, at)
 
-    def drained_to(self, at: int, rows: int) -> None:
-        self.at = at
+    def mark_drained(self, at: int, rows: int) -> None:
+        """Records that the ledger has everything before this offset. rows: number of records since the last call."""
+        self.drained_end = at
         self.rows -= rows
 
     def remove(self) -> None:
+        """Deletes the drained file, or renames it to `rename_to`, and closes it."""
         with suppress(FileNotFoundError):
-            if self.kept_as is None:
+            if self.rename_to is None:
                 self.path.unlink()
             else:
-                self.path.rename(self.kept_as)
+                self.path.rename(self.rename_to)
         self.close()
 
     def close(self) -> None:
         os.close(self._fd)
 
 
-def count_more(path: Path, at: int, rows: int) -> tuple[int, int]:
-    """Of a file that another process holds: up to where its records were counted, and how many they are.
+def count_new_records(path: Path, at: int, rows: int) -> tuple[int, int]:
+    """Counts the records of a file of another process. Returns (offset up to which they are counted, number of records).
 
-    at, rows: what this returned the last time; 0 at first. Raises OSError, NotASpoolError.
+    at, rows: the result of the last call; 0 at first. Raises OSError, NotASpoolError.
     """
     with path.open("rb", buffering=0) as file:
-        mark = mark_of(os.pread(file.fileno(), HEADER_SIZE, 0))
+        mark = read_mark(os.pread(file.fileno(), HEADER_SIZE, 0))
         if mark is None:
             return 0, 0
         size = os.fstat(file.fileno()).st_size
-        for found in walk(lambda at, size: os.pread(file.fileno(), size, at), mark, at or HEADER_SIZE, size):
-            if isinstance(found, Damage) and found.end == size:
+        for item in scan_records(lambda at, size: os.pread(file.fileno(), size, at), mark, at or HEADER_SIZE, size):
+            if isinstance(item, DamagedRange) and item.end == size:
                 break  # it is being written
-            at = found.end
-            rows += isinstance(found, Record)
+            at = item.end
+            rows += isinstance(item, Record)
     return at, rows
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Makes it and what it lies in; each name is synced, so that a power cut does not take the folder and with it the files."""
+    """Creates the folder and its parents; each name is synced, so that a power cut cannot lose the folder and its files."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -142,11 +158,11 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     sync_folder(folder.parent)
 
 
-def write_and_remove(path: Path, size: int) -> None:
-    """Whether the disk takes so many bytes. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+def probe_write(path: Path, size: int) -> None:
+    """Writes, syncs and deletes a file of this size, to prove that the disk has room. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
     try:
-        _write(fd, bytes(size), 0)
+        _write_all(fd, bytes(size), 0)
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -161,8 +177,8 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _locked(fd: int, path: Path) -> bool:
-    """Whether we hold it now, and it is still the file of this name: who held it before may have removed it meanwhile."""
+def _try_lock(fd: int, path: Path) -> bool:
+    """Returns whether we locked it and it still has this name: the process that held it before may have removed it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(fd), path.stat())
@@ -170,8 +186,8 @@ def _locked(fd: int, path: Path) -> bool:
         return False
 
 
-def _write(fd: int, data: bytes, at: int) -> None:
-    """All of it: the kernel may write less than it is given, as when the disk is full."""
+def _write_all(fd: int, data: bytes, at: int) -> None:
+    """Writes all data: the kernel may write less than requested, for example on a full disk."""
     view = memoryview(data)
     while view:
         written = os.pwrite(fd, view, at)

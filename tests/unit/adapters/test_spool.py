@@ -383,7 +383,7 @@ def test_what_waits_for_another_ledger_is_left_alone_and_told(folder: Path):
 APPENDS = """
 import sys
 from pathlib import Path
-from tests.adapters.test_spool import callback, spool
+from tests.unit.adapters.test_spool import callback, spool
 ours, number = spool(Path(sys.argv[1])), 0
 while True:
     ours.append([callback(n, b"x" * 50_000) for n in range(number, number + 20)])
