@@ -20,7 +20,7 @@ from typing import Protocol
 from dramatiq import Broker
 
 from adapters.access import login_link
-from adapters.access.token_file import Kept, with_token
+from adapters.access.token_file import TokenFile, ensure_token
 from adapters.clock import monotonic_s, now_ms
 from adapters.clock_watch import ClockWatch
 from adapters.downstream import Sink, open_sinks
@@ -31,16 +31,16 @@ from adapters.ledger.file_permissions import require_writable
 from adapters.ledger.process_locks import AlreadyServedError, ServingLock
 from adapters.logs import logger
 from adapters.metrics import Metrics
-from adapters.process.file_limits import connections_within, raise_limit
+from adapters.process.file_limits import max_connections_within, raise_file_limit
 from adapters.process.listening_sockets import ListenError, is_local, open_sockets
 from adapters.process.service_manager import notify_ready, notify_stopping
-from adapters.queue import Bell, Hints, open_broker, open_hints
+from adapters.queue import Hints, Notifier, open_broker, open_hints
 from adapters.settings import Settings
 from adapters.supervision import Health, end_process, exit_status
 from adapters.vendors.accounts import Accounts
 from callbacks.app import AppDependencies, make_app
-from callbacks.server import Server, connections_of
-from workers.process import Hands
+from callbacks.server import Server, make_connections
+from workers.process import WorkerProcess
 
 #: The roles of a process; it holds a `ServingLock` for each.
 WEB, WORK = "web", "work"
@@ -73,7 +73,7 @@ class SharedParts:
     broker: Broker
     hints: Hints
     health: Health
-    bell: Bell
+    notifier: Notifier
     accounts: Accounts
     #: By type; see `open_sinks`.
     sinks: Mapping[str, Sink]
@@ -92,7 +92,7 @@ def serve_workers(ledger: Ledger, settings: Settings) -> int:
         check, clock_watch = LedgerCheck(ledger, shared.health), ClockWatch(shared.health)
         stopped = threading.Event()
         _on_stop_signal(stopped.set)
-        for part in (shared.health, clock_watch, check, shared.bell, workers):
+        for part in (shared.health, clock_watch, check, shared.notifier, workers):
             start_part(part, running)
         _tune_garbage_collector()
         log.info("worker.started")
@@ -113,7 +113,7 @@ def serve_web(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socke
         sockets = _listen(settings, sockets)
         for role in (WEB, WORK) if with_workers else (WEB,):
             _acquire_role(ledger, role)
-        settings, token_in_file = with_token(settings)
+        settings, token_in_file = ensure_token(settings)
         shared = _open_shared_parts(ledger, settings, background)
         workers = _make_workers(shared) if with_workers else None
         clock_watch = ClockWatch(shared.health)
@@ -121,7 +121,7 @@ def serve_web(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socke
         def start() -> None:
             for part in (shared.health, clock_watch):
                 start_part(part, background)
-            start_part(shared.bell, work)
+            start_part(shared.notifier, work)
             if workers is not None:
                 work.callback(workers.stop, calls_s=CALLS_S, deliveries_s=DELIVERIES_S)
                 workers.start()
@@ -129,8 +129,8 @@ def serve_web(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socke
             _announce_access(settings, token_in_file, sockets[0])
 
         server = _make_server(shared, clock_watch, sockets, start=start, stop_work=work.close, stop_background=background.close)
-        _on_stop_signal(server.stop)
-        server.serve_until_told()
+        _on_stop_signal(server.request_stop)
+        server.serve_until_stopped()
     return 1
 
 
@@ -141,7 +141,7 @@ def start_part(part: Part, running: ExitStack) -> None:
 
 
 def _listen(settings: Settings, sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
-    """Raises ListenError."""
+    """Returns listening sockets: the given ones, else new ones. Raises ListenError."""
     sockets = sockets or open_sockets(settings.server.host, settings.server.port, environ=os.environ)
     if not settings.tokens and not all(is_local(listening) for listening in sockets):
         raise ListenError("the service manager's socket is not on a loopback address, so add [[tokens]]")
@@ -181,21 +181,21 @@ def _open_shared_parts(ledger: Ledger, settings: Settings, running: ExitStack) -
         broker=broker,
         hints=hints,
         health=health,
-        bell=Bell(broker, hints, lambda error: log.warning("hint.failed", error=str(error)), health),
+        notifier=Notifier(broker, hints, lambda error: log.warning("hint.failed", error=str(error)), health),
         accounts=Accounts(settings),
         sinks=sinks,
     )
 
 
-def _make_workers(shared: SharedParts) -> Hands:
-    return Hands(
+def _make_workers(shared: SharedParts) -> WorkerProcess:
+    return WorkerProcess(
         shared.ledger,
         shared.broker,
         shared.hints,
         now_ms,
         shared.accounts,
         HttpClient(),
-        shared.bell.ring,
+        shared.notifier.notify,
         shared.sinks,
         keep_days=shared.settings.deliveries.keep_days,
         health=shared.health,
@@ -218,7 +218,7 @@ def _make_server(
         settings=shared.settings,
         metrics=metrics,
         clock=now_ms,
-        notify_workers=shared.bell.ring,
+        notify_workers=shared.notifier.notify,
         accounts=shared.accounts,
         sinks=shared.sinks,
         health=shared.health,
@@ -227,7 +227,7 @@ def _make_server(
     about = shared.settings.server
     return Server(
         make_app(dependencies),
-        connections_of(about, metrics, _max_connections(shared.settings)),
+        make_connections(about, metrics, _max_connections(shared.settings)),
         sockets,
         keep_alive_s=about.keep_alive_s,
         start_others=start,
@@ -239,8 +239,8 @@ def _make_server(
 
 def _max_connections(settings: Settings) -> int:
     """Returns how many clients may connect, after raising the limit of open files."""
-    files = raise_limit()
-    connections = connections_within(files, settings.server.max_connections)
+    files = raise_file_limit()
+    connections = max_connections_within(files, settings.server.max_connections)
     if files < _FEW_FILES or connections < settings.server.max_connections:
         log.warning("server.few_files", files=files, connections=connections)
     return connections
@@ -263,7 +263,7 @@ def _on_stop_signal(stop: Callable[[], object]) -> None:
     signal.signal(signal.SIGHUP, lambda *_: log.warning("server.hangup"))
 
 
-def _announce_access(settings: Settings, token_in_file: Kept | None, listening: socket.socket) -> None:
+def _announce_access(settings: Settings, token_in_file: TokenFile | None, listening: socket.socket) -> None:
     """Logs where the desk's token is, but not the token itself: logs are shipped. A login link goes to the terminal only."""
     if settings.server.open_desk:
         hint = "whoever reaches this port may do everything: never put a proxy before it; without --open-desk a token is made"
@@ -273,4 +273,4 @@ def _announce_access(settings: Settings, token_in_file: Kept | None, listening: 
             log.warning("server.token_exposed", file=str(token_in_file.path))
         log.info("server.token_file", file=str(token_in_file.path), new=token_in_file.is_new)
         if listening.family is not socket.AF_UNIX:  # a browser cannot open a Unix socket
-            login_link.show(settings, listening.getsockname()[1])
+            login_link.print_on_terminal(settings, listening.getsockname()[1])

@@ -22,15 +22,15 @@ from adapters.ledger.backup_command import begin_epoch, run_backup, run_restore
 from adapters.ledger.engine import without_password
 from adapters.ledger.migrate import SchemaError, require_current, upgrade
 from adapters.ledger.process_locks import AlreadyServedError
-from adapters.ledger.restore import finish
+from adapters.ledger.restore import finish_interrupted
 from adapters.logs import configure, logger
 from adapters.process.listening_sockets import ListenError
-from adapters.process.standard_streams import give_up_output, is_output_error, keep_standard_numbers
-from adapters.process.terminal import say
+from adapters.process.standard_streams import discard_output, is_output_error, reserve_standard_descriptors
+from adapters.process.terminal import print_lines
 from adapters.settings import Role, Settings, SettingsError, load
-from adapters.settings.values import STRONG_LENGTH
+from adapters.settings.values import STRONG_TOKEN_LENGTH
 from adapters.settings.warnings import warnings_of
-from adapters.spool import folder_of
+from adapters.spool import ledger_folder
 from adapters.vendors import DIALECTS
 from adapters.vendors.registry import vendor_names
 from callbacks.explain import explain_task, find_tasks
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None, sockets: Sequence[socket.socket] = (
 
     sockets: on which a server is to listen; without any it opens its own.
     """
-    keep_standard_numbers()
+    reserve_standard_descriptors()
     try:
         try:
             return _run(argv, sockets)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None, sockets: Sequence[socket.socket] = (
     except OSError as error:
         if not is_output_error(error):
             raise
-        return give_up_output(error)
+        return discard_output(error)
 
 
 def _run(argv: Sequence[str] | None, sockets: Sequence[socket.socket]) -> int:
@@ -76,15 +76,15 @@ def _run(argv: Sequence[str] | None, sockets: Sequence[socket.socket]) -> int:
     try:
         settings = _settings(options)
     except SettingsError as error:
-        say("tally: the configuration is not good", *str(error).split("\n"), file=sys.stderr)
+        print_lines("tally: the configuration is not good", *str(error).split("\n"), file=sys.stderr)
         return BAD_USAGE
     try:
         return command(options, settings)
     except CurlError as error:
-        say(f"tally: {error}", file=sys.stderr)
+        print_lines(f"tally: {error}", file=sys.stderr)
         return BAD_USAGE
     except (SchemaError, AlreadyServedError, LedgerUnavailableError, ListenError, BackupError, TokenFileError) as error:
-        say(*f"tally: {error}".split("\n"), file=sys.stderr)
+        print_lines(*f"tally: {error}".split("\n"), file=sys.stderr)
         return 1
 
 
@@ -92,7 +92,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     """curl's own options are many, and argparse would take them for bad ones of ours."""
     if arguments[:1] != ["curl"]:
         return parser().parse_args(arguments)
-    options = curl_command.parse(arguments[1:])
+    options = curl_command.parse_arguments(arguments[1:])
     options.command = curl
     return options
 
@@ -216,12 +216,12 @@ def db(options: argparse.Namespace, settings: Settings) -> int:
 
 def backup(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _open(settings)
-    return run_backup(ledger, options.file, folder_of(Path(settings.spool.folder), ledger.url), thorough=options.thorough)
+    return run_backup(ledger, options.file, ledger_folder(Path(settings.spool.folder), ledger.url), thorough=options.thorough)
 
 
 def restore(options: argparse.Namespace, settings: Settings) -> int:
     ledger = _open(settings)
-    spool = folder_of(Path(settings.spool.folder), ledger.url)
+    spool = ledger_folder(Path(settings.spool.folder), ledger.url)
     return run_restore(ledger, options.file, spool, replace=options.replace, with_wal=options.with_wal)
 
 
@@ -229,7 +229,7 @@ def _open(settings: Settings) -> Ledger:
     about = settings.database
     ledger = Ledger(about.url, pool_size=about.pool_size, statement_timeout_s=about.statement_timeout_s)
     if ledger.path is not None:
-        finish(ledger.path.resolve())
+        finish_interrupted(ledger.path.resolve())
     return ledger
 
 
@@ -259,32 +259,34 @@ def _upgrade(ledger: Ledger) -> None:
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
     host = settings.server.host
-    say(f"server     http://{f'[{host}]' if ':' in host else host}:{settings.server.port}")
-    say(f"database   {without_password(settings.database.url)}")
-    say(f"queue      {'in process' if not settings.queue.url else 'redis'}")
+    print_lines(f"server     http://{f'[{host}]' if ':' in host else host}:{settings.server.port}")
+    print_lines(f"database   {without_password(settings.database.url)}")
+    print_lines(f"queue      {'in process' if not settings.queue.url else 'redis'}")
     for app in settings.apps:
         account = f"account {app.account}" if app.account else "no account: it is followed, and cannot be asked or stopped"
-        say(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
+        print_lines(f"app        {app.vendor} {app.app_id}: {len(app.callback_secrets)} callback secret(s), {account}")
     _print_tokens(settings)
     streams = settings.streams.url or settings.queue.url
-    say(f"streams    {'none: no subscription can write to Redis' if not streams else 'redis'}")
-    say(f"webhooks   {', '.join(('public addresses', *settings.outbound.allow))}{_SCHEMES[settings.outbound.allow_http]}")
+    print_lines(f"streams    {'none: no subscription can write to Redis' if not streams else 'redis'}")
+    print_lines(f"webhooks   {', '.join(('public addresses', *settings.outbound.allow))}{_SCHEMES[settings.outbound.allow_http]}")
     if not settings.apps:
-        say("no [[apps]]: every callback will be refused with 403")
+        print_lines("no [[apps]]: every callback will be refused with 403")
     for warning in warnings_of(settings):
-        say(f"warning: {warning}")
-    say("good")
+        print_lines(f"warning: {warning}")
+    print_lines("good")
     return 0
 
 
 def _print_tokens(settings: Settings) -> None:
     for each in settings.tokens:
-        weak = "" if len(each.token) >= STRONG_LENGTH else "; short: `tally token` makes one that nobody guesses"
-        say(f"token      {each.name}: {each.role.value}{weak}")
+        weak = "" if len(each.token) >= STRONG_TOKEN_LENGTH else "; short: `tally token` makes one that nobody guesses"
+        print_lines(f"token      {each.name}: {each.role.value}{weak}")
     if settings.server.open_desk:
-        say("token      none (open desk): whoever is on this machine may do everything; never behind a proxy")
+        print_lines("token      none (open desk): whoever is on this machine may do everything; never behind a proxy")
     elif not settings.tokens:
-        say(f"token      {token_file.NAME}: {Role.ADMIN.value}, in {token_file.path_of(settings)}, made by the first start")
+        print_lines(
+            f"token      {token_file.LOCAL_NAME}: {Role.ADMIN.value}, in {token_file.token_path(settings)}, made by the first start"
+        )
 
 
 def explain(options: argparse.Namespace, settings: Settings) -> int:
@@ -292,11 +294,11 @@ def explain(options: argparse.Namespace, settings: Settings) -> int:
     with ledger.read() as connection:
         found = find_tasks(connection, options.task)
         if len(found) == 1:
-            say(*explain_task(connection, found[0]).rstrip("\n").split("\n"))
+            print_lines(*explain_task(connection, found[0]).rstrip("\n").split("\n"))
             return 0
     for task in found:
-        say(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")
-    say(f"tally: {'several tasks match; give one id' if found else f'no task is named {options.task}'}", file=sys.stderr)
+        print_lines(f"{task.id}  {task.view.state.value:<12} {task.kind.value} run {task.run} of {task.key.vendor_task_id}")
+    print_lines(f"tally: {'several tasks match; give one id' if found else f'no task is named {options.task}'}", file=sys.stderr)
     return 1
 
 
@@ -310,15 +312,15 @@ def replay(options: argparse.Namespace, settings: Settings) -> int:
         received_before=options.before,
     )
     if options.callback is None and wanted == callbacks.CallbackFilter():
-        say("tally: say which: --callback, --verdict, --event-type, --vendor, --after or --before", file=sys.stderr)
+        print_lines("tally: say which: --callback, --verdict, --event-type, --vendor, --after or --before", file=sys.stderr)
         return BAD_USAGE
     chosen = _chosen(ledger, options.callback, wanted)
     if not options.dry_run:
         _post_replays(ledger, chosen)
     if options.callback is not None and not chosen:
-        say(f"tally: no callback has the id {options.callback}", file=sys.stderr)
+        print_lines(f"tally: no callback has the id {options.callback}", file=sys.stderr)
         return 1
-    say(f"{len(chosen)} callback(s){' would be' if options.dry_run else ''} queued to be read again")
+    print_lines(f"{len(chosen)} callback(s){' would be' if options.dry_run else ''} queued to be read again")
     return 0
 
 
@@ -348,12 +350,12 @@ def curl(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def link(options: argparse.Namespace, settings: Settings) -> int:
-    say(login_link.login_link(settings))
+    print_lines(login_link.make_login_link(settings))
     return 0
 
 
 def token(options: argparse.Namespace, settings: Settings) -> int:
-    say(tokens.generate())
+    print_lines(tokens.generate())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The one place that reads clocks. Times are whole milliseconds since the Unix epoch; text is RFC 3339, in UTC."""
+"""Reads the clocks: no other module does. Times are whole milliseconds since the Unix epoch; text is RFC 3339, in UTC."""
 
 import re
 import time
@@ -10,17 +10,17 @@ _RFC3339 = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9
 
 
 def now_ms() -> int:
-    """Now, in ms since the epoch."""
+    """Returns the current time, ms since the epoch."""
     return time.time_ns() // 1_000_000
 
 
 def monotonic_s() -> float:
-    """Seconds since some moment, for waiting: nobody can set this clock."""
+    """Returns seconds since some moment, for measuring waits: this clock cannot be set."""
     return time.monotonic()
 
 
 def to_rfc3339(ms: int) -> str:
-    """The text of a time, as in `2026-11-21T13:00:00.123Z`. ms: since the epoch.
+    """Returns the text of a time, as in `2026-11-21T13:00:00.123Z`. ms: since the epoch.
 
     Raises OverflowError outside the years 1 to 9999.
     """
@@ -28,7 +28,7 @@ def to_rfc3339(ms: int) -> str:
 
 
 def parse_rfc3339(text: str) -> int:
-    """The ms since the epoch of a time with Z or an offset; what is finer than a millisecond is cut off.
+    """Parses a time with Z or an offset; returns ms since the epoch, rounded down.
 
     Raises ValueError, with a message that says what would be right.
     """

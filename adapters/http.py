@@ -1,18 +1,18 @@
-"""The one HTTP client for calls to vendors and webhooks: it sends a request as it was signed, once, and brings what came back.
+"""The HTTP client for calls to vendors and webhooks: sends a request as it was signed, once, and returns the reply.
 
-It neither retries nor follows redirects, unpacks nothing, and knows no proxies: whoever calls decides what an answer means. What
-matters most is whether a call without an answer may have arrived: NOT_SENT is said only while there was no connection (no name, an
-address that is not permitted, refused, no TLS); from then on it is CUT_OFF.
+It does not retry, follow redirects, decompress or use proxies: the caller decides what a reply means. The most important result is
+whether a call without a reply may have arrived: the error is NOT_SENT only if there was no connection (no name, an address that is
+not permitted, refused, no TLS); after that it is CUT_OFF.
 
-A name is looked up once for each connection, and the addresses found are those connected to: whoever gives `resolve` can check them
-and be sure. TLS still wants a certificate for the name.
+A name is looked up once for each connection, and only these addresses are connected to, so that a caller's `resolve` can check them
+safely. TLS still requires a certificate for the name.
 
-An answer must be whole in time, however slowly it trickles in: each read is allowed what is left of the time, no more. It must
-also be whole in so many bytes and reads, whatever they are: lines of a head, sizes and extensions of chunks, trailers. Of these a
-parser keeps some and tells of none, so they are counted as they come in.
+A reply must be complete in time, even if it comes slowly: each read has only the rest of the time. It must also be complete within
+limits of bytes and reads, of any kind: header lines, sizes and extensions of chunks, trailers. A parser keeps some of these and
+reports none, so they are counted as they come in.
 
-Urls are read by urllib3's parser and answers by llhttp, through httptools; what stands between them is a socket, for it is
-used a thousand times a second, and urllib3's own client takes four times as long (350 us against 80).
+Urls are parsed by urllib3 and replies by llhttp, through httptools; between them is a plain socket, because this client is used a
+thousand times a second and urllib3's own client takes four times as long (350 us instead of 80).
 """
 
 import select
@@ -33,41 +33,41 @@ from urllib3.util import parse_url
 from adapters.clock import monotonic_s
 from adapters.http_messages import HttpRequest, WireError
 
-#: More of a body is not read: no answer is that long.
+#: Bytes of a body that are read, at most: no reply is that long.
 BODY_LIMIT = 1024 * 1024
-#: A connection that rested longer is not used again: its server may be about to close it, and a call that is sent right then
-#: has no answer.
-_REST_S = 4.0
-#: Of an answer's head and trailers together: so many fields, at the most.
+#: A connection that was idle for longer is not used again, s: its server may be about to close it, and a call that is sent at that
+#: moment gets no reply.
+_MAX_IDLE_S = 4.0
+#: Fields of a reply's head and trailers together, at most.
 _FIELDS_LIMIT = 100
-#: Of all that is not body, bytes; as much again as there is body is allowed on top, for a body in small chunks.
+#: Bytes that are not body, at most; as many as the body has are allowed in addition, for a body in small chunks.
 _HEAD_LIMIT = 64 * 1024
-_READ = 64 * 1024
-#: So many reads for one answer: each costs 10 us, however little it brings. A body of 1 MiB in packets of 536 bytes takes 2,000.
+_READ_BYTES = 64 * 1024
+#: Reads per reply at most: each costs 10 us, even for one byte. A body of 1 MiB in packets of 536 bytes takes 2,000.
 _READS_LIMIT = 5_000
 _PORTS = {"http": 80, "https": 443}
 
-#: From a host and a port to what `socket.getaddrinfo` gives: all addresses that may be connected to. Raises an OSError or a
-#: ValueError where there are none.
+#: Returns the addresses of a host and port that may be connected to, as `socket.getaddrinfo` does. Raises an OSError or a
+#: ValueError if there are none.
 Resolve = Callable[[str, int], Sequence[tuple[Any, ...]]]
 
 
-def look_up(host: str, port: int) -> Sequence[tuple[Any, ...]]:
-    """As the system resolves it. How long that may take no caller can say: resolv.conf does, by default 10 s per server."""
+def resolve_name(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    """Resolves a name as the system does. The caller cannot limit the time: resolv.conf does, by default 10 s per server."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What came back. Of a body that is too long, the beginning."""
+class HttpReply:
+    """The reply to a request; only the beginning of a body that is too long."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
 
-class NoAnswer(Exception):
-    """Nothing came back, or not all of it. `error` says whether the call may have arrived."""
+class NoReply(Exception):
+    """No reply came, or not all of it. `error` says whether the request may have arrived."""
 
     def __init__(self, error: WireError, detail: str) -> None:
         super().__init__(detail)
@@ -75,11 +75,11 @@ class NoAnswer(Exception):
 
     @property
     def timed_out(self) -> bool:
-        """Whether the time was over."""
-        return self.comes_of(TimeoutError)
+        """True if the time was over."""
+        return self.is_caused_by(TimeoutError)
 
-    def comes_of(self, kind: type[BaseException]) -> bool:
-        """Whether an error of this kind stands behind it."""
+    def is_caused_by(self, kind: type[BaseException]) -> bool:
+        """Returns whether it was caused by an error of this type."""
         error: BaseException | None = self
         while error is not None and not isinstance(error, kind):
             error = error.__cause__ or error.__context__
@@ -88,7 +88,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where a url leads. `host` is a name or an address, without brackets; `netloc` is what the Host header says."""
+    """The parts of a url. host: a name or an address, without brackets. netloc: the value of the Host header."""
 
     scheme: str
     host: str
@@ -102,12 +102,12 @@ class _Target:
 
 
 @lru_cache(maxsize=1024)
-def _target(url: str) -> _Target:
-    """Raises ValueError."""
+def _parse_target(url: str) -> _Target:
+    """Parses a url. Raises ValueError."""
     try:
         parts = parse_url(url)
     except LocationParseError as error:
-        raise ValueError(f"{url!r} is no url") from error
+        raise ValueError(f"{url!r} is not a url") from error
     if parts.scheme not in _PORTS or not parts.host:
         raise ValueError("a url must begin with http:// or https:// and have a host")
     return _Target(
@@ -120,9 +120,9 @@ def _target(url: str) -> _Target:
 
 
 class HttpClient:
-    """Thread-safe. connect_s: until there is a connection, and as long again until it is safe; total_s: for all.
+    """Thread-safe. connect_s: timeout of the connection, and again of TLS. total_s: timeout of the whole exchange.
 
-    A lookup of a name cannot be broken off; the time it takes counts, so after a long one nothing is connected to any more.
+    A name lookup cannot be interrupted; its time counts, so after a long one no connection is tried any more.
     """
 
     def __init__(
@@ -132,47 +132,47 @@ class HttpClient:
         total_s: float = 10.0,
         connections: int = 32,
         trust: ssl.SSLContext | None = None,
-        resolve: Resolve = look_up,
+        resolve: Resolve = resolve_name,
         body_limit: int = BODY_LIMIT,
     ) -> None:
-        """connections: kept to each server. trust: whose certificates are believed; None: those that the system trusts.
+        """connections: idle connections per server, at most. trust: the trusted certificates; None: those of the system.
 
-        body_limit: of a longer answer the beginning is read and its connection given up.
+        body_limit: only the beginning of a longer body is read, and its connection is closed.
         """
         self._connect_s = min(connect_s, total_s)
         self._total_s = total_s
         self._trust = trust or ssl.create_default_context()
         self._resolve = resolve
         self._body_limit = body_limit
-        self._resting = _Resting(connections)
-        weakref.finalize(self, self._resting.close)  # nobody need remember to close it
+        self._idle = _IdleConnections(connections)
+        weakref.finalize(self, self._idle.close)  # so that no caller has to close it
 
-    def send(self, request: HttpRequest) -> Reply:
-        """Sends it, once. Raises NoAnswer, and nothing else."""
+    def send(self, request: HttpRequest) -> HttpReply:
+        """Sends a request once; returns the reply. Raises NoReply, and nothing else."""
         until_s = monotonic_s() + self._total_s
         try:
-            target = _target(request.url)
-            said = _written(request, target)
-            sock = self._resting.take(target.server) or self._connected(target)
+            target = _parse_target(request.url)
+            data = _serialize_request(request, target)
+            sock = self._idle.pop(target.server) or self._connect(target)
         except (OSError, ValueError) as error:
-            raise NoAnswer(WireError.NOT_SENT, str(error)) from error
+            raise NoReply(WireError.NOT_SENT, str(error)) from error
         try:
-            answer = _asked(sock, said, until_s, self._body_limit)
+            reply = _exchange(sock, data, until_s, self._body_limit)
         except (HttpParserError, HttpParserUpgrade) as error:
             sock.close()
-            raise NoAnswer(WireError.CUT_OFF, f"what came is no answer of HTTP/1.1: {error}") from error
+            raise NoReply(WireError.CUT_OFF, f"the reply is not valid HTTP/1.1: {error}") from error
         except (OSError, ValueError) as error:
             sock.close()
-            raise NoAnswer(WireError.CUT_OFF, str(error)) from error
-        if answer.reusable:
-            self._resting.keep(target.server, sock)
+            raise NoReply(WireError.CUT_OFF, str(error)) from error
+        if reply.is_reusable:
+            self._idle.put(target.server, sock)
         else:
             sock.close()
-        return Reply(status=answer.status, headers=answer.headers, body=answer.body[: self._body_limit])
+        return HttpReply(status=reply.status, headers=reply.headers, body=reply.body[: self._body_limit])
 
-    def _connected(self, target: _Target) -> socket.socket:
-        """Raises OSError, ValueError."""
-        sock = _connected(target, self._resolve, self._connect_s)
+    def _connect(self, target: _Target) -> socket.socket:
+        """Opens a connection, with TLS for https. Raises OSError, ValueError."""
+        sock = _connect_socket(target, self._resolve, self._connect_s)
         if target.scheme == "http":
             return sock
         try:
@@ -183,17 +183,17 @@ class HttpClient:
             raise
 
     def close(self) -> None:
-        """Closes the connections that rest."""
-        self._resting.close()
+        """Closes the idle connections."""
+        self._idle.close()
 
 
-def _connected(target: _Target, resolve: Resolve, connect_s: float) -> socket.socket:
-    """The time is for all addresses of the name together."""
+def _connect_socket(target: _Target, resolve: Resolve, connect_s: float) -> socket.socket:
+    """Connects to one of the addresses of the name; `connect_s` is for all of them together. Raises OSError, ValueError."""
     until_s = monotonic_s() + connect_s
     addresses = resolve(target.host, target.port)
     failed = OSError("the name has no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        left_s = _left_s(until_s, "there was no connection in time")
+        left_s = _remaining_s(until_s, "there was no connection in time")
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(left_s / (len(addresses) - number))
@@ -207,58 +207,62 @@ def _connected(target: _Target, resolve: Resolve, connect_s: float) -> socket.so
     raise failed
 
 
-def _written(request: HttpRequest, target: _Target) -> bytes:
-    """The request as it goes out: what is signed stands in it as it was given. Raises ValueError."""
+def _serialize_request(request: HttpRequest, target: _Target) -> bytes:
+    """Returns the bytes of a request; what is signed is left unchanged. Raises ValueError."""
     headers = dict(request.headers)
-    named = {name.lower() for name in headers}
-    usual = {"Host": target.netloc, "Accept-Encoding": "identity"}
+    names = {name.lower() for name in headers}
+    defaults = {"Host": target.netloc, "Accept-Encoding": "identity"}
     if request.body or request.method not in ("GET", "HEAD"):
-        usual["Content-Length"] = str(len(request.body))
-    headers |= {name: value for name, value in usual.items() if name.lower() not in named}
+        defaults["Content-Length"] = str(len(request.body))
+    headers |= {name: value for name, value in defaults.items() if name.lower() not in names}
     lines = [f"{request.method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header holds a line break")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + request.body
 
 
-def _asked(sock: socket.socket, said: bytes, until_s: float, limit: int) -> "_Answer":
-    """Raises OSError, ValueError, HttpParserError, HttpParserUpgrade."""
-    _send_all(sock, said, until_s)
-    answer = _Answer(limit)
-    parser = answer.parser = HttpResponseParser(answer)
-    while not answer.over:
-        sock.settimeout(_left_s(until_s))
-        got = sock.recv(_READ)
-        if not got:
-            answer.end()
+def _exchange(sock: socket.socket, data: bytes, until_s: float, limit: int) -> "_ReplyParser":
+    """Sends a request and reads the reply. limit: bytes of the body that are read.
+
+    Raises OSError, ValueError, HttpParserError, HttpParserUpgrade.
+    """
+    _send_all(sock, data, until_s)
+    reply = _ReplyParser(limit)
+    parser = reply.parser = HttpResponseParser(reply)
+    while not reply.is_complete:
+        sock.settimeout(_remaining_s(until_s))
+        received = sock.recv(_READ_BYTES)
+        if not received:
+            reply.end()
             break
-        answer.heed(len(got))
+        reply.count_bytes(len(received))
         try:
-            parser.feed_data(got)
+            parser.feed_data(received)
         except (HttpParserError, HttpParserUpgrade):
-            if not answer.over:
+            if not reply.is_complete:
                 raise
-            answer.reusable = False  # something came behind the answer
-    return answer
+            reply.is_reusable = False  # more bytes came after the reply
+    return reply
 
 
-def _send_all(sock: socket.socket, said: bytes, until_s: float) -> None:
-    """Raises OSError. `sendall` of TLS would allow each record of 16 KiB the whole time."""
-    rest = memoryview(said)
+def _send_all(sock: socket.socket, data: bytes, until_s: float) -> None:
+    """Sends all data in time. Raises OSError. `sendall` of TLS would allow each record of 16 KiB the whole time."""
+    rest = memoryview(data)
     while rest:
-        sock.settimeout(_left_s(until_s, "the request could not be sent in time"))
+        sock.settimeout(_remaining_s(until_s, "the request could not be sent in time"))
         rest = rest[sock.send(rest) :]
 
 
-def _left_s(until_s: float, over: str = "the answer was not whole in time") -> float:
+def _remaining_s(until_s: float, message: str = "the reply was not complete in time") -> float:
+    """Returns the time that is left. Raises TimeoutError with this message if there is none."""
     left_s = until_s - monotonic_s()
     if left_s <= 0:
-        raise TimeoutError(over)
+        raise TimeoutError(message)
     return left_s
 
 
-class _Answer:
-    """What the parser tells of an answer; answers that only say that one will come are passed over."""
+class _ReplyParser:
+    """Collects a reply from the callbacks of the parser; interim replies (1xx) are skipped."""
 
     parser: HttpResponseParser
 
@@ -266,129 +270,128 @@ class _Answer:
         self._limit = limit
         self._received = self._reads = self._fields = 0
         self._in_head = True
-        self._keeps = False
+        self._keep_alive = False
         self._pieces: list[bytes] = []
         self._size = 0
-        self._to_the_end = False
+        self._ends_with_connection = False
         self.status = 0
         self.headers: dict[str, str] = {}
-        #: There is no more to be read.
-        self.over = False
-        #: Another request may follow on its connection.
-        self.reusable = False
+        #: True when nothing more needs to be read.
+        self.is_complete = False
+        #: True if another request may follow on its connection.
+        self.is_reusable = False
 
     @property
     def body(self) -> bytes:
         return b"".join(self._pieces)
 
-    def heed(self, number: int) -> None:
-        """So many bytes are about to be parsed; what the last read brings may all be body. Raises ValueError."""
-        self._received += number
+    def count_bytes(self, size: int) -> None:
+        """Counts bytes that are about to be parsed; those of the last read may all be body. Raises ValueError above a limit."""
+        self._received += size
         self._reads += 1
-        if self._received - self._size > _HEAD_LIMIT + _READ + self._size:
-            raise ValueError(
-                "the answer's head is too long" if self._in_head else "what stands around the answer's body is too long"
-            )
+        if self._received - self._size > _HEAD_LIMIT + _READ_BYTES + self._size:
+            raise ValueError("the reply's head is too long" if self._in_head else "the reply has too many bytes besides its body")
         if self._reads > _READS_LIMIT:
-            raise ValueError("the answer comes in too many pieces")
+            raise ValueError("the reply comes in too many pieces")
 
     def end(self) -> None:
-        """The server has closed the connection: that ends a body of which nothing tells the length. Raises ValueError."""
-        if self._in_head or not self._to_the_end:
-            raise ConnectionError("the connection was closed before the answer was whole")
-        self.over = True
+        """Ends the reply, as the server closed the connection: this ends a body without a length. Raises ConnectionError."""
+        if self._in_head or not self._ends_with_connection:
+            raise ConnectionError("the connection was closed before the reply was complete")
+        self.is_complete = True
 
-    # For the parser.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
-        if self.over:
-            self.reusable = False  # nobody asked for another one
+        if self.is_complete:
+            self.is_reusable = False  # a second reply, which was not requested
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.over:
+        if self.is_complete:
             return
         self._fields += 1
         if self._fields > _FIELDS_LIMIT:
-            raise ValueError("the answer has too many headers")
+            raise ValueError("the reply has too many headers")
         text, known = value.decode("latin-1"), self.headers.get(name.decode("latin-1"))
         self.headers[name.decode("latin-1")] = text if known is None else f"{known}, {text}"
 
     def on_headers_complete(self) -> None:
-        if self.over:
+        if self.is_complete:
             return
         self.status = self.parser.get_status_code()
         self._in_head = self.status < 200
-        told = {name.lower() for name in self.headers}
-        self._to_the_end = self.status not in (204, 304) and not told & {"content-length", "transfer-encoding"}
-        self._keeps = self.parser.should_keep_alive()
+        names = {name.lower() for name in self.headers}
+        self._ends_with_connection = self.status not in (204, 304) and not names & {"content-length", "transfer-encoding"}
+        self._keep_alive = self.parser.should_keep_alive()
 
     def on_body(self, piece: bytes) -> None:
-        if self.over:
+        if self.is_complete:
             return
         self._pieces.append(piece)
         self._size += len(piece)
-        self.over = self._size > self._limit
+        self.is_complete = self._size > self._limit
 
     def on_message_complete(self) -> None:
-        if self.over:
+        if self.is_complete:
             return
         if self.status < 200:
             self.headers.clear()
             return
-        self.over = True
-        self.reusable = self._keeps
+        self.is_complete = True
+        self.is_reusable = self._keep_alive
 
 
-class _Resting:
-    """Connections that rest, the newest first. most: of each server."""
+class _IdleConnections:
+    """Idle connections, the newest first. most: connections of each server."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._by_server: dict[tuple[str, str, int], deque[tuple[float, socket.socket]]] = {}
 
-    def take(self, server: tuple[str, str, int]) -> socket.socket | None:
-        """One that can be used."""
+    def pop(self, server: tuple[str, str, int]) -> socket.socket | None:
+        """Removes and returns a connection that can be used; None if there is none."""
         while True:
             with self._lock:
-                resting = self._by_server.get(server)
-                if not resting:
+                idle = self._by_server.get(server)
+                if not idle:
                     return None
-                since_s, sock = resting.pop()
-            if monotonic_s() - since_s < _REST_S and _is_quiet(sock):
+                since_s, sock = idle.pop()
+            if monotonic_s() - since_s < _MAX_IDLE_S and _is_quiet(sock):
                 return sock
             sock.close()
 
-    def keep(self, server: tuple[str, str, int], sock: socket.socket) -> None:
+    def put(self, server: tuple[str, str, int], sock: socket.socket) -> None:
+        """Adds a connection; closes those that are too many or too old."""
         now_s = monotonic_s()
         with self._lock:
-            resting = self._by_server.setdefault(server, deque())
-            resting.append((now_s, sock))
-            gone = [resting.popleft()[1]] if len(resting) > self._most else []
-            gone += self._stale(now_s)
-        for each in gone:
-            each.close()
+            idle = self._by_server.setdefault(server, deque())
+            idle.append((now_s, sock))
+            surplus = [idle.popleft()[1]] if len(idle) > self._most else []
+            surplus += self._remove_stale(now_s)
+        for old in surplus:
+            old.close()
 
-    def _stale(self, now_s: float) -> list[socket.socket]:
-        """The oldest of each server, where they rested for too long; takes them out."""
-        found = []
-        for server, resting in list(self._by_server.items()):
-            while resting and now_s - resting[0][0] >= _REST_S:
-                found.append(resting.popleft()[1])
-            if not resting:
+    def _remove_stale(self, now_s: float) -> list[socket.socket]:
+        """Removes and returns the connections that were idle for too long."""
+        stale = []
+        for server, idle in list(self._by_server.items()):
+            while idle and now_s - idle[0][0] >= _MAX_IDLE_S:
+                stale.append(idle.popleft()[1])
+            if not idle:
                 del self._by_server[server]
-        return found
+        return stale
 
     def close(self) -> None:
         with self._lock:
-            every, self._by_server = list(self._by_server.values()), {}
-        for resting in every:
-            for _, sock in resting:
+            servers, self._by_server = list(self._by_server.values()), {}
+        for idle in servers:
+            for _, sock in idle:
                 sock.close()
 
 
 def _is_quiet(sock: socket.socket) -> bool:
-    """Nothing came since: neither an end nor words that nobody asked for."""
+    """Returns whether nothing came since the last reply: neither its end nor unrequested bytes."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return not poll.poll(0)

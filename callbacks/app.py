@@ -16,15 +16,15 @@ from adapters.ledger import Ledger
 from adapters.ledger.availability import LedgerCheck
 from adapters.metrics import Metrics
 from adapters.settings import Settings
-from adapters.spool import Spool, folder_of
+from adapters.spool import Spool, ledger_folder
 from adapters.supervision import Health
 from adapters.vendors import DIALECTS
 from adapters.vendors.accounts import Accounts
-from callbacks.client_connection import DOORS
+from callbacks.client_connection import DOOR_PATH
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.events.sse import Streams
 from callbacks.desk.events.tail import Tail
-from callbacks.door import Door, WrongDoor
+from callbacks.door import Door, UnknownDoor
 from callbacks.recorder import Recorder, RecorderLimits
 from callbacks.rejections import Rejections
 
@@ -56,14 +56,14 @@ class Application:
         self, doors: Mapping[str, ASGIApp], wrong_door: ASGIApp, desk: ASGIApp, streams: Streams, recorder: Recorder
     ) -> None:
         self._doors = doors
-        self._wrong_door = wrong_door
+        self._unknown_door = wrong_door
         self._desk = desk
         self._streams = streams
         self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(DOORS):
-            door = self._doors.get(scope["path"], self._wrong_door)
+        if scope["type"] == "http" and scope["path"].startswith(DOOR_PATH):
+            door = self._doors.get(scope["path"], self._unknown_door)
             await door(scope, receive, send)
         else:
             await self._desk(scope, receive, send)
@@ -80,7 +80,7 @@ class Application:
 def make_app(dependencies: AppDependencies) -> Application:
     """Returns the application. Its lifespan starts and stops the parts that make callbacks durable."""
     settings, ledger = dependencies.settings, dependencies.ledger
-    spool = Spool(folder_of(Path(settings.spool.folder), ledger.url), settings.spool.max_mb * 1024 * 1024, dependencies.clock)
+    spool = Spool(ledger_folder(Path(settings.spool.folder), ledger.url), settings.spool.max_mb * 1024 * 1024, dependencies.clock)
     recorder = Recorder(
         ledger,
         spool,
@@ -93,8 +93,8 @@ def make_app(dependencies: AppDependencies) -> Application:
 
 
 def make_app_with_recorder(dependencies: AppDependencies, spool: Spool, recorder: Recorder) -> Application:
-    """As `make_app`, with a spool and a recorder of the caller's."""
-    dependencies.clock_watch.tell(lambda _step: dependencies.metrics.clock_steps.inc())
+    """Returns the application with this spool and recorder; see `make_app`."""
+    dependencies.clock_watch.add_listener(lambda _step: dependencies.metrics.clock_steps.inc())
     rejections = Rejections(dependencies.ledger, dependencies.metrics, dependencies.health)
     check = LedgerCheck(dependencies.ledger, dependencies.health)
     streams = Streams(Tail(dependencies.ledger))
@@ -116,7 +116,7 @@ def make_app_with_recorder(dependencies: AppDependencies, spool: Spool, recorder
 
     desk_app = Starlette(routes=desk_routes(desk), lifespan=lifespan, exception_handlers=exception_handlers())
     desk_app.router.redirect_slashes = False  # behind TLS the redirect would name the wrong scheme
-    wrong_door = WrongDoor(sorted(DIALECTS), rejections, dependencies.clock)
+    wrong_door = UnknownDoor(sorted(DIALECTS), rejections, dependencies.clock)
     return Application(_make_doors(dependencies, recorder, rejections), wrong_door, desk_app, streams, recorder)
 
 
@@ -126,7 +126,7 @@ def _make_doors(dependencies: AppDependencies, recorder: Recorder, rejections: R
     for name, dialect in DIALECTS.items():
         secrets_of = dependencies.settings.secrets_of(name)
         door = Door(dialect, secrets_of, recorder, rejections, dependencies.metrics, dependencies.clock)
-        doors[f"{DOORS}{name}"] = doors[f"{DOORS}{name}/"] = door
+        doors[f"{DOOR_PATH}{name}"] = doors[f"{DOOR_PATH}{name}/"] = door
     return doors
 
 

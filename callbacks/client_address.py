@@ -1,7 +1,7 @@
-"""Names the client behind a configured proxy.
+"""Finds the address of the client behind a configured proxy.
 
-Only a peer of `server.proxies` is believed, and of a chain of proxies only the part that such peers wrote: it is read from its
-right end, up to the first address that is no configured proxy. What stands left of that one the client may have invented.
+Only headers of a peer in `server.proxies` are believed, and of a chain of proxies only the part that such peers wrote: it is read
+from its right end, up to the first address that is no configured proxy. The client may have invented everything left of that one.
 """
 
 import re
@@ -12,16 +12,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Headers = Iterable[tuple[bytes, bytes]]
 
-#: Of a chain, so many hops are read; proxies are few.
+#: Hops of a chain that are read, at most; real chains are short.
 _MAX_HOPS = 32
 #: `for=` of one element of Forwarded (RFC 7239, section 4): a token, or a quoted string.
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^\s;]*)', re.IGNORECASE)
-#: Bits of an IPv6 address that one customer of a provider has at least (RFC 6177): all addresses below are one client.
+#: Prefix length of the smallest IPv6 network that a provider gives to a customer (RFC 6177): its addresses are one client.
 _CLIENT_V6_BITS = 64
 
 
 class Proxies:
-    """The peers that are believed. networks: CIDR."""
+    """The configured proxies, whose headers are believed. networks: CIDR."""
 
     def __init__(self, networks: Sequence[str]) -> None:
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(network) for network in networks)
@@ -30,28 +30,28 @@ class Proxies:
         return bool(self._networks)
 
     def trusts(self, host: str) -> bool:
-        """Whether the peer with this address is a configured proxy."""
+        """Returns whether the peer with this address is a configured proxy."""
         address = parse_address(host)
-        return address is not None and self._has(address)
+        return address is not None and self._is_proxy(address)
 
     def client_of(self, headers: Headers) -> str | None:
-        """The client that a configured proxy names in a request's head; None: it names none that can be read."""
-        found: str | None = None
-        for hop in reversed(_hops(headers)):
+        """Returns the client that a configured proxy names in the headers; None if it names none that can be read."""
+        client: str | None = None
+        for hop in reversed(_forwarded_hops(headers)):
             address = parse_address(hop)
             if address is None:
                 break
-            found = str(address)
-            if not self._has(address):
+            client = str(address)
+            if not self._is_proxy(address):
                 break
-        return found
+        return client
 
-    def _has(self, address: Address) -> bool:
+    def _is_proxy(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 
 
 def client_key(host: str) -> str:
-    """What counts as one client: an IPv4 address, the /64 of an IPv6 address; a text that is neither as it is."""
+    """Returns what counts as one client: an IPv4 address, or the /64 of an IPv6 address; any other text as it is."""
     return _client_key(host)
 
 
@@ -64,7 +64,7 @@ def _client_key(host: str) -> str:
 
 
 def parse_address(text: str) -> Address | None:
-    """An address with or without a port, brackets or a zone; IPv4 that came over an IPv6 socket as IPv4. None: it is none."""
+    """Reads an address with or without a port, brackets or a zone; None if it is none. An IPv4-mapped IPv6 address becomes IPv4."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -79,9 +79,10 @@ def parse_address(text: str) -> Address | None:
     return address
 
 
-def _hops(headers: Headers) -> list[str]:
-    """The chain as it was written, the nearest last. X-Forwarded-For counts where there is one: proxies that write it pass on
-    whatever Forwarded the client sent.
+def _forwarded_hops(headers: Headers) -> list[str]:
+    """Returns the chain of addresses as it was written, the nearest last.
+
+    X-Forwarded-For is preferred: proxies that write it pass on any Forwarded header that the client sent.
     """
     plain, standard = [], []
     for name, value in headers:

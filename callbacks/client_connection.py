@@ -1,10 +1,10 @@
-"""A client's connection: bounds what it may say before it is known who speaks, and can be cut by the application.
+"""A client's connection: limits what an unknown client may send, and can be cut by the application.
 
-uvicorn bounds none of it. Its parser joins what it is given to one header, one url or one trailer in quadratic time, and its
-`close` waits until the client has taken all that was written to it: for ever, if the client takes nothing.
+uvicorn has none of these limits. Its parser joins the pieces of a header, a url or a trailer in quadratic time, and its `close`
+waits until the client has read all that was written to it: forever, if the client reads nothing.
 
-What is counted costs the usual request, which comes in one piece, next to nothing: pieces are weighed before they are parsed, and
-exactly only if they are large.
+The counting costs next to nothing for the usual request, which comes in one piece: the size of a piece is checked before it is
+parsed, and the exact size of the head only if the piece is large.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from adapters.metrics import Metrics
 from callbacks.client_address import client_key
 from callbacks.connection_limits import ConnectionLimits, Connections, Stage
 
-#: Bytes of a request's head, of the url in it, and its fields. As usual: nginx takes 32 KiB, Apache 100 fields.
+#: Limits of a request's head: bytes, bytes of the url, header fields. These are usual: nginx takes 32 KiB, Apache 100 fields.
 MAX_HEAD = 32 * 1024
 MAX_URL = 8 * 1024
 MAX_FIELDS = 100
-#: Bytes of a body as it is sent, whatever of it is read: the largest callback, cut into chunks of one byte each.
+#: Bytes of a body as it is sent, at most, even if it is not read: the largest callback, cut into chunks of one byte each.
 MAX_SENT_BODY = 8 * 1024 * 1024
-#: Requests that may wait on one connection for the answer to one before them.
+#: Requests that may wait on one connection for the answer to an earlier one, at most.
 MAX_PIPELINED = 64
 
-#: Where callbacks come in.
-DOORS = "/callbacks/"
+#: The path of the door, before the name of the vendor.
+DOOR_PATH = "/callbacks/"
 
-_NAME = "connection"
-#: To look up a member of an enumeration takes as long as all else that is done for a header.
+_STATE_KEY = "connection"
+#: Local names: to look up a member of an enumeration takes as long as everything else that is done for a header.
 _NONE, _HEAD, _BODY = Stage.NONE, Stage.HEAD, Stage.BODY
 
 
-class _RefusedError(Exception):
-    """What a client sends is not taken. `status`: of the answer; `reason`: in the metric."""
+class _RejectedRequestError(Exception):
+    """A request that is rejected. status: of the answer. reason: label of the metric."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -49,20 +49,24 @@ class _RefusedError(Exception):
         self.reason = reason
 
 
-_MALFORMED = _RefusedError(400, "malformed", "this is not a valid HTTP request")
-_HEAD_TOO_LARGE = _RefusedError(431, "head_too_large", f"a request's head has at most {MAX_HEAD} bytes and {MAX_FIELDS} fields")
-_URL_TOO_LONG = _RefusedError(414, "url_too_long", f"a url has at most {MAX_URL} bytes")
-_TRAILERS_TOO_LARGE = _RefusedError(400, "trailers_too_large", "trailers and chunk extensions are not read, and have bounds")
-_BODY_TOO_LARGE = _RefusedError(413, "body_too_large", f"a body has at most {MAX_SENT_BODY} bytes as it is sent")
-_TOO_MANY_PIPELINED = _RefusedError(400, "too_many_pipelined", f"at most {MAX_PIPELINED} requests may wait on a connection")
+_MALFORMED = _RejectedRequestError(400, "malformed", "this is not a valid HTTP request")
+_HEAD_TOO_LARGE = _RejectedRequestError(
+    431, "head_too_large", f"a request's head has at most {MAX_HEAD} bytes and {MAX_FIELDS} fields"
+)
+_URL_TOO_LONG = _RejectedRequestError(414, "url_too_long", f"a url has at most {MAX_URL} bytes")
+_TRAILERS_TOO_LARGE = _RejectedRequestError(
+    400, "trailers_too_large", "trailers and chunk extensions are not read, and have bounds"
+)
+_BODY_TOO_LARGE = _RejectedRequestError(413, "body_too_large", f"a body has at most {MAX_SENT_BODY} bytes as it is sent")
+_TOO_MANY_PIPELINED = _RejectedRequestError(400, "too_many_pipelined", f"at most {MAX_PIPELINED} requests may wait on a connection")
 _TIMEOUTS = {
-    "head_timeout": _RefusedError(408, "head_timeout", "the request's head did not come in time"),
-    "body_timeout": _RefusedError(408, "body_timeout", "the request's body did not come in time"),
+    "head_timeout": _RejectedRequestError(408, "head_timeout", "the request's head did not come in time"),
+    "body_timeout": _RejectedRequestError(408, "body_timeout", "the request's body did not come in time"),
 }
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's own, within bounds."""
+    """The HTTP connection of uvicorn, with limits. See `ManagedConnection` for its attributes."""
 
     def __init__(
         self,
@@ -74,63 +78,63 @@ class Connection(HttpToolsProtocol):
         connections: Connections | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._connections = connections if connections is not None else _unwatched()
-        self.since = self.untaken_since = self.loop.time()
-        self.stage = _HEAD  # of a new connection's first request the head is awaited at once
+        self._connections = connections if connections is not None else _default_connections()
+        self.stage_since_s = self.unsent_since_s = self.loop.time()
+        self.stage = _HEAD  # the head of the first request is expected at once
         self.client_key: str | None = None
-        self.proven = False
-        self.held = self.untaken = 0
-        #: Bytes that came since the parser last got on: with the head, or with the body.
-        self._stalled = 0
-        #: Bytes of the piece that is being parsed, of the body, and fields behind it.
-        self._piece = self._body = self._trailers = 0
-        self._is_proxy = self._refused = False
-        #: What is being answered; `cycle` is the request that came last, which may wait behind it.
-        self._under_way: RequestResponseCycle | None = None
+        self.is_verified = False
+        self.unfinished_bytes = self.last_unsent_bytes = 0
+        #: Bytes received since the parser last completed a head or a piece of a body.
+        self._unparsed_bytes = 0
+        #: Bytes of the piece that is being parsed; bytes of the body; trailer fields.
+        self._piece_bytes = self._body_bytes = self._trailer_fields = 0
+        self._is_proxy = self._rejected = False
+        #: The request that is being answered; `cycle` is the one that came last, which may wait behind it.
+        self._current_cycle: RequestResponseCycle | None = None
 
-    # What Connections asks.
+    # For `Connections`.
 
     @property
-    def answering(self) -> bool:
-        """Whether a whole request is being answered."""
+    def is_answering(self) -> bool:
+        """True while a complete request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete and (self.stage is not _BODY or bool(self.pipeline))
 
     @property
-    def hears_callback(self) -> bool:
-        """Whether a whole callback is being answered."""
-        return self.answering and self.scope["path"].startswith(DOORS)
+    def is_answering_callback(self) -> bool:
+        """True while a complete callback is being answered."""
+        return self.is_answering and self.scope["path"].startswith(DOOR_PATH)
 
     @property
-    def is_awaited(self) -> bool:
-        """Whether a request on it has begun or is to come at once, and is not whole."""
-        return self.stage is not _NONE and not self.answering and not self.closing
+    def is_receiving(self) -> bool:
+        """True while a request is incomplete: it has begun, or is expected at once."""
+        return self.stage is not _NONE and not self.is_answering and not self.is_closing
 
     @property
-    def closing(self) -> bool:
+    def is_closing(self) -> bool:
         return self.transport.is_closing()
 
-    def unwritten(self) -> int:
-        """Bytes that the client has not taken yet."""
+    def unsent_bytes(self) -> int:
+        """Returns the bytes that were written and that the client has not read yet."""
         return self.transport.get_write_buffer_size()
 
     def time_out(self, reason: str) -> None:
-        if reason == "head_timeout" and not self._stalled:
-            self._refuse_silently("silent")  # who opens connections in advance expects no answer
+        if reason == "head_timeout" and not self._unparsed_bytes:
+            self._close_silently("silent")  # a client that opens connections in advance expects no answer
         else:
-            self._refuse(_TIMEOUTS[reason])
+            self._reject_request(_TIMEOUTS[reason])
 
     def cut(self) -> None:
         self.transport.abort()
 
-    # What the application says of it.
+    # For the application.
 
-    def prove(self) -> None:
-        """A signed callback came on it."""
-        if not self.proven:
-            self.proven = True
-            self._connections.proved(self)
+    def mark_verified(self) -> None:
+        """Marks it as one on which a signed callback came."""
+        if not self.is_verified:
+            self.is_verified = True
+            self._connections.mark_verified(self)
 
-    # Its life.
+    # Of asyncio and uvicorn.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -141,64 +145,64 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.closed(self)
         super().connection_lost(exc)
-        self._tell_under_way()
+        self._notify_current_cycle()
 
-    def _tell_under_way(self) -> None:
-        """Tells the request that is being answered that its client has gone: uvicorn tells only the last one that came."""
+    def _notify_current_cycle(self) -> None:
+        """Tells the current request that its client has gone: uvicorn tells it only to the last request that came."""
         self.pipeline.clear()
-        if self._under_way is not None and not self._under_way.response_complete:
-            self._under_way.disconnected = True
-            self._under_way.message_event.set()
+        if self._current_cycle is not None and not self._current_cycle.response_complete:
+            self._current_cycle.disconnected = True
+            self._current_cycle.message_event.set()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._under_way = cycle
+        self._current_cycle = cycle
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._connections.pause(self, self._asking_client())
+        self._connections.add_slow_reader(self, self._client_of_request())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._connections.resume(self)
+        self._connections.remove_slow_reader(self)
 
-    def _asking_client(self) -> str:
-        """Who asks, behind a proxy if there is one."""
+    def _client_of_request(self) -> str:
+        """Returns the client of the last request, the one behind a proxy if there is a proxy."""
         peer = self.cycle.scope["client"] if self.cycle is not None else None
         return client_key(peer[0]) if peer else ""
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._rejected:
             return
         self._unset_keepalive_if_required()
-        if self._stalled > MAX_HEAD:
-            self._refuse(_TRAILERS_TOO_LARGE if self.stage is _BODY else _HEAD_TOO_LARGE)
+        if self._unparsed_bytes > MAX_HEAD:
+            self._reject_request(_TRAILERS_TOO_LARGE if self.stage is _BODY else _HEAD_TOO_LARGE)
             return
-        self._piece = len(data)
-        self._stalled += self._piece
+        self._piece_bytes = len(data)
+        self._unparsed_bytes += self._piece_bytes
         if self.stage is _NONE:
-            self.stage, self.since = _HEAD, self.loop.time()
+            self.stage, self.stage_since_s = _HEAD, self.loop.time()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._connections.count_upgrade()
         except httptools.HttpParserError as error:
-            self._refuse(error.__context__ if isinstance(error.__context__, _RefusedError) else _MALFORMED)
+            self._reject_request(error.__context__ if isinstance(error.__context__, _RejectedRequestError) else _MALFORMED)
         if self.stage is _BODY:
-            self._hold()
+            self._count_unfinished_body()
 
-    def _hold(self) -> None:
-        """Counts what has come of a body that is not whole."""
-        if self._refused or self.cycle is None or self.cycle.response_complete:
-            self._connections.release(self)  # it is not kept
-        elif self._body > self.held:
-            self._connections.hold(self, self._asking_client(), self._body)
+    def _count_unfinished_body(self) -> None:
+        """Counts the bytes of an incomplete body."""
+        if self._rejected or self.cycle is None or self.cycle.response_complete:
+            self._connections.drop_unfinished(self)  # its bytes are not kept
+        elif self._body_bytes > self.unfinished_bytes:
+            self._connections.count_unfinished(self, self._client_of_request(), self._body_bytes)
 
-    # What the parser says.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"][_NAME] = self
+        self.scope["state"][_STATE_KEY] = self
         self.stage = _HEAD
 
     def on_url(self, url: bytes) -> None:
@@ -207,9 +211,9 @@ class Connection(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.stage is _BODY:  # a trailer: behind the body, and read by nobody
-            self._trailers += 1
-            if self._trailers > MAX_FIELDS:
+        if self.stage is _BODY:  # a trailer, behind the body; trailers are not read
+            self._trailer_fields += 1
+            if self._trailer_fields > MAX_FIELDS:
                 raise _TRAILERS_TOO_LARGE
             return
         if len(self.headers) >= MAX_FIELDS:
@@ -220,85 +224,85 @@ class Connection(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if (self._stalled > MAX_HEAD or self._piece > MAX_HEAD) and self._head_bytes() > MAX_HEAD:
+        if (self._unparsed_bytes > MAX_HEAD or self._piece_bytes > MAX_HEAD) and self._head_bytes() > MAX_HEAD:
             raise _HEAD_TOO_LARGE
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _TOO_MANY_PIPELINED
         if self._is_proxy and (client := self._connections.proxies.client_of(self.headers)) is not None:
             self.scope["client"] = (client, 0)
         self.stage = _BODY
-        self._stalled = self._body = self._trailers = 0
+        self._unparsed_bytes = self._body_bytes = self._trailer_fields = 0
         super().on_headers_complete()
-        if self._connections.ending:
+        if self._connections.is_ending:
             self.cycle.keep_alive = False
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
-        self._stalled = 0
-        self._body += len(body)
-        if self._body > MAX_SENT_BODY:
+        self._unparsed_bytes = 0
+        self._body_bytes += len(body)
+        if self._body_bytes > MAX_SENT_BODY:
             raise _BODY_TOO_LARGE
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.stage = _NONE
-        self._stalled = 0
-        if self.held:
-            self._connections.release(self)
+        self._unparsed_bytes = 0
+        if self.unfinished_bytes:
+            self._connections.drop_unfinished(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.stage is not _BODY:
-            self.since = self.loop.time()
+            self.stage_since_s = self.loop.time()
 
-    # Refusals.
+    # Rejections.
 
-    def _refuse(self, refused: _RefusedError) -> None:
-        """Answers that what comes is not taken, where an answer can still be given, and closes."""
-        if self._refused:
+    def _reject_request(self, error: _RejectedRequestError) -> None:
+        """Answers with an error, if an answer is still possible, and closes the connection."""
+        if self._rejected:
             return
-        self._refused = True
-        self._stalled = 0
-        self._connections.count_cut(refused.reason)
+        self._rejected = True
+        self._unparsed_bytes = 0
+        self._connections.count_cut(error.reason)
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and self.stage is not _BODY):
-            self._answer(refused)
+            self._write_response(error)
         elif self.stage is not _BODY:
             cycle.keep_alive = False  # requests before this one are still being answered; then it closes
             return
         elif not cycle.response_started and not self.pipeline:
-            self._answer(refused)
+            self._write_response(error)
         self.transport.close()
 
-    def _refuse_silently(self, reason: str) -> None:
-        self._refused = True
+    def _close_silently(self, reason: str) -> None:
+        self._rejected = True
         self._connections.count_cut(reason)
         self.transport.close()
 
-    def _answer(self, refused: _RefusedError) -> None:
-        said = str(refused).encode()
+    def _write_response(self, error: _RejectedRequestError) -> None:
+        text = str(error).encode()
         self.transport.write(
-            STATUS_LINE[refused.status] + b"content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(said), said)
+            STATUS_LINE[error.status] + b"content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(text), text)
         )
 
 
 @cache
-def _unwatched() -> Connections:
-    """For a connection on a server that was not told any limits."""
+def _default_connections() -> Connections:
+    """Returns the connections of a server without any configured limits."""
     return Connections(ConnectionLimits(), Metrics())
 
 
 def connection_of(scope: Scope) -> Connection | None:
-    """A request's connection; None on another server than ours."""
-    found: Connection | None = scope.get("state", {}).get(_NAME)
-    return found
+    """Returns the connection of a request; None on a server that is not `callbacks.server`."""
+    connection: Connection | None = scope.get("state", {}).get(_STATE_KEY)
+    return connection
 
 
-def cut_of(scope: Scope) -> Callable[[], None]:
-    """Cuts a request's connection; on another server than ours does nothing."""
+def cutter_of(scope: Scope) -> Callable[[], None]:
+    """Returns a function that cuts the connection of a request; on a server that is not `callbacks.server` it does nothing."""
     connection = connection_of(scope)
     return connection.cut if connection is not None else lambda: None

@@ -1,8 +1,8 @@
-"""The door: where vendors' callbacks come in. It checks, makes durable, answers; nothing else may fail here.
+"""The door: the HTTP endpoint that takes vendors' callbacks. It verifies each, makes it durable and answers, and does nothing else.
 
-A plain ASGI callable, with nothing of a framework around it: routing, middleware and response objects would take a third of the
-time. The signature is the proof: no token, no content type, no query string matters. What it refuses it says in words, with the
-field and what would be right.
+It is a plain ASGI callable without a framework around it: routing, middleware and response objects would take a third of the time.
+Only the signature counts as proof: no token, content type or query string matters. A rejection names the field and what would be
+right.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Scope, Send
 
 from adapters.ledger.inbox import Arrival
-from adapters.ledger.rejections import Refused
+from adapters.ledger.rejections import RejectedCallback
 from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.vendors import CallbackRejected, Dialect, Rejection
@@ -24,18 +24,18 @@ from callbacks.pending_callbacks import NotRecordedError
 from callbacks.recorder import Recorder
 from callbacks.rejections import Rejections
 
-#: Bytes of a body that is taken.
-MAX_BODY = 1024 * 1024
-#: Headers worth keeping are few and short; a flood of them is not evidence.
-_MAX_HEADER = 2_048
+#: Largest body that is accepted, bytes.
+MAX_BODY_BYTES = 1024 * 1024
+#: Headers that are kept, and characters of each name and value, at most: useful headers are few and short.
+_MAX_HEADER_CHARS = 2_048
 _MAX_HEADERS = 64
 
 log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole response, as ASGI's two messages."""
+class RawResponse:
+    """A complete response, as the two messages of ASGI."""
 
     start: Message
     body: Message
@@ -45,81 +45,81 @@ class Answer:
         await send(self.body)
 
 
-def answer(status: int, content: object, media_type: bytes, headers: Mapping[bytes, bytes] | None = None) -> Answer:
+def json_response(status: int, content: object, media_type: bytes, headers: Mapping[bytes, bytes] | None = None) -> RawResponse:
     body = json.dumps(content, separators=(",", ":")).encode()
     fields = [(b"content-length", str(len(body)).encode()), (b"content-type", media_type), *(headers or {}).items()]
     start = {"type": "http.response.start", "status": status, "headers": fields}
-    return Answer(start, {"type": "http.response.body", "body": body})
+    return RawResponse(start, {"type": "http.response.body", "body": body})
 
 
-def problem(status: int, reason: str, detail: str, headers: Mapping[bytes, bytes] | None = None) -> Answer:
-    """RFC 9457. Short: a vendor takes at most 2,000 bytes of answer."""
+def problem_response(status: int, reason: str, detail: str, headers: Mapping[bytes, bytes] | None = None) -> RawResponse:
+    """Returns a problem response (RFC 9457). It is short: a vendor reads at most 2,000 bytes of an answer."""
     content = {
         "type": f"urn:tallylight:problem:{reason}",
         "title": reason.replace("_", " "),
         "status": status,
         "detail": detail[:500],
     }
-    return answer(status, content, b"application/problem+json", {b"x-content-type-options": b"nosniff", **(headers or {})})
+    return json_response(status, content, b"application/problem+json", {b"x-content-type-options": b"nosniff", **(headers or {})})
 
 
-_TAKEN = answer(200, {"code": 0}, b"application/json")
-_WRONG_METHOD = problem(405, "method_not_allowed", "callbacks come by POST", {b"allow": b"POST"})
-_NOT_TAKEN = problem(503, "unavailable", "it cannot be made durable now; send it again", {b"retry-after": b"5"})
-_FAILED = problem(500, "internal", "this is a bug, and it is logged as callback.failed")
+_ACCEPTED = json_response(200, {"code": 0}, b"application/json")
+_WRONG_METHOD = problem_response(405, "method_not_allowed", "callbacks come by POST", {b"allow": b"POST"})
+_UNAVAILABLE = problem_response(503, "unavailable", "it cannot be made durable now; send it again", {b"retry-after": b"5"})
+_FAILED = problem_response(500, "internal", "this is a bug, and it is logged as callback.failed")
 
 
 class Door:
-    """One vendor's door. `clock`: ms since the epoch."""
+    """The door of one vendor. clock: returns ms since the epoch."""
 
     def __init__(
         self,
         dialect: Dialect,
         secrets_of: SecretsOf,
         recorder: Recorder,
-        refusals: Rejections,
+        rejections: Rejections,
         metrics: Metrics,
         clock: Callable[[], int],
     ) -> None:
         self._dialect = dialect
         self._secrets_of = secrets_of
         self._recorder = recorder
-        self._refusals = refusals
+        self._rejections = rejections
         self._clock = clock
         # Finding the child of a metric costs more than counting with it.
         self._ack_seconds = metrics.ack_seconds.labels(dialect.name)
         self._received = metrics.received.labels(dialect.name)
         self._duplicates = metrics.duplicates.labels(dialect.name)
-        metrics.unrecorded.labels(dialect.name)  # it stands at 0 before the first one, so that an increase is seen
+        metrics.unrecorded.labels(dialect.name)  # exported as 0 before the first one, so that an increase is visible
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await _WRONG_METHOD.send_to(send)
             return
         began = time.perf_counter()
-        headers = _headers(scope["headers"])
-        body = await _body(receive, headers)
+        headers = _join_headers(scope["headers"])
+        body = await _read_body(receive, headers)
         if body is None:
-            return  # the sender hung up before it had said everything
+            return  # the sender hung up before the body was complete
         try:
-            given = await self._answer(scope, headers, body)
+            response = await self._verify_and_record(scope, headers, body)
         except Exception as error:
-            self._refusals.count_unrecorded(self._dialect.name, self._clock())
+            self._rejections.count_unrecorded(self._dialect.name, self._clock())
             log.exception("callback.failed", vendor=self._dialect.name, error=str(error))
-            given = _FAILED
+            response = _FAILED
         self._ack_seconds.observe(time.perf_counter() - began)
-        await given.send_to(send)
+        await response.send_to(send)
 
-    async def _answer(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _verify_and_record(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> RawResponse:
         received_at = self._clock()
         try:
-            if len(body) > MAX_BODY:
-                raise CallbackRejected(Rejection.TOO_LARGE, f"the body has more than {MAX_BODY} bytes")
+            if len(body) > MAX_BODY_BYTES:
+                raise CallbackRejected(Rejection.TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
             envelope = self._dialect.verify(headers, body, self._secrets_of)
-        except CallbackRejected as refusal:
-            return self._refuse(refusal, scope, body, received_at)
+        except CallbackRejected as rejection:
+            return self._reject_callback(rejection, scope, body, received_at)
         if (connection := connection_of(scope)) is not None:
-            connection.prove()
+            connection.mark_verified()
         arrival = Arrival(
             vendor=self._dialect.name,
             app_id=envelope.app_id,
@@ -131,77 +131,77 @@ class Door:
             headers=headers,
             body=body,
         )
-        return await self._record(arrival)
+        return await self._record_arrival(arrival)
 
-    async def _record(self, arrival: Arrival) -> Answer:
+    async def _record_arrival(self, arrival: Arrival) -> RawResponse:
         try:
             new = await self._recorder.record(arrival)
         except NotRecordedError as error:
-            self._refusals.report_unrecorded(arrival.vendor, arrival.app_id, str(error), arrival.received_at)
-            return _NOT_TAKEN
+            self._rejections.report_unrecorded(arrival.vendor, arrival.app_id, str(error), arrival.received_at)
+            return _UNAVAILABLE
         self._received.inc()
         if not new:
             self._duplicates.inc()
-        if _debugs():
+        if _logs_debug():
             log.debug("callback.recorded", vendor=arrival.vendor, app_id=arrival.app_id, event_type=arrival.event_type, new=new)
-        return _TAKEN
+        return _ACCEPTED
 
-    def _refuse(self, refusal: CallbackRejected, scope: Scope, body: bytes, received_at: int) -> Answer:
-        self._refusals.add(
-            Refused(
+    def _reject_callback(self, rejection: CallbackRejected, scope: Scope, body: bytes, received_at: int) -> RawResponse:
+        self._rejections.add(
+            RejectedCallback(
                 at=received_at,
                 vendor=self._dialect.name,
-                app_id=refusal.app_id,
-                status=refusal.status,
-                reason=refusal.reason.value,
-                detail=refusal.detail,
-                remote=_remote(scope),
+                app_id=rejection.app_id,
+                status=rejection.status,
+                reason=rejection.reason.value,
+                detail=rejection.detail,
+                remote=_remote_address(scope),
                 size=len(body),
             )
         )
-        return problem(refusal.status, refusal.reason.value, refusal.detail)
+        return problem_response(rejection.status, rejection.reason.value, rejection.detail)
 
 
-class WrongDoor:
-    """A path under `/callbacks/` that is no vendor's: an address that somebody may have entered at a console."""
+class UnknownDoor:
+    """Answers 404 to a path under `/callbacks/` of no vendor: such an address may have been entered at a vendor's console."""
 
-    def __init__(self, vendors: Sequence[str], refusals: Rejections, clock: Callable[[], int]) -> None:
+    def __init__(self, vendors: Sequence[str], rejections: Rejections, clock: Callable[[], int]) -> None:
         self._right = " or ".join(f"/callbacks/{vendor}" for vendor in vendors)
-        self._refusals = refusals
+        self._rejections = rejections
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"no vendor's callbacks come to {scope['path'][:100]}; set {self._right}"
         if scope["method"] == "POST":
-            self._refusals.add(
-                Refused(
+            self._rejections.add(
+                RejectedCallback(
                     at=self._clock(),
                     vendor="",
                     app_id=None,
                     status=404,
                     reason="wrong_path",
                     detail=detail,
-                    remote=_remote(scope),
+                    remote=_remote_address(scope),
                     size=0,
                 )
             )
-        await problem(404, "wrong_path", detail).send_to(send)
+        await problem_response(404, "wrong_path", detail).send_to(send)
 
 
-def _debugs() -> bool:
-    """Whether a line of debug level would be written at all: to ask the logger itself costs ten times as much."""
+def _logs_debug() -> bool:
+    """Returns whether lines of level debug are written. A call of the logger itself costs ten times as much."""
     return logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
 
 
-def _remote(scope: Scope) -> str | None:
+def _remote_address(scope: Scope) -> str | None:
     return scope["client"][0] if scope.get("client") else None
 
 
-async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes | None:
-    """The body; of one that is too large, a byte more than is allowed. None: the sender hung up."""
-    told = headers.get("content-length", "0")
-    if told.isascii() and told.isdigit() and (len(told) > 15 or int(told) > MAX_BODY):
-        return bytes(MAX_BODY + 1)
+async def _read_body(receive: Receive, headers: Mapping[str, str]) -> bytes | None:
+    """Reads the body; returns one byte more than is allowed if it is too large, and None if the sender hung up."""
+    length = headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
+        return bytes(MAX_BODY_BYTES + 1)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -211,13 +211,13 @@ async def _body(receive: Receive, headers: Mapping[str, str]) -> bytes | None:
         chunk = message.get("body", b"")
         size += len(chunk)
         chunks.append(chunk)
-        if size > MAX_BODY or not message.get("more_body", False):
-            return b"".join(chunks)[: MAX_BODY + 1]
+        if size > MAX_BODY_BYTES or not message.get("more_body", False):
+            return b"".join(chunks)[: MAX_BODY_BYTES + 1]
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _join_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in list(raw)[:_MAX_HEADERS]:
-        key, text = name[:_MAX_HEADER].decode("latin-1").lower(), value[:_MAX_HEADER].decode("latin-1")
+        key, text = name[:_MAX_HEADER_CHARS].decode("latin-1").lower(), value[:_MAX_HEADER_CHARS].decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers

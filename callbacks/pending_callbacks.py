@@ -43,7 +43,7 @@ Result = tuple[PendingCallback, bool | Exception]
 
 
 class PendingCallbacks:
-    """All callbacks that wait for their answer. For the event loop; `resolve_soon` and `resolve_later` for any thread.
+    """The callbacks that wait for their answer. For the event loop; `resolve_soon` and `resolve_later` for any thread.
 
     max_bytes: memory that they may take together. answer_timeout_s: after this time a callback is rejected.
     """
@@ -77,26 +77,26 @@ class PendingCallbacks:
         """Rejects the callbacks that have waited for too long."""
         oldest_s, callbacks = monotonic_s() - self._answer_timeout_s, self._callbacks
         while callbacks and (not callbacks[0].size_bytes or callbacks[0].arrived_s < oldest_s):
-            self._resolve([(callbacks.popleft(), NotRecordedError("neither the ledger nor the spool took it in time"))])
+            self._set_answers([(callbacks.popleft(), NotRecordedError("neither the ledger nor the spool took it in time"))])
 
     def resolve_soon(self, results: Sequence[Result]) -> None:
         """Lets the event loop answer these callbacks. May be called from any thread."""
-        self._call_in_loop(lambda: self._resolve(results))
+        self._call_in_loop(lambda: self._set_answers(results))
 
     def resolve_later(self, delay_s: float, results: Sequence[Result]) -> None:
-        """As `resolve_soon`, after a delay; an answer that comes before then counts. May be called from any thread."""
-        self._call_in_loop(lambda: self._schedule(delay_s, results))
+        """Answers these callbacks after a delay; an answer that comes before then counts. May be called from any thread."""
+        self._call_in_loop(lambda: self._call_later(delay_s, results))
 
-    def _schedule(self, delay_s: float, results: Sequence[Result]) -> None:
+    def _call_later(self, delay_s: float, results: Sequence[Result]) -> None:
         assert self._loop is not None
-        self._loop.call_later(delay_s, self._resolve, results)
+        self._loop.call_later(delay_s, self._set_answers, results)
 
     def _call_in_loop(self, function: Callable[[], None]) -> None:
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed: a writer that hung when the process was told to end has come back
             self._loop.call_soon_threadsafe(function)
 
-    def _resolve(self, results: Sequence[Result]) -> None:
+    def _set_answers(self, results: Sequence[Result]) -> None:
         for callback, answer in results:
             self.size_bytes -= callback.size_bytes
             callback.size_bytes = 0

@@ -132,7 +132,7 @@ class Recorder:
         self._pending.start()
         self._start_writer()
         self._guard.start()
-        self._tick()
+        self._check_pending()
 
     def shorten_ledger_wait(self) -> None:
         """Sends to the spool, for the next process, what the ledger does not take almost at once: this process is about to end."""
@@ -171,14 +171,14 @@ class Recorder:
         self._wakeup_scheduled = False
         self._writer_wakeup.set()
 
-    def _tick(self) -> None:
+    def _check_pending(self) -> None:
         """Rejects callbacks that have waited for too long, and shows that the event loop runs."""
         assert self._loop is not None
         if self._stopping:
             return
         self._loop_part.beat()
         self._pending.reject_overdue()
-        self._loop.call_later(_TICK_INTERVAL_S, self._tick)
+        self._loop.call_later(_TICK_INTERVAL_S, self._check_pending)
 
     # The writer's thread.
 
@@ -297,10 +297,10 @@ class Recorder:
             if self._breaker.is_open:
                 self._probe_ledger()
             return False
-        if (lot := self._spool.next_lot()) is None:
+        if (lot := self._spool.next_batch()) is None:
             return False
         _, refused = self._record_batch(lot.arrivals)
-        self._spool.done(lot, refused)
+        self._spool.complete_batch(lot, refused)
         self._reset_breaker()
         self._on_recorded()
         if not self._spool.has_rows:

@@ -1,8 +1,8 @@
 """Serves the application: the door opens first and shuts last.
 
-When the process is told to end, everything else ends first, within a bound: the workers, event streams, requests to the API. The
-door goes on listening and answering meanwhile, and shuts when no callback is under way. From then on nobody listens until the next
-process does, so what can wait is not waited for: the process is crash-only, and whatever is cut short was never answered.
+When the process is told to end, everything else ends first, within a time limit: the workers, event streams, requests to the API.
+Meanwhile the door goes on listening and answering, and it shuts when no callback is in progress. From then on callbacks are refused
+until the next process listens, so the rest is not waited for: the process is crash-only, and what is cut short was never answered.
 """
 
 import asyncio
@@ -21,37 +21,40 @@ from adapters.logs import logger
 from adapters.metrics import Metrics
 from adapters.process import listening_sockets
 from adapters.process.service_manager import notify_ready, notify_stopping
-from adapters.settings.model import Server as ServerSettings
+from adapters.settings.model import ServerSettings as ServerSettings
 from callbacks.app import Application
 from callbacks.client_address import Proxies
 from callbacks.client_connection import Connection
 from callbacks.connection_limits import ConnectionLimits, Connections
 
-#: Workers and API requests may take so long to end while the door is open, s.
-WORKERS_S, REQUESTS_S = 3.3, 1.8
-#: The door shuts at a moment without a callback under way, or after so long, s; then those under way may take so long.
-MOMENT_S = 0.5
-CALLBACKS_S = 0.5
-#: Who connected, or began a request, so shortly before may be about to send the rest: a round trip to a vendor far away, s.
-FRESH_S = 0.3
-#: What was accepted in the last moment is known as a connection after so long, s.
-ACCEPTED_S = 0.02
-#: Closing files and connections may take so long, s.
-CLEANUP_S = 0.2
-_LOOK_S = 0.005
-#: Log lines that are not written by then are lost, s.
+#: Time that workers and API requests have to end while the door is open, s.
+WORKERS_LIMIT_S, REQUESTS_LIMIT_S = 3.3, 1.8
+#: The longest wait for a moment without a callback in progress, s; then the time that those in progress have to end.
+QUIET_WAIT_S = 0.5
+CALLBACKS_LIMIT_S = 0.5
+#: A client that connected or began a request within this time may be about to send the rest, s: a round trip to a distant vendor.
+FRESH_CONNECTION_S = 0.3
+#: Time until a socket that was accepted last is known as a connection, s.
+ACCEPT_WAIT_S = 0.02
+#: Time that closing files and connections may take, s.
+CLEANUP_LIMIT_S = 0.2
+_POLL_INTERVAL_S = 0.005
+#: Time to write the last log lines, s; the others are lost.
 _FLUSH_S = 0.1
 
-#: Something that may hang; it is called in a thread.
-Step = Callable[[], object]
+#: A step that may hang; it is called in a thread of its own.
+BlockingStep = Callable[[], object]
 
 log = logger(__name__)
 
 
-def connections_of(settings: ServerSettings, metrics: Metrics, most: int) -> Connections:
-    """The bounds that are set. most: connections that the limit of open files allows."""
+def make_connections(settings: ServerSettings, metrics: Metrics, most: int) -> Connections:
+    """Returns the connections of a server, with the limits of the settings.
+
+    most: connections that the limit of open files allows.
+    """
     limits = ConnectionLimits(
-        most=most,
+        max_connections=most,
         waiting_per_client=max(1, min(settings.max_waiting_per_client, most // 2)),
         head_s=settings.head_timeout_s,
         body_s=settings.body_timeout_s,
@@ -61,10 +64,10 @@ def connections_of(settings: ServerSettings, metrics: Metrics, most: int) -> Con
 
 
 class Server(uvicorn.Server):
-    """`sockets`: listen already. `start_others`: starts the workers; it is called in a thread once the door is open.
+    """sockets: already listening. start_others: starts the workers; called in a thread once the door is open.
 
-    `stop_others`, `close`: called in a thread when the process is to end, before and after the door is shut.
-    `status`: of the process, as it ends.
+    stop_others, close: called in a thread when the process is to end, before and after the door is shut. status: returns the exit
+    status of the process, as it ends.
     """
 
     def __init__(
@@ -74,12 +77,12 @@ class Server(uvicorn.Server):
         sockets: Sequence[socket.socket],
         *,
         keep_alive_s: int = 75,
-        start_others: Step = lambda: None,
-        stop_others: Step = lambda: None,
-        close: Step = lambda: None,
+        start_others: BlockingStep = lambda: None,
+        stop_others: BlockingStep = lambda: None,
+        close: BlockingStep = lambda: None,
         status: Callable[[], int] = lambda: 0,
     ) -> None:
-        super().__init__(_config(app, connections, keep_alive_s))
+        super().__init__(_uvicorn_config(app, connections, keep_alive_s))
         self._app = app
         self._connections = connections
         self._sockets = list(sockets)
@@ -91,36 +94,36 @@ class Server(uvicorn.Server):
         self._status = status
         self._failed = False
 
-    def serve_until_told(self) -> None:
-        """Serves until SIGTERM or SIGINT, then ends the process: 0; 1 if it could not start.
+    def serve_until_stopped(self) -> None:
+        """Serves until SIGTERM or SIGINT, then ends the process, with `status`; with 1 if it could not start.
 
-        Threads that hang would keep the interpreter for as long as they do, and nobody listens by then.
+        It does not return, since threads that hang would then keep the process alive, with the door already shut.
         """
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
-            runner.run(self._serve_and_leave())
+            runner.run(self._serve_and_exit())
 
-    def stop(self) -> None:
-        """Tells it to end, as a signal does that comes before it handles signals itself."""
+    def request_stop(self) -> None:
+        """Makes it stop, as SIGTERM does; for signals that come before it handles them itself."""
         self.should_exit = True
 
-    async def _serve_and_leave(self) -> None:
+    async def _serve_and_exit(self) -> None:
         await self.serve(sockets=self._sockets)
-        leave(self._exit_status())
+        exit_now(self._exit_status())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        where = [(each.getsockname(), listening_sockets.address_of(each)) for each in self._sockets]
+        addresses = [(listening.getsockname(), listening_sockets.address_of(listening)) for listening in self._sockets]
         await super().startup(sockets)
         if not self.started:
             return
         self._watching = asyncio.create_task(self._connections.watch())
-        for address, text in where:
+        for address, text in addresses:
             host, port = address[:2] if isinstance(address, tuple) else (text, None)
             log.info("server.started", host=host, port=port)
         self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> None:
         try:
-            await _in_thread(self._start_others)
+            await _run_in_thread(self._start_others)
         except Exception as error:
             log.error("server.failed", exc_info=error)
             self._failed = True
@@ -131,21 +134,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("server.stopping")
         notify_stopping()
-        with self._at_most(WORKERS_S + MOMENT_S + CALLBACKS_S + CLEANUP_S):
-            self._connections.ending = True
+        with self._exit_after(WORKERS_LIMIT_S + QUIET_WAIT_S + CALLBACKS_LIMIT_S + CLEANUP_LIMIT_S):
+            self._connections.is_ending = True
             self._app.end_streams()
-            self._app.hurry()
+            self._app.shorten_ledger_wait()
             await self._end_others()
-            await self._until(self._no_callback, MOMENT_S)
-            with self._at_most(CALLBACKS_S + CLEANUP_S):
-                await self._shut(sockets)
+            await self._wait_until(self._has_no_callback, QUIET_WAIT_S)
+            with self._exit_after(CALLBACKS_LIMIT_S + CLEANUP_LIMIT_S):
+                await self._close_door(sockets)
                 await self.lifespan.shutdown()
-                await self._within(CLEANUP_S, "close", _in_thread(self._close))
+                await self._run_within(CLEANUP_LIMIT_S, "close", _run_in_thread(self._close))
 
     @contextmanager
-    def _at_most(self, limit_s: float) -> Iterator[None]:
-        """Ends the process if what is done here takes longer, though it may hold up the event loop."""
-        timer = threading.Timer(limit_s, self._cut_short)
+    def _exit_after(self, limit_s: float) -> Iterator[None]:
+        """Ends the process if the block takes longer, even if it blocks the event loop."""
+        timer = threading.Timer(limit_s, self._exit_early)
         timer.daemon = True
         timer.start()
         yield
@@ -154,75 +157,82 @@ class Server(uvicorn.Server):
     def _exit_status(self) -> int:
         return 1 if self._failed or not self.started else self._status()
 
-    def _cut_short(self) -> None:
+    def _exit_early(self) -> None:
         log.warning("server.cut_short", what="all")
-        leave(self._exit_status())
+        exit_now(self._exit_status())
 
     async def _end_others(self) -> None:
-        """The workers, and the API requests that are under way; new ones are answered for as long as that takes."""
-        under_way = [each.cycle for each in self._all() if each.answering and not each.hears_callback]
+        """Ends the workers and the API requests in progress; new requests are answered meanwhile."""
+        cycles = [
+            connection.cycle
+            for connection in self._client_connections()
+            if connection.is_answering and not connection.is_answering_callback
+        ]
         await asyncio.gather(
-            self._within(WORKERS_S, "workers", self._stop_started()),
-            self._until(lambda: all(cycle.response_complete or cycle.disconnected for cycle in under_way), REQUESTS_S),
+            self._run_within(WORKERS_LIMIT_S, "workers", self._stop_started()),
+            self._wait_until(lambda: all(cycle.response_complete or cycle.disconnected for cycle in cycles), REQUESTS_LIMIT_S),
         )
 
     async def _stop_started(self) -> None:
         if self._starting is not None:
             await asyncio.wait({self._starting})
-        await _in_thread(self._stop_others)
+        await _run_in_thread(self._stop_others)
 
-    async def _shut(self, sockets: list[socket.socket] | None) -> None:
-        """Stops listening, and lets the callbacks be answered that are under way, or may be: who has just connected."""
-        await asyncio.sleep(0)  # the kernel resets what it has not handed over yet
+    async def _close_door(self, sockets: list[socket.socket] | None) -> None:
+        """Stops listening, then waits for callbacks in progress, and for clients that have just connected and may send one."""
+        await asyncio.sleep(0)  # accepts what waits: the kernel resets connections that are not accepted
         for server in self.servers:
             server.close()
-        for each in sockets or ():
-            each.close()
-        await asyncio.sleep(ACCEPTED_S)
-        await self._until(self._no_callback_to_come, CALLBACKS_S)
-        for connection in self._all():
+        for listening in sockets or ():
+            listening.close()
+        await asyncio.sleep(ACCEPT_WAIT_S)
+        await self._wait_until(self._expects_no_callback, CALLBACKS_LIMIT_S)
+        for connection in self._client_connections():
             connection.cut()
 
-    def _no_callback(self) -> bool:
-        return not any(each.hears_callback for each in self._all())
+    def _has_no_callback(self) -> bool:
+        return not any(connection.is_answering_callback for connection in self._client_connections())
 
-    def _no_callback_to_come(self) -> bool:
+    def _expects_no_callback(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return not any(each.hears_callback or (each.is_awaited and now - each.since < FRESH_S) for each in self._all())
+        return not any(
+            connection.is_answering_callback or (connection.is_receiving and now - connection.stage_since_s < FRESH_CONNECTION_S)
+            for connection in self._client_connections()
+        )
 
-    def _all(self) -> Iterator[Connection]:
-        return (each for each in list(self.server_state.connections) if isinstance(each, Connection))
+    def _client_connections(self) -> Iterator[Connection]:
+        return (connection for connection in list(self.server_state.connections) if isinstance(connection, Connection))
 
-    async def _within(self, limit_s: float, what: str, doing: Coroutine[Any, Any, None]) -> None:
-        """Leaves behind what takes longer."""
+    async def _run_within(self, limit_s: float, what: str, doing: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine and abandons it if it takes longer."""
         task = asyncio.create_task(doing)
-        await self._until(task.done, limit_s)
+        await self._wait_until(task.done, limit_s)
         if not task.done():
             log.warning("server.cut_short", what=what)
             task.cancel()
         elif (error := task.exception()) is not None:
             log.error("server.cut_short", what=what, exc_info=error)
 
-    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
-        """Looks until it is so, the limit is over, or somebody pressed Ctrl-C again."""
+    async def _wait_until(self, done: Callable[[], bool], limit_s: float) -> None:
+        """Waits until `done` returns true, the time is over, or Ctrl-C is pressed again."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + limit_s
         while not done() and loop.time() < until_s and not self.force_exit:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_INTERVAL_S)
 
 
-def leave(status: int) -> None:
-    """Ends the process at once, whatever its threads do."""
+def exit_now(status: int) -> None:
+    """Ends the process at once, whatever its threads do; writes the last log lines."""
     logs.flush(_FLUSH_S)
     os._exit(status)
 
 
-async def _in_thread(step: Step) -> None:
-    """Waits for a thread of its own, which nobody else waits for when the process ends. Raises what the step raises."""
+async def _run_in_thread(step: BlockingStep) -> None:
+    """Runs a step in a daemon thread of its own, so that the process can end while it hangs. Raises what the step raises."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
-    def settle(error: Exception | None) -> None:
+    def resolve(error: Exception | None) -> None:
         if done.done():
             return
         if error is None:
@@ -234,23 +244,23 @@ async def _in_thread(step: Step) -> None:
         error: Exception | None = None
         try:
             step()
-        except Exception as raised:  # noqa: BLE001 - whoever waits gets it
+        except Exception as raised:  # noqa: BLE001 - the coroutine that waits raises it
             error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, error)
+        with suppress(RuntimeError):  # the loop is closed: no coroutine waits any more
+            loop.call_soon_threadsafe(resolve, error)
 
     threading.Thread(target=run, name="step", daemon=True).start()
     await done
 
 
-def _config(app: Application, connections: Connections, keep_alive_s: int) -> uvicorn.Config:
+def _uvicorn_config(app: Application, connections: Connections, keep_alive_s: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         access_log=False,
         log_config=None,
-        http=partial(Connection, connections=connections),  # type: ignore[arg-type]  # what makes a connection
+        http=partial(Connection, connections=connections),  # type: ignore[arg-type]  # a factory of connections
         ws="none",
-        proxy_headers=False,  # who asks must be judged by what the connection is, not by what it says
+        proxy_headers=False,  # clients are judged by their connection, not by the headers that they send
         server_header=False,
         backlog=listening_sockets.BACKLOG,
         timeout_keep_alive=keep_alive_s,

@@ -1,7 +1,6 @@
 """`tally curl`: runs the real curl against the service of a configuration, with its address and a token filled in.
 
-The token is handed over through a pipe that curl reads a header file from: among the arguments every user of the machine could
-read it.
+curl reads the token from a pipe, as a header file: every user of the machine could read it among the arguments.
 """
 
 import argparse
@@ -12,23 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from adapters.access.token_file import path_of, read
+from adapters.access.token_file import read, token_path
 from adapters.settings import Settings
 
-#: What stands at the beginning of a path of the API.
-_PATH = re.compile(r"/(v1/\S*|callbacks/\S*|(metrics|healthz|readyz|openapi\.json|docs)([?#]\S*)?)?")
+#: A path of the API.
+_API_PATH = re.compile(r"/(v1/\S*|callbacks/\S*|(metrics|healthz|readyz|openapi\.json|docs)([?#]\S*)?)?")
 _URL = re.compile(r"(?:https?://)?(localhost|127\.0\.0\.1|\[::1\]|[\w.-]+):([0-9]{1,5})(/\S*)")
-_FOREIGN = re.compile(r"[a-z]+://\S+", re.IGNORECASE)
+_OTHER_URL = re.compile(r"[a-z]+://\S+", re.IGNORECASE)
 _USAGE = "tally curl [--config FILE] [--port PORT] PATH [curl options], as in: tally curl '/v1/tasks?live=true'"
 ABOUT = "the real curl, with address and token filled in, as in `tally curl /v1/tasks`; takes curl's own options"
 
 
 class CurlError(Exception):
-    """curl cannot be run so; the message says what would be right."""
+    """curl cannot be run with these arguments; the message says what would be right."""
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Our own options, wherever they stand; the rest, in `arguments`, is curl's. Exits for `--help`."""
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parses our own options, at any place; the rest, in `arguments`, is curl's. Exits for `--help`."""
     ours = argparse.ArgumentParser(
         prog="tally curl", usage=_USAGE, description=f"{ABOUT[0].upper()}{ABOUT[1:]}.", allow_abbrev=False
     )
@@ -40,8 +39,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def origin_of(settings: Settings, port: int | None = None) -> str:
-    """Where the service answers on this machine. port: instead of that of the settings. Raises CurlError."""
+def service_url(settings: Settings, port: int | None = None) -> str:
+    """Returns the url of the service on this machine. port: instead of the one in the settings. Raises CurlError."""
     port, host = port or settings.server.port, settings.server.host
     if not port:
         raise CurlError("server.port is 0, so say which port the server took: --port PORT")
@@ -49,40 +48,40 @@ def origin_of(settings: Settings, port: int | None = None) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def token_of(settings: Settings) -> str | None:
-    """The token with the most rights that the configuration has, else the one in its file; None: the desk is open without.
+def strongest_token(settings: Settings) -> str | None:
+    """Returns the configured token with the most rights, else the one in the token file; None if the desk is open without a token.
 
     Raises TokenFileError.
     """
     if settings.tokens:
         return max(settings.tokens, key=lambda token: token.role.rank).token.reveal()
-    return None if settings.server.open_desk else read(path_of(settings)).token.token.reveal()
+    return None if settings.server.open_desk else read(token_path(settings)).token.token.reveal()
 
 
-def command(settings: Settings, arguments: Sequence[str]) -> tuple[list[str], str | None]:
-    """curl's arguments, but for the token, and the token. Raises CurlError, TokenFileError."""
-    origin = origin_of(settings)
-    found = _addressed(arguments, origin)
-    # Not through the proxy of the environment: it is not to see the token, and cannot reach a loopback address.
-    return ["curl", "--silent", "--show-error", "--noproxy", "*", *found], token_of(settings)
+def build_command(settings: Settings, arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """Returns the command line of curl, without the token, and the token. Raises CurlError, TokenFileError."""
+    origin = service_url(settings)
+    with_urls = _with_urls(arguments, origin)
+    # Not through the proxy of the environment: it must not see the token, and cannot reach a loopback address.
+    return ["curl", "--silent", "--show-error", "--noproxy", "*", *with_urls], strongest_token(settings)
 
 
 def run(settings: Settings, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Becomes curl. Raises CurlError, TokenFileError."""
-    words, token = command(settings, arguments)
+    """Replaces this process by curl. Raises CurlError, TokenFileError."""
+    words, token = build_command(settings, arguments)
     program = shutil.which("curl", path=environ.get("PATH"))
     if program is None:
         raise CurlError(
             "curl is not installed, or not in PATH: install it, or send the header `Authorization: Bearer TOKEN` yourself"
         )
     if token is not None:
-        words += ["--header", f"@/dev/fd/{_readable(f'Authorization: Bearer {token}')}"]
+        words += ["--header", f"@/dev/fd/{_pipe_with(f'Authorization: Bearer {token}')}"]
     os.execve(program, words, dict(environ))  # noqa: S606  (the words are ours and the user's own; no shell reads them)
     raise AssertionError("unreachable")
 
 
-def _readable(text: str) -> int:
-    """A descriptor that what is run next reads this from; a pipe holds far more than a token."""
+def _pipe_with(text: str) -> int:
+    """Returns a descriptor from which the next program reads this text; a pipe holds far more than a token."""
     reading, writing = os.pipe()
     os.write(writing, f"{text}\n".encode())
     os.close(writing)
@@ -90,24 +89,24 @@ def _readable(text: str) -> int:
     return reading
 
 
-def _addressed(arguments: Sequence[str], origin: str) -> list[str]:
-    """The arguments, with whole urls instead of paths. Raises CurlError where there is no path, or an address of somebody else."""
-    found, paths = [], 0
+def _with_urls(arguments: Sequence[str], origin: str) -> list[str]:
+    """Returns the arguments, with urls instead of paths. Raises CurlError if there is no path, or a url of another service."""
+    words, paths = [], 0
     for number, word in enumerate(arguments):
         is_value = number > 0 and arguments[number - 1].startswith("-")
-        path = _path_in(word, origin, is_first=number == 0)
-        if path is None and _FOREIGN.fullmatch(word) and not is_value:
+        path = _api_path(word, origin, is_first=number == 0)
+        if path is None and _OTHER_URL.fullmatch(word) and not is_value:
             raise CurlError(f"the token is for {origin} only, so name a path there: {_USAGE}")
         paths += path is not None
-        found.append(word if path is None else f"{origin}{path}")
+        words.append(word if path is None else f"{origin}{path}")
     if not paths:
         raise CurlError(f"no path of the API is among the arguments: {_USAGE}")
-    return found
+    return words
 
 
-def _path_in(word: str, origin: str, *, is_first: bool) -> str | None:
-    """The path that a word names, alone or in a url of this service; None if it is something else, such as an option's value."""
-    if _PATH.fullmatch(word) or (is_first and word.startswith("/")):
+def _api_path(word: str, origin: str, *, is_first: bool) -> str | None:
+    """Returns the path in a word, alone or in a url of this service; None if it is something else, such as an option's value."""
+    if _API_PATH.fullmatch(word) or (is_first and word.startswith("/")):
         return word
     url = _URL.fullmatch(word)
     ours = urlsplit(origin)

@@ -1,26 +1,26 @@
-"""How many files, and so connections, a process may have open."""
+"""The limit of open files of the process, and the connections that it allows."""
 
 import resource
 
-#: More are of no use here, and some systems allow a thousand million.
+#: Open files that are asked for, at most: more are of no use here, and some systems allow a thousand million.
 _ENOUGH = 65_536
-#: Kept for the ledger, the spool, and connections to vendors, subscribers and Redis: a quarter, but no less and no more than this.
-_LEAST_KEPT, _MOST_KEPT = 64, 1_024
-#: Connections by default, whatever is allowed: each takes about 10 KB.
-_MOST_CONNECTIONS = 8_192
+#: Files reserved for the ledger, the spool, and connections to vendors, subscribers and Redis: a quarter, within these limits.
+_MIN_RESERVED, _MAX_RESERVED = 64, 1_024
+#: Connections by default, at most: each takes about 10 KB.
+_DEFAULT_CONNECTIONS = 8_192
 
 
-def raise_limit() -> int:
-    """Raises the limit of open files to what the process may set itself; the limit."""
+def raise_file_limit() -> int:
+    """Raises the limit of open files to what the process may set itself; returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return wanted
+    target = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        return target
     return _ENOUGH if soft == resource.RLIM_INFINITY else soft
 
 
-def connections_within(files: int, wanted: int = 0) -> int:
-    """How many clients may connect where so many files may be open. wanted: at most; 0: as many as is sensible."""
-    kept = min(max(files // 4, _LEAST_KEPT), _MOST_KEPT)
-    return max(1, min(files - kept, wanted or _MOST_CONNECTIONS))
+def max_connections_within(files: int, limit: int = 0) -> int:
+    """Returns how many clients may connect if `files` may be open. limit: at most this number; 0: the default."""
+    reserved = min(max(files // 4, _MIN_RESERVED), _MAX_RESERVED)
+    return max(1, min(files - reserved, limit or _DEFAULT_CONNECTIONS))

@@ -1,7 +1,7 @@
-"""Opens the sockets on which the server listens, or takes over those that the service manager holds.
+"""Opens the sockets on which the server listens, or uses those that the service manager passed on.
 
-Imports nothing that takes long: the socket is open before the rest of the program is loaded, and who connects meanwhile waits a
-second instead of being refused.
+It imports nothing that takes long: the socket is open before the rest of the program is loaded, and clients that connect meanwhile
+wait a second instead of being refused.
 """
 
 import errno
@@ -18,64 +18,64 @@ from adapters.settings.values import is_loopback
 BACKLOG = 2048
 #: The first descriptor that a service manager passes on (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
-#: A port that is taken may be that of a process that is about to end, which takes up to 4.5 s: so long is waited for it, s.
-_TAKEN_S, _TRY_S = 5.0, 0.01
-#: What a machine without an address family says.
+#: Time and interval of retries if the port is taken, s: its owner may be about to end, which takes up to 4.5 s.
+_RETRY_S, _RETRY_INTERVAL_S = 5.0, 0.01
+#: Errors of a machine that lacks an address family.
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 log = logger(__name__)
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message names it and what would help."""
+    """The server cannot listen on the address; the message names the address and what would help."""
 
 
 def open_sockets(
     host: str, port: int, *, environ: Mapping[str, str], meanwhile: Callable[[], object] = lambda: None
 ) -> list[socket.socket]:
-    """Listening sockets: those that the service manager passed on, else new ones for this host and port.
+    """Returns listening sockets: those that the service manager passed on, else new ones for this host and port.
 
     environ: of the process. meanwhile: called if the port is taken, before it is tried again. Raises ListenError.
     """
     inherited = inherited_sockets(environ)
     if inherited:
-        log.info("server.inherited", sockets=[address_of(each) for each in inherited])
+        log.info("server.inherited", sockets=[address_of(listening) for listening in inherited])
         return inherited
-    addresses = _resolved(host, port)
+    addresses = _resolve_addresses(host, port)
     try:
-        return _bound(host, port, addresses)
+        return _bind_all(host, port, addresses)
     except ListenError as error:
         if not _is_taken(error):
             raise
         log.warning("server.port_taken", host=host, port=port)
     meanwhile()
-    return _bound_in_time(host, port, addresses)
+    return _bind_with_retry(host, port, addresses)
 
 
 def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
-    """The sockets of a socket unit (systemd.socket(5)), if the service manager started this process with any.
+    """Returns the sockets of a socket unit (systemd.socket(5)), if the service manager started this process with any.
 
     Raises ListenError if one of them is no listening stream socket.
     """
     if environ.get("LISTEN_PID") != str(os.getpid()) or not environ.get("LISTEN_FDS", "").isdigit():
         return []
-    return [_inherited(_FIRST_INHERITED + number) for number in range(int(environ["LISTEN_FDS"]))]
+    return [_inherited_socket(_FIRST_INHERITED + number) for number in range(int(environ["LISTEN_FDS"]))]
 
 
-def _inherited(number: int) -> socket.socket:
+def _inherited_socket(number: int) -> socket.socket:
     try:
         os.set_inheritable(number, False)
-        found = socket.socket(fileno=number)
-        listens = found.type is socket.SOCK_STREAM and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        inherited = socket.socket(fileno=number)
+        listens = inherited.type is socket.SOCK_STREAM and inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise ListenError(f"descriptor {number} of LISTEN_FDS is no socket: {error.strerror}") from error
     if not listens:
         raise ListenError(f"descriptor {number} of LISTEN_FDS is no listening stream socket; set ListenStream= and Accept=no")
-    return found
+    return inherited
 
 
 def address_of(listening: socket.socket) -> str:
-    """Where it listens, as in an url: `127.0.0.1:8080`, `[::1]:8080`; a path for a Unix socket."""
+    """Returns the address as in a url: `127.0.0.1:8080`, `[::1]:8080`; a path for a Unix socket."""
     address = listening.getsockname()
     return str(address) if listening.family is socket.AF_UNIX else host_and_port(address[0], address[1])
 
@@ -85,74 +85,74 @@ def host_and_port(host: str, port: int) -> str:
 
 
 def is_local(listening: socket.socket) -> bool:
-    """Whether only this machine can reach it."""
+    """Returns whether only this machine can reach the socket."""
     return listening.family is socket.AF_UNIX or is_loopback(listening.getsockname()[0])
 
 
 _Address = tuple[socket.AddressFamily, tuple[str, int]]
 
 
-def _resolved(host: str, port: int) -> Sequence[_Address]:
+def _resolve_addresses(host: str, port: int) -> Sequence[_Address]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ListenError(f"cannot listen on {host_and_port(host, port)}: no such address or name") from error
-    return list(dict.fromkeys((family, address[:2]) for family, _, _, _, address in found))  # type: ignore[misc]
+    return list(dict.fromkeys((family, address[:2]) for family, _, _, _, address in addresses))  # type: ignore[misc]
 
 
-def _bound_in_time(host: str, port: int, addresses: Sequence[_Address]) -> list[socket.socket]:
-    until_s, pause = monotonic_s() + _TAKEN_S, threading.Event()
+def _bind_with_retry(host: str, port: int, addresses: Sequence[_Address]) -> list[socket.socket]:
+    until_s, pause = monotonic_s() + _RETRY_S, threading.Event()
     while True:
         try:
-            return _bound(host, port, addresses)
+            return _bind_all(host, port, addresses)
         except ListenError as error:
             if not _is_taken(error) or monotonic_s() > until_s:
                 raise
-        pause.wait(_TRY_S)
+        pause.wait(_RETRY_INTERVAL_S)
 
 
-def _bound(host: str, port: int, addresses: Sequence[_Address]) -> list[socket.socket]:
-    """A name may have several addresses; all get the same port. A family that the machine lacks is left out if another is there."""
+def _bind_all(host: str, port: int, addresses: Sequence[_Address]) -> list[socket.socket]:
+    """Listens on all addresses of a name, on the same port. A family that the machine lacks is left out if it has another one."""
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     for family, (address, _) in addresses:
         try:
-            sockets.append(_listening(family, address, sockets[0].getsockname()[1] if sockets else port))
+            sockets.append(_listen_on(family, address, sockets[0].getsockname()[1] if sockets else port))
         except OSError as error:
             if error.errno in _NO_FAMILY:
                 missing = error
                 continue
-            _close(sockets)
-            raise ListenError(f"cannot listen on {host_and_port(host, port)}: {_why(error, port)}") from error
+            _close_all(sockets)
+            raise ListenError(f"cannot listen on {host_and_port(host, port)}: {_describe_error(error, port)}") from error
     if not sockets:
         raise ListenError(f"cannot listen on {host_and_port(host, port)}: this machine has no such address") from missing
     return sockets
 
 
-def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
+def _listen_on(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family is socket.AF_INET6:  # `::` is for everybody, as people expect; any other address is of IPv6 alone
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
-        made.bind((address, port))
-        made.listen(BACKLOG)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:  # `::` is for IPv4 too, as people expect; any other address is of IPv6 alone
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
+        listening.bind((address, port))
+        listening.listen(BACKLOG)
     except OSError:
-        made.close()
+        listening.close()
         raise
-    return made
+    return listening
 
 
-def _close(sockets: Sequence[socket.socket]) -> None:
-    for each in sockets:
-        each.close()
+def _close_all(sockets: Sequence[socket.socket]) -> None:
+    for listening in sockets:
+        listening.close()
 
 
 def _is_taken(error: ListenError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
-def _why(error: OSError, port: int) -> str:
+def _describe_error(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return "the port is taken; stop what listens there, or set server.port (--port)"
     if error.errno == errno.EACCES:

@@ -1,4 +1,4 @@
-"""Threads that are run again when something ends them."""
+"""Runs threads again when something ends them."""
 
 import threading
 from collections.abc import Callable
@@ -9,16 +9,16 @@ from adapters.supervision.health import Fault, Health, Part
 
 #: Pauses before a thread is run again, s: the first, doubled up to the last.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
-#: Who ran for so long begins with the first pause again, s.
-_LONG_S = 60.0
-#: So often is a thread run again that fails while it is told to end.
+#: After a run of this time the pauses begin with the first again, s.
+_LONG_RUN_S = 60.0
+#: Runs of a thread at most that fails while it is told to end.
 _LAST_TRIES = 5
 
 log = logger(__name__)
 
 
 class SupervisedThread:
-    """A daemon thread that runs `run` until `stopping` is set. `run` returns then; whatever else ends it, it is run again.
+    """A daemon thread that runs `run` until `stopping` is set. `run` returns then; if anything else ends it, it is run again.
 
     is_over: whether it may end although `stopping` is not set. on_failure: called before it is run again; raises nothing.
     """
@@ -39,13 +39,13 @@ class SupervisedThread:
         self._stopping = stopping
         self._is_over = is_over
         self._on_failure = on_failure
-        #: It was told to, and did.
+        #: True when it has ended because it was told to.
         self.ended = False
         self._thread = self._new_thread()
 
     def start(self) -> None:
         self._thread.start()
-        self._health.watch(self)
+        self._health.monitor(self)
 
     def join(self, timeout: float | None = None) -> None:
         if self._thread.ident is not None:
@@ -55,7 +55,7 @@ class SupervisedThread:
         return self._thread.is_alive()
 
     def revive(self) -> None:
-        """Starts a new thread if this one is gone and should not be: even the loop that runs it again can be ended from outside."""
+        """Starts a new thread if this one is gone and should not be: even the loop in `_run` can be ended from outside."""
         if self.ended or self._may_end() or self._thread.is_alive():
             return
         log.error("thread.failed", part=self._part.name, error="the thread is gone; another one is started")
@@ -63,7 +63,7 @@ class SupervisedThread:
         self._thread = self._new_thread()
         try:
             self._thread.start()
-        except RuntimeError as error:  # no more threads can be made
+        except RuntimeError as error:  # the system allows no more threads
             fault = Fault(part=self._part.name, since=now_ms(), detail=f"no thread can be started: {error}", vital=True)
             self._health.end(fault)
 
@@ -79,23 +79,23 @@ class SupervisedThread:
             begun_s = monotonic_s()
             error = self._run_once()
             self._part.rest()
-            failures = failures if monotonic_s() - begun_s < _LONG_S else 0
+            failures = failures if monotonic_s() - begun_s < _LONG_RUN_S else 0
             if self._may_end() and (error is None or failures >= _LAST_TRIES):
                 break
-            self._complain(error)
+            self._report_failure(error)
             self._stopping.wait(min(_LAST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 10)))
             failures += 1
         self.ended = True
 
     def _run_once(self) -> BaseException | None:
-        """What ended it; None: it returned."""
+        """Runs it; returns the exception that ended it, None if it returned."""
         try:
             self._target()
-        except BaseException as error:  # noqa: BLE001 - whatever ends a thread, it must not end in silence
+        except BaseException as error:  # noqa: BLE001 - no thread may end unnoticed
             return error
         return None
 
-    def _complain(self, error: BaseException | None) -> None:
+    def _report_failure(self, error: BaseException | None) -> None:
         self._part.failed_with(error)
         log.error("thread.failed", part=self._part.name, error=repr(error), exc_info=error)
         self._on_failure()

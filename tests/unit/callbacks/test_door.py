@@ -14,7 +14,6 @@ from adapters.clock import monotonic_s
 from adapters.downstream import open_sinks
 from adapters.ledger import Ledger
 from adapters.ledger.inbox import Arrival
-from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import SpoolSettings as SpoolSettings
 from adapters.spool import Spool
@@ -23,7 +22,9 @@ from callbacks.app import AppDependencies, make_app, make_app_with_recorder
 from callbacks.pending_callbacks import NotRecordedError
 from callbacks.recorder import Recorder
 from tests.benchmarks.storeless import Forgetful, make_storeless_app
-from tests.support.in_process_app import InProcessApp, settings, tencent
+from tests.support.in_process_app import InProcessApp
+from tests.support.ledgers import create_schema
+from tests.support.sample_apps import settings, tencent
 
 NOW = 1_768_960_000_000
 
@@ -41,7 +42,7 @@ class Broken(Forgetful):
 def ears(folder: Path, *, max_mb: int = 1) -> AppDependencies:
     made = replace(settings(f"sqlite:///{folder}/tally.db"), spool=SpoolSettings(folder=str(folder / "spool"), max_mb=max_mb))
     ledger = Ledger(made.database.url)
-    upgrade(ledger)
+    create_schema(ledger)
     return AppDependencies(
         ledger=ledger,
         settings=made,

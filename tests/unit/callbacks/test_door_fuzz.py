@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.ledger import inbox
-from tests.support.in_process_app import InProcessApp, tencent, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import tencent, volcengine
 
 ALLOWED = {200, 400, 401, 403, 413}
 NAMES = st.binary(min_size=1, max_size=12).map(lambda b: b.lower().replace(b"\x00", b"x"))

@@ -16,7 +16,6 @@ from structlog.testing import capture_logs
 from adapters.clock import monotonic_s
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks
 from adapters.ledger.inbox import Arrival
-from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.spool import Spool
 from adapters.supervision import Health
@@ -24,6 +23,7 @@ from callbacks import pending_callbacks
 from callbacks import recorder as recording
 from callbacks.pending_callbacks import NotRecordedError
 from callbacks.recorder import Recorder, RecorderLimits
+from tests.support.ledgers import create_schema
 from tests.support.small_disks import small_disk
 
 #: Room in the queue for ten callbacks.
@@ -40,7 +40,7 @@ class MoodyLedger(Ledger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"sqlite:///{folder}/tally.db")
-        upgrade(self)
+        create_schema(self)
         self.commits = 0
         self.is_away = False
         self.may_go_on = threading.Event()

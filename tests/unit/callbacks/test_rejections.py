@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from adapters.ledger import Ledger, rejections
-from adapters.ledger.migrate import upgrade
 from adapters.ledger.rejections import KEPT, RejectedCallback
 from adapters.metrics import Metrics
 from callbacks.rejections import Rejections
+from tests.support.ledgers import create_schema
 
 
 def _refused(at: int, reason: str, status: int, app_id: str) -> RejectedCallback:
@@ -15,7 +15,7 @@ def _refused(at: int, reason: str, status: int, app_id: str) -> RejectedCallback
 
 def test_a_flood_between_two_writes_pushes_no_other_kind_out(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/tally.db")
-    upgrade(ledger)
+    create_schema(ledger)
     refusals = Rejections(ledger, Metrics())
     own = _refused(1, "bad_signature", 401, "1400000001")
 
