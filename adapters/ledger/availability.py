@@ -11,7 +11,7 @@ from adapters.ledger.migrate import SchemaError, require_current
 from adapters.supervision import LEDGER, Health, SupervisedThread
 
 #: Between two checks, s.
-_EVERY_S = 1.0
+_INTERVAL_S = 1.0
 #: A ledger that takes longer does not answer, s.
 _PATIENCE_S = 3.0
 
@@ -39,10 +39,10 @@ class LedgerCheck:
         self._stopping.set()
         self._thread.join(timeout=1)
 
-    def once(self) -> None:
+    def check_once(self) -> None:
         try:
             with self._state.at_work():
-                self._schema_is_current()
+                self._check_schema()
             self._file.worked()
         except LedgerFileError as error:
             self._file.failed(str(error))
@@ -52,7 +52,7 @@ class LedgerCheck:
         finally:
             self._checked.set()
 
-    def _schema_is_current(self) -> None:
+    def _check_schema(self) -> None:
         try:
             require_current(self._ledger)
         except SchemaError as error:
@@ -62,5 +62,5 @@ class LedgerCheck:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.once()
-            self._stopping.wait(_EVERY_S)
+            self.check_once()
+            self._stopping.wait(_INTERVAL_S)

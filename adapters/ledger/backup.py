@@ -29,11 +29,11 @@ from adapters.ledger.engine import Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival
 
 #: Pages that are copied in one step: 16 MiB. After each the copy is synced: with all of it to write at the end, the door waited.
-_PAGES = 4096
+_PAGES_PER_STEP = 4096
 #: Between two steps, s: the disk is others' too.
 _PAUSE_S = 0.005
 _MARK = ("backup", "made_at")
-_BESIDE = ("-wal", "-shm", "-journal")
+_SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 class BackupError(Exception):
@@ -41,7 +41,7 @@ class BackupError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class BackupReport:
     """A backup. spooled: callbacks of the spool that are in it. log_bytes: how long the write-ahead log was at the end."""
 
     path: Path
@@ -52,7 +52,7 @@ class Made:
     log_bytes: int
 
 
-def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *, thorough: bool = False) -> Made:
+def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *, thorough: bool = False) -> BackupReport:
     """Copies a ledger's file. spooled: callbacks that wait in its spool, as of before. now: ms. Raises BackupError.
 
     thorough: the whole copy is checked against its indices too, which takes several times as long.
@@ -65,13 +65,13 @@ def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *,
     remove_leftovers(target, "partial")
     _require_room(source, target.parent)
     with _new_file(target, "partial") as (copy, fd):
-        log_bytes = _copied(source, copy, fd)
-        added, revision = _finished(copy, spooled, now)
-        check(copy, thorough=thorough)
+        log_bytes = _copy_pages(source, copy, fd)
+        added, revision = _finish_copy(copy, spooled, now)
+        check_integrity(copy, thorough=thorough)
         os.fsync(fd)
         copy.rename(target)
         sync_folder(target.parent)
-    return Made(
+    return BackupReport(
         path=target,
         size=target.stat().st_size,
         took_s=monotonic_s() - began,
@@ -85,7 +85,7 @@ def _require_free_name(source: Path, target: Path) -> None:
     """An earlier backup is replaced, and nothing else is."""
     if not target.parent.is_dir():
         raise BackupError(f"there is no folder {target.parent}")
-    if str(target) in {f"{source.absolute()}{end}" for end in ("", *_BESIDE)} or (target.exists() and target.samefile(source)):
+    if str(target) in {f"{source.absolute()}{end}" for end in ("", *_SIDE_FILES)} or (target.exists() and target.samefile(source)):
         raise BackupError(f"{target} is the ledger itself: give the backup another name")
     if target.is_dir():
         raise BackupError(f"{target} is a folder: give the backup a name in it")
@@ -120,7 +120,7 @@ def _new_file(target: Path, word: str) -> Iterator[tuple[Path, int]]:
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"the backup could not be written to {path.parent}: {error}") from error
     finally:
-        for end in ("", *_BESIDE):
+        for end in ("", *_SIDE_FILES):
             with suppress(FileNotFoundError):
                 Path(f"{path}{end}").unlink()
         os.close(fd)
@@ -138,7 +138,7 @@ def glob_escape(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _copied(source: Path, copy: Path, fd: int) -> int:
+def _copy_pages(source: Path, copy: Path, fd: int) -> int:
     """Copies all pages as of one moment; how long the write-ahead log was at the end, bytes."""
 
     def breathe(_status: int, _left: int, _all: int) -> None:
@@ -146,12 +146,12 @@ def _copied(source: Path, copy: Path, fd: int) -> int:
         threading.Event().wait(_PAUSE_S)
 
     try:
-        with closing(_connected(source)) as read, closing(_connected(copy)) as write:
+        with closing(_open_sqlite(source)) as read, closing(_open_sqlite(copy)) as write:
             for pragma in ("journal_mode=OFF", "synchronous=OFF"):  # it is synced here, and begun anew if it fails
                 write.execute(f"PRAGMA {pragma}")
             read.execute("BEGIN")
             read.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it sees one moment
-            read.backup(write, pages=_PAGES, progress=breathe)
+            read.backup(write, pages=_PAGES_PER_STEP, progress=breathe)
             log_bytes = _size_of(Path(f"{source}-wal"))
             read.execute("COMMIT")
     except sqlite3.DatabaseError as error:
@@ -159,36 +159,36 @@ def _copied(source: Path, copy: Path, fd: int) -> int:
     return log_bytes
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _open_sqlite(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     connection.execute("PRAGMA cache_size=-8192")
     return connection
 
 
-def _finished(copy: Path, spooled: Iterator[Arrival], now: int) -> tuple[int, str]:
+def _finish_copy(copy: Path, spooled: Iterator[Arrival], now: int) -> tuple[int, str]:
     """Puts what waits in the spool into the copy, and the mark of a backup; (how many were new, the schema's revision)."""
-    with closing(_connected(copy)) as alone:
+    with closing(_open_sqlite(copy)) as alone:
         alone.execute("PRAGMA journal_mode=DELETE")
-    with writing(copy) as connection:
+    with exclusive_transaction(copy) as connection:
         revision = revision_of(connection)
         if revision is None:
             raise BackupError("it is no ledger: it has no revision of a schema")
-        added = sum(_recorded(connection, some) for some in _in_lots(spooled))
+        added = sum(_record_arrivals(connection, some) for some in _in_batches(spooled))
         connection.exec_driver_sql("DELETE FROM counters WHERE name = ?", (_MARK[0],))
         connection.exec_driver_sql("INSERT INTO counters (name, label, value) VALUES (?, ?, ?)", (*_MARK, now))
     return added, revision
 
 
-def _recorded(connection: Connection, arrivals: Sequence[Arrival]) -> int:
+def _record_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> int:
     """Records callbacks; how many were new. What the ledger refuses for what it is stays in the spool."""
     try:
         with connection.begin_nested():
             return len(inbox.record(connection, arrivals))
     except DBAPIError:
-        return sum(_recorded(connection, [each]) for each in arrivals) if len(arrivals) > 1 else 0
+        return sum(_record_arrivals(connection, [each]) for each in arrivals) if len(arrivals) > 1 else 0
 
 
-def _in_lots(arrivals: Iterator[Arrival]) -> Iterator[Sequence[Arrival]]:
+def _in_batches(arrivals: Iterator[Arrival]) -> Iterator[Sequence[Arrival]]:
     some: list[Arrival] = []
     for arrival in arrivals:
         some.append(arrival)
@@ -200,9 +200,9 @@ def _in_lots(arrivals: Iterator[Arrival]) -> Iterator[Sequence[Arrival]]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Connection]:
+def exclusive_transaction(path: Path) -> Iterator[Connection]:
     """A transaction on a file that nobody else has. No log stays beside it."""
-    engine = create_engine("sqlite://", creator=lambda: _connected(path), poolclass=NullPool, hide_parameters=True)
+    engine = create_engine("sqlite://", creator=lambda: _open_sqlite(path), poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.begin() as connection:
         yield connection
@@ -213,11 +213,11 @@ def revision_of(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if there else None
 
 
-def check(path: Path, *, thorough: bool = False) -> None:
+def check_integrity(path: Path, *, thorough: bool = False) -> None:
     """Raises BackupError if the file is damaged."""
     asked = "integrity_check" if thorough else "quick_check"
     try:
-        with closing(_connected(path)) as connection:
+        with closing(_open_sqlite(path)) as connection:
             found = [row[0] for row in connection.execute(f"PRAGMA {asked}(3)")]
     except sqlite3.DatabaseError as error:
         found = [str(error)]
@@ -235,7 +235,7 @@ def made_at(path: Path) -> int | None:
     return int(row[0]) if row is not None else None
 
 
-def drop_mark(connection: Connection) -> None:
+def remove_mark(connection: Connection) -> None:
     """It is a ledger now."""
     connection.exec_driver_sql("DELETE FROM counters WHERE name = ?", (_MARK[0],))
 

@@ -9,14 +9,14 @@ from sqlalchemy import text
 
 from adapters.clock import now_ms, to_rfc3339
 from adapters.ledger import epochs
-from adapters.ledger.backup import BackupError, back_up, drop_mark, require_no_foreign_log
+from adapters.ledger.backup import BackupError, back_up, remove_mark, require_no_foreign_log
 from adapters.ledger.engine import Ledger, LedgerUnavailableError
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.process_locks import ServingLock, UpgradeLock
 from adapters.ledger.restore import restore
-from adapters.spool.copying import waiting_arrivals
+from adapters.spool.snapshot import snapshot_arrivals
 
-_NEITHER = 2
+_EXIT_UNSUPPORTED = 2
 _POSTGRESQL_BACKUP = """tally: this ledger is a PostgreSQL database, which PostgreSQL's own tools back up while it is used:
     pg_dump --format=custom --file=tally.dump DATABASE_URL       a copy of one moment
     pg_basebackup and archived WAL                               any moment (https://www.postgresql.org/docs/current/backup.html)
@@ -32,13 +32,13 @@ def run_backup(ledger: Ledger, file: Path, spool: Path, *, thorough: bool) -> in
     """Makes a backup; the exit status. spool: the ledger's own folder. Raises BackupError."""
     if ledger.path is None:
         sys.stderr.write(_POSTGRESQL_BACKUP)
-        return _NEITHER
-    with waiting_arrivals(spool) as spooled:
+        return _EXIT_UNSUPPORTED
+    with snapshot_arrivals(spool) as spooled:
         made = back_up(ledger.path, file, spooled, now_ms(), thorough=thorough)
-    _say(f"backup     {made.path}")
-    _say(f"size       {made.size:,} bytes, made and checked in {made.took_s:.1f} s")
-    _say(f"schema     {made.revision}")
-    _say(f"spool      {made.spooled} callback(s) that waited in the spool were added to it")
+    _print_line(f"backup     {made.path}")
+    _print_line(f"size       {made.size:,} bytes, made and checked in {made.took_s:.1f} s")
+    _print_line(f"schema     {made.revision}")
+    _print_line(f"spool      {made.spooled} callback(s) that waited in the spool were added to it")
     return 0
 
 
@@ -46,16 +46,16 @@ def run_restore(ledger: Ledger, file: Path, spool: Path, *, replace: bool, with_
     """Restores a backup; the exit status. Raises BackupError, AlreadyServedError."""
     if ledger.path is None:
         sys.stderr.write(_POSTGRESQL_RESTORE)
-        return _NEITHER
+        return _EXIT_UNSUPPORTED
     target = ledger.path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(ledger), UpgradeLock(target):
+    with _exclusive_access(ledger), UpgradeLock(target):
         done = restore(file, target, now_ms(), replace=replace, with_wal=with_wal)
     of_when = f"a backup of {to_rfc3339(done.made_at)}" if done.made_at is not None else "a copy that `tally backup` did not make"
-    _say(f"restored   {file}, {of_when}, to {target}")
-    _say(f"replaced   {f'the ledger before is kept as {done.aside}' if done.aside else 'nothing: there was no ledger'}")
-    _say_epoch(done.begun)
-    _say(f"spool      what waits in {spool} is taken in at the next start; of another machine's, copy the files there first")
+    _print_line(f"restored   {file}, {of_when}, to {target}")
+    _print_line(f"replaced   {f'the ledger before is kept as {done.aside}' if done.aside else 'nothing: there was no ledger'}")
+    _print_epoch(done.begun)
+    _print_line(f"spool      what waits in {spool} is taken in at the next start; of another machine's, copy the files there first")
     return 0
 
 
@@ -65,25 +65,27 @@ def begin_epoch(ledger: Ledger) -> int:
         if not ledger.path.is_file():
             raise BackupError(f"there is no ledger at {ledger.path}")
         require_no_foreign_log(ledger.path)
-    with _alone(ledger):
+    with _exclusive_access(ledger):
         upgrade(ledger)
         with ledger.write() as connection:
             if ledger.path is None:
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
             else:
-                drop_mark(connection)
+                remove_mark(connection)
             begun = epochs.begin(connection, now_ms())
-    _say_epoch(begun)
+    _print_epoch(begun)
     return 0
 
 
-def _say_epoch(begun: epochs.Begun) -> None:
-    _say(f"epoch      {begun.number}: versions of tasks and sequences of events go on from there")
-    _say(f"asked      {begun.asked} task(s) that lived or wanted something will be looked at, and their vendors asked first")
+def _print_epoch(begun: epochs.NewEpoch) -> None:
+    _print_line(f"epoch      {begun.number}: versions of tasks and sequences of events go on from there")
+    _print_line(
+        f"asked      {begun.to_inspect} task(s) that lived or wanted something will be looked at, and their vendors asked first"
+    )
 
 
 @contextmanager
-def _alone(ledger: Ledger) -> Iterator[None]:
+def _exclusive_access(ledger: Ledger) -> Iterator[None]:
     """Nothing serves the ledger meanwhile. Raises AlreadyServedError, LedgerUnavailableError."""
     with ExitStack() as stack:
         for role in ("web", "work"):
@@ -104,5 +106,5 @@ def _require_no_sessions(ledger: Ledger) -> None:
         raise LedgerUnavailableError(f"{found} connection(s) of `tally` processes are open to this database: stop them all first")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(line + "\n")

@@ -18,9 +18,9 @@ from sqlalchemy.types import TypeEngine
 
 Row = Mapping[str, Any]
 #: SQLite: rows of one statement at the most; a power of two, so that few different statements are kept prepared.
-_MOST = 128
+_MAX_ROWS = 128
 #: The columns of a table that are written.
-_Names = tuple[str, ...]
+_Columns = tuple[str, ...]
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -28,12 +28,12 @@ def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         _run_insert(connection, rows, table)
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Names) -> int:
+def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Columns) -> int:
     """Inserts rows whose key is not there yet; how many."""
     if not rows:
         return 0
-    ending = f" ON CONFLICT ({_list(key)}) DO NOTHING"
-    return _run_insert(connection, _ordered(connection, rows, key), table, ending)
+    ending = f" ON CONFLICT ({_column_list(key)}) DO NOTHING"
+    return _run_insert(connection, _sorted_by_key(connection, rows, key), table, ending)
 
 
 def existing(connection: Connection, table: Table, column: str, values: Sequence[Any]) -> set[Any]:
@@ -41,56 +41,58 @@ def existing(connection: Connection, table: Table, column: str, values: Sequence
     found: set[Any] = set()
     begin = 0
     while begin < len(values):
-        number = min(_MOST, 1 << ((len(values) - begin).bit_length() - 1))
+        number = min(_MAX_ROWS, 1 << ((len(values) - begin).bit_length() - 1))
         some = tuple(values[begin : begin + number])
-        found.update(each for (each,) in connection.exec_driver_sql(_existing(table, column, number), some))
+        found.update(each for (each,) in connection.exec_driver_sql(_existing_sql(table, column, number), some))
         begin += number
     return found
 
 
 @lru_cache(maxsize=64)
-def _existing(table: Table, column: str, number: int) -> str:
+def _existing_sql(table: Table, column: str, number: int) -> str:
     return f"SELECT {column} FROM {table.name} WHERE {column} IN ({', '.join('?' * number)})"
 
 
 def insert_returning(
-    connection: Connection, table: Table, rows: Sequence[Row], key: _Names, returning: _Names
+    connection: Connection, table: Table, rows: Sequence[Row], key: _Columns, returning: _Columns
 ) -> list[tuple[Any, ...]]:
     """The same; of each that was inserted, in any order, the values that the ledger now has."""
     if not rows:
         return []
-    ending = f" ON CONFLICT ({_list(key)}) DO NOTHING RETURNING {_list(returning)}"
-    return _run_returning(connection, _ordered(connection, rows, key), _insert(table, tuple(rows[0]), ending))
+    ending = f" ON CONFLICT ({_column_list(key)}) DO NOTHING RETURNING {_column_list(returning)}"
+    return _run_returning(connection, _sorted_by_key(connection, rows, key), _insert_sql(table, tuple(rows[0]), ending))
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, *, put: _Names = (), add: _Names = ()) -> None:
+def upsert(
+    connection: Connection, table: Table, rows: Sequence[Row], key: _Columns, *, put: _Columns = (), add: _Columns = ()
+) -> None:
     """Inserts rows; of those whose key is there, columns are overwritten (`put`) or added to (`add`)."""
     if not rows:
         return
-    ordered = _ordered(connection, rows, key)
+    ordered = _sorted_by_key(connection, rows, key)
     changes = [f"{name} = excluded.{name}" for name in put]
     changes += [f"{name} = {table.name}.{name} + excluded.{name}" for name in add]
-    ending = f" ON CONFLICT ({_list(key)}) DO UPDATE SET {', '.join(changes)}"
-    _run(connection, ordered, _insert(table, tuple(rows[0]), ending))
+    ending = f" ON CONFLICT ({_column_list(key)}) DO UPDATE SET {', '.join(changes)}"
+    _run_for_rows(connection, ordered, _insert_sql(table, tuple(rows[0]), ending))
 
 
-def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Names, *, counts: str = "", empty: str = "") -> int:
+def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Columns, *, counts: str = "", empty: str = "") -> int:
     """Overwrites the other columns of the rows with these keys; of how many.
 
     counts: a column of which the new value is one more than what is there, or the row is left alone. empty: one that must be null.
     """
     if not rows:
         return 0
-    return _run(connection, _ordered(connection, rows, key), _update(table, tuple(rows[0]), key, counts, empty))
+    return _run_for_rows(connection, _sorted_by_key(connection, rows, key), _update_sql(table, tuple(rows[0]), key, counts, empty))
 
 
 def delete(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Deletes the rows that have these values."""
     if rows:
-        _run(connection, rows, _delete(table, tuple(rows[0])))
+        _run_for_rows(connection, rows, _delete_sql(table, tuple(rows[0])))
 
 
-def _ordered(connection: Connection, rows: Sequence[Row], key: _Names) -> Sequence[Row]:
+def _sorted_by_key(connection: Connection, rows: Sequence[Row], key: _Columns) -> Sequence[Row]:
     """PostgreSQL: in the order of their keys, or two transactions that share keys would wait for each other."""
     if connection.dialect.name == "sqlite":
         return rows
@@ -98,43 +100,43 @@ def _ordered(connection: Connection, rows: Sequence[Row], key: _Names) -> Sequen
 
 
 @lru_cache(maxsize=256)
-def _insert(table: Table, names: _Names, ending: str = "") -> Mapping[str, str]:
-    into = f"INSERT INTO {table.name} ({_list(names)})"
+def _insert_sql(table: Table, names: _Columns, ending: str = "") -> Mapping[str, str]:
+    into = f"INSERT INTO {table.name} ({_column_list(names)})"
     return {
-        "sqlite": f"{into} VALUES {_marks(names)}{ending}",
-        "postgresql": f"{into} SELECT {_list(names)} FROM {given(table, names)}{ending}",
+        "sqlite": f"{into} VALUES {_value_placeholders(names)}{ending}",
+        "postgresql": f"{into} SELECT {_column_list(names)} FROM {unnest_clause(table, names)}{ending}",
     }
 
 
 @lru_cache(maxsize=256)
-def _insert_many(table: Table, names: _Names, number: int, ending: str) -> str:
+def _insert_many_sql(table: Table, names: _Columns, number: int, ending: str) -> str:
     """SQLite: of so many rows at once."""
-    return f"INSERT INTO {table.name} ({_list(names)}) VALUES {', '.join([_marks(names)] * number)}{ending}"
+    return f"INSERT INTO {table.name} ({_column_list(names)}) VALUES {', '.join([_value_placeholders(names)] * number)}{ending}"
 
 
-def _marks(names: _Names) -> str:
+def _value_placeholders(names: _Columns) -> str:
     return f"({', '.join('?' for _ in names)})"
 
 
 @lru_cache(maxsize=256)
-def _update(table: Table, names: _Names, key: _Names, counts: str, empty: str) -> Mapping[str, str]:
+def _update_sql(table: Table, names: _Columns, key: _Columns, counts: str, empty: str) -> Mapping[str, str]:
     by_place = {name: f"?{place}" for place, name in enumerate(names, start=1)}
     by_name = {name: f"given.{name}" for name in names}
     head = f"UPDATE {table.name} SET "
     return {
-        "sqlite": head + _changes(names, key, by_place) + " WHERE " + _guard(table, key, by_place, counts, empty),
+        "sqlite": head + _set_clause(names, key, by_place) + " WHERE " + _where_clause(table, key, by_place, counts, empty),
         "postgresql": head
-        + _changes(names, key, by_name)
-        + f" FROM {given(table, names)} WHERE "
-        + _guard(table, key, by_name, counts, empty),
+        + _set_clause(names, key, by_name)
+        + f" FROM {unnest_clause(table, names)} WHERE "
+        + _where_clause(table, key, by_name, counts, empty),
     }
 
 
-def _changes(names: _Names, key: _Names, values: Mapping[str, str]) -> str:
+def _set_clause(names: _Columns, key: _Columns, values: Mapping[str, str]) -> str:
     return ", ".join(f"{name} = {values[name]}" for name in names if name not in key)
 
 
-def _guard(table: Table, key: _Names, values: Mapping[str, str], counts: str, empty: str) -> str:
+def _where_clause(table: Table, key: _Columns, values: Mapping[str, str], counts: str, empty: str) -> str:
     conditions = [f"{table.name}.{name} = {values[name]}" for name in key]
     conditions += [f"{table.name}.{counts} = {values[counts]} - 1"] if counts else []
     # In these words no planner takes it for rare, and walks along all rows that are so instead of those that are given.
@@ -143,21 +145,21 @@ def _guard(table: Table, key: _Names, values: Mapping[str, str], counts: str, em
 
 
 @lru_cache(maxsize=256)
-def _delete(table: Table, names: _Names) -> Mapping[str, str]:
+def _delete_sql(table: Table, names: _Columns) -> Mapping[str, str]:
     return {
         "sqlite": f"DELETE FROM {table.name} WHERE " + " AND ".join(f"{name} = ?" for name in names),
-        "postgresql": f"DELETE FROM {table.name} USING {given(table, names)} WHERE " + _same(table, names),
+        "postgresql": f"DELETE FROM {table.name} USING {unnest_clause(table, names)} WHERE " + _join_condition(table, names),
     }
 
 
-def given(table: Table, names: _Names, more: Mapping[str, str] = MappingProxyType({})) -> str:
+def unnest_clause(table: Table, names: _Columns, more: Mapping[str, str] = MappingProxyType({})) -> str:
     """PostgreSQL: the rows that are given as arrays, one for each of these columns, under the name `given`.
 
     more: names and types of columns that the table has not.
     """
     types = {name: _postgresql_type(table.c[name].type) for name in names} | dict(more)
     arrays = ", ".join(f"%b::{type_}[]" for type_ in types.values())
-    return f"unnest({arrays}) AS given ({_list(tuple(types))})"
+    return f"unnest({arrays}) AS given ({_column_list(tuple(types))})"
 
 
 def arrays_of(rows: Sequence[Row]) -> tuple[list[Any], ...]:
@@ -172,11 +174,11 @@ def _postgresql_type(type_: TypeEngine[Any]) -> str:
     return "text"
 
 
-def _same(table: Table, names: _Names) -> str:
+def _join_condition(table: Table, names: _Columns) -> str:
     return " AND ".join(f"{table.name}.{name} = given.{name}" for name in names)
 
 
-def _list(names: Sequence[str]) -> str:
+def _column_list(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
@@ -188,17 +190,17 @@ def _run_insert(connection: Connection, rows: Sequence[Row], table: Table, endin
     """
     names = tuple(rows[0])
     if connection.dialect.name != "sqlite":
-        return _run(connection, rows, _insert(table, names, ending))
+        return _run_for_rows(connection, rows, _insert_sql(table, names, ending))
     inserted, begin = 0, 0
     while begin < len(rows):
-        number = min(_MOST, 1 << ((len(rows) - begin).bit_length() - 1))
+        number = min(_MAX_ROWS, 1 << ((len(rows) - begin).bit_length() - 1))
         values = tuple(value for row in rows[begin : begin + number] for value in row.values())
-        inserted += connection.exec_driver_sql(_insert_many(table, names, number, ending), values).rowcount
+        inserted += connection.exec_driver_sql(_insert_many_sql(table, names, number, ending), values).rowcount
         begin += number
     return inserted
 
 
-def _run(connection: Connection, rows: Sequence[Row], statement: Mapping[str, str]) -> int:
+def _run_for_rows(connection: Connection, rows: Sequence[Row], statement: Mapping[str, str]) -> int:
     """How many rows it was done to."""
     if connection.dialect.name == "sqlite":
         return connection.exec_driver_sql(statement["sqlite"], [tuple(row.values()) for row in rows]).rowcount

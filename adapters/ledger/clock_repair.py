@@ -16,24 +16,24 @@ from adapters.ledger.deliveries import Delivery
 from adapters.ledger.inbox import CALLBACK
 from adapters.ledger.schema import deadlines, effects, inbox, replays, subscriptions
 from adapters.ledger.schema import deliveries as deliveries_table
-from statemachine.delivery_policy import LONGEST_HINT_MS, PAUSES_MS, longest_pause
+from statemachine.delivery_policy import MAX_RETRY_AFTER_MS, RETRY_DELAYS_MS, longest_retry_delay_ms
 from statemachine.states import Deadline
 
 #: Clocks of several machines differ by so much without one of them being wrong, ms. Who waits so long in vain waits not long.
 SLACK_MS = 10_000
 #: The longest that a vendor's hint, which nothing keeps, can put off a call, ms: longer ones hold back the quota alone.
-_LONGEST_CALL_HINT_MS = 3_600_000
+_MAX_CALL_HINT_MS = 3_600_000
 #: The longest pause of ours before a call is tried again, and between two looks whether a task recovers, ms.
-_CALL_PAUSE_MS, _RECOVERY_MS = 60_000, 300_000
+_MAX_CALL_PAUSE_MS, _MAX_RECOVERY_PAUSE_MS = 60_000, 300_000
 #: So much later may a replay go on that has just queued as much as it may in a second, ms.
-_REPLAY_MS = 2_000
+_MAX_REPLAY_PAUSE_MS = 2_000
 #: What waits for its turn after a restore has a turn each so many ms (`epochs`).
-_TURN_MS = 100
-_AT_ONCE = 1_000
+_INSPECTION_INTERVAL_MS = 100
+_ROWS_PER_READ = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Longest:
+class LongestWaits:
     """How long the workers' own waits last, ms."""
 
     delivery_lease: int
@@ -49,57 +49,63 @@ def was_ahead(connection: Connection, now: int) -> bool:
 # Deliveries.
 
 
-def misdated_deliveries(connection: Connection, subscription_id: str, now: int, longest: Longest) -> list[Delivery]:
+def misdated_deliveries(connection: Connection, subscription_id: str, now: int, longest: LongestWaits) -> list[Delivery]:
     """Deliveries of a subscription that wait for longer than their pause, and for longer than their target asked for."""
     wrong: list[Delivery] = []
     after = (0, 0)
     while found := _far_ahead(connection, subscription_id, now, longest, after):
-        wrong += [each for each in found if not _was_asked_for(each, now)]
+        wrong += [each for each in found if not _is_retry_after(each, now)]
         after = (found[-1].due_at or 0, found[-1].id)
     return wrong
 
 
-def _far_ahead(connection: Connection, subscription_id: str, now: int, longest: Longest, after: tuple[int, int]) -> list[Delivery]:
+def _far_ahead(
+    connection: Connection, subscription_id: str, now: int, longest: LongestWaits, after: tuple[int, int]
+) -> list[Delivery]:
     due_at, tries = deliveries_table.c.due_at, deliveries_table.c.tries
-    pauses = {number: longest_pause(number) for number in range(1, len(PAUSES_MS))}
-    pause = case((deliveries_table.c.lease_until.is_not(None), longest.delivery_lease), *_pauses(tries, pauses), else_=_LAST_PAUSE)
+    pauses = {number: longest_retry_delay_ms(number) for number in range(1, len(RETRY_DELAYS_MS))}
+    pause = case(
+        (deliveries_table.c.lease_until.is_not(None), longest.delivery_lease), *_pause_cases(tries, pauses), else_=_LAST_PAUSE_MS
+    )
     behind = or_(due_at > after[0], and_(due_at == after[0], deliveries_table.c.id > after[1]))
     far = (due_at > now + SLACK_MS, due_at - pause > now + SLACK_MS, behind)
     statement = select(deliveries_table).where(deliveries_table.c.subscription_id == subscription_id, *far)
-    ordered = statement.order_by(due_at, deliveries_table.c.id).limit(_AT_ONCE)
+    ordered = statement.order_by(due_at, deliveries_table.c.id).limit(_ROWS_PER_READ)
     return [deliveries.delivery_of(row) for row in connection.execute(ordered).mappings()]
 
 
-_LAST_PAUSE = longest_pause(len(PAUSES_MS))
+_LAST_PAUSE_MS = longest_retry_delay_ms(len(RETRY_DELAYS_MS))
 
 
-def _pauses(tries: ColumnElement[int], pauses: dict[int, int]) -> list[tuple[ColumnElement[bool], int]]:
+def _pause_cases(tries: ColumnElement[int], pauses: dict[int, int]) -> list[tuple[ColumnElement[bool], int]]:
     return [(tries <= 0, 0), *((tries == number, pause) for number, pause in pauses.items())]
 
 
-def _was_asked_for(delivery: Delivery, now: int) -> bool:
+def _is_retry_after(delivery: Delivery, now: int) -> bool:
     """Whether the target's own Retry-After can have put it off: the last answer came before now, and at most a day before."""
     if delivery.lease_until is not None or not delivery.attempts or delivery.due_at is None:
         return False
     answered_at = delivery.attempts[-1].get("at")
-    return answered_at is not None and answered_at <= now + SLACK_MS and delivery.due_at <= answered_at + LONGEST_HINT_MS + SLACK_MS
+    return (
+        answered_at is not None and answered_at <= now + SLACK_MS and delivery.due_at <= answered_at + MAX_RETRY_AFTER_MS + SLACK_MS
+    )
 
 
-def mend_deliveries(connection: Connection, wrong: Sequence[Delivery], now: int, longest: Longest) -> int:
+def repair_deliveries(connection: Connection, wrong: Sequence[Delivery], now: int, longest: LongestWaits) -> int:
     """Has these wait no longer than their pause from now; how many. The subscription is locked.
 
     Those that somebody took since they were read are left alone.
     """
     alike: dict[tuple[bool, int, int], list[int]] = {}
     for each in wrong:
-        alike.setdefault((each.lease_until is not None, each.tries, longest_pause(len(each.attempts))), []).append(each.id)
+        alike.setdefault((each.lease_until is not None, each.tries, longest_retry_delay_ms(len(each.attempts))), []).append(each.id)
     return sum(
-        _mend_alike(connection, ids, tries, now, now + (longest.delivery_lease if is_taken else pause), is_taken=is_taken)
+        _repair_group(connection, ids, tries, now, now + (longest.delivery_lease if is_taken else pause), is_taken=is_taken)
         for (is_taken, tries, pause), ids in alike.items()
     )
 
 
-def _mend_alike(connection: Connection, ids: Sequence[int], tries: int, now: int, until: int, *, is_taken: bool) -> int:
+def _repair_group(connection: Connection, ids: Sequence[int], tries: int, now: int, until: int, *, is_taken: bool) -> int:
     first, lease = deliveries_table.c.first_tried_at, deliveries_table.c.lease_until
     values: dict[str, Any] = {"due_at": until, "first_tried_at": case((first > now, literal(now, BigInteger)), else_=first)}
     if is_taken:
@@ -113,7 +119,7 @@ def _mend_alike(connection: Connection, ids: Sequence[int], tries: int, now: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wrong:
+class _MisdatedRows:
     """Rows whose time is too far ahead, and what it is to be."""
 
     table: Table
@@ -121,45 +127,45 @@ class _Wrong:
     values: dict[str, Any]
 
 
-def any_misdated(connection: Connection, now: int, longest: Longest) -> bool:
+def any_misdated(connection: Connection, now: int, longest: LongestWaits) -> bool:
     """Whether anything but deliveries and retries of calls waits for longer than it can."""
-    wrong = _wrong(connection, now, longest)
+    wrong = _misdated_rows(connection, now, longest)
     return any(connection.execute(select(1).select_from(each.table).where(each.where).limit(1)).first() for each in wrong)
 
 
-def mend(connection: Connection, now: int, longest: Longest) -> int:
+def repair(connection: Connection, now: int, longest: LongestWaits) -> int:
     """Has that wait no longer than it can from now; how much."""
     return sum(
         connection.execute(update(each.table).where(each.where).values(each.values)).rowcount
-        for each in _wrong(connection, now, longest)
+        for each in _misdated_rows(connection, now, longest)
     )
 
 
-def _wrong(connection: Connection, now: int, longest: Longest) -> list[_Wrong]:
+def _misdated_rows(connection: Connection, now: int, longest: LongestWaits) -> list[_MisdatedRows]:
     soon = now + SLACK_MS
     untaken, lease = effects.c.lease_until.is_(None), effects.c.lease_until
     failing, failed = subscriptions.c.failing_since, subscriptions.c.failed_at
     held = and_(inbox.c.held_until.is_not(None), inbox.c.applied_at.is_(None), inbox.c.held_until > soon + longest.held)
     wrong = [
-        _Wrong(table=effects, where=and_(untaken, effects.c.due_at > soon), values={"due_at": now}),
-        _Wrong(table=effects, where=lease > soon + longest.call_lease, values={"lease_until": now + longest.call_lease}),
-        _Wrong(table=replays, where=replays.c.next_at > soon + _REPLAY_MS, values={"next_at": now}),
-        _Wrong(table=subscriptions, where=failing > soon, values={"failing_since": now}),
-        _Wrong(table=subscriptions, where=failed > soon, values={"failed_at": now}),
-        _Wrong(table=inbox, where=and_(held, inbox.c.kind == CALLBACK), values={"held_until": now + longest.held}),
+        _MisdatedRows(table=effects, where=and_(untaken, effects.c.due_at > soon), values={"due_at": now}),
+        _MisdatedRows(table=effects, where=lease > soon + longest.call_lease, values={"lease_until": now + longest.call_lease}),
+        _MisdatedRows(table=replays, where=replays.c.next_at > soon + _MAX_REPLAY_PAUSE_MS, values={"next_at": now}),
+        _MisdatedRows(table=subscriptions, where=failing > soon, values={"failing_since": now}),
+        _MisdatedRows(table=subscriptions, where=failed > soon, values={"failed_at": now}),
+        _MisdatedRows(table=inbox, where=and_(held, inbox.c.kind == CALLBACK), values={"held_until": now + longest.held}),
     ]
-    return wrong + _wrong_turns(connection, now, longest)
+    return wrong + _misdated_turns(connection, now, longest)
 
 
-def _wrong_turns(connection: Connection, now: int, longest: Longest) -> list[_Wrong]:
+def _misdated_turns(connection: Connection, now: int, longest: LongestWaits) -> list[_MisdatedRows]:
     """What has a turn each: the last turn is no further ahead than there are turns. All move by as much."""
     turns = and_(inbox.c.held_until.is_not(None), inbox.c.applied_at.is_(None), inbox.c.kind != CALLBACK)
     number, last = connection.execute(select(func.count(), func.max(inbox.c.held_until)).where(turns)).one()
-    until = now + SLACK_MS + longest.held + number * _TURN_MS
+    until = now + SLACK_MS + longest.held + number * _INSPECTION_INTERVAL_MS
     if last is None or last <= until:
         return []
     moved = inbox.c.held_until - (last - until)
-    return [_Wrong(table=inbox, where=and_(turns, inbox.c.held_until > until), values={"held_until": moved})]
+    return [_MisdatedRows(table=inbox, where=and_(turns, inbox.c.held_until > until), values={"held_until": moved})]
 
 
 # Calls that are tried again.
@@ -172,11 +178,11 @@ def misdated_retries(connection: Connection, now: int, *, ahead: bool) -> list[t
     """
     soon = now + SLACK_MS
     calls = (Deadline.START_RETRY.value, Deadline.CALL_RETRY.value)
-    until = soon + (_CALL_PAUSE_MS if ahead else _LONGEST_CALL_HINT_MS)
+    until = soon + (_MAX_CALL_PAUSE_MS if ahead else _MAX_CALL_HINT_MS)
     # First what both have in common: it leads to the index.
     late = or_(
         and_(deadlines.c.kind.in_(calls), deadlines.c.due_at > until),
-        and_(deadlines.c.kind == Deadline.RECOVERY.value, deadlines.c.due_at > soon + _RECOVERY_MS),
+        and_(deadlines.c.kind == Deadline.RECOVERY.value, deadlines.c.due_at > soon + _MAX_RECOVERY_PAUSE_MS),
     )
     statement = select(deadlines.c.task_id, deadlines.c.shard).where(deadlines.c.due_at > soon, late).distinct()
     return [(row.task_id, row.shard) for row in connection.execute(statement.order_by(deadlines.c.task_id))]

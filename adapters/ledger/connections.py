@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Engine, NullPool, create_engine, event
 
-from adapters.ledger.failover import Server
+from adapters.ledger.failover import PostgresqlServer
 from adapters.ledger.ledger_url import driver_url, hosts_of, sqlite_path
-from adapters.ledger.process_locks import refuse_other_name
+from adapters.ledger.process_locks import reject_other_name
 
 #: How long a SQLite writer waits for another process's transaction, ms.
 BUSY_TIMEOUT_MS = 10_000
@@ -27,8 +27,8 @@ def sqlite_engine(url: str, pool_size: int, *, begin: str, opened: Callable[[], 
     # What is bound to a statement may be a secret, and the text of an error comes into the log.
     engine = create_engine(url, pool_size=pool_size, max_overflow=8, pool_timeout=_POOL_TIMEOUT_S, hide_parameters=True)
     path = Path(sqlite_path(url) or "")
-    event.listen(engine, "do_connect", lambda *_: refuse_other_name(path))
-    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "do_connect", lambda *_: reject_other_name(path))
+    event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "connect", lambda *_: opened())
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
@@ -47,11 +47,11 @@ def migration_engine(url: str) -> Engine:
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "application_name": "tally db upgrade",
             "options": options,
-            **_reach(url),
+            **_network_settings(url),
         }
         return create_engine(driver_url(url), poolclass=NullPool, hide_parameters=True, connect_args=settings)
     engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
-    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "connect", _prepare_for_migrations)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
@@ -66,10 +66,10 @@ def _prepare_for_migrations(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA temp_store=DEFAULT")
 
 
-def _prepare(connection: Any, _record: object) -> None:
+def _prepare_connection(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are ours, not the driver's
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    if not _is_foreign(connection):
+    if not _is_foreign_database(connection):
         connection.execute("PRAGMA journal_mode=WAL")
     for pragma in (
         "synchronous=FULL",
@@ -87,7 +87,7 @@ def postgresql_engine(
     pool_size: int,
     statement_timeout_s: float,
     *,
-    server: Server,
+    server: PostgresqlServer,
     isolation_level: Any,
     plans: str = "force_custom_plan",
 ) -> Engine:
@@ -118,18 +118,18 @@ def postgresql_engine(
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "application_name": "tally",
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-            **_reach(url),
+            **_network_settings(url),
         },
     )
     server.watch(engine)
     return engine
 
 
-def _reach(url: str) -> dict[str, Any]:
+def _network_settings(url: str) -> dict[str, Any]:
     return {**_KEEPALIVES, **hosts_of(url)}
 
 
-def _is_foreign(connection: Any) -> bool:
+def _is_foreign_database(connection: Any) -> bool:
     """Whether another program's tables are in it: not even its way of keeping a journal is changed, which stays in the file."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     return not (tables <= {"alembic_version"} or tables >= {"alembic_version", "counters"})

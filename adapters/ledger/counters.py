@@ -24,7 +24,7 @@ def add_all(connection: Connection, changes: Mapping[str, Mapping[str, int]]) ->
     bulk.upsert(connection, counters, rows, key=("name", "label"), add=("value",))
 
 
-def put(connection: Connection, name: str, values: Mapping[str, int]) -> None:
+def set_values(connection: Connection, name: str, values: Mapping[str, int]) -> None:
     """Sets the named values, by label."""
     rows = [{"name": name, "label": label, "value": value} for label, value in values.items()]
     bulk.upsert(connection, counters, rows, key=("name", "label"), put=("value",))

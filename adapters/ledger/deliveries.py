@@ -31,7 +31,7 @@ _IS_WAITING = deliveries.c.state == DeliveryState.WAITING.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
+class NewDelivery:
     """What is to be sent. event_id: None for a test."""
 
     event_id: int | None
@@ -86,11 +86,11 @@ class DeliveryFilter:
 # On their way.
 
 
-def queue(connection: Connection, subscription_id: str, items: Sequence[Queued], now: int) -> None:
+def queue(connection: Connection, subscription_id: str, items: Sequence[NewDelivery], now: int) -> None:
     """Queues events, in this order."""
     if not items:
         return
-    busy = _busy(connection, subscription_id, {item.subject for item in items})
+    busy = _waiting_subjects(connection, subscription_id, {item.subject for item in items})
     rows = []
     for item in items:
         rows.append(_new_row(subscription_id, item, now, due_at=None if item.subject in busy else now))
@@ -99,7 +99,7 @@ def queue(connection: Connection, subscription_id: str, items: Sequence[Queued],
     add(connection, _WAITING, {subscription_id: len(rows)})
 
 
-def _new_row(subscription_id: str, item: Queued, now: int, *, due_at: int | None) -> dict[str, Any]:
+def _new_row(subscription_id: str, item: NewDelivery, now: int, *, due_at: int | None) -> dict[str, Any]:
     return {
         "subscription_id": subscription_id,
         "event_id": item.event_id,
@@ -114,7 +114,7 @@ def _new_row(subscription_id: str, item: Queued, now: int, *, due_at: int | None
     }
 
 
-def _busy(connection: Connection, subscription_id: str, subjects: Collection[str]) -> set[str]:
+def _waiting_subjects(connection: Connection, subscription_id: str, subjects: Collection[str]) -> set[str]:
     """Those of these subjects of which something waits."""
     of_these = (deliveries.c.subscription_id == subscription_id, deliveries.c.subject.in_(subjects), _IS_WAITING)
     return set(connection.scalars(select(deliveries.c.subject).where(*of_these).distinct()))
@@ -133,7 +133,7 @@ def due_subscriptions(connection: Connection, now: int, among: Collection[str] |
 
 def claim(connection: Connection, subscription_id: str, now: int, limit: int, lease_until: int) -> list[Delivery]:
     """Takes what is due, the most overdue first: nobody else does until `lease_until` (ms)."""
-    ids = list(connection.scalars(_due(subscription_id, now, limit).with_for_update(skip_locked=True)))
+    ids = list(connection.scalars(_select_due(subscription_id, now, limit).with_for_update(skip_locked=True)))
     if not ids:
         return []
     taken = {
@@ -147,28 +147,28 @@ def claim(connection: Connection, subscription_id: str, now: int, limit: int, le
     return [found[id_] for id_ in ids]
 
 
-def _due(subscription_id: str, now: int, limit: int) -> Any:
+def _select_due(subscription_id: str, now: int, limit: int) -> Any:
     due = (deliveries.c.subscription_id == subscription_id, deliveries.c.due_at <= now)
     return select(deliveries.c.id).where(*due).order_by(deliveries.c.due_at, deliveries.c.id).limit(limit)
 
 
-def release(connection: Connection, now: int, taken: Sequence[Delivery] | None = None) -> int:
+def release_leases(connection: Connection, now: int, taken: Sequence[Delivery] | None = None) -> int:
     """Makes what was taken due again, as if nobody had; how many.
 
     taken: only these, and not what another one took meanwhile; None: all, whoever took them.
     """
     # Only so do they lead to an index.
-    these = deliveries.c.subscription_id.in_(select(subscriptions.c.id)) if taken is None else _as_taken(taken)
+    these = deliveries.c.subscription_id.in_(select(subscriptions.c.id)) if taken is None else _is_same_claim(taken)
     of_them = (these, _IS_WAITING, deliveries.c.lease_until.is_not(None))
     return connection.execute(update(deliveries).where(*of_them).values(due_at=now, lease_until=None)).rowcount
 
 
-def _as_taken(taken: Sequence[Delivery]) -> ColumnElement[bool]:
+def _is_same_claim(taken: Sequence[Delivery]) -> ColumnElement[bool]:
     tries = tuple_(deliveries.c.id, deliveries.c.tries).in_([(each.id, each.tries) for each in taken])
     return and_(deliveries.c.id.in_([each.id for each in taken]), tries)
 
 
-def settle(
+def record_results(
     connection: Connection, results: Sequence[DeliveryResult], now: int, outcomes: Mapping[str, int] = MappingProxyType({})
 ) -> list[DeliveryResult]:
     """Writes down what became of deliveries, and calls up what is next in their subjects; which of them still were who settles'.
@@ -176,23 +176,23 @@ def settle(
     Who was so late that another one took it meanwhile is not heard: that one says what became of it. outcomes: how many attempts
     had which one, `sink/outcome`.
     """
-    still = _still_taken(connection, [result.delivery for result in results])
+    still = _current_tries(connection, [result.delivery for result in results])
     heard = [result for result in results if still.get(result.delivery.id) == result.delivery.tries]
-    bulk.update(connection, deliveries, [_settled_row(result, now) for result in heard], key=("id",))
+    bulk.update(connection, deliveries, [_result_row(result, now) for result in heard], key=("id",))
     ended = [result.delivery for result in heard if result.state is not DeliveryState.WAITING]
-    _call_up(connection, ended, now)
+    _release_next(connection, ended, now)
     fewer = {whose: -number for whose, number in Counter(each.subscription_id for each in ended).items()}
     add_all(connection, {_WAITING: fewer, _ATTEMPTS: outcomes})
     return heard
 
 
-def _still_taken(connection: Connection, taken: Sequence[Delivery]) -> dict[int, int]:
+def _current_tries(connection: Connection, taken: Sequence[Delivery]) -> dict[int, int]:
     """delivery -> by which try, of those that still wait."""
     statement = select(deliveries.c.id, deliveries.c.tries).where(deliveries.c.id.in_([each.id for each in taken]), _IS_WAITING)
     return {row.id: row.tries for row in connection.execute(statement)}
 
 
-def _settled_row(result: DeliveryResult, now: int) -> dict[str, Any]:
+def _result_row(result: DeliveryResult, now: int) -> dict[str, Any]:
     waits = result.state is DeliveryState.WAITING
     return {
         "id": result.delivery.id,
@@ -204,7 +204,7 @@ def _settled_row(result: DeliveryResult, now: int) -> dict[str, Any]:
     }
 
 
-def _call_up(connection: Connection, ended: Iterable[Delivery], now: int) -> None:
+def _release_next(connection: Connection, ended: Iterable[Delivery], now: int) -> None:
     by_subscription = sorted(ended, key=lambda each: each.subscription_id)
     for subscription_id, of_one in groupby(by_subscription, key=lambda each: each.subscription_id):
         subjects = {each.subject for each in of_one}
@@ -231,17 +231,17 @@ def page(connection: Connection, subscription_id: str, wanted: DeliveryFilter, *
     chosen = and_(deliveries.c.subscription_id == subscription_id, subject, older)
     states = tuple(DeliveryState) if wanted.state is None else (wanted.state,)
     # The index has those of each state in order.
-    found = [id_ for state in states for id_ in _newest(connection, and_(chosen, deliveries.c.state == state.value), limit)]
+    found = [id_ for state in states for id_ in _newest_ids(connection, and_(chosen, deliveries.c.state == state.value), limit)]
     ids, cut = fitting_ids(connection, deliveries, deliveries.c.attempts, sorted(found, reverse=True)[:limit])
     statement = select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
     return Page((delivery_of(row) for row in connection.execute(statement).mappings()), cut=cut)
 
 
-def _newest(connection: Connection, chosen: ColumnElement[bool], limit: int) -> list[int]:
+def _newest_ids(connection: Connection, chosen: ColumnElement[bool], limit: int) -> list[int]:
     return list(connection.scalars(select(deliveries.c.id).where(chosen).order_by(deliveries.c.id.desc()).limit(limit)))
 
 
-def hasten(connection: Connection, subscription_id: str, now: int, delivery: Delivery | None = None) -> None:
+def retry_now(connection: Connection, subscription_id: str, now: int, delivery: Delivery | None = None) -> None:
     """What waits for its next try, and nobody has taken, is due now, and has three days from now.
 
     delivery: only this one; or what it waits for, the first of its subject. So has what
@@ -256,7 +256,7 @@ def hasten(connection: Connection, subscription_id: str, now: int, delivery: Del
 
 def requeue(connection: Connection, subscription_id: str, ended: Sequence[Delivery], now: int, *, origin: str) -> None:
     """Queues the events of deliveries that are at their end once more; dead ones are not dead any more."""
-    again = [Queued(event_id=each.event_id, subject=each.subject, type=each.type, origin=origin) for each in ended]
+    again = [NewDelivery(event_id=each.event_id, subject=each.subject, type=each.type, origin=origin) for each in ended]
     queue(connection, subscription_id, again, now)
     dead = [each.id for each in ended if each.state is DeliveryState.DEAD]
     if dead:
@@ -271,7 +271,7 @@ def dead(connection: Connection, subscription_id: str, *, after: int, last: int,
     return [delivery_of(row) for row in connection.execute(statement).mappings()]
 
 
-def newest_dead(connection: Connection, subscription_id: str) -> int:
+def newest_dead_id(connection: Connection, subscription_id: str) -> int:
     """0: there is none."""
     of_it = (deliveries.c.subscription_id == subscription_id, deliveries.c.state == DeliveryState.DEAD.value)
     return connection.scalar(select(func.max(deliveries.c.id)).where(*of_it)) or 0
@@ -280,12 +280,12 @@ def newest_dead(connection: Connection, subscription_id: str) -> int:
 # In numbers.
 
 
-def waiting(connection: Connection) -> dict[str, int]:
+def waiting_by_subscription(connection: Connection) -> dict[str, int]:
     """subscription -> how many wait."""
     return sums(connection, _WAITING)
 
 
-def attempts(connection: Connection) -> dict[tuple[str, str], int]:
+def attempts_by_outcome(connection: Connection) -> dict[tuple[str, str], int]:
     """(sink, outcome) -> how many attempts."""
     return {(sink, outcome): n for label, n in sums(connection, _ATTEMPTS).items() for sink, outcome in [label.split("/")]}
 
@@ -299,7 +299,7 @@ def oldest_waiting(connection: Connection, subscription_id: str) -> int | None:
 # Cleared away.
 
 
-def old(connection: Connection, subscription_id: str, before: int, limit: int) -> list[int]:
+def expired_ids(connection: Connection, subscription_id: str, before: int, limit: int) -> list[int]:
     """The oldest deliveries, if they came to their end before this time (ms); dead ones apart, which somebody may yet ask for."""
     found: list[int] = []
     for state in (DeliveryState.DELIVERED, DeliveryState.REQUEUED):

@@ -3,26 +3,26 @@
 import json
 from typing import Any
 
-from statemachine.calls import Operation, pursuit_from_doc, pursuit_to_doc
-from statemachine.facts import Fact, Output, TaskKey, file_from_doc, file_to_doc, from_doc, to_doc
-from statemachine.fast_dataclasses import sparse
+from statemachine.calls import Operation, pending_call_from_doc, pending_call_to_doc
+from statemachine.facts import Fact, Output, fact_from_doc, fact_to_doc, file_from_doc, file_to_doc
+from statemachine.fast_dataclasses import sparse_encoder
 from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, Reason, State
-from statemachine.tasks import Pass, Task
+from statemachine.tasks import DeadlinePass, Task, TaskKey
 
-_DUMP = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+_dump_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 
 def facts_text(facts: tuple[Fact, ...]) -> str:
-    return _DUMP([to_doc(fact) for fact in facts])
+    return _dump_json([fact_to_doc(fact) for fact in facts])
 
 
 def facts_of(text: str) -> tuple[Fact, ...]:
-    return tuple(from_doc(doc) for doc in json.loads(text))
+    return tuple(fact_from_doc(doc) for doc in json.loads(text))
 
 
 def json_text(value: Any) -> str:
-    return _DUMP(value)
+    return _dump_json(value)
 
 
 def task_text(task: Task) -> str:
@@ -36,20 +36,20 @@ def task_text(task: Task) -> str:
     if task.passed:
         doc["passed"] = {kind: [p.base, p.at, p.times] for kind, p in task.passed.items()}
     if task.calls:
-        doc["calls"] = {operation: pursuit_to_doc(pursuit) for operation, pursuit in task.calls.items()}
-    return _DUMP(doc)
+        doc["calls"] = {operation: pending_call_to_doc(pursuit) for operation, pursuit in task.calls.items()}
+    return _dump_json(doc)
 
 
-class Texts:
+class TaskTexts:
     """The texts of tasks that are saved and told of at once: each is made once. For as long as the tasks live."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[Task, str]] = {}
+        self._texts: dict[int, tuple[Task, str]] = {}
 
-    def of(self, task: Task) -> str:
-        made = self._made.get(id(task))
+    def text_of(self, task: Task) -> str:
+        made = self._texts.get(id(task))
         if made is None:
-            made = self._made[id(task)] = (task, task_text(task))
+            made = self._texts[id(task)] = (task, task_text(task))
         return made[1]
 
 
@@ -68,9 +68,11 @@ def task_from_doc(key: TaskKey, doc: dict[str, Any]) -> Task:
     if "raised" in doc:
         doc["raised"] = {Anomaly(word): at for word, at in doc["raised"].items()}
     if "passed" in doc:
-        doc["passed"] = {Deadline(kind): Pass(base=base, at=at, times=times) for kind, (base, at, times) in doc["passed"].items()}
+        doc["passed"] = {
+            Deadline(kind): DeadlinePass(base=base, at=at, times=times) for kind, (base, at, times) in doc["passed"].items()
+        }
     if "calls" in doc:
-        doc["calls"] = {Operation(word): pursuit_from_doc(pursuit) for word, pursuit in doc["calls"].items()}
+        doc["calls"] = {Operation(word): pending_call_from_doc(pursuit) for word, pursuit in doc["calls"].items()}
     doc["view"] = _view_of(doc["view"])
     return Task(key=key, **doc)
 
@@ -90,5 +92,5 @@ def _view_of(doc: dict[str, Any]) -> View:
     return View(**doc)
 
 
-_sparse_task = sparse(Task, without=("key", "view"))
-_sparse_view = sparse(View)
+_sparse_task = sparse_encoder(Task, without=("key", "view"))
+_sparse_view = sparse_encoder(View)

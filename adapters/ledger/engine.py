@@ -17,11 +17,11 @@ from sqlalchemy.exc import DBAPIError
 
 from adapters.ledger import statement_timeout
 from adapters.ledger.connections import BUSY_TIMEOUT_MS, postgresql_engine, sqlite_engine
-from adapters.ledger.errors import ConflictError, LedgerUnavailableError, tells_to_leave, told
-from adapters.ledger.failover import Server, takes_no_writes
+from adapters.ledger.errors import ConflictError, LedgerUnavailableError, is_server_unusable, translated_errors
+from adapters.ledger.failover import PostgresqlServer, is_read_only_server
 from adapters.ledger.file_watch import FileWatch
 from adapters.ledger.ledger_url import driver_url, sqlite_path, without_password
-from adapters.ledger.writer_queue import Line
+from adapters.ledger.writer_queue import WriterQueue
 
 __all__ = ["ConflictError", "Ledger", "LedgerUnavailableError", "driver_url", "sqlite_path", "without_password"]
 
@@ -36,20 +36,20 @@ class Ledger:
         """Raises LedgerUnavailableError where there can be no folder for the file."""
         self.url = url
         self.path = sqlite_path(url)
-        self._server = Server()
+        self._server = PostgresqlServer()
         if self.path is not None:
             _make_folder(self.path.parent)
             self._files = FileWatch(self.path)
-            self._reader = sqlite_engine(url, pool_size, begin="BEGIN", opened=self._files.opened)
-            self._writer = sqlite_engine(url, pool_size, begin="BEGIN IMMEDIATE", opened=self._files.opened)
-            self._line: Line | None = Line(BUSY_TIMEOUT_MS / 1_000)
+            self._reader = sqlite_engine(url, pool_size, begin="BEGIN", opened=self._files.connection_opened)
+            self._writer = sqlite_engine(url, pool_size, begin="BEGIN IMMEDIATE", opened=self._files.connection_opened)
+            self._writer_queue: WriterQueue | None = WriterQueue(BUSY_TIMEOUT_MS / 1_000)
         else:
-            self._line = None
-            self._reader = self._pool(pool_size, statement_timeout_s, "REPEATABLE READ")
-            self._writer = self._pool(pool_size, statement_timeout_s, "READ COMMITTED")
-            self._single = self._pool(pool_size, statement_timeout_s, "AUTOCOMMIT", plans="auto")
+            self._writer_queue = None
+            self._reader = self._postgresql_pool(pool_size, statement_timeout_s, "REPEATABLE READ")
+            self._writer = self._postgresql_pool(pool_size, statement_timeout_s, "READ COMMITTED")
+            self._single = self._postgresql_pool(pool_size, statement_timeout_s, "AUTOCOMMIT", plans="auto")
 
-    def _pool(self, size: int, statement_timeout_s: float, isolation_level: str, **more: str) -> Engine:
+    def _postgresql_pool(self, size: int, statement_timeout_s: float, isolation_level: str, **more: str) -> Engine:
         return postgresql_engine(self.url, size, statement_timeout_s, server=self._server, isolation_level=isolation_level, **more)
 
     @contextmanager
@@ -57,20 +57,20 @@ class Ledger:
         """A transaction that sees one state of the ledger. Raises LedgerUnavailableError."""
         reading = statement_timeout.current()
         if reading is None:
-            with self._connected(self._reader) as connection:
+            with self._transaction(self._reader) as connection:
                 yield connection
             return
-        if reading.stopped:
+        if reading.cancelled:
             raise LedgerUnavailableError("the reading was stopped")
-        with self._connected(self._reader) as connection, reading.using(connection):
+        with self._transaction(self._reader) as connection, reading.running_on(connection):
             yield connection
-            if reading.stopped:
+            if reading.cancelled:
                 raise LedgerUnavailableError("the reading was stopped")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable once the block has ended. Raises LedgerUnavailableError, ConflictError."""
-        with self._turn(first=False), self._connected(self._writer) as connection:
+        with self._write_turn(first=False), self._transaction(self._writer) as connection:
             yield connection
 
     @contextmanager
@@ -81,23 +81,23 @@ class Ledger:
         LedgerUnavailableError, ConflictError.
         """
         engine = self._writer if self.path is not None else self._single
-        with self._turn(first=True), self._connected(engine) as connection:
+        with self._write_turn(first=True), self._transaction(engine) as connection:
             yield connection
 
     @contextmanager
-    def _turn(self, *, first: bool) -> Iterator[None]:
+    def _write_turn(self, *, first: bool) -> Iterator[None]:
         """SQLite: of the threads of this process it is this one's turn to write. Raises LedgerUnavailableError."""
-        if self._line is None:
+        if self._writer_queue is None:
             yield
             return
         try:
-            self._line.take(first=first)
+            self._writer_queue.acquire(first=first)
         except TimeoutError as error:
             raise LedgerUnavailableError(str(error)) from error
         try:
             yield
         finally:
-            self._line.leave()
+            self._writer_queue.release()
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
@@ -105,7 +105,7 @@ class Ledger:
 
         It is closed at the end, however that comes: nobody else gets it with its locks and settings. Raises LedgerUnavailableError.
         """
-        with self.told(), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self.translated_errors(), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.detach()
             yield connection
 
@@ -117,36 +117,36 @@ class Ledger:
     def leave_if_read_only(self, session: Connection) -> None:
         """Leaves the server if it told this session of `session()` that it takes no writes."""
         driver_connection = session.connection.driver_connection
-        if driver_connection is not None and takes_no_writes(driver_connection):
+        if driver_connection is not None and is_read_only_server(driver_connection):
             self._server.leave(self._server.generation)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def translated_errors(self) -> Iterator[None]:
         """What goes wrong inside is told by whose fault it is. Raises LedgerUnavailableError, ConflictError."""
-        with told(self.url), self._left_when_useless():
+        with translated_errors(self.url), self._leaves_unusable_server():
             yield
 
     @contextmanager
-    def _left_when_useless(self) -> Iterator[None]:
+    def _leaves_unusable_server(self) -> Iterator[None]:
         """An error inside that says that the server is of no use ends all connections to it."""
         seen = self._server.generation
         try:
             yield
         except (DBAPIError, psycopg.Error) as error:
-            if tells_to_leave(error):
+            if is_server_unusable(error):
                 self._server.leave(seen)
             raise
 
     @contextmanager
-    def _connected(self, engine: Engine) -> Iterator[Connection]:
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
         if self.path is None:
-            with told(self.url), engine.begin() as connection, self._left_when_useless():
+            with translated_errors(self.url), engine.begin() as connection, self._leaves_unusable_server():
                 yield connection
             return
         self._files.check()
-        with told(self.url), engine.begin() as connection:
+        with translated_errors(self.url), engine.begin() as connection:
             yield connection
-        self._files.used()
+        self._files.transaction_ended()
 
     def checkpoint(self) -> None:
         """SQLite: empties the write-ahead log, where what was overwritten lies on; not if others are busy with it."""

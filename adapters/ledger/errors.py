@@ -11,17 +11,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from adapters.ledger.ledger_url import without_password
 
 #: Two transactions stood in each other's way: the one that was ended can be tried again (SQLSTATE class 40).
-_CONTENTION = "40"
+_CONTENTION_CLASS = "40"
 #: It is not the statement's fault: connection, resources, an operator, the system, an internal error (SQLSTATE classes).
-_UNWELL = ("08", "53", "55", "57", "58", "XX")
+_LEDGER_FAULT_CLASSES = ("08", "53", "55", "57", "58", "XX")
 #: The same, of classes that say something else too: a standby that took over an address and takes no writes (yet); a session that
 #: the server ended because a transaction said nothing, or took too long; tables, columns or functions that are not there, or not
 #: yet, as before an upgrade; a right that is missing.
-_UNWELL_STATES = ("25006", "25P03", "25P04", "42P01", "42703", "42883", "42501")
+_LEDGER_FAULT_STATES = ("25006", "25P03", "25P04", "42P01", "42703", "42883", "42501")
 #: The server, or the address it is reached by, is of no use to any connection: it shuts down, crashed, starts up or lost the
 #: database (57P0x), takes no writes any more (25006), or the connection broke (08xxx; PostgreSQL Appendix A, "Error Codes").
-_LEAVE = ("08", "57P0")
-_LEAVE_STATES = ("25006",)
+_UNUSABLE_CLASSES = ("08", "57P0")
+_UNUSABLE_STATES = ("25006",)
 
 
 class LedgerUnavailableError(Exception):
@@ -37,7 +37,7 @@ class ConflictError(Exception):
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
+def translated_errors(url: str) -> Iterator[None]:
     """Raises what goes wrong inside by whose fault it is: LedgerUnavailableError, ConflictError; what a row did wrong as it is."""
     try:
         yield
@@ -47,14 +47,14 @@ def told(url: str) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if is_contention(cause):
             raise ConflictError from error
-        if not is_unwell(cause):
-            _hide_row(error, cause)
+        if not is_ledger_fault(cause):
+            _hide_row_values(error, cause)
             raise  # what one row did wrong; the ledger is well
         said = " ".join(str(cause).split())  # a driver's error may have several lines
         raise LedgerUnavailableError(f"{said} ({without_password(url)})") from error
 
 
-def _hide_row(error: BaseException, cause: BaseException | None) -> None:
+def _hide_row_values(error: BaseException, cause: BaseException | None) -> None:
     """PostgreSQL tells what the row held; that may be a secret, and the text of an error comes into the log."""
     detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else None
     for each in (error, cause):
@@ -63,25 +63,27 @@ def _hide_row(error: BaseException, cause: BaseException | None) -> None:
 
 
 def is_contention(error: BaseException | None) -> bool:
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_CONTENTION)
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_CONTENTION_CLASS)
 
 
-def is_unwell(error: BaseException | None) -> bool:
+def is_ledger_fault(error: BaseException | None) -> bool:
     """Whether the ledger is, and not what was asked of it."""
     if isinstance(error, psycopg.Error):
         state = error.sqlstate
-        return _is_lost(error) or (state is not None and (state.startswith(_UNWELL) or state in _UNWELL_STATES))
+        return _is_connection_lost(error) or (
+            state is not None and (state.startswith(_LEDGER_FAULT_CLASSES) or state in _LEDGER_FAULT_STATES)
+        )
     return isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError) or type(error) is sqlite3.DatabaseError
 
 
-def tells_to_leave(error: BaseException | None) -> bool:
+def is_server_unusable(error: BaseException | None) -> bool:
     """Whether this error says that the PostgreSQL server at the other end is of no use, so that all connections to it must go."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, psycopg.Error):
         return False
     state = cause.sqlstate
-    return _is_lost(cause) or (state is not None and (state.startswith(_LEAVE) or state in _LEAVE_STATES))
+    return _is_connection_lost(cause) or (state is not None and (state.startswith(_UNUSABLE_CLASSES) or state in _UNUSABLE_STATES))
 
 
-def _is_lost(error: psycopg.Error) -> bool:
+def _is_connection_lost(error: psycopg.Error) -> bool:
     return error.sqlstate is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -11,15 +11,14 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select
 
 from adapters.ledger import bulk, positions
-from adapters.ledger.documents import Texts, json_text, task_from_doc
+from adapters.ledger.documents import TaskTexts, json_text, task_from_doc
 from adapters.ledger.page_size import PAGE_BYTES, Page, fitting_rows, size_of
 from adapters.ledger.schema import events
-from statemachine.facts import TaskKey
-from statemachine.tasks import Task
+from statemachine.tasks import Task, TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class TaskEvent:
     """A task came to a version. `at`: when, ms."""
 
     #: The task as it is now, without secrets.
@@ -43,7 +42,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class SystemEvent:
     """Something came to pass that is no task's. `at`: when, ms."""
 
     #: What it is about, and the how manieth word about it this is.
@@ -60,11 +59,11 @@ class Event:
     """Where it stands among all events, and what it tells."""
 
     position: int
-    told: Told | Note
+    content: TaskEvent | SystemEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heading:
+class EventHeader:
     """What must be known of an event to choose it. Of one that is no task's, vendor, app and kind are empty."""
 
     position: int
@@ -77,33 +76,36 @@ class Heading:
 
 
 #: An event as the ledger has it, for `event_of`.
-Unread = RowMapping
+EventRow = RowMapping
 
 #: The fields of a task's key, in the order in which a document has them.
-_KEY = ("vendor", "app_id", "room_id", "vendor_task_id", "family")
-_HEADING = (events.c.id.label("position"), *(events.c[name] for name in ("subject", "type", "at", "vendor", "app_id", "kind")))
+_KEY_FIELDS = ("vendor", "app_id", "room_id", "vendor_task_id", "family")
+_HEADER_COLUMNS = (
+    events.c.id.label("position"),
+    *(events.c[name] for name in ("subject", "type", "at", "vendor", "app_id", "kind")),
+)
 
 
-def append(connection: Connection, told: Sequence[Told], texts: Texts) -> None:
+def append(connection: Connection, told: Sequence[TaskEvent], texts: TaskTexts) -> None:
     """texts: the documents of tasks, for whoever needs them next.
 
     Transactions of others that append wait from here to the end of this one.
     """
-    _append(connection, [_row_of_task(event, texts) for event in told])
+    _append_rows(connection, [_row_of_task(event, texts) for event in told])
 
 
-def append_notes(connection: Connection, notes: Sequence[Note]) -> None:
+def append_system_events(connection: Connection, notes: Sequence[SystemEvent]) -> None:
     """The same for what is no task's."""
-    _append(connection, [_row_of_note(note) for note in notes])
+    _append_rows(connection, [_row_of_system_event(note) for note in notes])
 
 
-def _append(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def _append_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        places = positions.take(connection, len(rows), max(row["at"] for row in rows))
+        places = positions.allocate(connection, len(rows), max(row["at"] for row in rows))
         bulk.insert(connection, events, [{"id": place, **row} for place, row in zip(places, rows, strict=True)])
 
 
-def _row_of_task(event: Told, texts: Texts) -> dict[str, Any]:
+def _row_of_task(event: TaskEvent, texts: TaskTexts) -> dict[str, Any]:
     return {
         "subject": event.subject,
         "version": event.version,
@@ -112,24 +114,24 @@ def _row_of_task(event: Told, texts: Texts) -> dict[str, Any]:
         "vendor": event.task.key.vendor,
         "app_id": event.task.key.app_id,
         "kind": event.task.kind.value,
-        "doc": _text(event, texts),
+        "doc": _document_text(event, texts),
     }
 
 
-def _row_of_note(note: Note) -> dict[str, Any]:
+def _row_of_system_event(note: SystemEvent) -> dict[str, Any]:
     about = {"vendor": "", "app_id": "", "kind": "", "doc": json_text({"data": note.data, "epoch": note.epoch})}
     return {"subject": note.subject, "version": note.version, "type": note.type, "at": note.at, **about}
 
 
-def _text(event: Told, texts: Texts) -> str:
+def _document_text(event: TaskEvent, texts: TaskTexts) -> str:
     """The document of a task leaves out its key, which stands in columns of other tables."""
     told = {
-        "key": [getattr(event.task.key, name) for name in _KEY],
+        "key": [getattr(event.task.key, name) for name in _KEY_FIELDS],
         "previous_state": event.previous_state,
         "cause": event.cause,
         **({"epoch": event.epoch} if event.epoch else {}),
     }
-    return f'{json_text(told)[:-1]},"task":{texts.of(event.task)}}}'
+    return f'{json_text(told)[:-1]},"task":{texts.text_of(event.task)}}}'
 
 
 def page(connection: Connection, *, after: int, limit: int, most_bytes: int = PAGE_BYTES) -> Page[Event]:
@@ -142,7 +144,7 @@ def page(connection: Connection, *, after: int, limit: int, most_bytes: int = PA
     return Page((event_of(row) for row in connection.execute(statement).mappings()), cut=cut)
 
 
-def unread(connection: Connection, ids: Collection[int]) -> dict[int, Unread]:
+def read_rows(connection: Connection, ids: Collection[int]) -> dict[int, EventRow]:
     """position -> event."""
     if not ids:
         return {}
@@ -157,36 +159,36 @@ def versions(connection: Connection, ids: Collection[int]) -> dict[int, int]:
     return {row.id: row.version for row in rows}
 
 
-def headings(
+def headers(
     connection: Connection, *, after: int, limit: int, last: int | None = None, subject: str | None = None
-) -> list[Heading]:
+) -> list[EventHeader]:
     """Of events behind a position, in order. last: none behind this one. subject: only of this one."""
-    statement = select(*_HEADING).where(events.c.id > after).limit(limit)
+    statement = select(*_HEADER_COLUMNS).where(events.c.id > after).limit(limit)
     if last is not None:
         statement = statement.where(events.c.id <= last)
     # The events of one subject are found by its versions, which have the same order.
     order = events.c.id if subject is None else events.c.version
     if subject is not None:
         statement = statement.where(events.c.subject == subject)
-    return [Heading(**row) for row in connection.execute(statement.order_by(order)).mappings()]
+    return [EventHeader(**row) for row in connection.execute(statement.order_by(order)).mappings()]
 
 
-def waiting_since(connection: Connection, *, after: int, most: int) -> tuple[int, int | None]:
+def backlog_after(connection: Connection, *, after: int, most: int) -> tuple[int, int | None]:
     """(how many events are behind a position, when the first of them was; ms). most: more are not counted."""
     behind = select(events.c.at).where(events.c.id > after).order_by(events.c.id).limit(most).subquery()
     number, oldest = connection.execute(select(func.count(), func.min(behind.c.at)).select_from(behind)).one()
     return number, oldest
 
 
-def event_of(row: Unread) -> Event:
+def event_of(row: EventRow) -> Event:
     """Raises whatever an event that this version cannot read makes go wrong."""
     doc = json.loads(row["doc"])
-    return Event(position=row["id"], told=_told(row, doc) if "task" in doc else _note(row, doc))
+    return Event(position=row["id"], content=_task_event(row, doc) if "task" in doc else _system_event(row, doc))
 
 
-def _told(row: RowMapping, doc: Mapping[str, Any]) -> Told:
-    return Told(
-        task=task_from_doc(TaskKey(**dict(zip(_KEY, doc["key"], strict=True))), doc["task"]),
+def _task_event(row: RowMapping, doc: Mapping[str, Any]) -> TaskEvent:
+    return TaskEvent(
+        task=task_from_doc(TaskKey(**dict(zip(_KEY_FIELDS, doc["key"], strict=True))), doc["task"]),
         type=row["type"],
         at=row["at"],
         previous_state=doc["previous_state"],
@@ -195,7 +197,7 @@ def _told(row: RowMapping, doc: Mapping[str, Any]) -> Told:
     )
 
 
-def _note(row: RowMapping, doc: Mapping[str, Any]) -> Note:
-    return Note(
+def _system_event(row: RowMapping, doc: Mapping[str, Any]) -> SystemEvent:
+    return SystemEvent(
         subject=row["subject"], version=row["version"], type=row["type"], at=row["at"], data=doc["data"], epoch=doc.get("epoch", 0)
     )

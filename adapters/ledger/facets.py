@@ -17,7 +17,7 @@ from statemachine.states import Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
 
 #: Facets are few and asked for at every change of a task; to make one and its number takes 6 us.
-_REMEMBERED = 4096
+_CACHE_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +39,11 @@ class Facet:
     @property
     def number(self) -> int:
         """64 bits, signed."""
-        return _number(self)
+        return _facet_number(self)
 
 
-@lru_cache(_REMEMBERED)
-def _number(facet: Facet) -> int:
+@lru_cache(_CACHE_SIZE)
+def _facet_number(facet: Facet) -> int:
     joined = "".join(f"{len(part)}:{part}" for part in facet.parts)
     return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
 
@@ -53,11 +53,11 @@ def facet_of(task: Task) -> Facet | None:
     if task.merged_into is not None:
         return None
     key, view = task.key, task.view
-    return _facet(key.vendor, task.kind, key.app_id, task.origin, view.state, view.reason, task.anomalies)
+    return _cached_facet(key.vendor, task.kind, key.app_id, task.origin, view.state, view.reason, task.anomalies)
 
 
-@lru_cache(_REMEMBERED)
-def _facet(
+@lru_cache(_CACHE_SIZE)
+def _cached_facet(
     vendor: str, kind: Kind, app_id: str, origin: Origin, state: State, reason: Reason | None, anomalies: tuple[Anomaly, ...]
 ) -> Facet:
     return Facet(
@@ -67,16 +67,16 @@ def _facet(
         origin=origin.value,
         state=state.value,
         reason=reason.value if reason else "",
-        anomalies="".join(slashed(anomaly.value) for anomaly in sorted(anomalies)),
+        anomalies="".join(slash_delimited(anomaly.value) for anomaly in sorted(anomalies)),
     )
 
 
-def slashed(anomaly: str) -> str:
+def slash_delimited(anomaly: str) -> str:
     """As it stands in `anomalies`."""
     return f"/{anomaly}/"
 
 
-def count(connection: Connection, changes: Mapping[Facet, int]) -> None:
+def add_counts(connection: Connection, changes: Mapping[Facet, int]) -> None:
     """Adds to how many tasks the facets have."""
     rows = [
         {"facet": facet.number, **{name: getattr(facet, name) for name in Facet.__slots__}, "tasks": change}

@@ -21,12 +21,12 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from adapters.clock import monotonic_s
 
 #: A generation lasts for so long at the least, and so does a connection to a read-only server, s.
-_LEAST_S = 1.0
-_READ_ONLY = ("in_hot_standby", "default_transaction_read_only")
+_MIN_AGE_S = 1.0
+_READ_ONLY_PARAMETERS = ("in_hot_standby", "default_transaction_read_only")
 _GENERATION, _MADE_AT = "tally.generation", "tally.made_at"
 
 
-class Server:
+class PostgresqlServer:
     """The PostgreSQL server that a process is connected to. Thread-safe."""
 
     def __init__(self) -> None:
@@ -38,32 +38,32 @@ class Server:
         """Ends all connections, each when it is taken next; nothing if that was done since. seen: the failed one's generation."""
         with self._lock:
             now = monotonic_s()
-            if seen == self.generation and now - self._began_at >= _LEAST_S:
+            if seen == self.generation and now - self._began_at >= _MIN_AGE_S:
                 self.generation, self._began_at = seen + 1, now
 
     def watch(self, engine: Engine) -> None:
         """Replaces connections of this engine that must not be used any more, as they are taken from its pool."""
-        event.listen(engine, "connect", self._mark)
-        event.listen(engine, "checkout", self._look)
+        event.listen(engine, "connect", self._mark_generation)
+        event.listen(engine, "checkout", self._check_generation)
 
-    def _mark(self, _connection: object, record: Any) -> None:
+    def _mark_generation(self, _connection: object, record: Any) -> None:
         record.info[_GENERATION], record.info[_MADE_AT] = self.generation, monotonic_s()
 
-    def _look(self, connection: Any, record: Any, _proxy: object) -> None:
-        _refuse_ended(connection)
-        if takes_no_writes(connection) and monotonic_s() - record.info[_MADE_AT] >= _LEAST_S:
+    def _check_generation(self, connection: Any, record: Any, _proxy: object) -> None:
+        _reject_ended_connection(connection)
+        if is_read_only_server(connection) and monotonic_s() - record.info[_MADE_AT] >= _MIN_AGE_S:
             self.leave(record.info[_GENERATION])
             raise DisconnectionError("the server takes no writes")
         if record.info[_GENERATION] != self.generation:
             raise DisconnectionError("the server was left")
 
 
-def takes_no_writes(connection: Any) -> bool:
+def is_read_only_server(connection: Any) -> bool:
     """Whether the server has told this psycopg connection that it is a standby, or read-only."""
-    return any(connection.info.parameter_status(name) == "on" for name in _READ_ONLY)
+    return any(connection.info.parameter_status(name) == "on" for name in _READ_ONLY_PARAMETERS)
 
 
-def _refuse_ended(connection: Any) -> None:
+def _reject_ended_connection(connection: Any) -> None:
     """A server that ends says so on all connections: one on which something was said unasked is replaced, and all like it.
 
     So the first transaction after a restart finds the new server, and no transaction has to ask first: that took as long as the

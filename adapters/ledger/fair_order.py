@@ -10,21 +10,21 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
-from adapters.ledger.inbox import Row, places_behind, unapplied, unapplied_of
+from adapters.ledger.inbox import InboxRow, places_behind, unapplied, unapplied_of
 
 #: Rows of one shard in one batch, at the most.
-MOST_OF_A_SHARD = 50
+MAX_ROWS_PER_SHARD = 50
 #: A shard that has more rows than this in a full batch is busy: other shards are looked for behind it. Where rows are spread evenly
 #: over the 256 shards, a batch of 400 has 1.6 of each.
-_BUSY = 8
+_BUSY_ROWS = 8
 #: How often others are looked for behind the rows of busy shards. Each look passes over those rows in an index.
-_LOOKS = 16
+_MAX_SCANS = 16
 
 #: Where a row waits: (id, shard).
 _Place = tuple[int, int]
 
 
-def next_rows(connection: Connection, limit: int, now: int, shards: Collection[int] | None = None) -> tuple[list[Row], bool]:
+def next_rows(connection: Connection, limit: int, now: int, shards: Collection[int] | None = None) -> tuple[list[InboxRow], bool]:
     """(the rows to be applied next, in the order in which they came; whether more may wait)
 
     limit: rows that are looked at, at once; where there are backlogs a batch may have up to twice as many. now: ms. shards: only of
@@ -36,19 +36,21 @@ def next_rows(connection: Connection, limit: int, now: int, shards: Collection[i
     rows = [row for row in oldest if (row.id, row.shard) in chosen]
     if len(oldest) < limit:
         return rows, len(rows) < len(oldest)
-    busy = _busy(places)
-    behind = _behind(connection, limit, now, shards, after=oldest[-1].id, busy=busy, room=limit - len(rows)) if busy else []
+    busy = _busy_shards(places)
+    behind = (
+        _ids_behind_busy(connection, limit, now, shards, after=oldest[-1].id, busy=busy, room=limit - len(rows)) if busy else []
+    )
     return [*rows, *unapplied_of(connection, behind)], True
 
 
-def _behind(
+def _ids_behind_busy(
     connection: Connection, limit: int, now: int, shards: Collection[int] | None, *, after: int, busy: set[int], room: int
 ) -> list[int]:
     """Returns ids of rows that wait behind those of busy shards. Once there are `room` of them, only such as are no backlog."""
     ids: list[int] = []
-    for _ in range(_LOOKS):
+    for _ in range(_MAX_SCANS):
         found = places_behind(connection, limit, now, shards, after=after, without=busy)
-        newly_busy = _busy(found)
+        newly_busy = _busy_shards(found)
         wanted = found if len(ids) < room else [place for place in found if place[1] not in newly_busy]
         ids += [id_ for id_, _ in _first_of_each_shard(wanted)]
         if len(found) < limit or not newly_busy or len(ids) >= limit:
@@ -57,8 +59,8 @@ def _behind(
     return ids
 
 
-def _busy(places: Sequence[_Place]) -> set[int]:
-    return {shard for shard, number in Counter(shard for _, shard in places).items() if number > _BUSY}
+def _busy_shards(places: Sequence[_Place]) -> set[int]:
+    return {shard for shard, number in Counter(shard for _, shard in places).items() if number > _BUSY_ROWS}
 
 
 def _first_of_each_shard(places: Sequence[_Place]) -> list[_Place]:
@@ -66,6 +68,6 @@ def _first_of_each_shard(places: Sequence[_Place]) -> list[_Place]:
     chosen = []
     for place in places:
         seen[place[1]] += 1
-        if seen[place[1]] <= MOST_OF_A_SHARD:
+        if seen[place[1]] <= MAX_ROWS_PER_SHARD:
             chosen.append(place)
     return chosen

@@ -14,7 +14,7 @@ from adapters.logs import logger
 
 log = logger(__name__)
 
-_BESIDE = ("-wal", "-shm")
+_SIDE_FILES = ("-wal", "-shm")
 _Identity = tuple[int, int]
 
 
@@ -27,18 +27,18 @@ class FileWatch:
         self._lock = threading.Lock()
         self._lost = ""
 
-    def opened(self) -> None:
+    def connection_opened(self) -> None:
         """A connection was made. Raises LedgerFileError if it is one to another file than those before."""
-        if self._path not in self._known and (found := _identity(self._path)) is not None:
+        if self._path not in self._known and (found := _identity_of(self._path)) is not None:
             with self._lock:
                 self._known = {self._path: found} | self._known
         self.check()
 
-    def used(self) -> None:
+    def transaction_ended(self) -> None:
         """Something was read or written: what SQLite put beside the ledger stays there as long as it is connected."""
         self.check()
-        if len(self._known) <= len(_BESIDE):
-            self._learn()
+        if len(self._known) <= len(_SIDE_FILES):
+            self._learn_side_files()
 
     def forget(self) -> None:
         """All connections are closed: SQLite deletes what it put beside the ledger."""
@@ -48,21 +48,21 @@ class FileWatch:
     def check(self) -> None:
         """Raises LedgerFileError unless each name leads to the file that was opened."""
         for name, known in self._known.items():
-            found = _identity(name)
+            found = _identity_of(name)
             if found != known:
-                self._lose(name, found)
+                self._report_lost(name, found)
         if self._lost:
-            self._find_again()
+            self._report_found()
 
-    def _learn(self) -> None:
+    def _learn_side_files(self) -> None:
         """With the lock, and as a new table: others go through the old one."""
         with self._lock:
             real = os.path.realpath(self._path)  # SQLite, too, puts them beside the file itself and not beside a link to it
-            found = {name: _identity(name) for name in (real + ending for ending in _BESIDE) if name not in self._known}
+            found = {name: _identity_of(name) for name in (real + ending for ending in _SIDE_FILES) if name not in self._known}
             if self._known:
                 self._known = self._known | {name: identity for name, identity in found.items() if identity is not None}
 
-    def _lose(self, name: str, found: _Identity | None) -> None:
+    def _report_lost(self, name: str, found: _Identity | None) -> None:
         """Says it once, loudly. Raises LedgerFileError."""
         event, what = ("ledger.file_gone", "was deleted or moved away") if found is None else ("ledger.replaced", "was replaced")
         message = f"{name} {what} while it was in use: put the very file back, or stop this process, restore, and start it again"
@@ -72,14 +72,14 @@ class FileWatch:
             log.error(event, path=name, error=message)
         raise LedgerFileError(message)
 
-    def _find_again(self) -> None:
+    def _report_found(self) -> None:
         with self._lock:
             before, self._lost = self._lost, ""
         if before:
             log.warning("ledger.file_back", path=self._path)
 
 
-def _identity(name: str) -> _Identity | None:
+def _identity_of(name: str) -> _Identity | None:
     """Of the file, not of a link to it; None: there is none."""
     try:
         found = os.stat(name)

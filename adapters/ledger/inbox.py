@@ -44,7 +44,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class InboxRow:
     """An inbox row that waits to be applied."""
 
     id: int
@@ -63,7 +63,7 @@ _ROW = tuple(inbox.c[each] for each in ("id", "kind", "vendor", "app_id", "dedup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class AppliedRow:
     """What became of an inbox row."""
 
     id: int
@@ -98,12 +98,12 @@ def record(connection: Connection, arrivals: Sequence[Arrival]) -> set[bytes]:
 
 
 #: A row to be inserted, and the key of its signature.
-_Signed = tuple[Mapping[str, Any], bytes | None]
+_SignedRow = tuple[Mapping[str, Any], bytes | None]
 
 
-def _without_copies(arrivals: Sequence[Arrival]) -> tuple[list[_Signed], set[bytes]]:
+def _without_copies(arrivals: Sequence[Arrival]) -> tuple[list[_SignedRow], set[bytes]]:
     """(rows without those that are copies of ones before, the keys of all signatures)"""
-    rows: list[_Signed] = []
+    rows: list[_SignedRow] = []
     keys: set[bytes] = set()
     signatures: set[bytes] = set()
     for arrival in arrivals:
@@ -116,7 +116,7 @@ def _without_copies(arrivals: Sequence[Arrival]) -> tuple[list[_Signed], set[byt
     return rows, signatures
 
 
-def _without_signed(rows: Sequence[_Signed], old: Set[bytes]) -> list[_Signed]:
+def _without_signed(rows: Sequence[_SignedRow], old: Set[bytes]) -> list[_SignedRow]:
     return [(row, signature) for row, signature in rows if signature not in old]
 
 
@@ -211,7 +211,7 @@ def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
 
 
 def _insert_new(
-    connection: Connection, signed: Sequence[_Signed], signatures: Collection[bytes] = (), counted: tuple[str, str] = ("", "")
+    connection: Connection, signed: Sequence[_SignedRow], signatures: Collection[bytes] = (), counted: tuple[str, str] = ("", "")
 ) -> set[bytes]:
     """Inserts rows whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new.
 
@@ -231,9 +231,9 @@ def _insert_new(
     return {row["dedupe_key"] for row in rows} - set(connection.scalars(select(inbox.c.dedupe_key).where(inbox.c.id > newest)))
 
 
-def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[Row]:
+def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[InboxRow]:
     """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer. shards: only of these."""
-    return [_row(*found) for found in connection.execute(_oldest(_ROW, limit, now, shards))]
+    return [_inbox_row(*found) for found in connection.execute(_select_unapplied(_ROW, limit, now, shards))]
 
 
 def places_behind(
@@ -243,17 +243,19 @@ def places_behind(
 
     now: ms: without those that are held for longer. shards: only of these. without: but of none of these.
     """
-    behind = _oldest((inbox.c.id, inbox.c.shard), limit, now, shards).where(inbox.c.id > after, inbox.c.shard.not_in(without))
+    behind = _select_unapplied((inbox.c.id, inbox.c.shard), limit, now, shards).where(
+        inbox.c.id > after, inbox.c.shard.not_in(without)
+    )
     return [(found.id, found.shard) for found in connection.execute(behind)]
 
 
-def unapplied_of(connection: Connection, ids: Collection[int]) -> list[Row]:
+def unapplied_of(connection: Connection, ids: Collection[int]) -> list[InboxRow]:
     """Those of these rows that wait, the oldest first."""
     statement = select(*_ROW).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None)).order_by(inbox.c.id)
-    return [_row(*found) for found in connection.execute(statement)] if ids else []
+    return [_inbox_row(*found) for found in connection.execute(statement)] if ids else []
 
 
-def _oldest(columns: Sequence[Column[Any]], limit: int, now: int | None, shards: Collection[int] | None) -> Select[Any]:
+def _select_unapplied(columns: Sequence[Column[Any]], limit: int, now: int | None, shards: Collection[int] | None) -> Select[Any]:
     statement = select(*columns).where(inbox.c.applied_at.is_(None)).order_by(inbox.c.id).limit(limit)
     if shards is not None:
         statement = statement.where(inbox.c.shard.in_(shards))
@@ -262,18 +264,18 @@ def _oldest(columns: Sequence[Column[Any]], limit: int, now: int | None, shards:
     return statement
 
 
-def waiting_of(connection: Connection, ids: Sequence[int]) -> set[int]:
+def still_waiting(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Those of these rows that nobody has applied."""
     return set(connection.scalars(select(inbox.c.id).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None))))
 
 
-def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, InboxRow]:
     """Callbacks by id, applied or not."""
     statement = select(*_ROW).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK)
-    return {row.id: row for row in (_row(*found) for found in connection.execute(statement))}
+    return {row.id: row for row in (_inbox_row(*found) for found in connection.execute(statement))}
 
 
-def _row(
+def _inbox_row(
     id_: int,
     kind: str,
     vendor: str | None,
@@ -283,8 +285,8 @@ def _row(
     body: bytes | None,
     payload: str | None,
     shard: int,
-) -> Row:
-    return Row(
+) -> InboxRow:
+    return InboxRow(
         id=id_,
         kind=kind,
         vendor=vendor or "",
@@ -297,23 +299,23 @@ def _row(
     )
 
 
-def settle(connection: Connection, settled: Sequence[Settled]) -> None:
+def write_results(connection: Connection, settled: Sequence[AppliedRow]) -> None:
     """Marks rows as applied, or as set aside where there is an error."""
-    bulk.update(connection, inbox, _settled_rows(settled), key=("id",))
+    bulk.update(connection, inbox, _result_rows(settled), key=("id",))
 
 
-def apply(connection: Connection, settled: Sequence[Settled], done: Sequence[int]) -> None:
+def mark_applied(connection: Connection, settled: Sequence[AppliedRow], done: Sequence[int]) -> None:
     """Marks callbacks as applied, and drops rows that are no callbacks: what they did stands in the timeline.
 
     Raises ConflictError where somebody else has applied one of them.
     """
-    applied = bulk.update(connection, inbox, _settled_rows(settled), key=("id",), empty="applied_at")
-    dropped = _delete(connection, done) if done else 0
+    applied = bulk.update(connection, inbox, _result_rows(settled), key=("id",), empty="applied_at")
+    dropped = _delete_rows(connection, done) if done else 0
     if applied + dropped != len(settled) + len(done):
         raise ConflictError
 
 
-def _settled_rows(settled: Sequence[Settled]) -> list[dict[str, Any]]:
+def _result_rows(settled: Sequence[AppliedRow]) -> list[dict[str, Any]]:
     return [
         {
             "id": each.id,
@@ -328,7 +330,7 @@ def _settled_rows(settled: Sequence[Settled]) -> list[dict[str, Any]]:
     ]
 
 
-def waiting(connection: Connection) -> tuple[int, int | None]:
+def backlog(connection: Connection) -> tuple[int, int | None]:
     """(callbacks that wait to be applied, when the oldest of them was received; ms)"""
     statement = select(func.count(), func.min(inbox.c.received_at)).where(inbox.c.applied_at.is_(None), inbox.c.kind == CALLBACK)
     count, oldest = connection.execute(statement).one()
@@ -343,15 +345,15 @@ def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> Non
         same = inbox.c.id == postgresql.id_of_key(connection, dedupe_key)
     else:
         same = inbox.c.dedupe_key == dedupe_key
-    _delete(connection, list(connection.scalars(select(inbox.c.id).where(same, inbox.c.applied_at.is_not(None)))))
+    _delete_rows(connection, list(connection.scalars(select(inbox.c.id).where(same, inbox.c.applied_at.is_not(None)))))
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> int:
     """Drops rows that are no callbacks; how many."""
-    return sum(_delete(connection, ids[start : start + 500]) for start in range(0, len(ids), 500))
+    return sum(_delete_rows(connection, ids[start : start + 500]) for start in range(0, len(ids), 500))
 
 
-def _delete(connection: Connection, ids: Sequence[int]) -> int:
+def _delete_rows(connection: Connection, ids: Sequence[int]) -> int:
     """Drops rows that are no callbacks; how many."""
     if postgresql.is_postgresql(connection):
         return postgresql.delete_rows(connection, ids)
@@ -362,13 +364,13 @@ def any_waiting(connection: Connection) -> bool:
     return connection.execute(select(inbox.c.id).where(inbox.c.applied_at.is_(None)).limit(1)).first() is not None
 
 
-def hold(connection: Connection, ids: Sequence[int], until: int) -> None:
+def defer(connection: Connection, ids: Sequence[int], until: int) -> None:
     """These rows wait until then, ms, or until they are released."""
     if ids:
         connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(held_until=until))
 
 
-def release(connection: Connection, vendor: str, app_id: str) -> None:
+def release_deferred(connection: Connection, vendor: str, app_id: str) -> None:
     """What was held of this app can be applied: an answer came."""
     held = inbox.c.held_until.is_not(None) & inbox.c.applied_at.is_(None)
     statement = update(inbox).where(held, inbox.c.vendor == vendor, inbox.c.app_id == app_id)

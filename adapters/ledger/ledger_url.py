@@ -7,13 +7,13 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 
 #: As libpq takes it, with several hosts: `postgresql://user:password@a:5432,b:5432/name` (PostgreSQL 34.1.1.3).
-_SEVERAL = re.compile(r"(postgresql(?:\+psycopg)?://(?:[^/?]*@)?)([^/?@]*,[^/?@]*)([/?].*)?", re.DOTALL)
+_SEVERAL_HOSTS = re.compile(r"(postgresql(?:\+psycopg)?://(?:[^/?]*@)?)([^/?@]*,[^/?@]*)([/?].*)?", re.DOTALL)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
 
 
 def sqlite_path(url: str) -> Path | None:
     """The file of a SQLite ledger; None for any other."""
-    parsed = _parsed(url)
+    parsed = _parsed_url(url)
     if parsed.get_backend_name() != "sqlite":
         return None
     return Path(parsed.database or "tally.db")
@@ -21,16 +21,16 @@ def sqlite_path(url: str) -> Path | None:
 
 def without_password(url: str) -> str:
     """The url as it may be shown. Drivers take passwords among the options, too."""
-    parsed = _parsed(url)
+    parsed = _parsed_url(url)
     options = {name: "hidden" for name in parsed.query if "password" in name}
     shown = parsed.update_query_dict(options)
-    listed = _SEVERAL.fullmatch(url)
+    listed = _SEVERAL_HOSTS.fullmatch(url)
     return (shown if listed is None else shown.set(host=listed[2])).render_as_string(hide_password=True)
 
 
 def driver_url(url: str) -> URL:
     """The url with the driver that is used; without hosts where there are several: see `hosts_of`."""
-    parsed = _parsed(url)
+    parsed = _parsed_url(url)
     return parsed if parsed.get_backend_name() == "sqlite" else parsed.set(drivername="postgresql+psycopg")
 
 
@@ -39,7 +39,7 @@ def hosts_of(url: str) -> Mapping[str, str]:
 
     Raises ValueError for a host or a port that can be none.
     """
-    listed = _SEVERAL.fullmatch(url)
+    listed = _SEVERAL_HOSTS.fullmatch(url)
     if listed is None:
         return {}
     found = [_HOST.fullmatch(each) for each in listed[2].split(",")]
@@ -50,7 +50,7 @@ def hosts_of(url: str) -> Mapping[str, str]:
     return {"host": ",".join(hosts), "port": ",".join(map(str, ports))}
 
 
-def _parsed(url: str) -> URL:
+def _parsed_url(url: str) -> URL:
     """SQLAlchemy takes no list of hosts with ports."""
-    listed = _SEVERAL.fullmatch(url)
+    listed = _SEVERAL_HOSTS.fullmatch(url)
     return make_url(url if listed is None else f"{listed[1]}{listed[3] or ''}")

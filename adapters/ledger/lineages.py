@@ -9,17 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from adapters.ledger import bulk, deadlines, facets
-from adapters.ledger.documents import Texts, facts_of, facts_text, task_of
+from adapters.ledger.documents import TaskTexts, facts_of, facts_text, task_of
 from adapters.ledger.engine import ConflictError
 from adapters.ledger.facets import Facet, facet_of
 from adapters.ledger.inbox import shard_of
 from adapters.ledger.schema import lineages, tasks
-from statemachine.facts import TaskKey
-from statemachine.tasks import Lineage, Sealed, Task
+from statemachine.tasks import ArchivedRuns, Lineage, Task, TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredLineage:
     """A lineage as it was read. `id` None: there is none yet."""
 
     id: int | None
@@ -38,7 +37,7 @@ def shard_of_key(key: TaskKey) -> int:
     return shard_of(key.app_id, key.vendor_task_id)
 
 
-def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Stored]:
+def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, StoredLineage]:
     """The lineages of these keys; an empty one where nothing is known."""
     wanted = {key_hash(key): key for key in keys}
     found = list(connection.execute(select(lineages).where(lineages.c.key_hash.in_(list(wanted)))).mappings())
@@ -51,13 +50,13 @@ def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Store
     )
     for lineage_id, doc in connection.execute(statement):
         by_id[lineage_id].append(task_of(keys_by_id[lineage_id], doc))
-    stored = {key: Stored(id=None, version=0, lineage=Lineage(key=key)) for key in wanted.values()}
+    stored = {key: StoredLineage(id=None, version=0, lineage=Lineage(key=key)) for key in wanted.values()}
     for row in found:
         key = keys_by_id[row["id"]]
         runs = tuple(sorted(by_id[row["id"]], key=lambda task: task.run))
-        sealed = Sealed(runs=row["sealed_runs"], until=row["sealed_until"])
+        sealed = ArchivedRuns(runs=row["sealed_runs"], until=row["sealed_until"])
         lineage = Lineage(key=key, facts=facts_of(row["facts"]), tasks=runs, sealed=sealed)
-        stored[key] = Stored(id=row["id"], version=row["version"], lineage=lineage)
+        stored[key] = StoredLineage(id=row["id"], version=row["version"], lineage=lineage)
     return stored
 
 
@@ -74,15 +73,15 @@ def _key(parts: Sequence[str]) -> TaskKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Save:
+class LineageSave:
     """A lineage to be saved over what was read, and the tasks of it that changed: (as they were, as they are)."""
 
-    stored: Stored
+    stored: StoredLineage
     lineage: Lineage
     changed: Sequence[tuple[Task | None, Task]]
 
 
-def require_unchanged(connection: Connection, read: Sequence[Stored]) -> None:
+def require_unchanged(connection: Connection, read: Sequence[StoredLineage]) -> None:
     """These are still what was read, and stay so until this transaction ends. Raises ConflictError."""
     versions = {stored.id: stored.version for stored in read if stored.id is not None}
     if not versions:
@@ -92,55 +91,57 @@ def require_unchanged(connection: Connection, read: Sequence[Stored]) -> None:
         raise ConflictError
 
 
-def save_if_version(connection: Connection, saves: Sequence[Save], texts: Texts | None = None) -> dict[TaskKey, Stored]:
+def save_if_version(
+    connection: Connection, saves: Sequence[LineageSave], texts: TaskTexts | None = None
+) -> dict[TaskKey, StoredLineage]:
     """Saves each lineage if it still is what was read, all or none; what `load` would give once that is committed.
 
     texts: documents of tasks that somebody has made already. Raises ConflictError.
     """
-    texts = texts or Texts()
+    texts = texts or TaskTexts()
     _save_facts(connection, [save for save in saves if save.stored.id is not None])
-    ids = _new_lineages(connection, [save for save in saves if save.stored.id is None])
+    ids = _insert_lineages(connection, [save for save in saves if save.stored.id is None])
     changed = [(before, after, save.stored.id or ids[save.lineage.key]) for save in saves for before, after in save.changed]
     _save_tasks(connection, changed, texts)
     _drop_emptied(connection, saves)
     _save_deadlines(connection, [(before, after) for before, after, _ in changed])
-    facets.count(connection, _recount([(before, after) for before, after, _ in changed]))
+    facets.add_counts(connection, _facet_changes([(before, after) for before, after, _ in changed]))
     return {save.lineage.key: _as_saved(save, save.stored.id or ids[save.lineage.key]) for save in saves if not _is_emptied(save)}
 
 
-def _as_saved(save: Save, lineage_id: int) -> Stored:
+def _as_saved(save: LineageSave, lineage_id: int) -> StoredLineage:
     lineage = save.lineage
     read = [task for task in lineage.tasks if task.run > lineage.sealed.runs and task.merged_into is None]
     tasks_ = tuple(sorted(read, key=lambda task: task.run))
     lineage = lineage if tasks_ == lineage.tasks else replace(lineage, tasks=tasks_)
-    return Stored(id=lineage_id, version=save.stored.version + 1, lineage=lineage)
+    return StoredLineage(id=lineage_id, version=save.stored.version + 1, lineage=lineage)
 
 
-def _is_emptied(save: Save) -> bool:
+def _is_emptied(save: LineageSave) -> bool:
     """A key under which a task waited for the vendor's id, and does no more."""
-    return save.lineage.key.pending and not save.lineage.facts and not save.lineage.tasks
+    return save.lineage.key.is_provisional and not save.lineage.facts and not save.lineage.tasks
 
 
-def _save_facts(connection: Connection, saves: Sequence[Save]) -> None:
+def _save_facts(connection: Connection, saves: Sequence[LineageSave]) -> None:
     """Only of lineages that still have the version that was read. Raises ConflictError."""
-    rows = [{"id": save.stored.id, "version": save.stored.version + 1, **_course_of(save.lineage)} for save in saves]
+    rows = [{"id": save.stored.id, "version": save.stored.version + 1, **_changing_columns(save.lineage)} for save in saves]
     if bulk.update(connection, lineages, rows, key=("id",), counts="version") != len(rows):
         raise ConflictError
 
 
-def _drop_emptied(connection: Connection, saves: Sequence[Save]) -> None:
+def _drop_emptied(connection: Connection, saves: Sequence[LineageSave]) -> None:
     emptied = [save.stored.id for save in saves if _is_emptied(save)]
     if emptied:
         connection.execute(delete(lineages).where(lineages.c.id.in_([each for each in emptied if each is not None])))
 
 
-def _course_of(lineage: Lineage) -> dict[str, Any]:
+def _changing_columns(lineage: Lineage) -> dict[str, Any]:
     """The columns that change."""
     sealed = lineage.sealed
     return {"facts": facts_text(lineage.facts), "sealed_runs": sealed.runs, "sealed_until": sealed.until}
 
 
-def _new_lineages(connection: Connection, saves: Sequence[Save]) -> dict[TaskKey, int]:
+def _insert_lineages(connection: Connection, saves: Sequence[LineageSave]) -> dict[TaskKey, int]:
     """Their ids. Raises ConflictError where somebody else has made one of them meanwhile."""
     keys = {key_hash(save.lineage.key): save.lineage for save in saves}
     rows = [_lineage_row(hashed, lineage) for hashed, lineage in keys.items()]
@@ -161,18 +162,20 @@ def _lineage_row(hashed: bytes, lineage: Lineage) -> dict[str, Any]:
         "vendor_task_id": key.vendor_task_id,
         "family": key.family,
         "version": 1,
-        **_course_of(lineage),
+        **_changing_columns(lineage),
     }
 
 
-def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]], texts: Texts) -> None:
+def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Task, int]], texts: TaskTexts) -> None:
     new = [_task_row(after, lineage_id, texts) for before, after, lineage_id in changed if before is None]
     bulk.insert(connection, tasks, new)
-    for rows in _differing(changed, texts).values():
+    for rows in _changed_columns(changed, texts).values():
         bulk.update(connection, tasks, rows, key=("id",))
 
 
-def _differing(changed: Sequence[tuple[Task | None, Task, int]], texts: Texts) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+def _changed_columns(
+    changed: Sequence[tuple[Task | None, Task, int]], texts: TaskTexts
+) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """What is to be written of tasks that are there, by the columns that differ.
 
     SQLite writes the indexes of all columns that are named, and those are pages all over the file.
@@ -181,20 +184,20 @@ def _differing(changed: Sequence[tuple[Task | None, Task, int]], texts: Texts) -
     for before, after, lineage_id in changed:
         if before is None or before == after:
             continue
-        was, row = _columns_of(before), _columns_of(after)
-        differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": texts.of(after)}
+        was, row = _filter_columns(before), _filter_columns(after)
+        differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": texts.text_of(after)}
         if before.key != after.key:
             differing["lineage_id"] = lineage_id
         found.setdefault(tuple(differing), []).append({"id": after.id, **differing})
     return found
 
 
-def _task_row(task: Task, lineage_id: int, texts: Texts) -> dict[str, Any]:
-    new = {"id": task.id, "lineage_id": lineage_id, "created_at": task.created_at, "doc": texts.of(task)}
-    return new | _columns_of(task)
+def _task_row(task: Task, lineage_id: int, texts: TaskTexts) -> dict[str, Any]:
+    new = {"id": task.id, "lineage_id": lineage_id, "created_at": task.created_at, "doc": texts.text_of(task)}
+    return new | _filter_columns(task)
 
 
-def _columns_of(task: Task) -> dict[str, Any]:
+def _filter_columns(task: Task) -> dict[str, Any]:
     """Those that say in part what the document says."""
     facet = facet_of(task)
     return {
@@ -203,7 +206,7 @@ def _columns_of(task: Task) -> dict[str, Any]:
         "kind": task.kind.value,
         "app_id": task.key.app_id,
         "room_id": task.key.room_id or task.view.room_id,
-        "vendor_task_id": "" if task.key.pending else task.key.vendor_task_id,
+        "vendor_task_id": "" if task.key.is_provisional else task.key.vendor_task_id,
         "robot": task.view.robot,
         "origin": task.origin.value,
         "state": task.view.state.value,
@@ -214,18 +217,18 @@ def _columns_of(task: Task) -> dict[str, Any]:
 
 
 def _save_deadlines(connection: Connection, changed: Sequence[tuple[Task | None, Task]]) -> None:
-    gone: list[deadlines.Armed] = []
-    armed: dict[deadlines.Armed, tuple[int, int]] = {}
+    gone: list[deadlines.DeadlineId] = []
+    armed: dict[deadlines.DeadlineId, tuple[int, int]] = {}
     for before, after in changed:
         was: Mapping[Any, int] = before.deadlines if before else {}
         gone += [(after.id, kind.value) for kind in was if kind not in after.deadlines]
         shard = shard_of_key(after.key)
         armed |= {(after.id, kind.value): (at, shard) for kind, at in after.deadlines.items() if was.get(kind) != at}
-    deadlines.drop(connection, gone)
-    deadlines.put(connection, armed)
+    deadlines.disarm(connection, gone)
+    deadlines.arm(connection, armed)
 
 
-def _recount(changed: Sequence[tuple[Task | None, Task]]) -> Counter[Facet]:
+def _facet_changes(changed: Sequence[tuple[Task | None, Task]]) -> Counter[Facet]:
     """How many tasks more each facet has."""
     tally: Counter[Facet] = Counter()
     for before, after in changed:

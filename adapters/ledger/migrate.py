@@ -11,13 +11,13 @@ from adapters.clock import now_ms
 from adapters.ledger import postgresql
 from adapters.ledger.connections import migration_engine
 from adapters.ledger.engine import Ledger
-from adapters.ledger.migration_progress import Progress
-from adapters.ledger.migration_repair import undo_half_made
+from adapters.ledger.migration_progress import MigrationProgress
+from adapters.ledger.migration_repair import undo_interrupted
 from adapters.ledger.process_locks import UpgradeLock
-from adapters.ledger.schema_state import SchemaError, config, newest, revision_of, revisions
+from adapters.ledger.schema_state import SchemaError, alembic_config, newest, revision_of, revisions
 from adapters.logs import logger
 
-__all__ = ["SchemaError", "make_room", "newest", "require_current", "upgrade"]
+__all__ = ["SchemaError", "make_partitions", "newest", "require_current", "upgrade"]
 
 log = logger(__name__)
 
@@ -29,37 +29,37 @@ def upgrade(ledger: Ledger) -> tuple[str | None, str]:
 
     Raises SchemaError, LedgerUnavailableError.
     """
-    with _only_one(ledger):
+    with _exclusive_upgrade(ledger):
         _make_private(ledger.path)
         with ledger.read() as connection:
             before = revision_of(connection)
         if before != newest():
-            with ledger.told():
-                _migrate(ledger, before)
+            with ledger.translated_errors():
+                _run_migrations(ledger, before)
         if ledger.path is None:
             _prepare_postgresql(ledger)
         return before, newest()
 
 
-def _migrate(ledger: Ledger, before: str | None) -> None:
+def _run_migrations(ledger: Ledger, before: str | None) -> None:
     if ledger.path is not None:
-        _repair(ledger.url, before)
+        _undo_interrupted(ledger.url, before)
     known = revisions()
-    progress = Progress([before, *known[known.index(before) + 1 if before else 0 :]])
-    making = config()
+    progress = MigrationProgress([before, *known[known.index(before) + 1 if before else 0 :]])
+    making = alembic_config()
     making.attributes.update({"url": ledger.url, "progress": progress})
-    with progress.told():
+    with progress.reporting():
         command.upgrade(making, "head")
 
 
-def _repair(url: str, before: str | None) -> None:
+def _undo_interrupted(url: str, before: str | None) -> None:
     with migration_engine(url).begin() as connection:
-        undone = undo_half_made(connection, before)
+        undone = undo_interrupted(connection, before)
     if undone:
         log.warning("db.repaired", revision=before, undone=undone)
 
 
-def make_room(ledger: Ledger, now: int) -> None:
+def make_partitions(ledger: Ledger, now: int) -> None:
     """Makes sure that there are partitions for the months to come. now: ms."""
     if ledger.path is not None:
         return
@@ -71,9 +71,9 @@ def make_room(ledger: Ledger, now: int) -> None:
 
 def _prepare_postgresql(ledger: Ledger) -> None:
     """Partitions for the months to come, and statistics: without any, plans are bad until the server finds time to make some."""
-    make_room(ledger, now_ms())
+    make_partitions(ledger, now_ms())
     with ledger.session() as connection:
-        _take_time(connection)
+        _disable_timeouts(connection)
         connection.execute(text("ANALYZE"))
 
 
@@ -92,12 +92,12 @@ def require_current(ledger: Ledger) -> None:
 
 
 @contextmanager
-def _only_one(ledger: Ledger) -> Iterator[None]:
+def _exclusive_upgrade(ledger: Ledger) -> Iterator[None]:
     """Two processes that start at once must not both migrate."""
     if ledger.path is None:
         with ledger.session() as connection:
             _require_version(connection)
-            _take_time(connection)
+            _disable_timeouts(connection)
             postgresql.lock_session(connection, "upgrade")
             yield
         return
@@ -105,7 +105,7 @@ def _only_one(ledger: Ledger) -> Iterator[None]:
         yield
 
 
-def _take_time(connection: Connection) -> None:
+def _disable_timeouts(connection: Connection) -> None:
     """What stands on a large ledger's whole tables may take its time, and so may whoever was there before us."""
     for limit in ("statement_timeout", "lock_timeout"):
         connection.execute(text(f"SET {limit} = 0"))

@@ -13,13 +13,13 @@ from adapters.logs import logger
 log = logger(__name__)
 
 #: How often it is said, s.
-_EVERY_S = 5.0
+_INTERVAL_S = 5.0
 
 
-class Progress:
+class MigrationProgress:
     """What is under way, told by a thread of its own: the one that migrates is in a statement. Thread-safe."""
 
-    def __init__(self, missing: Sequence[str | None], *, every_s: float = _EVERY_S) -> None:
+    def __init__(self, missing: Sequence[str | None], *, every_s: float = _INTERVAL_S) -> None:
         """missing: the revision that is there, and those that are to come."""
         self._steps = list(pairwise(missing))
         self._is_new = missing[0] is None  # then there is nothing to wait for, and nothing to say of each step
@@ -29,10 +29,10 @@ class Progress:
         self._ended = threading.Event()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def reporting(self) -> Iterator[None]:
         """Tells of it while the block runs."""
-        teller = threading.Thread(target=self._tell_on, name="migration-progress", daemon=True)
-        self._begin()
+        teller = threading.Thread(target=self._log_periodically, name="migration-progress", daemon=True)
+        self._log_step()
         teller.start()
         try:
             yield
@@ -40,21 +40,21 @@ class Progress:
             self._ended.set()
             teller.join()
 
-    def rows(self, done: int, total: int) -> None:
+    def set_rows(self, done: int, total: int) -> None:
         """So many rows of a long copy are done."""
         self._rows = (done, total)
 
     def step_done(self) -> None:
         """One revision is reached and committed with this; the next one begins."""
         self._steps, self._rows, self._began = self._steps[1:], None, monotonic_s()
-        self._begin()
+        self._log_step()
 
-    def _begin(self) -> None:
+    def _log_step(self) -> None:
         if self._steps and not self._is_new:
             before, after = self._steps[0]
             log.info("db.migrating", **{"from": before, "to": after})
 
-    def _tell_on(self) -> None:
+    def _log_periodically(self) -> None:
         while not self._ended.wait(self._every_s):
             if steps := self._steps:
                 before, after = steps[0]
@@ -62,7 +62,7 @@ class Progress:
                 log.info("db.migrating", **{"from": before, "to": after, "running_s": round(monotonic_s() - self._began)}, **rows)
 
 
-def tell_rows(done: int, total: int) -> None:
+def report_rows(done: int, total: int) -> None:
     """For a migration that copies many rows: so many of so many are done. Says nothing where no upgrade runs."""
     config = getattr(context, "config", None)
     if config is not None and (progress := config.attributes.get("progress")) is not None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from alembic import command
 from sqlalchemy import Connection, StaticPool, create_engine, event, select, table, text
 
-from adapters.ledger.schema_state import SchemaError, config, revisions
+from adapters.ledger.schema_state import SchemaError, alembic_config, revisions
 from adapters.logs import logger
 
 log = logger(__name__)
 
 #: Since the revision after this one, each migration is one transaction.
-_LAST = "0004"
+_LAST_REPAIRABLE = "0004"
 #: What a migration renamed: the name meanwhile, the name that it had.
 _RENAMED = {"events_before": "events"}
 
@@ -32,37 +32,37 @@ class _Shape:
     sql: Mapping[str, str]
 
 
-def undo_half_made(connection: Connection, revision: str | None) -> list[str]:
+def undo_interrupted(connection: Connection, revision: str | None) -> list[str]:
     """Makes this revision whole again where a killed upgrade left it half changed; what was undone.
 
     In the transaction of the connection. Raises SchemaError where that could lose something.
     """
-    following = _next(revision)
+    following = _next_revision(revision)
     if following is None:
         return []
-    found, old, new = _shape(connection), _shape_at(revision), _shape_at(following)
-    if _same(found, old):
+    found, old, new = _read_shape(connection), _shape_at(revision), _shape_at(following)
+    if _has_shape(found, old):
         return []
     done = [
         *_drop_new_indexes(connection, found, old, new),
         *_drop_new_tables(connection, found, old, new),
         *_rename_back(connection, found),
-        *_make_emptied(connection, old),
+        *_recreate_emptied(connection, old),
         *_drop_new_columns(connection, old, new),
         *_make_old_indexes(connection, old),
     ]
-    if not _same(_shape(connection), old):
-        raise SchemaError(_advice(revision, "its tables are not those of that revision"))
+    if not _has_shape(_read_shape(connection), old):
+        raise SchemaError(_failure_text(revision, "its tables are not those of that revision"))
     return done
 
 
-def _next(revision: str | None) -> str | None:
+def _next_revision(revision: str | None) -> str | None:
     known = revisions()
     following = known[0] if revision is None else (*known, None)[known.index(revision) + 1]
-    return following if following is not None and following <= _LAST else None
+    return following if following is not None and following <= _LAST_REPAIRABLE else None
 
 
-def _same(found: _Shape, old: _Shape) -> bool:
+def _has_shape(found: _Shape, old: _Shape) -> bool:
     """Somebody may have added tables or indexes of their own."""
     has_tables = all(sorted(found.tables.get(name, ())) == sorted(columns) for name, columns in old.tables.items())
     has_indexes = all(found.indexes.get(name) == made for name, made in old.indexes.items())
@@ -86,7 +86,7 @@ def _drop_new_tables(connection: Connection, found: _Shape, old: _Shape, new: _S
         if not (is_new or is_remade):
             continue
         if sorted(columns) != sorted(new.tables[name]) or connection.execute(select(text("1")).select_from(table(name))).first():
-            raise SchemaError(_advice(None, f"the table {name} is not empty"))
+            raise SchemaError(_failure_text(None, f"the table {name} is not empty"))
         connection.exec_driver_sql(f"DROP TABLE {name}")
         gone.append(name)
     return gone
@@ -99,9 +99,9 @@ def _rename_back(connection: Connection, found: _Shape) -> list[str]:
     return [meanwhile for meanwhile, _ in there]
 
 
-def _make_emptied(connection: Connection, old: _Shape) -> list[str]:
+def _recreate_emptied(connection: Connection, old: _Shape) -> list[str]:
     """What was renamed had no rows, and was dropped already."""
-    missing = [name for name in _RENAMED.values() if name in old.tables and name not in _shape(connection).tables]
+    missing = [name for name in _RENAMED.values() if name in old.tables and name not in _read_shape(connection).tables]
     for name in missing:
         connection.exec_driver_sql(old.sql[name])
     return missing
@@ -109,7 +109,7 @@ def _make_emptied(connection: Connection, old: _Shape) -> list[str]:
 
 def _drop_new_columns(connection: Connection, old: _Shape, new: _Shape) -> list[str]:
     gone = []
-    for name, columns in _shape(connection).tables.items():
+    for name, columns in _read_shape(connection).tables.items():
         added = set(new.tables.get(name, ())) - set(old.tables.get(name, ()))
         for column in [each for each in columns if name in old.tables and each in added]:
             connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
@@ -118,14 +118,14 @@ def _drop_new_columns(connection: Connection, old: _Shape, new: _Shape) -> list[
 
 
 def _make_old_indexes(connection: Connection, old: _Shape) -> list[str]:
-    there = _shape(connection)
+    there = _read_shape(connection)
     missing = [name for name, (table, _) in old.indexes.items() if name not in there.indexes and table in there.tables]
     for name in missing:
         connection.exec_driver_sql(old.sql[name])
     return missing
 
 
-def _advice(revision: str | None, why: str) -> str:
+def _failure_text(revision: str | None, why: str) -> str:
     at = f" of {revision}" if revision else ""
     return (
         f"an upgrade{at} by an older version was cut off, and cannot be undone safely: {why}. Nothing was changed. "
@@ -133,15 +133,15 @@ def _advice(revision: str | None, why: str) -> str:
     )
 
 
-def _shape(connection: Connection) -> _Shape:
+def _read_shape(connection: Connection) -> _Shape:
     rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     ours = [row for row in rows if not row.name.startswith(("sqlite_", "alembic_"))]
-    tables = {row.name: _names(connection, "table_info", row.name) for row in ours if row.type == "table"}
-    indexes = {row.name: (row.tbl_name, _names(connection, "index_info", row.name)) for row in ours if row.type == "index"}
+    tables = {row.name: _column_names(connection, "table_info", row.name) for row in ours if row.type == "table"}
+    indexes = {row.name: (row.tbl_name, _column_names(connection, "index_info", row.name)) for row in ours if row.type == "index"}
     return _Shape(tables=tables, indexes=indexes, sql={row.name: row.sql for row in ours})
 
 
-def _names(connection: Connection, pragma: str, name: str) -> Sequence[str]:
+def _column_names(connection: Connection, pragma: str, name: str) -> Sequence[str]:
     return [str(row["name"]) for row in connection.exec_driver_sql(f'PRAGMA {pragma}("{name}")').mappings()]
 
 
@@ -153,9 +153,9 @@ def _shape_at(revision: str | None) -> _Shape:
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     try:
         with engine.connect() as connection:
-            made = config()
+            made = alembic_config()
             made.attributes["connection"] = connection
             command.upgrade(made, revision)
-            return _shape(connection)
+            return _read_shape(connection)
     finally:
         engine.dispose()

@@ -13,7 +13,7 @@ T = TypeVar("T")
 #: Bytes of the documents that a page reads, unless the first one has more.
 PAGE_BYTES = 4 * 1024 * 1024
 #: Sizes that are asked for at once.
-_AT_ONCE = 64
+_SIZES_PER_QUERY = 64
 
 
 class Page(list[T]):
@@ -34,8 +34,8 @@ def size_of(connection: Connection, column: ColumnElement[Any]) -> ColumnElement
 def fitting_ids(connection: Connection, table: Table, text: ColumnElement[Any], ids: Sequence[T]) -> tuple[Sequence[T], bool]:
     """(the first of these ids whose texts fit a page, whether there are others)"""
     size, bytes_ = size_of(connection, text), 0
-    for begin in range(0, len(ids), _AT_ONCE):
-        some = ids[begin : begin + _AT_ONCE]
+    for begin in range(0, len(ids), _SIZES_PER_QUERY):
+        some = ids[begin : begin + _SIZES_PER_QUERY]
         sizes = {row[0]: row[1] for row in connection.execute(select(table.c.id, size).where(table.c.id.in_(some)))}
         for number, each in enumerate(some, begin):
             bytes_ += sizes.get(each, 0)

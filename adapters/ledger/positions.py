@@ -28,7 +28,7 @@ def first_position(ms: int) -> int:
     return ms // 1000 << _NUMBER_BITS
 
 
-def take(connection: Connection, number: int, at: int) -> range:
+def allocate(connection: Connection, number: int, at: int) -> range:
     """So many positions for events of this moment (ms) or before. Others wait for theirs until the transaction has ended."""
     make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     first = first_position(at)
@@ -41,11 +41,11 @@ def take(connection: Connection, number: int, at: int) -> range:
     last = connection.execute(grown.returning(there)).scalar_one()
     given_now = range(last - number + 1, last + 1)
     if at and given_now[-1] >= first_position(at + AHEAD_MS):
-        _note_strays(connection, given_now)
+        _record_strays(connection, given_now)
     return given_now
 
 
-def _note_strays(connection: Connection, given: range) -> None:
+def _record_strays(connection: Connection, given: range) -> None:
     """Nobody else does at the same time: the row of positions is locked."""
     first = {"name": _NAME, "label": _FIRST_STRAY, "value": given[0]}
     bulk.insert_new(connection, counters, [first], key=("name", "label"))
@@ -54,7 +54,7 @@ def _note_strays(connection: Connection, given: range) -> None:
 
 def advance(connection: Connection, to: int) -> None:
     """The next position is behind this one."""
-    take(connection, 1, 0)  # so that there is a row, and nobody else takes one before we have ended
+    allocate(connection, 1, 0)  # so that there is a row, and nobody else takes one before we have ended
     of_events = (counters.c.name == _NAME, counters.c.label == _LABEL, counters.c.value < to)
     connection.execute(update(counters).where(*of_events).values(value=to))
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, delete, func, select, text
 
-from adapters.ledger.bulk import Row, arrays_of, given
+from adapters.ledger.bulk import Row, arrays_of, unnest_clause
 from adapters.ledger.positions import first_position
 from adapters.ledger.schema import inbox
 
@@ -31,9 +31,9 @@ inbox_keys = Table(
 #: Bits of an id below the milliseconds.
 _NUMBER_BITS = 20
 #: Months of which there is a partition ahead of time.
-_AHEAD = 3
+_MONTHS_AHEAD = 3
 #: For a lock that nobody waits for long, ms: who makes a partition must not stand in the door's way.
-_PATIENCE_MS = 2_000
+_LOCK_TIMEOUT_MS = 2_000
 
 
 def is_postgresql(connection: Connection) -> bool:
@@ -102,7 +102,7 @@ def _insert_new_rows(names: tuple[str, ...], *, signed: bool) -> str:
     return f"""
         WITH given AS MATERIALIZED (
             SELECT tally_id() AS id, {listed}{", signature_key" if signed else ""}
-            FROM {given(inbox, names, {"signature_key": "bytea"} if signed else {})}
+            FROM {unnest_clause(inbox, names, {"signature_key": "bytea"} if signed else {})}
         ),
         {add_signatures}
         fresh AS (
@@ -144,14 +144,14 @@ def drop_orphaned_key(connection: Connection, dedupe_key: bytes) -> None:
 
 def make_partitions(connection: Connection, now: int) -> list[str]:
     """Makes the partitions of this month (by `now`, ms) and the next ones where they are missing; which ones those were."""
-    wanted = [(f"{table}_{first:%Y%m}", table, first, until) for table in PARTITIONED for first, until in _months(now)]
+    wanted = [(f"{table}_{first:%Y%m}", table, first, until) for table in PARTITIONED for first, until in _month_ranges(now)]
     there = set(connection.scalars(text("SELECT relname FROM pg_class WHERE relispartition")))
     missing = [each for each in wanted if each[0] not in there]
     if missing:
-        connection.execute(text(f"SET LOCAL lock_timeout = {_PATIENCE_MS}"))
+        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
         lock(connection, "partitions")
     for name, table, first, until in missing:
-        _make_partition(connection, name, table, PARTITIONED[table](_ms(first)), PARTITIONED[table](_ms(until)))
+        _make_partition(connection, name, table, PARTITIONED[table](_epoch_ms(first)), PARTITIONED[table](_epoch_ms(until)))
     return [name for name, *_ in missing]
 
 
@@ -165,15 +165,15 @@ def _make_partition(connection: Connection, name: str, table: str, first: int, u
     connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({until})"))
 
 
-def _months(now: int) -> Iterator[tuple[datetime, datetime]]:
+def _month_ranges(now: int) -> Iterator[tuple[datetime, datetime]]:
     """(first moment, first moment of the next one) of this month and those ahead."""
     today = datetime.fromtimestamp(now / 1000, UTC)
-    months = [today.year * 12 + today.month - 1 + ahead for ahead in range(_AHEAD + 2)]
+    months = [today.year * 12 + today.month - 1 + ahead for ahead in range(_MONTHS_AHEAD + 2)]
     firsts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months]
     return pairwise(firsts)
 
 
-def _ms(moment: datetime) -> int:
+def _epoch_ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 

@@ -65,7 +65,7 @@ class ServingLock:
                 f"deleted ({self._ledger}); stop it first"
             )
         self._file = file
-        _sign(file)
+        _write_pid(file)
 
     def release(self) -> None:
         if self._file is not None and self._ledger is not None:
@@ -90,7 +90,7 @@ class UpgradeLock:
         os.close(self._file)
 
 
-def refuse_other_name(ledger: Path) -> None:
+def reject_other_name(ledger: Path) -> None:
     """Raises LedgerUnavailableError if the file has several names and is served under another one than this."""
     try:
         found = ledger.stat()
@@ -120,7 +120,7 @@ def _open_lock_file(path: Path) -> int:
         raise LedgerUnavailableError(message) from error
 
 
-def _sign(file: int) -> None:
+def _write_pid(file: int) -> None:
     """Says whose it is, where that may be written."""
     try:
         os.ftruncate(file, 0)
@@ -148,11 +148,11 @@ def _is_lock_file_held(path: Path) -> bool:
 
 def _lock_byte(ledger: Path, role: str) -> bool:
     """Whether it is ours now; True where the system has no such locks, or there is no file yet."""
-    descriptor = _descriptor(ledger)
+    descriptor = _ledger_descriptor(ledger)
     if descriptor is None:
         return True
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, role))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock_struct(fcntl.F_WRLCK, role))
     except (BlockingIOError, PermissionError):
         return False
     except OSError:
@@ -161,24 +161,24 @@ def _lock_byte(ledger: Path, role: str) -> bool:
 
 
 def _unlock_byte(ledger: Path, role: str) -> None:
-    descriptor = _descriptor(ledger)
+    descriptor = _ledger_descriptor(ledger)
     if descriptor is not None:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, role))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock_struct(fcntl.F_UNLCK, role))
 
 
 def _is_byte_locked(ledger: Path, role: str) -> bool:
     """Whether another process has it."""
-    descriptor = _descriptor(ledger)
+    descriptor = _ledger_descriptor(ledger)
     if descriptor is None:
         return False
     try:
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, role))
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock_struct(fcntl.F_WRLCK, role))
     except OSError:
         return False
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
 
 
-def _descriptor(ledger: Path) -> int | None:
+def _ledger_descriptor(ledger: Path) -> int | None:
     """Of the ledger's file, the same for the whole life of the process. Raises LedgerUnavailableError."""
     if not _SUPPORTED:
         return None
@@ -195,6 +195,6 @@ def _descriptor(ledger: Path) -> int | None:
         return _DESCRIPTORS[known]
 
 
-def _flock(kind: int, role: str) -> bytes:
+def _flock_struct(kind: int, role: str) -> bytes:
     """A `struct flock` for one byte: type, from where, start, length, process (must be 0)."""
     return struct.pack("hhqqi0q", kind, os.SEEK_SET, _BYTES[role], 1, 0)

@@ -18,17 +18,17 @@ from adapters.ledger import bulk
 from adapters.ledger.schema import quotas
 
 #: A clock that is further behind than this was set back, ms.
-_BEHIND_MS = 10_000
+_MAX_CLOCK_LAG_MS = 10_000
 #: The longest that a vendor's hint is heeded, ms.
-_LONGEST_HINT_MS = 3_600_000
+_MAX_HINT_MS = 3_600_000
 #: What is left of the pace after the vendor said "too many", the least of it, and how much comes back in a second.
-_SLOWER, _SLOWEST, _RECOVERY = 0.7, 0.05, 0.1
+_SLOWDOWN_FACTOR, _MIN_PACE, _RECOVERY_PER_S = 0.7, 0.05, 0.1
 #: What it says within so many ms is said of the same calls.
-_ONCE_IN_MS = 1000
+_SLOWDOWN_INTERVAL_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class BucketRate:
     """What a limit of so many calls in any second allows."""
 
     #: Calls at once.
@@ -37,12 +37,12 @@ class Rate:
     per_s: float
 
 
-def rate_of(limit: float) -> Rate:
+def rate_of(limit: float) -> BucketRate:
     """limit: the vendor's, calls/s. Of a limit of less than 1 it makes 1."""
     most = max(limit, 1.0)
     burst = max(1, int(most // 10))
     # A limit of 1 or 2 leaves nothing beside the burst: every other second is used then.
-    return Rate(burst=burst, per_s=max(0.9 * most - burst, most / 2))
+    return BucketRate(burst=burst, per_s=max(0.9 * most - burst, most / 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,33 +55,33 @@ class Bucket:
     slowed_at: int = 0
     blocked_until: int = 0
 
-    def take(self, wanted: int, rate: Rate, now: int) -> "tuple[int, Bucket]":
+    def consume(self, wanted: int, rate: BucketRate, now: int) -> "tuple[int, Bucket]":
         """How many of so many calls may be made now, and the bucket without them. The same one if it needs not be kept anew."""
-        seen = self._seen_at(now, rate)
+        seen = self._refilled_at(now, rate)
         granted = 0 if now < seen.blocked_until else max(0, min(wanted, int(seen.tokens + 1e-9)))
         set_back = seen.at < self.at or seen.slowed_at < self.slowed_at or seen.blocked_until < self.blocked_until
         return granted, replace(seen, tokens=seen.tokens - granted) if granted or set_back else self
 
-    def _seen_at(self, now: int, rate: Rate) -> "Bucket":
+    def _refilled_at(self, now: int, rate: BucketRate) -> "Bucket":
         """The same, later. Its times are never further ahead of `now` than they can be."""
         return Bucket(
             tokens=min(float(rate.burst), self.tokens + rate.per_s * self.pace_at(now) * max(0, now - self.at) / 1000),
-            at=max(self.at, now) if self.at - now <= _BEHIND_MS else now,
+            at=max(self.at, now) if self.at - now <= _MAX_CLOCK_LAG_MS else now,
             pace=self.pace,
             slowed_at=min(self.slowed_at, now),
-            blocked_until=min(self.blocked_until, now + _LONGEST_HINT_MS),
+            blocked_until=min(self.blocked_until, now + _MAX_HINT_MS),
         )
 
     def pace_at(self, now: int) -> float:
-        return min(1.0, self.pace + _RECOVERY * max(0, now - self.slowed_at) / 1000)
+        return min(1.0, self.pace + _RECOVERY_PER_S * max(0, now - self.slowed_at) / 1000)
 
     def slowed(self, now: int, retry_after_s: float | None) -> "Bucket":
         """The same, after the vendor said "too many"."""
-        hint = now + min(_LONGEST_HINT_MS, max(0, round((retry_after_s or 0) * 1000)))
-        blocked = replace(self, blocked_until=min(now + _LONGEST_HINT_MS, max(self.blocked_until, hint)))
-        if abs(now - self.slowed_at) < _ONCE_IN_MS:
+        hint = now + min(_MAX_HINT_MS, max(0, round((retry_after_s or 0) * 1000)))
+        blocked = replace(self, blocked_until=min(now + _MAX_HINT_MS, max(self.blocked_until, hint)))
+        if abs(now - self.slowed_at) < _SLOWDOWN_INTERVAL_MS:
             return blocked
-        return replace(blocked, pace=max(_SLOWEST, _SLOWER * self.pace_at(now)), slowed_at=now)
+        return replace(blocked, pace=max(_MIN_PACE, _SLOWDOWN_FACTOR * self.pace_at(now)), slowed_at=now)
 
 
 def lock(connection: Connection, buckets: Sequence[str], limits: Callable[[str], float], now: int) -> None:
@@ -99,40 +99,40 @@ def lock(connection: Connection, buckets: Sequence[str], limits: Callable[[str],
         connection.execute(statement)
 
 
-def _new_row(bucket: str, rate: Rate, now: int) -> dict[str, Any]:
+def _new_row(bucket: str, rate: BucketRate, now: int) -> dict[str, Any]:
     return {"bucket": bucket, "tokens": float(rate.burst), "at": now, "pace": 1.0, "slowed_at": 0, "blocked_until": 0}
 
 
-def take(connection: Connection, bucket: str, wanted: int, limit: float, now: int) -> int:
+def consume(connection: Connection, bucket: str, wanted: int, limit: float, now: int) -> int:
     """How many of so many calls may be made now; they count as made. limit: the vendor's, calls/s. now: ms."""
-    kept = _kept(connection, bucket, limit, now)
-    granted, left = kept.take(wanted, rate_of(limit), now)
+    kept = _read_or_create(connection, bucket, limit, now)
+    granted, left = kept.consume(wanted, rate_of(limit), now)
     if left is not kept:
-        _keep(connection, bucket, left)
+        _save_bucket(connection, bucket, left)
     return granted
 
 
-def slow(connection: Connection, bucket: str, now: int, retry_after_s: float | None) -> None:
+def slow_down(connection: Connection, bucket: str, now: int, retry_after_s: float | None) -> None:
     """The vendor said that there were too many calls; `retry_after_s`: its hint. Of a bucket that nobody took from: nothing."""
-    kept = _read(connection, bucket)
+    kept = _read_bucket(connection, bucket)
     if kept is not None:
-        _keep(connection, bucket, kept.slowed(now, retry_after_s))
+        _save_bucket(connection, bucket, kept.slowed(now, retry_after_s))
 
 
-def _kept(connection: Connection, bucket: str, limit: float, now: int) -> Bucket:
-    kept = _read(connection, bucket)
+def _read_or_create(connection: Connection, bucket: str, limit: float, now: int) -> Bucket:
+    kept = _read_bucket(connection, bucket)
     if kept is None:
         lock(connection, [bucket], lambda _: limit, now)
-        kept = _read(connection, bucket)
+        kept = _read_bucket(connection, bucket)
     assert kept is not None, "it was made just now"
     return kept
 
 
-def _read(connection: Connection, bucket: str) -> Bucket | None:
+def _read_bucket(connection: Connection, bucket: str) -> Bucket | None:
     row = connection.execute(select(quotas).where(quotas.c.bucket == bucket).with_for_update()).mappings().first()
     return Bucket(**{name: value for name, value in row.items() if name != "bucket"}) if row is not None else None
 
 
-def _keep(connection: Connection, bucket: str, seen: Bucket) -> None:
+def _save_bucket(connection: Connection, bucket: str, seen: Bucket) -> None:
     values = {name: getattr(seen, name) for name in ("tokens", "at", "pace", "slowed_at", "blocked_until")}
     connection.execute(update(quotas).where(quotas.c.bucket == bucket).values(values))

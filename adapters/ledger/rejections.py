@@ -16,13 +16,13 @@ from adapters.ledger.schema import rejections
 #: How many are kept.
 KEPT = 1_000
 #: Whoever sends a wrong signature named an app that is configured. In all other refusals the app can be any text.
-_OF_KNOWN_APP = 401
+_BAD_SIGNATURE_STATUS = 401
 #: Characters that are kept of each text: what is refused comes from anybody.
-_MOST = 500
+_MAX_TEXT_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RejectedCallback:
     """A callback that the door refused. `at`: ms; `size`: bytes of its body."""
 
     at: int
@@ -37,7 +37,7 @@ class Refused:
     @property
     def kind(self) -> Hashable:
         """What shares its place with others of the same."""
-        return _kind(self.vendor, self.reason, self.status, self.app_id)
+        return _rejection_kind(self.vendor, self.reason, self.status, self.app_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +49,11 @@ class RejectionFilter:
     reason: str | None = None
 
 
-_ANY = RejectionFilter()
+_NO_FILTER = RejectionFilter()
 
 
-def _kind(vendor: str, reason: str, status: int, app_id: str | None) -> Hashable:
-    return vendor, reason, app_id if status == _OF_KNOWN_APP else None
+def _rejection_kind(vendor: str, reason: str, status: int, app_id: str | None) -> Hashable:
+    return vendor, reason, app_id if status == _BAD_SIGNATURE_STATUS else None
 
 
 def surplus(kinds: Sequence[Hashable]) -> list[int]:
@@ -69,9 +69,9 @@ def surplus(kinds: Sequence[Hashable]) -> list[int]:
     return [-index for _, index in sorted(turns)[KEPT:]]
 
 
-def keep(connection: Connection, refused: Sequence[Refused]) -> None:
+def keep(connection: Connection, refused: Sequence[RejectedCallback]) -> None:
     """Keeps these and the newest of those before, at most `KEPT`; of each kind its share (`surplus`)."""
-    rows = [{name: _storable(getattr(item, name)) for name in Refused.__slots__} for item in refused]
+    rows = [{name: _storable_text(getattr(item, name)) for name in RejectedCallback.__slots__} for item in refused]
     if not rows:
         return
     connection.execute(insert(rejections), rows)
@@ -82,16 +82,18 @@ def keep(connection: Connection, refused: Sequence[Refused]) -> None:
 def _drop_surplus(connection: Connection) -> None:
     columns = (rejections.c.id, *(rejections.c[name] for name in ("vendor", "reason", "status", "app_id")))
     there = list(connection.execute(select(*columns).order_by(rejections.c.id)))
-    gone = [there[index].id for index in surplus([_kind(*row[1:]) for row in there])]
+    gone = [there[index].id for index in surplus([_rejection_kind(*row[1:]) for row in there])]
     connection.execute(delete(rejections).where(rejections.c.id.in_(gone)))
 
 
-def _storable(value: object) -> object:
+def _storable_text(value: object) -> object:
     """Anybody can send anything: neither a NUL nor half of a surrogate pair goes into every ledger."""
-    return re.sub("[\x00\ud800-\udfff]", "\ufffd", value[:_MOST]) if isinstance(value, str) else value
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", value[:_MAX_TEXT_CHARS]) if isinstance(value, str) else value
 
 
-def newest(connection: Connection, *, before: int | None, limit: int, wanted: RejectionFilter = _ANY) -> list[tuple[int, Refused]]:
+def newest(
+    connection: Connection, *, before: int | None, limit: int, wanted: RejectionFilter = _NO_FILTER
+) -> list[tuple[int, RejectedCallback]]:
     """(position, refusal), the newest first, older than a position."""
     named = {name: getattr(wanted, name) for name in RejectionFilter.__slots__}
     chosen = (rejections.c[name] == value for name, value in named.items() if value is not None)
@@ -99,5 +101,6 @@ def newest(connection: Connection, *, before: int | None, limit: int, wanted: Re
     if before is not None:
         statement = statement.where(rejections.c.id < before)
     return [
-        (row["id"], Refused(**{name: row[name] for name in Refused.__slots__})) for row in connection.execute(statement).mappings()
+        (row["id"], RejectedCallback(**{name: row[name] for name in RejectedCallback.__slots__}))
+        for row in connection.execute(statement).mappings()
     ]

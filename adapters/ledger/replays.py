@@ -8,20 +8,20 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from adapters.ledger import deliveries, events, positions
-from adapters.ledger.deliveries import Delivery, Queued
-from adapters.ledger.events import Heading
+from adapters.ledger.deliveries import Delivery, NewDelivery
+from adapters.ledger.events import EventHeader
 from adapters.ledger.schema import replays
 from adapters.ledger.subscriptions import Subscription
 
 REPLAY = "replay"
 #: Events that are looked at, at once.
-_LOOK = 1_000
+_SCAN_LIMIT = 1_000
 #: How much of its rate a replay may make up for at once when it was not served in time, ms.
 _BURST_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class EventSelection:
     """Which events: those of [since, until) (ms), of one subject only; or only what is dead, by when it was queued."""
 
     since: int
@@ -35,7 +35,7 @@ class Replay:
     """Under way. Positions are events'; of dead ones, ids of deliveries."""
 
     id: int
-    selection: Selection
+    selection: EventSelection
     position: int
     last: int
     #: Events per second.
@@ -44,28 +44,28 @@ class Replay:
     next_at: int
 
 
-def add(connection: Connection, subscription: Subscription, selection: Selection, rate: float, now: int) -> None:
+def add(connection: Connection, subscription: Subscription, selection: EventSelection, rate: float, now: int) -> None:
     """rate: events per second."""
-    first, last = _bounds(connection, subscription, selection)
+    first, last = _position_range(connection, subscription, selection)
     row = {"subscription_id": subscription.id, "since": selection.since, "until": selection.until, "subject": selection.subject}
     where = {"dead": int(selection.dead), "position": first, "last": last, "rate": rate, "next_at": now}
     connection.execute(insert(replays).values(**row, **where))
 
 
-def count(connection: Connection, subscription: Subscription, selection: Selection) -> int:
+def count(connection: Connection, subscription: Subscription, selection: EventSelection) -> int:
     """How many deliveries it would make, as things are."""
-    position, last = _bounds(connection, subscription, selection)
+    position, last = _position_range(connection, subscription, selection)
     number = 0
     while position < last:
-        chosen, position = _look(connection, subscription, selection, position, last)
+        chosen, position = _scan_next(connection, subscription, selection, position, last)
         number += len(chosen)
     return number
 
 
-def of(connection: Connection, subscription_id: str) -> list[Replay]:
+def of_subscription(connection: Connection, subscription_id: str) -> list[Replay]:
     """Those of a subscription that are under way, the oldest first."""
     statement = select(replays).where(replays.c.subscription_id == subscription_id).order_by(replays.c.id)
-    return [_replay(row) for row in connection.execute(statement).mappings()]
+    return [_replay_of(row) for row in connection.execute(statement).mappings()]
 
 
 def by_subscription(connection: Connection, ids: Sequence[str]) -> dict[str, list[Replay]]:
@@ -73,7 +73,7 @@ def by_subscription(connection: Connection, ids: Sequence[str]) -> dict[str, lis
     statement = select(replays).where(replays.c.subscription_id.in_(ids)).order_by(replays.c.id)
     found: dict[str, list[Replay]] = {}
     for row in connection.execute(statement).mappings():
-        found.setdefault(row["subscription_id"], []).append(_replay(row))
+        found.setdefault(row["subscription_id"], []).append(_replay_of(row))
     return found
 
 
@@ -86,19 +86,23 @@ def drop_all(connection: Connection, subscription_id: str) -> None:
     connection.execute(delete(replays).where(replays.c.subscription_id == subscription_id))
 
 
-def go_on(connection: Connection, subscription: Subscription, now: int) -> int:
+def advance(connection: Connection, subscription: Subscription, now: int) -> int:
     """Queues what the replays of a locked subscription may queue by now (ms); how many."""
-    return sum(_go_on(connection, subscription, replay, now) for replay in of(connection, subscription.id) if replay.next_at <= now)
+    return sum(
+        _advance_one(connection, subscription, replay, now)
+        for replay in of_subscription(connection, subscription.id)
+        if replay.next_at <= now
+    )
 
 
-def _go_on(connection: Connection, subscription: Subscription, replay: Replay, now: int) -> int:
+def _advance_one(connection: Connection, subscription: Subscription, replay: Replay, now: int) -> int:
     since = max(replay.next_at, now - _BURST_MS)
     allowed = 1 + int(replay.rate * (now - since) / 1_000)
-    chosen, position = _look(connection, subscription, replay.selection, replay.position, replay.last)
+    chosen, position = _scan_next(connection, subscription, replay.selection, replay.position, replay.last)
     if len(chosen) > allowed:
         chosen = chosen[:allowed]
-        position = _place(chosen[-1])
-    _queue(connection, subscription, chosen, now)
+        position = _item_position(chosen[-1])
+    _queue_items(connection, subscription, chosen, now)
     this = replays.c.id == replay.id
     if position >= replay.last:
         connection.execute(delete(replays).where(this))
@@ -108,66 +112,66 @@ def _go_on(connection: Connection, subscription: Subscription, replay: Replay, n
     return len(chosen)
 
 
-def _bounds(connection: Connection, subscription: Subscription, selection: Selection) -> tuple[int, int]:
+def _position_range(connection: Connection, subscription: Subscription, selection: EventSelection) -> tuple[int, int]:
     """(behind which position, up to which one) there may be something. What comes later is not part of it."""
     if selection.dead:
-        return 0, deliveries.newest_dead(connection, subscription.id)
-    first, last = positions.first_position(selection.since), _end(selection)
+        return 0, deliveries.newest_dead_id(connection, subscription.id)
+    first, last = positions.first_position(selection.since), _end_position(selection)
     strays = positions.strays(connection)
     if strays.last > first:
         last = max(last, strays.last)
     return first, min(positions.newest(connection), last)
 
 
-def _end(selection: Selection) -> int:
+def _end_position(selection: EventSelection) -> int:
     """Behind it nothing but strays can be of its time."""
     return positions.first_position(selection.until + positions.AHEAD_MS)
 
 
-def _look(
-    connection: Connection, subscription: Subscription, selection: Selection, position: int, last: int
-) -> tuple[Sequence[Heading | Delivery], int]:
+def _scan_next(
+    connection: Connection, subscription: Subscription, selection: EventSelection, position: int, last: int
+) -> tuple[Sequence[EventHeader | Delivery], int]:
     """(what is chosen of the next few, the position of the last one that was looked at)"""
-    found: Sequence[Heading | Delivery]
+    found: Sequence[EventHeader | Delivery]
     if selection.dead:
-        found = deliveries.dead(connection, subscription.id, after=position, last=last, limit=_LOOK)
+        found = deliveries.dead(connection, subscription.id, after=position, last=last, limit=_SCAN_LIMIT)
     else:
-        position, last = _stretch(connection, selection, position, last)
-        found = events.headings(connection, after=position, last=last, limit=_LOOK, subject=selection.subject)
+        position, last = _scan_range(connection, selection, position, last)
+        found = events.headers(connection, after=position, last=last, limit=_SCAN_LIMIT, subject=selection.subject)
     chosen = [each for each in found if _is_chosen(each, subscription, selection)]
-    return chosen, last if len(found) < _LOOK else _place(found[-1])
+    return chosen, last if len(found) < _SCAN_LIMIT else _item_position(found[-1])
 
 
-def _stretch(connection: Connection, selection: Selection, position: int, last: int) -> tuple[int, int]:
+def _scan_range(connection: Connection, selection: EventSelection, position: int, last: int) -> tuple[int, int]:
     """(behind which position, up to which one) to look next: first where events of its time usually are, then among the strays."""
-    end = _end(selection)
+    end = _end_position(selection)
     if position < end:
         return position, min(last, end)
     return max(position, positions.strays(connection).first - 1), last
 
 
-def _is_chosen(item: Heading | Delivery, subscription: Subscription, selection: Selection) -> bool:
-    at = item.at if isinstance(item, Heading) else item.queued_at
-    wanted = subscription.wants(item) if isinstance(item, Heading) else True
+def _is_chosen(item: EventHeader | Delivery, subscription: Subscription, selection: EventSelection) -> bool:
+    at = item.at if isinstance(item, EventHeader) else item.queued_at
+    wanted = subscription.matches(item) if isinstance(item, EventHeader) else True
     return wanted and selection.since <= at < selection.until and selection.subject in (None, item.subject)
 
 
-def _place(item: Heading | Delivery) -> int:
-    return item.position if isinstance(item, Heading) else item.id
+def _item_position(item: EventHeader | Delivery) -> int:
+    return item.position if isinstance(item, EventHeader) else item.id
 
 
-def _queue(connection: Connection, subscription: Subscription, chosen: Sequence[Heading | Delivery], now: int) -> None:
+def _queue_items(connection: Connection, subscription: Subscription, chosen: Sequence[EventHeader | Delivery], now: int) -> None:
     dead = [each for each in chosen if isinstance(each, Delivery)]
     deliveries.requeue(connection, subscription.id, dead, now, origin=REPLAY)
-    again = [_queued(each) for each in chosen if isinstance(each, Heading)]
+    again = [_new_delivery(each) for each in chosen if isinstance(each, EventHeader)]
     deliveries.queue(connection, subscription.id, again, now)
 
 
-def _queued(event: Heading) -> Queued:
-    return Queued(event_id=event.position, subject=event.subject, type=event.type, origin=REPLAY)
+def _new_delivery(event: EventHeader) -> NewDelivery:
+    return NewDelivery(event_id=event.position, subject=event.subject, type=event.type, origin=REPLAY)
 
 
-def _replay(row: RowMapping) -> Replay:
+def _replay_of(row: RowMapping) -> Replay:
     values: dict[str, Any] = {name: row[name] for name in ("id", "position", "last", "rate", "next_at")}
-    selection = Selection(since=row["since"], until=row["until"], subject=row["subject"], dead=bool(row["dead"]))
+    selection = EventSelection(since=row["since"], until=row["until"], subject=row["subject"], dead=bool(row["dead"]))
     return Replay(**values, selection=selection)

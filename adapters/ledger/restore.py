@@ -19,29 +19,37 @@ from sqlalchemy.exc import DBAPIError
 
 from adapters.clock import to_rfc3339
 from adapters.ledger import epochs
-from adapters.ledger.backup import BackupError, check, drop_mark, made_at, remove_leftovers, sync_folder, writing
+from adapters.ledger.backup import (
+    BackupError,
+    check_integrity,
+    exclusive_transaction,
+    made_at,
+    remove_leftovers,
+    remove_mark,
+    sync_folder,
+)
 from adapters.ledger.engine import Ledger
-from adapters.ledger.epochs import Begun, Mark
+from adapters.ledger.epochs import HighWaterMark, NewEpoch
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.process_locks import UpgradeLock
 from adapters.ledger.schema_state import SchemaError, revision_of
 from adapters.logs import logger
 
-_BESIDE = ("-wal", "-shm", "-journal")
+_SIDE_FILES = ("-wal", "-shm", "-journal")
 
 log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class RestoreReport:
     """A restore. made_at: of the backup, ms (None: a file that was copied by other means). aside: what was replaced."""
 
-    begun: Begun
+    begun: NewEpoch
     made_at: int | None
     aside: Path | None
 
 
-def restore(file: Path, target: Path, now: int, *, replace: bool = False, with_wal: bool = False) -> Done:
+def restore(file: Path, target: Path, now: int, *, replace: bool = False, with_wal: bool = False) -> RestoreReport:
     """Makes a ledger of a backup. Whoever calls holds the locks of the target. Raises BackupError.
 
     replace: a ledger that ended without closing is moved aside with its log. with_wal: the file's own log is taken in.
@@ -50,44 +58,44 @@ def restore(file: Path, target: Path, now: int, *, replace: bool = False, with_w
         raise BackupError(f"there is no file {file}")
     if target.exists() and target.samefile(file):
         raise BackupError(f"{file} is the ledger itself: restore from another file")
-    _require_alone(file, with_wal=with_wal)
+    _require_no_side_files(file, with_wal=with_wal)
     if not replace:
         _require_closed(target, file)
     made = made_at(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target, "restoring")
     with _locked_copy(file, target, with_wal=with_wal) as copy:
-        begun = _begun(copy, file, now, _marks(target))
-        aside = _carry_out(target, copy, now)
-    return Done(begun=begun, made_at=made, aside=aside)
+        begun = _begin_epoch(copy, file, now, _old_high_water_marks(target))
+        aside = _commit_plan(target, copy, now)
+    return RestoreReport(begun=begun, made_at=made, aside=aside)
 
 
-def _beside(path: Path) -> list[Path]:
+def _side_files(path: Path) -> list[Path]:
     """What SQLite has put beside a file, and holds anything."""
-    found = [Path(f"{path}{end}") for end in _BESIDE]
+    found = [Path(f"{path}{end}") for end in _SIDE_FILES]
     return [each for each in found if each.is_file() and each.stat().st_size]
 
 
-def _names(paths: list[Path]) -> str:
+def _joined_names(paths: list[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
-def _require_alone(file: Path, *, with_wal: bool) -> None:
-    beside = _beside(file)
+def _require_no_side_files(file: Path, *, with_wal: bool) -> None:
+    beside = _side_files(file)
     if not beside or (with_wal and not Path(f"{file}-journal").exists()):
         return
     raise BackupError(
-        f"{_names(beside)} lies beside {file}: it is no backup that `tally backup` made, but a ledger, or a copy of one."
+        f"{_joined_names(beside)} lies beside {file}: it is no backup that `tally backup` made, but a ledger, or a copy of one."
         " If something serves it, make a backup of it. If file and log were copied together while nothing served them, add"
         " --with-wal. If the log is of another file, move it away"
     )
 
 
 def _require_closed(target: Path, file: Path) -> None:
-    beside = _beside(target)
+    beside = _side_files(target)
     if beside:
         raise BackupError(
-            f"{_names(beside)} lies beside {target}: the ledger there ended without closing (`kill -9`, a power cut), and its log"
+            f"{_joined_names(beside)} lies beside {target}: the ledger there ended without closing (`kill -9`, a power cut), and its log"
             f" would be mixed with the backup. `tally restore {file} --replace` moves both aside together, and deletes neither"
         )
 
@@ -110,15 +118,15 @@ def _locked_copy(file: Path, target: Path, *, with_wal: bool) -> Iterator[Path]:
         raise BackupError(f"{file} could not be restored to {target}: {cause}") from error
     finally:
         if not _plan_of(target).exists():  # else it has happened, and this is what it needs
-            for end in ("", *_BESIDE, ".upgrade.lock"):
+            for end in ("", *_SIDE_FILES, ".upgrade.lock"):
                 Path(f"{copy}{end}").unlink(missing_ok=True)
         os.close(fd)
 
 
-def _begun(copy: Path, file: Path, now: int, beyond: list[Mark]) -> Begun:
+def _begin_epoch(copy: Path, file: Path, now: int, beyond: list[HighWaterMark]) -> NewEpoch:
     """Checks the copy, and opens the epoch in it."""
     try:
-        check(copy)
+        check_integrity(copy)
     except BackupError as error:
         raise BackupError(f"{file} is damaged, or no SQLite database: it is not restored ({error})") from error
     with closing(sqlite3.connect(copy)) as alone:
@@ -131,14 +139,14 @@ def _begun(copy: Path, file: Path, now: int, beyond: list[Mark]) -> Begun:
         ledger.close()
     with closing(sqlite3.connect(copy)) as alone:
         alone.execute("PRAGMA journal_mode=DELETE")
-    with writing(copy) as connection:
-        drop_mark(connection)
+    with exclusive_transaction(copy) as connection:
+        remove_mark(connection)
         return epochs.begin(connection, now, beyond=beyond)
 
 
 def _require_known(copy: Path, file: Path) -> None:
     try:
-        with writing(copy) as connection:
+        with exclusive_transaction(copy) as connection:
             revision = revision_of(connection)
     except SchemaError as error:
         raise BackupError(f"{file} is not restored: {error}") from error
@@ -146,7 +154,7 @@ def _require_known(copy: Path, file: Path) -> None:
         raise BackupError(f"{file} is no ledger of Tallylight: nothing is in it")
 
 
-def _marks(target: Path) -> list[Mark]:
+def _old_high_water_marks(target: Path) -> list[HighWaterMark]:
     """How far the ledger went that is to be replaced, if it can be read: nothing of it is repeated, even if the clock is wrong."""
     if not target.exists():
         return []
@@ -160,15 +168,15 @@ def _marks(target: Path) -> list[Mark]:
             )
     except sqlite3.DatabaseError:
         return []
-    return [Mark(epoch=found.get("epoch", 0), position=found.get("position", 0))]
+    return [HighWaterMark(epoch=found.get("epoch", 0), position=found.get("position", 0))]
 
 
-def _carry_out(target: Path, copy: Path, now: int) -> Path | None:
+def _commit_plan(target: Path, copy: Path, now: int) -> Path | None:
     """From when the plan is there, the restore has happened."""
     with copy.open("rb") as file:
         os.fsync(file.fileno())
     stamp = to_rfc3339(now).replace(":", "").replace("-", "").replace(".", "")
-    there = target.exists() or _beside(target)
+    there = target.exists() or _side_files(target)
     plan = {"new": copy.name, "aside": f"{target.name}.replaced-{stamp}" if there else None}
     written = _plan_of(target).with_suffix(".restore-new")
     with written.open("w") as file_:
@@ -177,7 +185,7 @@ def _carry_out(target: Path, copy: Path, now: int) -> Path | None:
         os.fsync(file_.fileno())
     written.rename(_plan_of(target))
     sync_folder(target.parent)
-    _follow(target, plan)
+    _execute_plan(target, plan)
     return target.with_name(plan["aside"]) if plan["aside"] else None
 
 
@@ -185,11 +193,11 @@ def _plan_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.restore")
 
 
-def _follow(target: Path, plan: dict[str, str | None]) -> None:
+def _execute_plan(target: Path, plan: dict[str, str | None]) -> None:
     """Does what of the plan is not done. Until the new file stands in its place, what stands there is the old one."""
     new, aside = target.with_name(str(plan["new"])), plan["aside"]
     if new.exists():
-        for end in (*_BESIDE, "") if aside else ():
+        for end in (*_SIDE_FILES, "") if aside else ():
             with suppress(FileNotFoundError):
                 Path(f"{target}{end}").rename(target.with_name(f"{aside}{end}"))
         sync_folder(target.parent)
@@ -199,7 +207,7 @@ def _follow(target: Path, plan: dict[str, str | None]) -> None:
     sync_folder(target.parent)
 
 
-def finish(target: Path) -> None:
+def finish_interrupted(target: Path) -> None:
     """Finishes a restore that was killed half way, and says so. Waits while one is under way."""
     if not _plan_of(target).exists():
         return
@@ -207,5 +215,5 @@ def finish(target: Path) -> None:
         if not _plan_of(target).exists():
             return
         plan = json.loads(_plan_of(target).read_text())
-        _follow(target, plan)
+        _execute_plan(target, plan)
         log.warning("ledger.restore_finished", path=str(target), aside=plan["aside"])

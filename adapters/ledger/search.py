@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, literal, or_, select, true
 
 from adapters.ledger.documents import task_of
-from adapters.ledger.facets import slashed
+from adapters.ledger.facets import slash_delimited
 from adapters.ledger.newest_per_group import newest_of, unordered
 from adapters.ledger.page_size import Page, fitting_ids
 from adapters.ledger.schema import facets, lineages, tasks
-from statemachine.facts import TaskKey
 from statemachine.states import LIVE
-from statemachine.tasks import Task
+from statemachine.tasks import Task, TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class SearchThresholds:
     """Which way is the shorter one. What is found is the same, whatever these are."""
 
     #: Tasks that are rather looked at one by one than put together in order.
@@ -31,7 +30,7 @@ class Effort:
     window: int = 1_500
 
 
-_EFFORT = Effort()
+_THRESHOLDS = SearchThresholds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +57,14 @@ def find(connection: Connection, task_id: str) -> Task | None:
     return next(iter(_tasks(connection, [task_id])), None)
 
 
-def page(connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int, effort: Effort = _EFFORT) -> Page[Task]:
+def page(
+    connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int, effort: SearchThresholds = _THRESHOLDS
+) -> Page[Task]:
     """Tasks that pass, newest first, older than the id `before`; fewer than `limit` where they are long."""
     search = _Search(
-        facets=tuple(_facets(wanted)),
+        facets=tuple(_facet_conditions(wanted)),
         shared={name: value for name in ("room_id", "vendor_task_id") if (value := getattr(wanted, name)) is not None},
-        bounds=_bounds(wanted, before),
+        bounds=_id_range(wanted, before),
         effort=effort,
     )
     ids = search.newest(connection, limit) if wanted.q is None else search.named(connection, wanted.q, limit)
@@ -86,7 +87,7 @@ def _tasks(connection: Connection, ids: Sequence[str]) -> list[Task]:
     return found
 
 
-def _facets(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
+def _facet_conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
     """What facets must be."""
     for name in ("vendor", "kind", "app_id", "origin", "reason"):
         value = getattr(wanted, name)
@@ -98,11 +99,11 @@ def _facets(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
         among = facets.c.state.in_(sorted(LIVE))
         yield among if wanted.live else ~among
     if wanted.anomaly is not None:
-        yield facets.c.anomalies.contains(slashed(wanted.anomaly), autoescape=True)
+        yield facets.c.anomalies.contains(slash_delimited(wanted.anomaly), autoescape=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Range:
+class _TextRange:
     """Of text: from `first` on, before `end`."""
 
     first: str | None = None
@@ -113,17 +114,17 @@ class _Range:
         bounds += [column < self.end] if self.end is not None else []
         return and_(*bounds) if bounds else column.is_not(None)
 
-    def within(self, other: "_Range") -> "_Range":
-        return _Range(
+    def within(self, other: "_TextRange") -> "_TextRange":
+        return _TextRange(
             first=max((text for text in (self.first, other.first) if text is not None), default=None),
             end=min((text for text in (self.end, other.end) if text is not None), default=None),
         )
 
 
-def _bounds(wanted: TaskFilter, before: str | None) -> _Range:
+def _id_range(wanted: TaskFilter, before: str | None) -> _TextRange:
     """Ids begin with the time of creation, so a range of time is a range of ids."""
     first, end = (None if ms is None else _id_at(ms) for ms in (wanted.created_after, wanted.created_before))
-    return _Range(first=first, end=end).within(_Range(end=before))
+    return _TextRange(first=first, end=end).within(_TextRange(end=before))
 
 
 def _id_at(ms: int) -> str:
@@ -132,9 +133,9 @@ def _id_at(ms: int) -> str:
     return "".join(digits[(max(ms, 0) >> shift) & 31] for shift in range(45, -5, -5))
 
 
-def _beginning_with(q: str) -> _Range:
+def _beginning_with(q: str) -> _TextRange:
     """Unlike LIKE, a range has no wildcards, minds case and uses the index."""
-    return _Range(first=q, end=q + "\U0010ffff")
+    return _TextRange(first=q, end=q + "\U0010ffff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,22 +144,22 @@ class _Search:
 
     facets: tuple[ColumnElement[bool], ...]
     shared: dict[str, str]
-    bounds: _Range
-    effort: Effort
+    bounds: _TextRange
+    effort: SearchThresholds
 
     def newest(self, connection: Connection, limit: int) -> list[str]:
         """The ids of the newest tasks that pass."""
         if not self.facets and not self.shared:
-            return self._in_order(connection, limit)
+            return self._newest_of_all(connection, limit)
         if len(self.shared) > 1 or (
-            self.shared and self._up_to(connection, self.effort.few + 1, self._shares(tasks)) <= self.effort.few
+            self.shared and self._count_up_to(connection, self.effort.few + 1, self._has_shared_ids(tasks)) <= self.effort.few
         ):
-            return self._sorted(connection, limit, self._shares(tasks), self._is_listed(unordered(tasks.c.facet)))
+            return self._sorted_ids(connection, limit, self._has_shared_ids(tasks), self._is_listed(unordered(tasks.c.facet)))
 
         def same(rows: FromClause, groups: FromClause) -> ColumnElement[bool]:
-            return and_(rows.c.facet == groups.c.facet, self._shares(rows))
+            return and_(rows.c.facet == groups.c.facet, self._has_shared_ids(rows))
 
-        groups = self._chosen().subquery()
+        groups = self._select_facets().subquery()
         statement = newest_of(groups, tasks, "id", same, lambda position, _id: self.bounds.holds(position), limit)
         return list(connection.scalars(statement))
 
@@ -168,30 +169,34 @@ class _Search:
         ranges = [named.holds(tasks.c[name]) for name in ("room_id", "vendor_task_id")]
         anywhere = or_(*ranges, named.holds(unordered(tasks.c.id)), named.holds(tasks.c.app_id))
         if self.shared:
-            return self._sorted(connection, limit, anywhere, self._shares(tasks), self._is_listed(unordered(tasks.c.facet)))
-        if self._of_facets(connection) <= self.effort.few:
-            return self._sorted(connection, limit, anywhere, self._is_listed(tasks.c.facet))
+            return self._sorted_ids(
+                connection, limit, anywhere, self._has_shared_ids(tasks), self._is_listed(unordered(tasks.c.facet))
+            )
+        if self._count_by_facets(connection) <= self.effort.few:
+            return self._sorted_ids(connection, limit, anywhere, self._is_listed(tasks.c.facet))
         found = self._among_newest(connection, limit, anywhere)
-        return found if len(found) == limit else self._collected(connection, limit, named, ranges)
+        return found if len(found) == limit else self._collect_by_id(connection, limit, named, ranges)
 
-    def _collected(self, connection: Connection, limit: int, named: _Range, ranges: Sequence[ColumnElement[bool]]) -> list[str]:
+    def _collect_by_id(
+        self, connection: Connection, limit: int, named: _TextRange, ranges: Sequence[ColumnElement[bool]]
+    ) -> list[str]:
         """Of each kind of id the newest tasks that it names, put together."""
         listed = self._is_listed(unordered(tasks.c.facet))
-        ids = {id_ for each in ranges for id_ in self._sorted(connection, limit, each, listed)}
+        ids = {id_ for each in ranges for id_ in self._sorted_ids(connection, limit, each, listed)}
         bounds = self.bounds.within(named)
-        if self._up_to(connection, 1, bounds.holds(tasks.c.id)):
+        if self._count_up_to(connection, 1, bounds.holds(tasks.c.id)):
             ids |= {*replace(self, bounds=bounds).newest(connection, limit)}
         of_apps = replace(self, facets=(*self.facets, named.holds(facets.c.app_id)))
-        if of_apps._of_facets(connection):
+        if of_apps._count_by_facets(connection):
             ids |= {*of_apps.newest(connection, limit)}
         return sorted(ids, reverse=True)[:limit]
 
-    def _in_order(self, connection: Connection, limit: int) -> list[str]:
+    def _newest_of_all(self, connection: Connection, limit: int) -> list[str]:
         """Any tasks."""
         statement = select(tasks.c.id).where(tasks.c.facet.is_not(None), self.bounds.holds(tasks.c.id))
         return list(connection.scalars(statement.order_by(tasks.c.id.desc()).limit(limit)))
 
-    def _sorted(self, connection: Connection, limit: int, *conditions: ColumnElement[bool]) -> list[str]:
+    def _sorted_ids(self, connection: Connection, limit: int, *conditions: ColumnElement[bool]) -> list[str]:
         """Looks at all tasks that an index gives for these conditions, and sorts them."""
         id_ = unordered(tasks.c.id)
         statement = select(tasks.c.id).where(*conditions, self.bounds.holds(id_)).order_by(id_.desc()).limit(limit)
@@ -204,21 +209,21 @@ class _Search:
         statement = in_order.where(anywhere, self._is_listed(unordered(tasks.c.facet)), tasks.c.id >= last).limit(limit)
         return list(connection.scalars(statement))
 
-    def _shares(self, rows: FromClause) -> ColumnElement[bool]:
+    def _has_shared_ids(self, rows: FromClause) -> ColumnElement[bool]:
         return and_(true(), *(rows.c[name] == value for name, value in self.shared.items()))
 
-    def _chosen(self) -> Select[tuple[int]]:
+    def _select_facets(self) -> Select[tuple[int]]:
         return select(facets.c.facet).where(*self.facets, facets.c.tasks > 0)
 
     def _is_listed(self, facet: ColumnElement[int]) -> ColumnElement[bool]:
-        return facet.in_(self._chosen()) if self.facets else facet.is_not(None)
+        return facet.in_(self._select_facets()) if self.facets else facet.is_not(None)
 
-    def _of_facets(self, connection: Connection) -> int:
+    def _count_by_facets(self, connection: Connection) -> int:
         """How many tasks the facets have."""
         return int(connection.scalar(select(func.sum(facets.c.tasks)).where(true(), *self.facets)) or 0)
 
     @staticmethod
-    def _up_to(connection: Connection, number: int, condition: ColumnElement[bool]) -> int:
+    def _count_up_to(connection: Connection, number: int, condition: ColumnElement[bool]) -> int:
         """How many tasks there are of this kind; not counted any further than to a number."""
         some = select(literal(1).label("one")).select_from(tasks).where(condition).limit(number).subquery()
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

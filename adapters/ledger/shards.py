@@ -20,9 +20,9 @@ from adapters.ledger.inbox import SHARDS
 #: A worker that has said nothing for so long does not count, s.
 _SILENT_S = 10
 #: Names our locks among those of the database: "tall".
-_CLASS = 0x74616C6C
+_LOCK_CLASS = 0x74616C6C
 
-_TAKE = text("SELECT pg_try_advisory_lock(:class, :seat)")
+_TRY_SEAT = text("SELECT pg_try_advisory_lock(:class, :seat)")
 _SEATS = text("""
     SELECT locks.objid FROM pg_locks AS locks JOIN pg_stat_activity AS sessions ON sessions.pid = locks.pid
     WHERE locks.locktype = 'advisory' AND locks.classid = :class AND locks.objsubid = 2 AND locks.granted
@@ -39,57 +39,57 @@ class Shards:
         self._ledger = ledger
         self._fresh_s = fresh_s
         self._lock = threading.Lock()
-        self._held = ExitStack()
+        self._session_stack = ExitStack()
         self._session: Connection | None = None
         self._seat = -1
         #: Of the ledger's connections, when the session began.
         self._generation = 0
-        self._mine: frozenset[int] | None = None
-        self._asked_at: float | None = None
+        self._owned: frozenset[int] | None = None
+        self._read_at: float | None = None
 
-    def mine(self) -> frozenset[int] | None:
+    def owned(self) -> frozenset[int] | None:
         """The shards of this process; None: all. Raises LedgerUnavailableError."""
         if self._ledger.path is not None:
             return None
         with self._lock:
-            if self._asked_at is None or monotonic_s() - self._asked_at >= self._fresh_s:
-                self._mine = self._share()
-                self._asked_at = monotonic_s()
-            return self._mine
+            if self._read_at is None or monotonic_s() - self._read_at >= self._fresh_s:
+                self._owned = self._read_share()
+                self._read_at = monotonic_s()
+            return self._owned
 
     def close(self) -> None:
         """Gives the seat back: from now on the others do this part too."""
         with self._lock:
-            self._leave()
+            self._release_seat()
 
-    def _share(self) -> frozenset[int] | None:
+    def _read_share(self) -> frozenset[int] | None:
         try:
-            with self._ledger.told():
-                session = self._session or self._sit_down()
-                seats = list(session.scalars(_SEATS, {"class": _CLASS, "silent": _SILENT_S}))
+            with self._ledger.translated_errors():
+                session = self._session or self._acquire_seat()
+                seats = list(session.scalars(_SEATS, {"class": _LOCK_CLASS, "silent": _SILENT_S}))
                 self._ledger.leave_if_read_only(session)
         except Exception:
-            self._leave()
+            self._release_seat()
             raise
         if self._seat not in seats or self._generation != self._ledger.generation:  # or on a server where nobody looks any more
-            self._leave()
+            self._release_seat()
             raise LedgerUnavailableError("this worker lost its seat; it takes another one")
         if len(seats) == 1:
             return None
         return frozenset(range(seats.index(self._seat), SHARDS, len(seats)))
 
-    def _sit_down(self) -> Connection:
+    def _acquire_seat(self) -> Connection:
         self._generation = self._ledger.generation
-        session = self._held.enter_context(self._ledger.session())
-        taken = (seat for seat in range(SHARDS) if session.scalar(_TAKE, {"class": _CLASS, "seat": seat}))
+        session = self._session_stack.enter_context(self._ledger.session())
+        taken = (seat for seat in range(SHARDS) if session.scalar(_TRY_SEAT, {"class": _LOCK_CLASS, "seat": seat}))
         seat = next(taken, None)
         if seat is None:
             raise ConflictError  # as many workers as shards
         self._session, self._seat = session, seat
         return session
 
-    def _leave(self) -> None:
-        held, self._held = self._held, ExitStack()
-        self._session, self._seat, self._asked_at = None, -1, None
+    def _release_seat(self) -> None:
+        held, self._session_stack = self._session_stack, ExitStack()
+        self._session, self._seat, self._read_at = None, -1, None
         with suppress(LedgerUnavailableError):  # a connection that is lost cannot be closed politely
             held.close()

@@ -17,17 +17,16 @@ from adapters.ledger import postgresql
 from adapters.ledger.inbox import START, Posting, drop_set_aside, post_all, shard_of, unique_key
 from adapters.ledger.lineages import key_hash
 from adapters.ledger.schema import inbox, lineages, tasks
-from statemachine.facts import TaskKey
 from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Kind, Origin, Reason, State
-from statemachine.tasks import Task
+from statemachine.tasks import Task, TaskKey
 
 #: A task that is finishing needs neither its id nor its robot any more.
-_BUSY = sorted(LIVE - {State.FINISHING})
+_BUSY_STATES = sorted(LIVE - {State.FINISHING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class StartRequest:
     """A start as it waits in the inbox; its fields are the members of the row's payload."""
 
     task_id: str
@@ -59,7 +58,7 @@ class Start:
         """Under which its task will stand: of a minted id, until it is known."""
         chosen = self.vendor_task_id or ""
         key = TaskKey(vendor=self.vendor, app_id=self.app_id, room_id=self.room_id or "", vendor_task_id=chosen, family=self.family)
-        return key if self.vendor_task_id is not None else key.awaiting(self.task_id)
+        return key if self.vendor_task_id is not None else key.provisional_key(self.task_id)
 
 
 class Clash(StrEnum):
@@ -71,21 +70,21 @@ class Clash(StrEnum):
     ROBOT_IN_USE = "robot_in_use"
 
 
-def post(connection: Connection, start: Start, now: int) -> tuple[Clash, str] | None:
+def post(connection: Connection, start: StartRequest, now: int) -> tuple[Clash, str] | None:
     """Puts a start into the inbox; the clash and the other task, if there is one: then roll back. now: ms."""
-    other = _insert(connection, start, now) or _live(connection, start)
+    other = _insert_start(connection, start, now) or _find_live_task(connection, start)
     if other is not None:
         return Clash.ALREADY_LIVE, other
-    other = _with_robot(connection, start, start.robot) if start.robot is not None else None
+    other = _find_robot_user(connection, start, start.robot) if start.robot is not None else None
     return None if other is None else (Clash.ROBOT_IN_USE, other)
 
 
-def begin(connection: Connection, start: Start, now: int) -> None:
+def post_successor(connection: Connection, start: StartRequest, now: int) -> None:
     """Puts the start of a successor into the inbox: what it takes over from may still be live. now: ms."""
-    post_all(connection, START, [_posting(start, (start.task_id,))], now)
+    post_all(connection, START, [_start_posting(start, (start.task_id,))], now)
 
 
-def _posting(start: Start, key: tuple[str, ...]) -> Posting:
+def _start_posting(start: StartRequest, key: tuple[str, ...]) -> Posting:
     return Posting(
         key=key,
         payload=_payload_of(start),
@@ -96,7 +95,7 @@ def _posting(start: Start, key: tuple[str, ...]) -> Posting:
     )
 
 
-def requested(connection: Connection, start: Start, at: int) -> Task:
+def requested_task(connection: Connection, start: StartRequest, at: int) -> Task:
     """The task as it will be once the start is applied. at: when it was asked for, ms."""
     view = View(state=State.REQUESTED, evidence_at=at, heard_at=at, room_id=start.room_id, robot=start.robot)
     same = ("kind", "action", "params", "policy", "renews", "restarts", "restart_count")
@@ -114,81 +113,81 @@ def requested(connection: Connection, start: Start, at: int) -> Task:
     )
 
 
-def find(connection: Connection, task_id: str) -> Task | None:
+def find_requested(connection: Connection, task_id: str) -> Task | None:
     """The task that a start which waits is about, as it will be."""
-    statement = select(inbox.c.payload, inbox.c.received_at).where(inbox.c.task_id == task_id, *_waits())
+    statement = select(inbox.c.payload, inbox.c.received_at).where(inbox.c.task_id == task_id, *_is_waiting_start())
     row = connection.execute(statement).first()
-    return None if row is None else requested(connection, start_of(json.loads(row.payload)), row.received_at)
+    return None if row is None else requested_task(connection, request_of(json.loads(row.payload)), row.received_at)
 
 
-def start_of(doc: Mapping[str, Any]) -> Start:
+def request_of(doc: Mapping[str, Any]) -> StartRequest:
     """The start that a row's payload is."""
-    known = {each.name: doc[each.name] for each in fields(Start) if each.name in doc}
-    return Start(**{**known, "kind": Kind(doc["kind"])})
+    known = {each.name: doc[each.name] for each in fields(StartRequest) if each.name in doc}
+    return StartRequest(**{**known, "kind": Kind(doc["kind"])})
 
 
-def _payload_of(start: Start) -> dict[str, Any]:
-    return {each.name: getattr(start, each.name) for each in fields(Start) if each.name != "doubted"}
+def _payload_of(start: StartRequest) -> dict[str, Any]:
+    return {each.name: getattr(start, each.name) for each in fields(StartRequest) if each.name != "doubted"}
 
 
-def _waits() -> tuple[ColumnElement[bool], ...]:
+def _is_waiting_start() -> tuple[ColumnElement[bool], ...]:
     return inbox.c.kind == START, inbox.c.applied_at.is_(None)
 
 
-def _insert(connection: Connection, start: Start, now: int) -> str | None:
+def _insert_start(connection: Connection, start: StartRequest, now: int) -> str | None:
     """The task of the start that waits under the same key; None: this one waits there now."""
     key = start.key
-    parts = (start.task_id,) if key.pending else (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
-    posting = _posting(start, parts)
+    parts = (start.task_id,) if key.is_provisional else (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
+    posting = _start_posting(start, parts)
     same = inbox.c.dedupe_key == unique_key(START, *parts)
     while post_all(connection, START, [posting], now) == 0:
-        other = connection.scalar(select(inbox.c.task_id).where(same, *_waits()))
+        other = connection.scalar(select(inbox.c.task_id).where(same, *_is_waiting_start()))
         if other is not None:
             return str(other)
         drop_set_aside(connection, START, parts)  # or it was applied meanwhile
     return None
 
 
-def _live(connection: Connection, start: Start) -> str | None:
-    statement = select(tasks.c.id).where(_is_of(start.key), tasks.c.state.in_(_BUSY))
+def _find_live_task(connection: Connection, start: StartRequest) -> str | None:
+    statement = select(tasks.c.id).where(_has_key(start.key), tasks.c.state.in_(_BUSY_STATES))
     return connection.scalar(statement.order_by(tasks.c.run.desc()).limit(1))
 
 
 def _next_run(connection: Connection, key: TaskKey) -> int:
-    return (connection.scalar(select(func.max(tasks.c.run)).where(_is_of(key))) or 0) + 1
+    return (connection.scalar(select(func.max(tasks.c.run)).where(_has_key(key))) or 0) + 1
 
 
-def _is_of(key: TaskKey) -> ColumnElement[bool]:
+def _has_key(key: TaskKey) -> ColumnElement[bool]:
     """Tasks of a key, merged ones apart."""
     lineage = select(lineages.c.id).where(lineages.c.key_hash == key_hash(key)).scalar_subquery()
     return and_(tasks.c.lineage_id == lineage, tasks.c.merged_into.is_(None))
 
 
-def _with_robot(connection: Connection, start: Start, robot: str) -> str | None:
+def _find_robot_user(connection: Connection, start: StartRequest, robot: str) -> str | None:
     """The task that has this robot in this room. What waits is read first: a worker may make a task of it meanwhile."""
-    _one_at_a_time(connection, start, robot)
+    _lock_robot(connection, start, robot)
     return _waiting_with_robot(connection, start, robot) or _task_with_robot(connection, start, robot)
 
 
-def _one_at_a_time(connection: Connection, start: Start, robot: str) -> None:
+def _lock_robot(connection: Connection, start: StartRequest, robot: str) -> None:
     """Two starts that cannot see each other yet would both pass. On SQLite there is one writer anyway."""
     if postgresql.is_postgresql(connection):
         postgresql.lock(connection, unique_key(start.vendor, start.app_id, start.room_id or "", robot).hex())
 
 
-def _waiting_with_robot(connection: Connection, start: Start, robot: str) -> str | None:
+def _waiting_with_robot(connection: Connection, start: StartRequest, robot: str) -> str | None:
     of_app = (inbox.c.vendor == start.vendor, inbox.c.app_id == start.app_id, inbox.c.task_id != start.task_id)
     position = func.instr if connection.dialect.name == "sqlite" else func.strpos
     names_it = position(inbox.c.payload, json.dumps(robot)) > 0
-    statement = select(inbox.c.payload).where(*_waits(), *of_app, names_it).order_by(inbox.c.id)
+    statement = select(inbox.c.payload).where(*_is_waiting_start(), *of_app, names_it).order_by(inbox.c.id)
     for payload in connection.scalars(statement):
-        other = start_of(json.loads(payload))
+        other = request_of(json.loads(payload))
         if (other.room_id, other.robot) == (start.room_id, robot):
             return other.task_id
     return None
 
 
-def _task_with_robot(connection: Connection, start: Start, robot: str) -> str | None:
+def _task_with_robot(connection: Connection, start: StartRequest, robot: str) -> str | None:
     there = (
         tasks.c.robot == robot,
         tasks.c.vendor == start.vendor,
@@ -197,5 +196,5 @@ def _task_with_robot(connection: Connection, start: Start, robot: str) -> str | 
         tasks.c.merged_into.is_(None),
     )
     unknown = and_(tasks.c.state == State.FAILED, tasks.c.reason == Reason.START_UNKNOWN)
-    statement = select(tasks.c.id).where(*there, or_(tasks.c.state.in_(_BUSY), unknown))
+    statement = select(tasks.c.id).where(*there, or_(tasks.c.state.in_(_BUSY_STATES), unknown))
     return connection.scalar(statement.order_by(tasks.c.id.desc()).limit(1))

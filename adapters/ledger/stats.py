@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from adapters.ledger import delivery_lag, facets
-from adapters.ledger.counters import add, add_all, fold_older, put, sums
+from adapters.ledger.counters import add, add_all, fold_older, set_values, sums
 from adapters.ledger.deadlines import overdue
-from adapters.ledger.inbox import waiting
+from adapters.ledger.inbox import backlog
 from adapters.ledger.schema import counters
 
 #: Sums by second are kept this long before they are added up, s.
 _KEPT_S = 120
 #: Clocks of several machines differ by so much, s.
 _SKEW_S = 10
-_ALL = "all"
+_FOLDED_LABEL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Stats:
 
 def read(connection: Connection, now: int) -> Stats:
     """now: ms."""
-    unapplied, oldest = waiting(connection)
+    unapplied, oldest = backlog(connection)
     due, most = overdue(connection, now)
     undelivered, oldest_undelivered = delivery_lag.read(connection)
     received = sums(connection, "received")
@@ -52,8 +52,8 @@ def read(connection: Connection, now: int) -> Stats:
         anomalies=facets.by_anomaly(connection),
         received=sum(received.values()),
         rejected=sum(sums(connection, "rejected").values()),
-        last_minute=sum(value for label, value in received.items() if label != _ALL and since < label <= until),
-        by_verdict=_by_word(connection),
+        last_minute=sum(value for label, value in received.items() if label != _FOLDED_LABEL and since < label <= until),
+        by_verdict=_sums_by_verdict(connection),
         unrecorded=sum(sums(connection, "unrecorded").values()),
         last_unrecorded_at=max(sums(connection, "unrecorded_at").values(), default=None),
         unapplied_callbacks=unapplied,
@@ -65,15 +65,15 @@ def read(connection: Connection, now: int) -> Stats:
     )
 
 
-def untidy(connection: Connection, now: int) -> bool:
+def has_old_seconds(connection: Connection, now: int) -> bool:
     """Whether there are seconds that no statistic asks for any more."""
     old = counters.c.label < str(now // 1000 - _KEPT_S)
     return connection.execute(select(counters.c.label).where(counters.c.name == "received", old).limit(1)).first() is not None
 
 
-def tidy(connection: Connection, now: int) -> None:
+def fold_old_seconds(connection: Connection, now: int) -> None:
     """Adds up those seconds."""
-    fold_older(connection, "received", str(now // 1000 - _KEPT_S), _ALL)
+    fold_older(connection, "received", str(now // 1000 - _KEPT_S), _FOLDED_LABEL)
 
 
 def by_verdict(connection: Connection) -> dict[tuple[str, str], int]:
@@ -83,12 +83,12 @@ def by_verdict(connection: Connection) -> dict[tuple[str, str], int]:
 
 def moves(connection: Connection) -> dict[tuple[str, str, str], int]:
     """(vendor, kind, state) -> how often a task came to that state."""
-    return {_split(label): value for label, value in sums(connection, "moves").items()}
+    return {_split_label(label): value for label, value in sums(connection, "moves").items()}
 
 
 def calls(connection: Connection) -> dict[tuple[str, str, str], int]:
     """(vendor, action, outcome) -> how often a call was answered so."""
-    return {_split(label): value for label, value in sums(connection, "calls").items()}
+    return {_split_label(label): value for label, value in sums(connection, "calls").items()}
 
 
 def deadlines_passed(connection: Connection) -> dict[str, int]:
@@ -103,11 +103,11 @@ def count_rejected(connection: Connection, by_reason: dict[str, int]) -> None:
 def add_unrecorded(connection: Connection, by_vendor: Mapping[str, int], last: Mapping[str, int]) -> None:
     """Adds callbacks that could not be made durable. last: when the last of them came, by vendor; ms."""
     add(connection, "unrecorded", by_vendor)
-    put(connection, "unrecorded_at", {vendor: last[vendor] for vendor in by_vendor})
+    set_values(connection, "unrecorded_at", {vendor: last[vendor] for vendor in by_vendor})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class BatchCounts:
     """What a batch adds to the sums: labels with slashes, as `by_verdict`, `moves`, `calls` and `deadlines_passed` split them."""
 
     verdicts: Mapping[str, int]
@@ -116,18 +116,18 @@ class Tally:
     calls: Mapping[str, int] = field(default_factory=dict)
 
 
-def count(connection: Connection, tally: Tally) -> None:
+def add_batch(connection: Connection, tally: BatchCounts) -> None:
     add_all(connection, {"verdict": tally.verdicts, "moves": tally.moves, "passed": tally.passed, "calls": tally.calls})
 
 
-def _by_word(connection: Connection) -> dict[str, int]:
+def _sums_by_verdict(connection: Connection) -> dict[str, int]:
     words: Counter[str] = Counter()
     for (_, word), value in by_verdict(connection).items():
         words[word] += value
     return dict(words)
 
 
-def _split(label: str) -> tuple[str, str, str]:
+def _split_label(label: str) -> tuple[str, str, str]:
     first, second, third = label.split("/")
     return first, second, third
 

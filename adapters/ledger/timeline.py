@@ -14,7 +14,7 @@ from adapters.ledger.schema import timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class TimelineRow:
     """What one inbox row did to a task. `at`: when it was applied, ms."""
 
     task_id: str
@@ -23,7 +23,7 @@ class Line:
     entries: Sequence[Mapping[str, Any]]
 
 
-def append(connection: Connection, lines: Sequence[Line]) -> None:
+def append(connection: Connection, lines: Sequence[TimelineRow]) -> None:
     rows = [
         {"task_id": line.task_id, "at": line.at, "inbox_id": line.inbox_id, "entries": json_text(list(line.entries))}
         for line in lines
@@ -32,7 +32,7 @@ def append(connection: Connection, lines: Sequence[Line]) -> None:
     bulk.insert(connection, timeline, rows)
 
 
-def page(connection: Connection, task_id: str, *, after: int, limit: int) -> Page[tuple[int, Line]]:
+def page(connection: Connection, task_id: str, *, after: int, limit: int) -> Page[tuple[int, TimelineRow]]:
     """(position, line) of a task, oldest first, behind a position; fewer than `limit` where they are long."""
     behind = (timeline.c.task_id == task_id, timeline.c.id > after)
     sizes = select(timeline.c.id, size_of(connection, timeline.c.entries)).where(*behind).order_by(timeline.c.id).limit(limit)
@@ -40,8 +40,8 @@ def page(connection: Connection, task_id: str, *, after: int, limit: int) -> Pag
     if not number:
         return Page()
     statement = select(timeline).where(*behind, timeline.c.id <= last).order_by(timeline.c.id).limit(number)
-    return Page((_line(task_id, row) for row in connection.execute(statement).mappings()), cut=cut)
+    return Page((_timeline_row(task_id, row) for row in connection.execute(statement).mappings()), cut=cut)
 
 
-def _line(task_id: str, row: RowMapping) -> tuple[int, Line]:
-    return row["id"], Line(task_id=task_id, at=row["at"], inbox_id=row["inbox_id"], entries=json.loads(row["entries"]))
+def _timeline_row(task_id: str, row: RowMapping) -> tuple[int, TimelineRow]:
+    return row["id"], TimelineRow(task_id=task_id, at=row["at"], inbox_id=row["inbox_id"], entries=json.loads(row["entries"]))

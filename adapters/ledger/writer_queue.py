@@ -7,7 +7,7 @@ load the door, which vendors wait for, stood outside for a second and more.
 import threading
 
 
-class Line:
+class WriterQueue:
     """patience_s: who waits for longer gives up."""
 
     def __init__(self, patience_s: float) -> None:
@@ -17,7 +17,7 @@ class Line:
         #: Who go first and wait.
         self._first = 0
 
-    def take(self, *, first: bool) -> None:
+    def acquire(self, *, first: bool) -> None:
         """Waits until it is the thread's turn. first: before all others that wait. Raises TimeoutError."""
         with self._moved:
             self._first += first
@@ -28,7 +28,7 @@ class Line:
                 raise TimeoutError("another transaction of this process does not end")
             self._busy = True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """The next one's turn begins."""
         with self._moved:
             self._busy = False

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from adapters.ledger.migration_progress import tell_rows
+from adapters.ledger.migration_progress import report_rows
 
 revision = "0004"
 down_revision = "0003"
@@ -92,7 +92,7 @@ def _copy_events() -> None:
             copies.append(_copy(row, place))
         connection.execute(insert, copies)
         done += len(rows)
-        tell_rows(done, total)
+        report_rows(done, total)
     if place:
         connection.execute(
             sa.text("INSERT INTO counters (name, label, value) VALUES ('position', 'events', :place)"), {"place": place}

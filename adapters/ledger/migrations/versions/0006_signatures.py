@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from adapters.ledger.migration_progress import tell_rows
+from adapters.ledger.migration_progress import report_rows
 
 revision = "0006"
 down_revision = "0004"
@@ -39,7 +39,7 @@ def add_recorded(connection: sa.Connection) -> None:
         if keys:
             connection.execute(add, [{"key": key} for key in sorted(keys)])
         done += len(rows)
-        tell_rows(done, total)
+        report_rows(done, total)
 
 
 def _batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:

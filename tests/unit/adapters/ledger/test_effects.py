@@ -243,5 +243,5 @@ def test_those_that_wait_are_counted_with_the_time_of_the_oldest(ledger: Ledger)
 
 
 def test_on_a_ledger_with_many_writers_rows_are_locked_and_those_of_others_passed_over() -> None:
-    statement = effects._expired(T0, 1).with_for_update(skip_locked=True)
+    statement = effects._select_expired(T0, 1).with_for_update(skip_locked=True)
     assert str(statement.compile(dialect=postgresql.dialect())).endswith("FOR UPDATE SKIP LOCKED")

@@ -142,7 +142,7 @@ def test_it_flows_as_fast_as_it_may() -> None:
 
 
 def pace(connection: Connection, now: int) -> float:
-    bucket = quotas._read(connection, "b")
+    bucket = quotas._read_bucket(connection, "b")
     assert bucket is not None
     return bucket.pace_at(now)
 
@@ -199,4 +199,4 @@ def test_a_hint_does_not_outlast_a_clock_that_was_set_back(ledger: Ledger) -> No
 def test_of_a_bucket_that_nobody_took_from_nothing_is_kept(ledger: Ledger) -> None:
     with ledger.write() as connection:
         quotas.slow_down(connection, "b", T0, 60.0)
-        assert quotas._read(connection, "b") is None
+        assert quotas._read_bucket(connection, "b") is None
