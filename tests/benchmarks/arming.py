@@ -25,7 +25,8 @@ from adapters.ledger.schema import deadlines, lineages, tasks, timeline
 from adapters.ledger.schema import facets as facets_table
 from adapters.settings import AccountSettings, AppSettings, Secret, Settings
 from statemachine.tasks import TaskKey, task_id
-from tests.support.in_process_app import TENCENT_KEY, VOLCENGINE_KEY, InProcessApp, tencent, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import TENCENT_KEY, VOLCENGINE_KEY, tencent, volcengine
 
 #: A benchmark's time begins here, ms.
 NOW = 1_800_000_000_000

@@ -129,7 +129,7 @@ class House:
         """Lets that many pass at once; s each."""
         self.clock.stand(due_at)
         before, begin = self._passed(), time.perf_counter()
-        self._sweep().once()
+        self._sweep().run_once()
         took = time.perf_counter() - begin
         assert self._passed() - before == number, (self._passed() - before, number)
         return took / number

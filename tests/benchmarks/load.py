@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.benchmarks.stream import Stream
-from tests.support.in_process_app import TENCENT_APP
+from tests.support.sample_apps import TENCENT_APP
 
 CONNECTIONS = 64
 _SCRIPT = Path(__file__).with_name("load.lua")

@@ -21,8 +21,8 @@ from sqlalchemy import select
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox
-from tests.support.in_process_app import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
 from tests.support.postgresql import PostgresServer
+from tests.support.sample_apps import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
 from tests.support.server_processes import READY_S, RedisServer, free_port
 
 _ROOT = Path(__file__).resolve().parents[2]

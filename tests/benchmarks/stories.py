@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adapters.clock import to_rfc3339
-from tests.support.in_process_app import tencent, volcengine
+from tests.support.sample_apps import tencent, volcengine
 
 #: (vendor, body, headers)
 Heard = tuple[str, bytes, dict[str, str]]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.in_process_app import TENCENT_KEY
+from tests.support.sample_apps import TENCENT_KEY
 
 #: A recording's callbacks, in the order in which they are sent.
 STEPS = (301, 302, 305, 310)

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from adapters.ledger import Ledger
 from tests.benchmarks.audit import Findings, Marks, audit, marks
 from tests.benchmarks.stream import callbacks
-from tests.support.in_process_app import TENCENT_APP, InProcessApp
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import TENCENT_APP
 
 NOW = 1_800_000_000_000
 #: Whole tasks and such as are under way.

@@ -9,7 +9,8 @@ import pytest
 from adapters.clock import monotonic_s
 from adapters.queue import Notifier, open_broker, open_hints
 from adapters.supervision import Health
-from tests.support.in_process_app import InProcessApp, tencent
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import tencent
 from workers.actors import HintWorker, declare_actors
 
 #: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator import Cause, Truth
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.scenario import LOST, VANISHED, Fate, Scenario, late, tencent_error, told
 from tests.support.start_calls import TENCENT, Customer
 from tests.support.virtual_time import HOUR, MINUTE, SECOND, T0

@@ -9,7 +9,8 @@ import pytest
 from adapters.ledger import LedgerUnavailableError, callbacks, inbox, lineages, timeline
 from adapters.ledger.schema import inbox as inbox_table
 from statemachine.states import Verdict
-from tests.support.in_process_app import InProcessApp, tencent, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import tencent, volcengine
 from workers.apply import inbox_decoder
 
 T0 = 1_768_960_000_000

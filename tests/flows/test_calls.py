@@ -12,8 +12,8 @@ import pytest
 from adapters.ledger.effects import ClaimedCall
 from simulator import Cause, Faults, Plan
 from simulator.seeded_random import SeededRandom
-from tests.support.in_process_app import volcengine
 from tests.support.random_tasks import RandomTasks, audit
+from tests.support.sample_apps import volcengine
 from tests.support.scenario import (
     LOST,
     VANISHED,

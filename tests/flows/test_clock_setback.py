@@ -11,7 +11,7 @@ from tests.flows.test_calls import SECOND, VOLC_RELAY, waits
 from tests.support.dispatcher_harness import REFUSED, TAKEN, DispatcherHarness, event_id
 from tests.support.ledgers import BOTH, open_ledger
 from tests.support.scenario import Scenario, told, volcengine_error
-from workers.clock_setback import Judge
+from workers.clock_setback import ClockRepairer
 
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 BACK_MS = 8 * HOUR
@@ -30,25 +30,25 @@ def fail(office: DispatcherHarness, *names: str) -> None:
     """Each is told and not taken; from now on everything is."""
     office.mailbox.answers = lambda _: REFUSED
     office.tell(*names)
-    office.courier.once()
+    office.courier.run_once()
     office.mailbox.answers = lambda _: TAKEN
 
 
-def judge(office: DispatcherHarness, judge_: Judge | None = None) -> int:
+def judge(office: DispatcherHarness, judge_: ClockRepairer | None = None) -> int:
     """How many deliveries were mended."""
     with capture_logs() as logs:
-        (judge_ or Judge(office.ledger)).judge_if_due(office.now)
+        (judge_ or ClockRepairer(office.ledger)).repair_if_due(office.now)
     return sum(line["deliveries"] for line in logs if line["event"] == "clock.times_mended")
 
 
 def test_a_webhook_that_waits_is_tried_again_after_its_pause_although_the_clock_was_set_back(office: DispatcherHarness) -> None:
-    watching = Judge(office.ledger)
+    watching = ClockRepairer(office.ledger)
     judge(office, watching)
     fail(office, "a", "b")
     office.now -= BACK_MS
     assert judge(office, watching) == 2
     office.now += longest_retry_delay_ms(1)
-    assert office.courier.once() == 2
+    assert office.courier.run_once() == 2
     assert office.mailbox.ids()[2:] == [event_id("a"), event_id("b")]
 
 
@@ -57,11 +57,11 @@ def test_a_step_while_nobody_ran_is_mended_at_the_start(office: DispatcherHarnes
     office.now -= 400 * 24 * HOUR
     assert (judge(office), judge(office)) == (1, 0)
     office.now += longest_retry_delay_ms(1)
-    assert office.courier.once() == 1
+    assert office.courier.run_once() == 1
 
 
 def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: DispatcherHarness) -> None:
-    watching = Judge(office.ledger)
+    watching = ClockRepairer(office.ledger)
     judge(office, watching)
     office.now += 400 * 24 * HOUR
     fail(office, "a", "a")
@@ -70,12 +70,12 @@ def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: DispatcherHar
     judge(office, watching)
     office.now += longest_retry_delay_ms(1)
     for _ in range(3):
-        office.courier.once()
+        office.courier.run_once()
     assert office.mailbox.ids()[1:] == [event_id("a"), event_id("a", 2)]
 
 
 def test_a_clock_that_goes_on_as_it_should_is_judged_by_once_in_a_while(office: DispatcherHarness) -> None:
-    watching = Judge(office.ledger)
+    watching = ClockRepairer(office.ledger)
     judge(office, watching)
     fail(office, "a")
     office.now += S
@@ -85,7 +85,7 @@ def test_a_clock_that_goes_on_as_it_should_is_judged_by_once_in_a_while(office: 
 
 
 def test_what_another_machine_left_in_the_future_is_found_within_ten_minutes(office: DispatcherHarness) -> None:
-    watching = Judge(office.ledger)
+    watching = ClockRepairer(office.ledger)
     judge(office, watching)
     office.now += BACK_MS  # the other one's clock
     fail(office, "a")
@@ -101,7 +101,7 @@ def test_the_log_says_what_was_mended(office: DispatcherHarness) -> None:
     office.now -= BACK_MS
     with capture_logs() as logs:
         for _ in range(2):
-            Judge(office.ledger).judge_if_due(office.now)
+            ClockRepairer(office.ledger).repair_if_due(office.now)
     told_of = [line for line in logs if line["event"] == "clock.times_mended"]
     assert [(line["deliveries"], line["others"] > 0, line["calls"]) for line in told_of] == [(2, True, 0)]
 
@@ -112,9 +112,9 @@ def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: P
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
         story.house.now -= BACK_MS
-        story.house.sweep.once()
+        story.house.sweep.run_once()
         story.house.now += 61 * SECOND
-        story.house.sweep.once()
+        story.house.sweep.run_once()
         story.caller.once()
         assert len(story.line.of(VOLC_RELAY[1])) == 2
         assert [entry["kind"] for entry in story.entries(task_id, "clock_corrected")] == ["clock_corrected"]
@@ -125,8 +125,8 @@ def test_a_start_that_waits_as_the_vendor_asked_is_left_alone(tmp_path: Path) ->
         story.line.fare(VOLC_RELAY[1], told(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
-        assert Judge(story.house.ledger).judge_if_due(story.now) == 0
+        assert ClockRepairer(story.house.ledger).repair_if_due(story.now) == 0
         story.house.now += 61 * SECOND
-        story.house.sweep.once()
+        story.house.sweep.run_once()
         story.caller.once()
         assert len(story.line.of(VOLC_RELAY[1])) == 1

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from adapters.ledger.schema import events
-from tests.support.in_process_app import InProcessApp, tencent
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import tencent
 from tests.support.scenario import Scenario
 
 T0 = 1_768_960_000_000

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.in_process_app import InProcessApp, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import volcengine
 
 T0 = 1_768_960_800_000
 PUSH = {"RoomId": "r", "TaskId": "t", "Code": 0}
@@ -16,7 +17,7 @@ PUSH = {"RoomId": "r", "TaskId": "t", "Code": 0}
 def house(tmp_path: Path) -> Iterator[InProcessApp]:
     with InProcessApp(tmp_path, T0 + 120_000).open() as opened:
         opened.hear(*volcengine("TranscodeStarted", PUSH | {"Timestamp": T0}, "2026-01-21T10:00:00+08:00"))
-        opened.sweep.once()  # a minute without media, and nobody can be asked
+        opened.sweep.run_once()  # a minute without media, and nobody can be asked
         yield opened
 
 

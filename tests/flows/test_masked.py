@@ -12,7 +12,8 @@ from adapters.contract.cloud_events import cloud_event
 from adapters.ledger import events
 from adapters.settings import Role, Secret, Settings, TokenSettings
 from tests.flows.test_secrets import kept, seen, with_tokens
-from tests.support.in_process_app import InProcessApp, settings, tencent, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import settings, tencent, volcengine
 from tests.support.scenario import Scenario
 from tests.support.start_calls import params
 from tests.support.virtual_time import HOUR, SECOND

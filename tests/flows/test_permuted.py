@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from adapters.ledger import Ledger
-from tests.support.in_process_app import InProcessApp, settings, volcengine
+from tests.support.in_process_app import InProcessApp
 from tests.support.ledgers import BOTH, new_url
+from tests.support.sample_apps import settings, volcengine
 from tests.support.signature_permutations import FIELDS, SIGNED, accepted, raw, shifted, variants
 
 NOW = 1_785_000_000_000

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.vendors import DIALECTS
-from tests.support.in_process_app import SAMPLES, InProcessApp, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import SAMPLES, volcengine
 
 URL = "rtmp://3891.livepush.myqcloud.com/live/s1"
 MP4 = "20030000_3000000001__UserId_s_MDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAx__UserId_e_main.mp4"
@@ -186,7 +187,7 @@ def test_a_sample_alone_lands_where_it_should(name: str, tmp_path: Path):
     verdict, reason, expected = EXPECTED[name]
     with InProcessApp(tmp_path, own_time(name)).open() as house:
         house.hear(*CALLBACKS[name])
-        house.sweep.once()
+        house.sweep.run_once()
 
         (callback,) = house.get("/v1/callbacks")["items"]
         assert (callback["verdict"], callback["reason"]) == (verdict, reason)
@@ -208,7 +209,7 @@ def test_the_captured_recording_ends_completed_with_its_file_in_any_order(order,
             house.hear(*CALLBACKS[name])
             if doubled:
                 house.hear(*CALLBACKS[name])
-        house.sweep.once()
+        house.sweep.run_once()
 
         expected = task("record", "completed", "files_delivered", files=[(MP4, "delivered")], code="0")
         assert shown(house) == expected
@@ -221,7 +222,7 @@ def test_the_captured_recording_ends_so_even_when_its_deadlines_pass_in_between(
     with InProcessApp(tmp_path, own_time(CAPTURED[2]) + 300 * 24 * 3600 * S).open() as house:
         for name in order:
             house.hear(*CALLBACKS[name])
-            house.sweep.once()
+            house.sweep.run_once()
 
         assert shown(house) == task("record", "completed", "files_delivered", files=[(MP4, "delivered")], code="0")
 
@@ -231,6 +232,6 @@ def test_samples_posted_years_later_end_as_time_says(tmp_path: Path):
     name = "RelayStreamStateChanged-running"
     with InProcessApp(tmp_path, own_time(name) + 80 * 3600 * S).open() as house:
         house.hear(*CALLBACKS[name])
-        house.sweep.once()
+        house.sweep.run_once()
 
         assert shown(house) == task("ingest", "expired", "max_lifetime", inferred=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger import inbox
-from tests.support.in_process_app import TENCENT_APP, VOLCENGINE_APPS, InProcessApp
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import TENCENT_APP, VOLCENGINE_APPS
 from tests.support.start_calls import params
 
 T0 = 1_768_960_800_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from adapters.ledger import Ledger
 from adapters.ledger.schema import inbox
 from tests.processes.test_kill import drained
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import up, write_config
 
 CALLBACKS = 400

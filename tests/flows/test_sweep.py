@@ -7,7 +7,8 @@ import pytest
 
 from adapters.ledger import deadlines, inbox
 from adapters.ledger.schema import inbox as inbox_table
-from tests.support.in_process_app import InProcessApp, volcengine
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import volcengine
 
 HOUR = 3600_000
 EVENT_TIME = "2026-01-21T10:00:00+08:00"
@@ -33,14 +34,14 @@ def state(house: InProcessApp) -> tuple[str, str | None, bool]:
 def test_nothing_passes_before_its_time(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 72 * HOUR + 299_999
-    house.sweep.once()
+    house.sweep.run_once()
     assert state(house) == ("running", None, False)
 
 
 def test_an_ingest_expires_after_72_hours_and_five_minutes(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 72 * HOUR + 300_000
-    house.sweep.once()
+    house.sweep.run_once()
     assert state(house) == ("expired", "max_lifetime", True)
     assert house.tasks()[0]["ended_at"] == "2026-01-24T02:00:00.000Z"
     assert house.tasks()[0]["deadlines"] == []
@@ -49,7 +50,7 @@ def test_an_ingest_expires_after_72_hours_and_five_minutes(house: InProcessApp):
 def test_the_vendors_late_word_corrects_what_was_inferred(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 80 * HOUR
-    house.sweep.once()
+    house.sweep.run_once()
     house.hear(*relay(4, "2026-01-23T10:00:00+08:00", Reason=3))
     assert state(house) == ("completed", "source_finished", False)
     timeline = house.get(f"/v1/tasks/{house.tasks()[0]['id']}/timeline")["items"]
@@ -60,10 +61,10 @@ def test_the_vendors_late_word_corrects_what_was_inferred(house: InProcessApp):
 def test_a_standby_ingest_idles_out_after_the_longest_time_it_may_have(house: InProcessApp):
     house.hear(*relay(1))
     house.now = T0 + 60_000
-    house.sweep.once()
+    house.sweep.run_once()
     assert (state(house), house.tasks()[0]["anomalies"]) == (("accepted", None, False), ["unheard"])
     house.now = T0 + 630_000
-    house.sweep.once()
+    house.sweep.run_once()
     assert state(house) == ("idle_timeout", "max_idle_time", True)
 
 
@@ -71,7 +72,7 @@ def test_a_deadline_that_passed_does_not_pass_again(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 25 * HOUR
     for _ in range(3):
-        house.sweep.once()
+        house.sweep.run_once()
     timeline = house.get(f"/v1/tasks/{house.tasks()[0]['id']}/timeline")["items"]
     assert [e["deadline"] for e in timeline if e["kind"] == "deadline_passed"] == ["silence"]
     assert house.get("/v1/stats")["overdue_deadlines"] == 0
@@ -82,7 +83,7 @@ def test_a_deadline_row_left_behind_is_mended(house: InProcessApp):
     task = house.tasks()[0]["id"]
     with house.ledger.write() as connection:
         deadlines.rearm(connection, {task: {"expiry": (T0, 0)}})
-    house.sweep.once()
+    house.sweep.run_once()
     with house.ledger.read() as connection:
         assert deadlines.due(connection, house.now, 10) == []
     assert state(house) == ("completed", "source_finished", False)
@@ -91,10 +92,10 @@ def test_a_deadline_row_left_behind_is_mended(house: InProcessApp):
 def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_before_it_is_lost(house: InProcessApp):
     house.hear(*volcengine("TranscodeStateChanged", {"RoomId": "r", "TaskId": "p", "TaskState": 3, "Code": 0}, EVENT_TIME))
     house.now = T0 + 1_000 + 24 * HOUR
-    house.sweep.once()
+    house.sweep.run_once()
     assert (state(house), house.tasks()[0]["anomalies"]) == (("running", None, False), ["unheard"])
     house.now = T0 + 1_000 + 30 * 24 * HOUR
-    house.sweep.once()
+    house.sweep.run_once()
     assert state(house) == ("lost", "silent", True)
 
 
@@ -105,17 +106,17 @@ def test_while_another_thread_applies_each_due_deadline_waits_once(house: InProc
     with house.applier._applying:
         for _ in range(5):
             house.now += 1
-            house.sweep.once()
+            house.sweep.run_once()
     with house.ledger.read() as connection:
         assert [row.payload["kind"] for row in inbox.unapplied(connection, 100)] == ["silence", "expiry"]
-    house.sweep.once()
+    house.sweep.run_once()
     assert state(house) == ("expired", "max_lifetime", True)
 
 
 def test_applied_deadlines_leave_nothing_in_the_inbox(house: InProcessApp):
     house.hear(*relay(3))
     house.now = T0 + 80 * HOUR
-    house.sweep.once()
+    house.sweep.run_once()
     with house.ledger.read() as connection:
         kinds = list(connection.scalars(inbox_table.select().with_only_columns(inbox_table.c.kind)))
     assert kinds == ["callback"]
@@ -127,7 +128,7 @@ def test_many_due_deadlines_pass_in_one_sweep(house: InProcessApp):
         assert house.post(*volcengine("RelayStreamStateChanged", body, EVENT_TIME, f"e{number}")) == 200
     house.applier.apply_waiting()
     house.now = T0 + 80 * HOUR
-    house.sweep.once()
+    house.sweep.run_once()
     assert house.get("/v1/stats")["tasks"] == [{"vendor": "volcengine", "kind": "ingest", "state": "expired", "count": 1_200}]
 
 
@@ -144,7 +145,7 @@ def test_what_a_callback_arms_behind_a_passed_deadline_in_one_batch_stays_armed(
     house.hear(*relay(2))
     house.now = T0 + 25 * HOUR
     with house.applier._applying:
-        house.sweep.once()
+        house.sweep.run_once()
         assert house.post(*relay(1, "2026-01-22T10:30:00+08:00")) == 200
     house.applier.apply_waiting()
     (task,) = house.tasks()

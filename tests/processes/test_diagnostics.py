@@ -17,7 +17,7 @@ import pytest
 
 import tally
 from adapters.clock import monotonic_s
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import READY_S, _environment, free_port, write_config
 from tests.support.small_disks import SmallDisk, small_disk
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import Process, up, write_config
 
 NOW = 1_768_960_000_000

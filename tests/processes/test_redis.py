@@ -20,8 +20,8 @@ from sqlalchemy import func, select
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import inbox
-from tests.support.in_process_app import tencent
 from tests.support.ledgers import new_url
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import Process, RedisServer, redis_server, write_config
 
 T0 = 1_768_960_000_000

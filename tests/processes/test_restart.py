@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from adapters.ledger import Ledger
-from tests.support.in_process_app import tencent
 from tests.support.load_under_kills import Load, audit, drained
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import Process, free_port, up, write_config
 
 NOW = 1_768_960_000_000

@@ -13,8 +13,9 @@ from adapters.http import HttpClient
 from adapters.queue import Notifier, open_broker, open_hints
 from adapters.supervision import Health
 from adapters.vendors.accounts import Accounts
-from tests.support.in_process_app import InProcessApp, tencent
-from workers.process import Hands
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import tencent
+from workers.process import WorkerProcess
 
 #: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -43,7 +44,7 @@ def house(tmp_path: Path) -> Iterator[InProcessApp]:
     broker, hints = open_broker(""), open_hints("")
     bell = Notifier(broker, hints, lambda error: None, health)
     accounts, sinks = Accounts(house.settings), open_sinks(house.settings)
-    hands = Hands(house.ledger, broker, hints, house.clock, accounts, HttpClient(), bell.notify, sinks, health=health)
+    hands = WorkerProcess(house.ledger, broker, hints, house.clock, accounts, HttpClient(), bell.notify, sinks, health=health)
     with house.open():
         health.start()
         bell.start()

@@ -12,7 +12,8 @@ import pytest
 import tally
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
-from tests.support.in_process_app import InProcessApp, tencent
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import up, write_config
 
 T0 = 1_768_960_000_000
@@ -99,16 +100,16 @@ def test_a_second_server_on_the_same_ledger_is_refused(tmp_path: Path):
     assert first.stop() == 0
 
 
-def test_explain_tells_a_tasks_story_by_any_of_its_ids(config: Path):
+def test_explain_prints_the_history_of_a_task_by_any_of_its_ids(config: Path):
     answer = run("explain", "my-ta", "--config", str(config))
     assert answer.returncode == 0
     assert "moves new -> running" in answer.stdout
     assert "callback 1" in answer.stdout
 
 
-def test_explain_of_an_unknown_task_says_so(config: Path):
+def test_explain_of_an_unknown_task_fails(config: Path):
     answer = run("explain", "nobody", "--config", str(config))
-    assert (answer.returncode, answer.stderr) == (1, "tally: no task is named nobody\n")
+    assert (answer.returncode, answer.stderr) == (1, "tally: no task has the id nobody\n")
 
 
 def test_replay_needs_to_be_told_which(config: Path):
@@ -117,7 +118,7 @@ def test_replay_needs_to_be_told_which(config: Path):
 
 def test_a_dry_run_of_replay_counts_and_queues_nothing(config: Path, tmp_path: Path):
     answer = run("replay", "--verdict", "applied", "--dry-run", "--config", str(config))
-    assert answer.stdout == "1 callback(s) would be queued to be read again\n"
+    assert answer.stdout == "1 callback(s) would be queued to be processed again\n"
 
 
 def test_a_replayed_callback_changes_nothing_twice(config: Path, tmp_path: Path):

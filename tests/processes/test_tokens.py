@@ -17,7 +17,7 @@ import httpx2
 from adapters.access.tokens import generate
 from callbacks.desk.endpoints import ENDPOINTS, GuardedEndpoint
 from tests.processes.test_tally import recording
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import Process, free_port, missing, up, write_config
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +143,7 @@ def test_curl_finds_address_and_token_by_itself_and_keeps_the_token_out_of_its_a
 def test_what_hinders_curl_is_said_in_a_line(tmp_path: Path) -> None:
     config = str(write_config(tmp_path, open_desk=False))
     cases = {
-        ("curl", "--port", "8080"): (2, "no path of the API"),
+        ("curl", "--port", "8080"): (2, "contain no path of the API"),
         ("link", "--port", "8080"): (1, "there is no token at"),
     }
     for words, (status, said) in cases.items():
@@ -209,7 +209,10 @@ def test_a_token_that_cannot_be_kept_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "tally.token").mkdir()
     refused = tally("up", "--config", str(config), folder=tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1] == f"tally: {tmp_path}/tally.token must be a file, for the desk's token; move it away"
+    assert (
+        refused.stderr.splitlines()[-1]
+        == f"tally: {tmp_path}/tally.token must be a regular file with the desk's token; move it away"
+    )
 
 
 def test_check_says_where_the_token_is_and_which_ones_are_short(tmp_path: Path) -> None:

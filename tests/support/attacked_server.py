@@ -18,7 +18,7 @@ from typing import Any
 from adapters.ledger import Ledger
 from tests.benchmarks.filling import fill
 from tests.support.attackers import QUERIES
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import READY_S, Process, up, write_config
 
 NOW = 1_768_960_000_000

@@ -14,7 +14,7 @@ from adapters.ledger.documents import TaskTexts
 from adapters.ledger.subscriptions import Subscription
 from tests.support.ledger_deliveries import id_of, listed, subject_of, subscription, told
 from tests.support.ledger_rows import T0
-from workers.deliver.dispatcher import Courier
+from workers.deliver.dispatcher import Dispatcher
 
 TAKEN = SendResult(ok=True, status=200, excerpt="thanks")
 REFUSED = SendResult(ok=False, status=500, error="status", detail="it answered 500", excerpt="sorry")
@@ -88,11 +88,11 @@ class DispatcherHarness:
         self.ledger = ledger
         self.mailbox = RecordingSink()
         self._versions: dict[str, int] = defaultdict(int)
-        self._couriers: list[Courier] = []
+        self._couriers: list[Dispatcher] = []
         self.courier = self.new_courier()
 
-    def new_courier(self, ledger: Any = None) -> Courier:
-        courier = Courier(ledger or self.ledger, {"mailbox": self.mailbox}, lambda: self.now, dice=lambda: 0.0)
+    def new_courier(self, ledger: Any = None) -> Dispatcher:
+        courier = Dispatcher(ledger or self.ledger, {"mailbox": self.mailbox}, lambda: self.now, dice=lambda: 0.0)
         self._couriers.append(courier)
         return courier
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from adapters.ledger import Ledger, callbacks, search, stats, timeline
 from adapters.ledger.schema import events
-from tests.support.in_process_app import tencent
+from tests.support.sample_apps import tencent
 from tests.support.server_processes import Process
 
 #: A recording's callbacks: type, payload.

@@ -26,7 +26,7 @@ from statemachine.tasks import Task
 from tests.support.in_process_app import PATIENT, InProcessApp
 from tests.support.virtual_time import T0, LateCaller, VirtualTimeApp, Wire
 from workers.apply.applier import Applier
-from workers.call.call_attempt import Attempt
+from workers.call.call_attempt import CallAttempt
 from workers.sweep import Sweep
 
 #: An answer that takes so long never comes, ms.
@@ -146,9 +146,9 @@ class MortalCaller(LateCaller):
         heapq.heapify(self._coming)
         return posted
 
-    def _attempted(self, effect: ClaimedCall, task: Task | None) -> Attempt:
+    def _attempted(self, effect: ClaimedCall, task: Task | None) -> CallAttempt:
         death = self._dies(effect)
-        attempt = super()._attempted(effect, None if death == "before" else task)
+        attempt = super()._attempt_call(effect, None if death == "before" else task)
         if death is not None:
             self.deaths += 1
             self._wire.took_ms = NEVER_MS

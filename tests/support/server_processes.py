@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.in_process_app import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
+from tests.support.sample_apps import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
 
 #: A process that is not ready after this never will be, s.
 READY_S = 30

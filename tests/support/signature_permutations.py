@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 from typing import Any
 
 from adapters.vendors import DIALECTS, CallbackRejected, Envelope
-from tests.support.in_process_app import SAMPLES, VOLCENGINE_APPS, VOLCENGINE_KEY
+from tests.support.sample_apps import SAMPLES, VOLCENGINE_APPS, VOLCENGINE_KEY
 
 FIELDS = ("EventType", "EventData", "EventTime", "EventId", "AppId", "Version", "Nonce")
 SIGNED = [sample["body"] for sample in json.loads((SAMPLES / "volcengine.json").read_text()) if "secret" in sample]

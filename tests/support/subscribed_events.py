@@ -16,9 +16,10 @@ from adapters.ledger.schema import deliveries, events
 from adapters.settings import OutboundSettings
 from statemachine.delivery_policy import DeliveryState
 from tests.benchmarks.stories import STORIES, Teller
-from tests.support.in_process_app import InProcessApp, settings
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import settings
 from tests.support.webhook_subscriber import Subscriber
-from workers.deliver.dispatcher import Courier
+from workers.deliver.dispatcher import Dispatcher
 
 T0 = 1_768_960_000_000
 HOUR = 3_600_000
@@ -35,7 +36,7 @@ class News:
     def __init__(self, folder: Path, seed: int) -> None:
         self.house = InProcessApp(folder, T0, made=replace(settings(f"sqlite:///{folder}/tally.db"), outbound=_OUTBOUND))
         self._dice = random.Random(seed)
-        self.courier = Courier(self.house.ledger, self._sinks(), self.house.clock, dice=self._dice.random)
+        self.courier = Dispatcher(self.house.ledger, self._sinks(), self.house.clock, dice=self._dice.random)
 
     @staticmethod
     def _sinks() -> Mapping[str, Sink]:
@@ -59,7 +60,7 @@ class News:
     def pass_until(self, moment: int) -> None:
         """Everything is sent that is due by then, each at its time."""
         while True:
-            while self.courier.once():
+            while self.courier.run_once():
                 pass
             due_at = self._next_due()
             if due_at is None or due_at > moment:
@@ -70,7 +71,7 @@ class News:
     def pass_all(self, limit_ms: int) -> None:
         """Until nothing waits any more."""
         until = self.house.now + limit_ms
-        while (due_at := self._next_due() or self.house.now) < until and (self.courier.once() or self._next_due() is not None):
+        while (due_at := self._next_due() or self.house.now) < until and (self.courier.run_once() or self._next_due() is not None):
             self.house.now = max(self.house.now, due_at + _GRAIN)
 
     def _next_due(self) -> int | None:

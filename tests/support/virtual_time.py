@@ -24,9 +24,10 @@ from adapters.vendors.accounts import Accounts
 from simulator import DEMO_APPS, CallbackDelivery, Faults, Plan, World
 from simulator.messages import Request
 from simulator.seeded_random import SeededRandom
-from tests.support.in_process_app import OPEN, InProcessApp
+from tests.support.in_process_app import InProcessApp
+from tests.support.sample_apps import OPEN
 from tests.support.start_calls import params
-from workers.call.call_attempt import Attempt
+from workers.call.call_attempt import CallAttempt
 from workers.call.caller import Caller
 
 T0 = 1_700_000_000_000
@@ -81,23 +82,23 @@ class LateCaller(Caller):
 
     def __init__(self, house: InProcessApp, wire: Wire) -> None:
         self._wire = wire
-        self._coming: list[tuple[int, int, Attempt]] = []
+        self._coming: list[tuple[int, int, CallAttempt]] = []
         super().__init__(house.ledger, Accounts(house.settings), wire, house.clock, lambda: None, at_once=400)
 
     def next_ms(self) -> int | None:
         return self._coming[0][0] if self._coming else None
 
     def once(self) -> int:
-        posted = self._expire()
+        posted = self._post_expired()
         while self._coming and self._coming[0][0] <= self._clock():
-            self._post(heapq.heappop(self._coming)[2])
+            self._post_answer(heapq.heappop(self._coming)[2])
             posted += 1
-        claimed = self._claimed(self._at_once - len(self._coming)) if self._any_due() else []
+        claimed = self._claim_calls(self._concurrency - len(self._coming)) if self._any_due() else []
         for effect in claimed:
             self._wire.took_ms = 0
-            attempt = self._attempted(effect, self._task(effect))
+            attempt = self._attempt_call(effect, self._find_task(effect))
             took = self._wire.took_ms
-            heapq.heappush(self._coming, (self._clock() + took, attempt.effect.id, replace(attempt, duration_ms=took)))
+            heapq.heappush(self._coming, (self._clock() + took, attempt.claimed.id, replace(attempt, duration_ms=took)))
         return posted
 
 
@@ -194,7 +195,7 @@ class VirtualTimeApp:
         while self._agenda and self._agenda[0][0] <= at:
             heapq.heappop(self._agenda)[2]()
         self._hear(self.world.advance_to(at))
-        self.house.sweep.once()
+        self.house.sweep.run_once()
         if self.caller.once():
             self.house.applier.apply_waiting()
         self.watch()

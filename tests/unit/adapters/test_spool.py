@@ -1,4 +1,4 @@
-"""What was appended to the spool comes out again, in order, whatever becomes of the process or the disk in between."""
+"""Callbacks appended to the spool are drained in order, whatever happens to the process or the disk in between."""
 
 import json
 import os
@@ -45,12 +45,12 @@ def spool(folder: Path, max_bytes: int = PLENTY, ticks: Iterator[int] | None = N
 
 
 def drain(spool: Spool) -> list[Arrival]:
-    """All that waits, as the recorder would take it."""
+    """Drains all waiting callbacks, as the recorder does."""
     spool.adopt()
     drained: list[Arrival] = []
-    while (lot := spool.next_batch()) is not None:
-        drained += lot.arrivals
-        spool.complete_batch(lot)
+    while (batch := spool.next_batch()) is not None:
+        drained += batch.arrivals
+        spool.complete_batch(batch)
     return drained
 
 
@@ -69,20 +69,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def left_behind(folder: Path, arrivals: list[Arrival]) -> Path:
-    """The file of a process that is gone."""
+    """Returns the file of a dead process with these callbacks."""
     gone = spool(folder)
     gone.append(arrivals)
     gone.close()
     return files(folder)[-1]
 
 
-def test_a_callback_comes_out_as_it_went_in():
+def test_a_callback_is_decoded_as_it_was_encoded():
     there = callback(1, b"\x00\n{\xff")
     assert decode_arrival(encode_arrival(there)) == there
 
 
 @pytest.mark.parametrize("line", [b"", b"[]", b"{", b"{}\n", b'{"vendor": "acme"}\n{}', b"\xff\n", b"null\n"])
-def test_what_is_no_callback_is_refused_in_one_way(line: bytes):
+def test_a_payload_that_is_no_callback_raises_one_error(line: bytes):
     with pytest.raises(UnreadablePayloadError):
         decode_arrival(line)
 
@@ -91,7 +91,7 @@ def test_a_field_that_another_version_wrote_is_left_out():
     assert decode_arrival(encode_arrival(callback(1)).replace(b'{"vendor"', b'{"colour": "red", "vendor"', 1)) == callback(1)
 
 
-def test_what_was_appended_is_drained_in_order_and_its_file_removed(folder: Path):
+def test_appended_callbacks_are_drained_in_order_and_the_file_removed(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 700))
     ours.append(callbacks(700, 700))
@@ -102,7 +102,7 @@ def test_what_was_appended_is_drained_in_order_and_its_file_removed(folder: Path
     assert drain(ours) == callbacks(0, 1)
 
 
-def test_nothing_is_made_before_it_is_needed(folder: Path):
+def test_nothing_is_created_before_it_is_needed(folder: Path):
     ours = spool(folder)
     ours.open()
     assert drain(ours) == []
@@ -110,24 +110,24 @@ def test_nothing_is_made_before_it_is_needed(folder: Path):
     ours.close()
 
 
-def test_only_its_owner_may_look_into_it(folder: Path):
+def test_only_the_owner_may_read_it(folder: Path):
     spool(folder).append(callbacks(0, 1))
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder.parent, folder, the_file(folder))]
     assert modes == [0o700, 0o700, 0o600]
 
 
-def test_what_is_appended_while_it_is_drained_comes_next(folder: Path):
+def test_callbacks_appended_while_draining_come_next(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 10))
-    lot = ours.next_batch()
-    assert lot is not None
+    batch = ours.next_batch()
+    assert batch is not None
     ours.append(callbacks(10, 10))
-    ours.complete_batch(lot)
+    ours.complete_batch(batch)
     assert ours.rows() == 10
     assert drain(ours) == callbacks(10, 10)
 
 
-def test_what_is_not_done_is_met_again(folder: Path):
+def test_a_batch_that_is_not_completed_is_read_again(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 3))
     assert ours.next_batch() == ours.next_batch()
@@ -135,7 +135,7 @@ def test_what_is_not_done_is_met_again(folder: Path):
     assert drain(spool(folder)) == callbacks(0, 3)
 
 
-def test_a_lot_that_two_threads_have_drained_is_done_once(folder: Path):
+def test_a_batch_that_two_threads_drained_is_completed_once(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 600))
     first, again = ours.next_batch(), ours.next_batch()
@@ -147,18 +147,18 @@ def test_a_lot_that_two_threads_have_drained_is_done_once(folder: Path):
     assert drain(ours) == callbacks(500, 100)
 
 
-def test_files_of_the_dead_are_drained_the_oldest_first_whatever_the_clock_did(folder: Path):
+def test_files_of_dead_processes_are_drained_oldest_first_whatever_the_clock_did(folder: Path):
     for at, first in ((3000, 20), (1000, 0), (2000, 10)):
         gone = spool(folder, ticks=count(at))
         gone.append(callbacks(first, 10))
         gone.close()
     ours = spool(folder, ticks=count(500))
     ours.append(callbacks(30, 10))
-    assert sorted(drain(ours), key=lambda each: each.dedupe_key) == callbacks(0, 40)
+    assert sorted(drain(ours), key=lambda arrival: arrival.dedupe_key) == callbacks(0, 40)
     assert list(folder.iterdir()) == []
 
 
-def test_of_two_processes_on_one_folder_neither_takes_the_others_file(folder: Path):
+def test_of_two_processes_on_one_folder_neither_adopts_the_others_file(folder: Path):
     ours, theirs = spool(folder), spool(folder)
     ours.append(callbacks(0, 5))
     theirs.append(callbacks(5, 7))
@@ -171,7 +171,7 @@ def test_of_two_processes_on_one_folder_neither_takes_the_others_file(folder: Pa
     assert ours.rows() == 0
 
 
-def test_an_empty_file_of_the_dead_is_removed(folder: Path):
+def test_an_empty_file_of_a_dead_process_is_removed(folder: Path):
     folder.mkdir(parents=True)
     (folder / "1.spool").touch()
     assert drain(spool(folder)) == []
@@ -181,8 +181,8 @@ def test_an_empty_file_of_the_dead_is_removed(folder: Path):
 def test_a_torn_tail_at_any_byte_loses_nothing_before_it(tmp_path: Path):
     whole = left_behind(tmp_path / "whole", callbacks(0, 3)).read_bytes()
     ends = [HEADER_SIZE]
-    for each in callbacks(0, 3):
-        ends.append(ends[-1] + RECORD_SIZE + len(encode_arrival(each)))
+    for arrival in callbacks(0, 3):
+        ends.append(ends[-1] + RECORD_SIZE + len(encode_arrival(arrival)))
     assert ends[-1] == len(whole)
     for cut in range(len(whole)):
         folder = tmp_path / str(cut)
@@ -208,12 +208,12 @@ def test_a_damaged_byte_anywhere_costs_one_record_at_the_most(tmp_path: Path):
         (folder / "1.spool").write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
         record = len(whole[HEADER_SIZE:]) // 3
         lost = (at - HEADER_SIZE) // record
-        assert drain(spool(folder)) == [each for number, each in enumerate(callbacks(0, 3)) if number != lost]
+        assert drain(spool(folder)) == [arrival for number, arrival in enumerate(callbacks(0, 3)) if number != lost]
         (torn,) = files(folder, ".torn")
         assert torn.read_bytes()[(at - HEADER_SIZE) % record] == whole[at] ^ 0x41
 
 
-def test_zeros_behind_the_last_record_are_no_records(folder: Path):
+def test_zeros_after_the_last_record_are_no_records(folder: Path):
     path = left_behind(folder, callbacks(0, 2))
     with path.open("ab") as file:
         file.write(bytes(3 * 1024 * 1024))
@@ -228,7 +228,7 @@ def test_a_callback_that_looks_like_a_spool_file_is_a_callback(folder: Path):
     assert drain(spool(folder)) == [callback(2)]
 
 
-def test_a_file_that_is_no_spool_file_is_moved_out_of_the_way(folder: Path):
+def test_a_file_that_is_no_spool_file_is_set_aside(folder: Path):
     folder.mkdir(parents=True)
     (folder / "1.spool").write_bytes(b"what is this? " * 10)
     with capture_logs() as logs:
@@ -237,18 +237,18 @@ def test_a_file_that_is_no_spool_file_is_moved_out_of_the_way(folder: Path):
     assert (folder / "1.torn").read_bytes() == b"what is this? " * 10
 
 
-def test_a_whole_record_that_is_no_callback_is_kept_aside(folder: Path):
+def test_a_complete_record_that_is_no_callback_is_set_aside(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 1))
-    held = ours.next_batch()
-    assert held is not None
-    held.file.append([b"not a callback"])
+    batch = ours.next_batch()
+    assert batch is not None
+    batch.file.append([b"not a callback"])
     ours.append(callbacks(1, 1))
     assert drain(ours) == callbacks(0, 2)
     assert [path.read_bytes()[RECORD_SIZE:] for path in files(folder, ".torn")] == [b"not a callback"]
 
 
-def test_above_its_bound_it_takes_nothing_until_it_is_drained(folder: Path):
+def test_above_its_limit_it_stores_nothing_until_it_is_drained(folder: Path):
     ours = spool(folder, max_bytes=3_000)
     ours.append([callback(0, b"x" * 2_000)])
     with pytest.raises(SpoolUnavailableError, match="3000 bytes"):
@@ -257,13 +257,13 @@ def test_above_its_bound_it_takes_nothing_until_it_is_drained(folder: Path):
     ours.append([callback(1, b"x" * 2_000)])
 
 
-def test_the_bound_counts_what_others_left(folder: Path):
+def test_the_limit_includes_files_of_other_processes(folder: Path):
     left_behind(folder, [callback(0, b"x" * 2_000)])
     with pytest.raises(SpoolUnavailableError):
         spool(folder, max_bytes=3_000).append([callback(1, b"x" * 2_000)])
 
 
-def test_on_a_full_disk_a_half_written_batch_is_taken_away_again(folder: Path, small_files: None):
+def test_on_a_full_disk_a_partial_append_is_removed(folder: Path, small_files: None):
     ours = spool(folder)
     ours.append([callback(0, b"a" * 20_000)])
     with capture_logs() as logs, pytest.raises(SpoolUnavailableError, match="cannot be written"):
@@ -276,7 +276,7 @@ def test_on_a_full_disk_a_half_written_batch_is_taken_away_again(folder: Path, s
     assert list(folder.iterdir()) == []
 
 
-def test_on_a_full_disk_a_first_batch_leaves_no_file(folder: Path, small_files: None):
+def test_on_a_full_disk_a_first_append_leaves_no_file(folder: Path, small_files: None):
     ours = spool(folder)
     with pytest.raises(SpoolUnavailableError):
         ours.append([callback(0, b"a" * 90_000)])
@@ -285,7 +285,7 @@ def test_on_a_full_disk_a_first_batch_leaves_no_file(folder: Path, small_files: 
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """No file of this process may grow over 64 KiB: the kernel writes what has room, then fails, as on a full disk."""
+    """Limits files of this process to 64 KiB: the kernel writes up to the limit, then fails, as on a full disk."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -296,7 +296,7 @@ def small_files() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_what_the_ledger_refuses_is_kept_aside_and_tried_again_by_the_next_process(folder: Path):
+def test_callbacks_the_ledger_refuses_are_set_aside_and_retried_by_the_next_process(folder: Path):
     ours = spool(folder)
     with capture_logs() as logs:
         ours.set_aside(callbacks(0, 2))
@@ -313,12 +313,12 @@ def test_what_the_ledger_refuses_is_kept_aside_and_tried_again_by_the_next_proce
     assert list(folder.iterdir()) == []
 
 
-def test_what_is_refused_while_the_spool_is_full_does_not_hold_up_the_rest(folder: Path):
+def test_refused_callbacks_do_not_block_the_rest_while_the_spool_is_full(folder: Path):
     ours = spool(folder, max_bytes=1_500)
     ours.append([callback(0), callback(1, b"x" * 500)])
-    lot = ours.next_batch()
-    assert lot is not None
-    ours.complete_batch(lot, lot.arrivals[:1])
+    batch = ours.next_batch()
+    assert batch is not None
+    ours.complete_batch(batch, batch.arrivals[:1])
     assert (ours.rows(), ours.set_aside_files()) == (0, 1)
     ours.close()
     after = spool(folder)
@@ -326,16 +326,16 @@ def test_what_is_refused_while_the_spool_is_full_does_not_hold_up_the_rest(folde
     assert drain(after) == callbacks(0, 1)
 
 
-def test_where_the_refused_cannot_be_written_their_whole_file_is_kept(folder: Path):
+def test_if_refused_callbacks_cannot_be_written_their_whole_file_is_kept(folder: Path):
     ours = spool(folder)
     ours.append([callback(0, b"x" * 1_000), callback(1)])
-    lot = ours.next_batch()
-    assert lot is not None
+    batch = ours.next_batch()
+    assert batch is not None
     import resource
 
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
-    ours.complete_batch(lot, lot.arrivals[:1])
+    ours.complete_batch(batch, batch.arrivals[:1])
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
     assert (ours.rows(), ours.set_aside_files()) == (0, 1)
@@ -344,7 +344,7 @@ def test_where_the_refused_cannot_be_written_their_whole_file_is_kept(folder: Pa
     assert drain(after) == [callback(0, b"x" * 1_000), callback(1)]
 
 
-def test_a_child_that_was_forked_off_does_not_write_into_our_file(folder: Path):
+def test_a_forked_child_does_not_write_into_our_file(folder: Path):
     ours = spool(folder)
     ours.append(callbacks(0, 1))
     child = os.fork()
@@ -354,7 +354,7 @@ def test_a_child_that_was_forked_off_does_not_write_into_our_file(folder: Path):
     assert os.waitpid(child, 0)[1] == 0
     ours.append(callbacks(2, 1))
     assert ours.rows() == 3
-    assert sorted(drain(ours), key=lambda each: each.dedupe_key) == callbacks(0, 3)
+    assert sorted(drain(ours), key=lambda arrival: arrival.dedupe_key) == callbacks(0, 3)
 
 
 def test_each_ledger_has_a_folder_of_its_own(tmp_path: Path):
@@ -371,7 +371,7 @@ def test_each_ledger_has_a_folder_of_its_own(tmp_path: Path):
     assert ledger_folder(tmp_path, urls[2]).name.startswith("tally-")
 
 
-def test_what_waits_for_another_ledger_is_left_alone_and_told(folder: Path):
+def test_callbacks_for_another_ledger_are_left_alone_and_reported(folder: Path):
     left_behind(folder.parent / "other-1", callbacks(0, 1))
     ours = spool(folder)
     with capture_logs() as logs:
@@ -393,23 +393,23 @@ while True:
 
 
 @pytest.mark.parametrize("seen", [1, 2, 5])
-def test_killed_while_it_appends_it_loses_nothing_that_was_appended(folder: Path, seen: int):
+def test_a_process_killed_while_appending_loses_no_appended_callback(folder: Path, seen: int):
     process = subprocess.Popen([sys.executable, "-c", APPENDS, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
-    told = [int(process.stdout.readline()) for _ in range(seen)][-1]
+    acknowledged = [int(process.stdout.readline()) for _ in range(seen)][-1]
     process.kill()
-    told = max([told, *map(int, process.stdout.read().split())])
+    acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
     process.wait()
     process.stdout.close()
     drained = drain(spool(folder))
-    assert len(drained) >= told
+    assert len(drained) >= acknowledged
     assert drained == [callback(number, b"x" * 50_000) for number in range(len(drained))]
 
 
 def test_a_callback_that_an_older_version_spooled_is_read():
-    """It knew of no key of a signature."""
+    """The older version had no `signature_key`."""
     line, _, body = encode_arrival(callback(1)).partition(b"\n")
-    told = json.loads(line)
-    del told["signature_key"]
+    values = json.loads(line)
+    del values["signature_key"]
 
-    assert decode_arrival(json.dumps(told).encode() + b"\n" + body) == callback(1)
+    assert decode_arrival(json.dumps(values).encode() + b"\n" + body) == callback(1)

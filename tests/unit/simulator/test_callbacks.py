@@ -25,7 +25,7 @@ def parsed(callback: CallbackDelivery) -> dict[str, Any]:
 
 
 def of(callbacks: list[CallbackDelivery], vendor: str, *events: str) -> list[dict[str, Any]]:
-    return [parsed(one) for one in callbacks if one.vendor == vendor and (not events or one.event in events)]
+    return [parsed(one) for one in callbacks if one.vendor == vendor and (not events or one.event_type in events)]
 
 
 def test_every_callback_verifies_and_is_an_event_of_a_task(callbacks: list[CallbackDelivery]):
@@ -34,7 +34,7 @@ def test_every_callback_verifies_and_is_an_event_of_a_task(callbacks: list[Callb
 
 
 def test_most_documented_task_events_are_told(callbacks: list[CallbackDelivery]):
-    told = {one.event for one in callbacks}
+    told = {one.event_type for one in callbacks}
     never = {"RecordSyncUploadStarted", "RecordSyncUploadFailed", "TranscodeUpdated", "308", "309", "311", "312", "804"}
     assert (set(VOLCENGINE_EVENTS) | {str(event) for event in TENCENT_EVENTS}) - told == never
 
@@ -107,7 +107,7 @@ def test_a_media_library_is_told_file_by_file():
     customer.wait(25 * MINUTE)
     customer.stop()
     customer.wait(HOUR)
-    told = Counter(one.event for one in customer.heard)
+    told = Counter(one.event_type for one in customer.heard)
     assert told == {"301": 1, "302": 1, "311": 4, "312": 2, "801": 1, "804": 1}
     assert [len(truth.files) for truth in customer.world.truth()] == [3, 1]
 
@@ -132,5 +132,5 @@ def test_events_that_are_switched_off_are_never_told():
     customer.wait(MINUTE)
     customer.stop()
     customer.wait(HOUR)
-    told = {one.event for one in customer.heard}
+    told = {one.event_type for one in customer.heard}
     assert ("RecordStopped" in told, told & quiet.silent, customer.truth().said) == (True, set(), None)

@@ -264,7 +264,7 @@ def test_volcengines_mixed_push_tells_its_update_and_a_single_one_has_none(custo
     assert customer.call("volcengine", mixed).outcome is CallOutcome.ACCEPTED
     single = replace(mixed, params={**mixed.params, "RoomId": "r2", "TaskId": "t2"})
     assert customer.call("volcengine", single).code == "UpdateError.UpdatePushSingleStreamNotSupported"
-    assert [one.event for one in customer.wait(MINUTE)] == ["TranscodeUpdated"]
+    assert [one.event_type for one in customer.wait(MINUTE)] == ["TranscodeUpdated"]
 
 
 # --- queries ---

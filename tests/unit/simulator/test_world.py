@@ -150,7 +150,7 @@ def test_delayed_callbacks_come_late_and_in_another_order():
     customer = heard(delay=1, max_delay_s=60)
     times = [read(callback)[1].at for callback in customer.heard]
     assert times != sorted(times)
-    late = [callback.due_at - callback.event_sent.at for callback in customer.heard]
+    late = [callback.due_at - callback.source_event.at for callback in customer.heard]
     assert 30 * SECOND < max(late) < 61 * SECOND
 
 
@@ -233,7 +233,7 @@ def test_a_room_can_be_dismissed_and_a_task_ended():
     customer.world.end(customer.world.find("volcengine", "t5"), Cause.CRASHED)
     customer.wait(MINUTE)
     assert [truth.cause for truth in customer.world.truth()] == [Cause.DISMISSED, Cause.CRASHED]
-    assert b'"LeaveCode":2' in next(one.body for one in customer.heard if one.event == "302")
+    assert b'"LeaveCode":2' in next(one.body for one in customer.heard if one.event_type == "302")
 
 
 def test_stops_are_counted_by_task_and_by_health():

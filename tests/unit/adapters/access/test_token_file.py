@@ -91,7 +91,7 @@ def test_a_file_that_others_could_read_is_closed_and_told_of(tmp_path: Path) -> 
 def test_a_file_without_a_token_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tally.token"
     path.write_text(text)
-    with pytest.raises(TokenFileError, match=r"tally\.token holds no token: delete it"):
+    with pytest.raises(TokenFileError, match=r"tally\.token contains no token: delete it"):
         read(path)
 
 
@@ -113,7 +113,7 @@ def test_a_link_a_pipe_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named_with_what_would_help(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TokenFileError, match=r"cannot be kept in .*/file/tally\.token: .*configure \[\[tokens\]\]"):
+    with pytest.raises(TokenFileError, match=r"cannot be saved in .*/file/tally\.token: .*configure \[\[tokens\]\]"):
         read_or_create(tmp_path / "file" / "tally.token")
 
 

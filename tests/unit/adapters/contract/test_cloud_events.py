@@ -1,4 +1,4 @@
-"""Events are told as CloudEvents, which the CloudEvents SDK can read."""
+"""Events are CloudEvents that the CloudEvents SDK can parse."""
 
 import json
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ AT = "2023-11-14T22:13:20.000Z"
 STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"
 
 
-def told(of: Task, **more: Any) -> Event:
+def event_of(of: Task, **more: Any) -> Event:
     about = {"type": "tally.task.running", "at": T0, "previous_state": "accepted", "cause": {"kind": "callback", "id": "7"}}
     return Event(position=1 << 50, content=TaskEvent(task=of, **{**about, **more}))
 
@@ -59,8 +59,8 @@ def a_task(**more: Any) -> Task:
     return Task(**{**values, **more})
 
 
-def test_every_member_of_a_tasks_event_is_told() -> None:
-    assert cloud_event(told(a_task()), keys=True) == {
+def test_every_member_of_a_task_event() -> None:
+    assert cloud_event(event_of(a_task()), keys=True) == {
         "specversion": "1.0",
         "id": "01HF7YAT00GS2BEJWXS547R0BJ-5",
         "source": "urn:tallylight:volcengine:an%20app%2F1",
@@ -108,8 +108,8 @@ def test_every_member_of_a_tasks_event_is_told() -> None:
     }
 
 
-def test_who_may_not_see_stream_keys_is_told_the_same_without_them() -> None:
-    seen, hidden = (cloud_event(told(a_task()), keys=keys) for keys in (True, False))
+def test_readers_without_the_right_to_keys_get_the_same_without_stream_keys() -> None:
+    seen, hidden = (cloud_event(event_of(a_task()), keys=keys) for keys in (True, False))
 
     assert "txSecret" in json.dumps(seen)
     assert "txSecret" not in json.dumps(hidden)
@@ -126,7 +126,7 @@ def a_note(**more: Any) -> Event:
 
 
 @pytest.mark.parametrize("keys", [True, False])
-def test_every_member_of_a_subscriptions_event_is_told(*, keys: bool) -> None:
+def test_every_member_of_a_subscription_event(*, keys: bool) -> None:
     assert cloud_event(a_note(), keys=keys) == {
         "specversion": "1.0",
         "id": "01HF7YAT00GS2BEJWXS547R0BK-3",
@@ -141,36 +141,36 @@ def test_every_member_of_a_subscriptions_event_is_told(*, keys: bool) -> None:
     }
 
 
-def read(said: dict[str, Any]) -> Any:
-    """As the SDK of CloudEvents reads it."""
-    return from_structured_event(HTTPMessage(headers={"content-type": "application/cloudevents+json"}, body=event_bytes(said)))
+def parse(document: dict[str, Any]) -> Any:
+    """Returns the event as parsed by the SDK of CloudEvents."""
+    return from_structured_event(HTTPMessage(headers={"content-type": "application/cloudevents+json"}, body=event_bytes(document)))
 
 
 @pytest.mark.parametrize(
-    "said",
+    "document",
     [
-        cloud_event(told(a_task()), keys=True),
-        cloud_event(told(a_task(key=key(app_id="half \ud800 of a pair"))), keys=False),
-        cloud_event(told(task(deadlines={Deadline.SILENCE: 10**18})), keys=True),
+        cloud_event(event_of(a_task()), keys=True),
+        cloud_event(event_of(a_task(key=key(app_id="half \ud800 of a pair"))), keys=False),
+        cloud_event(event_of(task(deadlines={Deadline.SILENCE: 10**18})), keys=True),
         cloud_event(a_note(), keys=False),
         cloud_events.test_event("01HF7YAT00GS2BEJWXS547R0BK", 4, T0),
     ],
     ids=["task", "surrogate", "no calendar", "note", "test"],
 )
-def test_the_sdk_reads_what_is_told(said: dict[str, Any]) -> None:
-    event = read(said)
+def test_the_sdk_parses_our_events(document: dict[str, Any]) -> None:
+    event = parse(document)
 
     assert isinstance(event, CloudEvent)
     assert event.get_time() == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
-    assert event.get_extension("sequence") == said["sequence"]
+    assert event.get_extension("sequence") == document["sequence"]
     names = ("id", "source", "type", "subject", "datacontenttype", "specversion")
-    assert {name: event.get_attributes()[name] for name in names} == {name: said[name] for name in names}
-    assert event.get_data() == said["data"]
+    assert {name: event.get_attributes()[name] for name in names} == {name: document[name] for name in names}
+    assert event.get_data() == document["data"]
 
 
 def test_an_event_is_one_line_of_ascii() -> None:
-    said = event_bytes(cloud_event(told(a_task(key=key(room_id="直播\n间"))), keys=True))
+    event = event_bytes(cloud_event(event_of(a_task(key=key(room_id="直播\n间"))), keys=True))
 
-    assert said.isascii()
-    assert b"\n" not in said
-    assert json.loads(said)["data"]["room_id"] == "直播\n间"
+    assert event.isascii()
+    assert b"\n" not in event
+    assert json.loads(event)["data"]["room_id"] == "直播\n间"

@@ -1,4 +1,4 @@
-"""Secrets are hidden from all, stream keys from viewers."""
+"""Secrets are hidden from every reader, stream keys from viewers."""
 
 import json
 from time import thread_time
@@ -33,7 +33,7 @@ from adapters.contract import masking
         ("", "***"),
     ],
 )
-def test_a_stream_url_keeps_only_where_it_leads(url: str, shown: str) -> None:
+def test_a_stream_url_keeps_only_its_target(url: str, shown: str) -> None:
     assert masking.mask_stream_url(url) == shown
 
 
@@ -76,7 +76,7 @@ def test_urls_within_a_text_lose_their_keys(text: str, shown: str) -> None:
         "Password",
     ],
 )
-def test_what_stands_under_a_secret_name_is_hidden(name: str) -> None:
+def test_a_value_with_the_name_of_a_secret_is_hidden(name: str) -> None:
     assert masking.without_secrets({"Deep": [{name: "sesame"}]}) == {"Deep": [{name: "***"}]}
 
 
@@ -87,7 +87,7 @@ def test_other_values_stay(value: Any) -> None:
     assert masking.without_secrets(value) == value
 
 
-def test_keys_are_taken_from_all_depths() -> None:
+def test_keys_are_masked_at_all_depths() -> None:
     value = {"a": [{"b": "rtmp://h/live/s1"}, 7, None], "c": ("http://h/x/y",)}
 
     assert masking.without_keys(value) == {"a": [{"b": "rtmp://h/live/***"}, 7, None], "c": ["http://h/x/***"]}
@@ -108,18 +108,18 @@ def test_keys_are_taken_from_all_depths() -> None:
         ("A", 7, 7),
     ],
 )
-def test_what_stands_at_a_path_is_hidden(path: str, value: Any, shown: Any) -> None:
+def test_a_value_at_a_path_is_hidden(path: str, value: Any, shown: Any) -> None:
     assert masking.mask_at_path(value, path, masking.hide_value) == shown
 
 
-def test_a_keyed_url_that_is_none_is_hidden() -> None:
+def test_a_url_value_that_is_no_url_is_hidden() -> None:
     shown = [masking.mask_url_value(value) for value in ("rtmp://h/live/s1", "s1", 7)]
 
     assert shown == ["rtmp://h/live/***", "***", "***"]
 
 
 KEY = "sTrEaMkEy"
-#: How a url with a stream key can be written: with or without a scheme, escaped, encoded, cut, the key in any place.
+#: Notations of a url with a stream key: with or without a scheme, escaped, encoded, cut, the key in any place.
 SHAPES = [
     "rtmp://h/live/{}",
     "rtmp://h/live/x?a={}",
@@ -199,7 +199,7 @@ def test_no_key_is_seen_in_any_shape_of_a_url(shape: str) -> None:
         ("rtmp://cdn/live/streamkey-0123456789?txSecret=abc", "rtmp://cdn/live/***"),
     ],
 )
-def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None:
+def test_only_the_key_is_masked_and_the_rest_of_the_url_stays(url: str, shown: str) -> None:
     assert masking.mask_stream_url(url) == shown
 
 
@@ -219,7 +219,7 @@ def test_only_the_key_goes_and_the_way_to_it_stays(url: str, shown: str) -> None
         ("RTMP handshake error -110 after 5s", "RTMP handshake error -110 after 5s"),
     ],
 )
-def test_of_a_sentence_what_tells_a_person_something_stays(text: str, shown: str) -> None:
+def test_plain_words_of_a_sentence_stay(text: str, shown: str) -> None:
     assert masking.mask_text(text) == shown
 
 
@@ -246,13 +246,13 @@ _OTHERS = "AppId RoomId ObjectKey KeyFrame Author Design Monkeys Assignee Signal
 
 
 @pytest.mark.parametrize("name", _SECRETS.split())
-def test_members_that_are_named_as_secrets_are_hidden_from_everybody(name: str) -> None:
+def test_members_with_names_of_secrets_are_hidden_from_every_reader(name: str) -> None:
     assert masking.without_secrets({"Open": {name: "sesame"}}) == {"Open": {name: "***"}}
     assert masking.mask_undocumented({"Open": {name: "sesame"}}, frozenset()) == {"Open": {name: "***"}}
 
 
 @pytest.mark.parametrize("name", _OTHERS.split())
-def test_names_that_only_look_alike_are_none(name: str) -> None:
+def test_names_that_only_look_similar_are_no_secrets(name: str) -> None:
     assert masking.without_secrets({name: "open"}) == {name: "open"}
 
 
@@ -266,11 +266,11 @@ def test_names_that_only_look_alike_are_none(name: str) -> None:
         {"name": "X-Token", "value": "sEcReT"},
     ],
 )
-def test_a_secret_that_stands_within_a_text_or_beside_its_name_is_hidden_too(value: Any) -> None:
+def test_a_secret_within_a_text_or_beside_its_name_is_hidden_too(value: Any) -> None:
     assert "sEcReT" not in json.dumps(masking.without_secrets({"Headers": [value]}))
 
 
-def test_of_what_is_not_documented_only_what_is_plainly_harmless_is_shown() -> None:
+def test_undocumented_values_are_shown_only_if_plainly_harmless() -> None:
     given = {
         "Mode": "fast",
         "Number": 7,
@@ -287,7 +287,7 @@ def test_of_what_is_not_documented_only_what_is_plainly_harmless_is_shown() -> N
     assert shown == {"Open": {**given, "Odd": "***", "StreamId": "***", "Out": "rtmp://h/live/***"}, "Named": "dGhlIGtleQ9x"}
 
 
-#: Texts that made an expression try again what it had seen, or would.
+#: Texts that made a regular expression backtrack, or would.
 LONG = [
     "a{}://", "a://{}", "a/ {}", "%2F{}", "&#47;{}", "\\{}", "A{}=1", "a.b{}/", "=&{}", "@{}/", "-_{}?k", ":{}", "a:{}", "x{}key",
     "{[{}", "rtmp://h/live/{}", '{"a":{}', "a{} a{}", "1a{}", "***{}",
@@ -295,7 +295,7 @@ LONG = [
 
 
 @pytest.mark.parametrize("shape", LONG)
-def test_whatever_the_text_it_takes_milliseconds(shape: str) -> None:
+def test_any_text_takes_milliseconds(shape: str) -> None:
     """A megabyte; before, 100,000 letters before `://` took 10 s. The bound is generous: most take less than 5 ms."""
     unit = shape.replace("{}", "")
     text = (unit * (1_000_000 // len(unit)))[:1_000_000] + shape.replace("{}", unit * 8)
@@ -315,7 +315,7 @@ def test_whatever_the_text_it_takes_milliseconds(shape: str) -> None:
     assert thread_time() - began_s < 1.0
 
 
-def test_parameters_as_long_as_are_allowed_take_milliseconds() -> None:
+def test_parameters_of_the_maximum_size_take_milliseconds() -> None:
     """250 KiB of short members, and of one long text."""
     params = {
         "Open": {f"m{number}": [f"name-{number}", {"n": number, "Token": "x"}] for number in range(6_000)},
@@ -345,7 +345,7 @@ def test_any_text_is_masked_and_masking_it_again_hides_no_less(value: str) -> No
 
 @given(st.sampled_from(SHAPES), st.text(st.sampled_from("abc 1-.,;:(")), st.text(st.sampled_from("abc 1-.,;:)")))
 @settings(max_examples=400, deadline=None)
-def test_whatever_stands_around_a_url_its_key_is_not_seen(shape: str, before: str, behind: str) -> None:
+def test_no_key_is_seen_whatever_surrounds_the_url(shape: str, before: str, behind: str) -> None:
     url = shape.replace("{}", KEY)
 
     assert KEY not in masking.mask_text(f"{before} {url} {behind}")
@@ -367,7 +367,7 @@ def test_whatever_stands_around_a_url_its_key_is_not_seen(shape: str, before: st
         '{"AccessKey":"***"}',
     ],
 )
-def test_our_own_mask_is_found_wherever_it_stands(value: str) -> None:
+def test_our_own_mask_is_found_at_any_place(value: str) -> None:
     assert list(masking.masked_paths({"A": {"B": [0, value]}})) == ["A.B[1]"]
 
 
@@ -377,8 +377,8 @@ def test_stars_in_a_text_are_no_mask(value: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_whatever_was_masked_is_known_as_masked(shape: str) -> None:
-    """What a viewer reads as a url and sends back."""
+def test_every_masked_url_is_recognised_as_masked(shape: str) -> None:
+    """A viewer reads a masked url and sends it back."""
     assert list(masking.masked_paths([masking.mask_stream_url(shape.replace("{}", KEY))])) == ["[0]"]
 
 

@@ -1,4 +1,4 @@
-"""Events become entries of a stream in a real Redis; whatever goes wrong there is an answer."""
+"""Events become entries of a stream in a real Redis; every failure gives a result."""
 
 import json
 import threading
@@ -56,7 +56,7 @@ def test_entries_keep_their_order(stream: RedisStream, admin: Any):
     assert [json.loads(entry[b"event"])["id"] for _, entry in admin.xrange("tasks")] == list(range(20))
 
 
-def test_about_as_many_entries_are_kept_as_was_set(server: RedisServer, admin: Any):
+def test_about_as_many_entries_are_kept_as_configured(server: RedisServer, admin: Any):
     stream = RedisStream(server.url, 100)
     for number in range(500):
         stream.send(SINK, event(number), ())
@@ -65,7 +65,7 @@ def test_about_as_many_entries_are_kept_as_was_set(server: RedisServer, admin: A
 
 
 def event(number: int) -> Message:
-    """As it is really sent."""
+    """Returns a real test event."""
     return Message(id=f"e{number}", body=event_bytes(made_event("0" * 26, number, 0)), at=0)
 
 
@@ -84,7 +84,7 @@ def test_a_stream_of_another_program_is_never_trimmed(server: RedisServer, admin
     stream.close()
 
 
-def test_a_stream_that_was_flushed_or_made_anew_by_another_program_is_judged_by_what_it_holds(server: RedisServer, admin: Any):
+def test_a_stream_that_was_flushed_or_recreated_by_another_program_is_judged_by_its_entries(server: RedisServer, admin: Any):
     stream = RedisStream(server.url, 100)
     for number in range(250):
         stream.send(SINK, event(number), ())
@@ -107,7 +107,7 @@ def test_many_threads_may_send_at_once(stream: RedisStream, admin: Any):
     assert admin.xlen("tasks") == 16
 
 
-def test_a_key_of_another_type_is_refused_in_the_servers_words(stream: RedisStream, admin: Any):
+def test_a_key_of_another_type_is_refused_with_the_servers_message(stream: RedisStream, admin: Any):
     admin.set("tasks", "x")
     answer = stream.send(SINK, message(), ())
     assert (answer.ok, answer.error) == (False, "refused")
@@ -119,7 +119,7 @@ def test_a_full_server_refuses(stream: RedisStream, admin: Any):
     assert stream.send(SINK, message(), ()).error == "refused"
 
 
-def test_a_wrong_password_is_told_and_not_shown(server: RedisServer, admin: Any):
+def test_a_wrong_password_is_reported_and_not_shown(server: RedisServer, admin: Any):
     admin.config_set("requirepass", "right")
     stream = RedisStream(server.url.replace("//", "//:sesame@"), 1000)
     answer = stream.send(SINK, message(), ())
@@ -128,7 +128,7 @@ def test_a_wrong_password_is_told_and_not_shown(server: RedisServer, admin: Any)
     stream.close()
 
 
-def test_a_server_that_is_gone_is_not_connected_to_and_found_again_later(server: RedisServer, stream: RedisStream):
+def test_a_server_that_is_gone_is_not_connected_to_and_reconnected_later(server: RedisServer, stream: RedisStream):
     assert stream.send(SINK, message(), ()).ok
     server.stop()
     assert stream.send(SINK, message(), ()).error == "not_connected"
@@ -139,7 +139,7 @@ def test_a_server_that_is_gone_is_not_connected_to_and_found_again_later(server:
 @pytest.mark.parametrize(
     "url", ["redis://a..b/0", "unix:///no/such.sock", "redis://no-such-host.invalid/0", "redis://127.0.0.1:1/0"]
 )
-def test_where_no_server_is_nothing_is_raised(url: str):
+def test_without_a_server_nothing_is_raised(url: str):
     answer = RedisStream(url, 1000).send(SINK, message(), ())
     assert not answer.ok
     assert answer.detail
@@ -152,7 +152,7 @@ def test_a_server_that_is_silent_times_out():
         ended.set()
 
 
-# What a subscription says of it.
+# The sink in a subscription.
 
 
 @pytest.mark.parametrize("name", ["a", "tally:events", "tally.tasks", "a" * 200, "Tasks/1"])
@@ -171,7 +171,7 @@ def test_any_other_name_and_any_key_of_a_queue_is_refused(name: Any):
     assert problem.message.startswith("must be 1 to 200 printable ASCII characters")
 
 
-def test_without_a_redis_no_sink_is_right_and_the_setting_is_named():
+def test_without_a_redis_every_sink_is_invalid_and_the_setting_is_named():
     stream = open_sink(Settings())
     _, problems = stream.parse(SINK)
     message_ = "must not be redis: there is no Redis; set streams.url (or queue.url)"
@@ -180,7 +180,7 @@ def test_without_a_redis_no_sink_is_right_and_the_setting_is_named():
     stream.close()
 
 
-def test_members_that_are_missing_or_unknown_are_told():
+def test_members_that_are_missing_or_unknown_are_reported():
     _, problems = RedisStream("redis://x", 1).parse({"type": "redis", "url": "x"})
     assert [problem.field for problem in problems] == ["sink.stream", "sink.url"]
 
@@ -194,5 +194,5 @@ def test_its_redis_is_the_streams_own_or_else_the_queues(server: RedisServer, ad
 
 
 @pytest.mark.parametrize("keys", [True, False])
-def test_everybody_sees_all_of_it(keys: bool):
+def test_every_reader_sees_all_of_it(keys: bool):
     assert RedisStream("", 1).masked(SINK, keys=keys) == SINK

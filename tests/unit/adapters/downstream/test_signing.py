@@ -1,4 +1,4 @@
-"""Webhooks are signed as the Standard Webhooks specification says: its own library verifies them."""
+"""Webhooks are signed by the Standard Webhooks specification: its own library verifies them."""
 
 import base64
 
@@ -18,7 +18,7 @@ def test_a_secret_is_32_random_bytes_in_base64():
 
 
 def test_headers_are_those_of_the_specification():
-    """Its own example."""
+    """The example of the specification."""
     secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
     assert signature_headers("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330_999, body, [secret]) == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -32,7 +32,7 @@ def test_the_specifications_library_verifies_them():
     assert Webhook(secret).verify(BODY, signature_headers("e1", now_ms(), BODY, [secret])) == {"who": "Zoë 你好 🎬"}
 
 
-def test_while_a_secret_is_replaced_both_verify_and_no_other_does():
+def test_during_a_rotation_both_secrets_verify_and_no_other_does():
     old, new = new_secret(), new_secret()
     signed = signature_headers("e1", now_ms(), BODY, [new, old])
     assert signed["webhook-signature"].count("v1,") == 2

@@ -1,4 +1,4 @@
-"""Webhooks against real sockets on loopback: what goes out, where it may go, and that any answer is one."""
+"""Webhooks against real sockets on loopback: requests, permitted addresses, and results of any answer."""
 
 import json
 import socket
@@ -46,26 +46,26 @@ def message(body: bytes = b'{"a": 1}', at: int = NOW) -> Message:
     return Message(id="e1", body=body, at=at)
 
 
-def sent(url: str, **options: Any) -> SendResult:
+def send(url: str, **options: Any) -> SendResult:
     with webhook(**options) as hook:
         return hook.send({"type": "webhook", "url": url}, message(), [SECRET])
 
 
-def answered(said: bytes) -> SendResult:
-    with serving(says_and_closes(said)) as server:
-        return sent(server.url("/hook"))
+def result_of(answer: bytes) -> SendResult:
+    with serving(says_and_closes(answer)) as server:
+        return send(server.url("/hook"))
 
 
-def found(*addresses: tuple[str, int]) -> list[tuple[Any, ...]]:
+def addresses_of(*addresses: tuple[str, int]) -> list[tuple[Any, ...]]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
 
 
-# What goes out.
+# Requests.
 
 
-def test_an_event_is_posted_with_its_type_and_our_name():
+def test_an_event_is_posted_with_its_type_and_our_user_agent():
     with serving(says(OK)) as server:
-        sent(server.url("/hook?key=1"))
+        send(server.url("/hook?key=1"))
     head, _, body = server.asked[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /hook?key=1 HTTP/1.1"
@@ -74,7 +74,7 @@ def test_an_event_is_posted_with_its_type_and_our_name():
     assert body == b'{"a": 1}'
 
 
-def test_each_live_secret_verifies_what_is_sent():
+def test_each_valid_secret_verifies_the_message():
     secrets, body = [new_secret(), new_secret()], json.dumps({"who": "Zoë 你好"}, ensure_ascii=False).encode()
     with serving(says(OK)) as server, webhook() as hook:
         hook.send({"type": "webhook", "url": server.url()}, message(body, now_ms()), secrets)
@@ -89,7 +89,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
     monkeypatch.delenv("no_proxy", raising=False)
     with serving(says(OK)) as server:
-        assert sent(server.url()).ok
+        assert send(server.url()).ok
 
 
 def test_many_threads_may_send_at_once():
@@ -104,20 +104,20 @@ def test_many_threads_may_send_at_once():
     assert [answer.ok for answer in answers] == [True, True]
 
 
-# Where it may go.
+# Permitted addresses.
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]"])
-def test_what_listens_on_this_machine_is_never_connected_to(host: str):
+def test_servers_on_this_machine_are_never_connected_to(host: str):
     with serving(says(OK)) as server:
-        answer = sent(f"http://{host}:{server.port}/", allow=())
+        answer = send(f"http://{host}:{server.port}/", allow=())
     assert (answer.ok, answer.error, server.connections) == (False, "refused_address", 0)
     assert "outbound.allow" in answer.detail
 
 
 def test_a_name_that_changes_to_this_machine_after_it_was_checked_is_not_connected_to():
     with serving(says(OK)) as server:
-        finds = iter([found(("93.184.216.34", server.port)), found(("127.0.0.1", server.port))])
+        finds = iter([addresses_of(("93.184.216.34", server.port)), addresses_of(("127.0.0.1", server.port))])
         with webhook((), lambda *_: next(finds)) as hook:
             sink, problems = hook.parse({"type": "webhook", "url": f"http://rebinds.example:{server.port}/"})
             assert problems == []
@@ -125,31 +125,31 @@ def test_a_name_that_changes_to_this_machine_after_it_was_checked_is_not_connect
     assert (list(finds), server.connections) == ([], 0)
 
 
-def test_a_name_with_a_public_and_an_inner_address_is_not_connected_to():
+def test_a_name_with_a_public_and_an_internal_address_is_not_connected_to():
     with serving(says(OK)) as server:
-        both = found(("127.0.0.1", server.port), ("10.0.0.1", server.port))
-        assert sent("http://both.example/", lookup=lambda *_: both).error == "refused_address"
+        both = addresses_of(("127.0.0.1", server.port), ("10.0.0.1", server.port))
+        assert send("http://both.example/", lookup=lambda *_: both).error == "refused_address"
     assert server.connections == 0
 
 
-def test_what_is_connected_to_is_what_was_checked_and_nobody_looks_again():
+def test_the_checked_addresses_are_connected_to_without_another_lookup():
     with serving(says(OK)) as server:
-        finds = iter([found(("127.0.0.1", server.port)), found(("127.0.0.1", closed_port()))])
-        assert sent("http://rebinds.example/", lookup=lambda *_: next(finds)).ok
+        finds = iter([addresses_of(("127.0.0.1", server.port)), addresses_of(("127.0.0.1", closed_port()))])
+        assert send("http://rebinds.example/", lookup=lambda *_: next(finds)).ok
     assert len(list(finds)) == 1
 
 
 def test_a_redirect_is_not_followed():
     with serving(says(OK)) as inside:
         for status in (301, 302, 303, 307, 308):
-            answer = answered(f"HTTP/1.1 {status} Moved\r\nLocation: {inside.url()}\r\nContent-Length: 0\r\n\r\n".encode())
+            answer = result_of(f"HTTP/1.1 {status} Moved\r\nLocation: {inside.url()}\r\nContent-Length: 0\r\n\r\n".encode())
             assert (answer.ok, answer.status, answer.error) == (False, status, "redirect")
     assert inside.connections == 0
 
 
-def test_plain_http_is_not_sent_where_it_is_no_longer_allowed():
+def test_plain_http_is_not_sent_once_it_is_no_longer_allowed():
     with serving(says(OK)) as server:
-        answer = sent(server.url(), allow_http=False)
+        answer = send(server.url(), allow_http=False)
     assert (answer.error, server.connections) == ("refused_address", 0)
 
 
@@ -158,50 +158,50 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
     return serving_context(tmp_path)
 
 
-def test_over_tls_a_believed_certificate_of_that_host_is_sent_to(tls: ssl.SSLContext):
+def test_over_tls_a_trusted_certificate_of_the_host_is_accepted(tls: ssl.SSLContext):
     with serving(says(OK), tls=tls) as server:
-        assert sent(server.url(scheme="https"), trust=trusting(), allow_http=False).ok
+        assert send(server.url(scheme="https"), trust=trusting(), allow_http=False).ok
 
 
 def test_over_tls_the_certificate_must_be_of_the_name_and_not_of_the_address(tls: ssl.SSLContext):
-    """The server is asked by the name, too: many stand at one address."""
+    """The name is also sent to the server (SNI): one address may serve many names."""
     names: list[str | None] = []
     tls.sni_callback = lambda _, name, __: names.append(name)
     with serving(says(OK), tls=tls) as server:
-        here = found(("127.0.0.1", server.port))
-        answer = sent("https://hooks.example/", trust=trusting(), lookup=lambda *_: here)
+        here = addresses_of(("127.0.0.1", server.port))
+        answer = send("https://hooks.example/", trust=trusting(), lookup=lambda *_: here)
     assert (answer.error, names, server.asked) == ("not_connected", ["hooks.example"], [])
 
 
-# What comes back.
+# Answers.
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_any_2xx_says_that_it_was_taken(status: int):
-    answer = answered(f"HTTP/1.1 {status} Fine\r\nContent-Length: 0\r\n\r\n".encode())
+def test_any_2xx_is_success(status: int):
+    answer = result_of(f"HTTP/1.1 {status} Fine\r\nContent-Length: 0\r\n\r\n".encode())
     assert answer == SendResult(ok=True, status=status)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 502, 503])
-def test_any_other_status_does_not_and_how_the_answer_begins_is_kept(status: int):
-    answer = answered(f"HTTP/1.1 {status} No\r\nContent-Length: 6\r\n\r\nno\x00\r\n!".encode())
+def test_any_other_status_is_a_failure_and_the_beginning_of_the_answer_is_kept(status: int):
+    answer = result_of(f"HTTP/1.1 {status} No\r\nContent-Length: 6\r\n\r\nno\x00\r\n!".encode())
     detail = f"answered {status}"
     assert answer == SendResult(ok=False, status=status, error="status", detail=detail, excerpt="no   !")
 
 
-def test_410_says_that_no_more_is_wanted():
-    assert answered(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n").gone
+def test_410_marks_the_target_as_gone():
+    assert result_of(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n").gone
 
 
 @pytest.mark.parametrize(("status", "name"), [(429, "Retry-After"), (503, "retry-after"), (500, "RETRY-AFTER")])
-def test_a_failure_may_say_when_to_come_again(status: int, name: str):
-    assert answered(f"HTTP/1.1 {status} No\r\n{name}: 7\r\nContent-Length: 0\r\n\r\n".encode()).retry_after_s == 7
+def test_a_failure_may_have_a_retry_after(status: int, name: str):
+    assert result_of(f"HTTP/1.1 {status} No\r\n{name}: 7\r\nContent-Length: 0\r\n\r\n".encode()).retry_after_s == 7
 
 
 def test_an_answer_that_does_not_come_times_out():
     ended = threading.Event()
     with serving(hangs(ended)) as server:
-        assert sent(server.url(), total_s=0.3).error == "timeout"
+        assert send(server.url(), total_s=0.3).error == "timeout"
         ended.set()
 
 
@@ -213,10 +213,10 @@ def test_an_answer_that_trickles_times_out():
             connection.sendall(b"a")
 
     with serving(trickle) as server:
-        assert sent(server.url(), total_s=0.3).error == "timeout"
+        assert send(server.url(), total_s=0.3).error == "timeout"
 
 
-def test_of_a_gigabyte_the_beginning_is_read():
+def test_only_the_beginning_of_a_gigabyte_is_read():
     pieces = []
 
     def gush(connection: socket.socket, _: bytes) -> None:
@@ -226,12 +226,12 @@ def test_of_a_gigabyte_the_beginning_is_read():
             pieces.append(1)
 
     with serving(gush) as server:
-        assert sent(server.url()) == SendResult(ok=True, status=200, excerpt="a" * 512)
+        assert send(server.url()) == SendResult(ok=True, status=200, excerpt="a" * 512)
         assert server.closed.wait(10)
     assert len(pieces) < 100
 
 
-def test_for_more_than_4_kib_of_an_answer_nobody_waits():
+def test_more_than_4_kib_of_an_answer_are_not_waited_for():
     ended = threading.Event()
 
     def stops(connection: socket.socket, request: bytes) -> None:
@@ -239,24 +239,24 @@ def test_for_more_than_4_kib_of_an_answer_nobody_waits():
         hangs(ended)(connection, request)
 
     with serving(stops) as server:
-        assert sent(server.url()).ok
+        assert send(server.url()).ok
         ended.set()
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", b"HTTP/1.1 2"],
     ids=repr,
 )
-def test_what_is_no_whole_answer_is_cut_off(said: bytes):
-    answer = answered(said)
-    assert (answer.ok, answer.status, answer.error) == (False, None, "cut_off")
-    assert answer.detail
+def test_an_incomplete_answer_is_cut_off(answer: bytes):
+    result = result_of(answer)
+    assert (result.ok, result.status, result.error) == (False, None, "cut_off")
+    assert result.detail
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://no-such-host.invalid/", "https://127.0.0.1:1/"])
-def test_where_nobody_is_nothing_is_connected_to(url: str):
-    answer = sent(url)
+def test_without_a_server_the_failure_is_not_connected(url: str):
+    answer = send(url)
     assert (answer.error, bool(answer.detail)) == ("not_connected", True)
 
 
@@ -269,8 +269,8 @@ def test_where_nobody_is_nothing_is_connected_to(url: str):
     ),
     body=st.binary(max_size=200),
 )
-def test_whatever_is_answered_is_an_answer(status: int, fields: list[bytes], length: bytes, body: bytes):
-    answer = answered(b"\r\n".join([b"HTTP/1.1 %d OK" % status, length, *fields, b"", body]))
+def test_any_answer_gives_a_result(status: int, fields: list[bytes], length: bytes, body: bytes):
+    answer = result_of(b"\r\n".join([b"HTTP/1.1 %d OK" % status, length, *fields, b"", body]))
     assert answer.ok is (answer.error is None)
     assert answer.excerpt.isprintable()
     assert answer.detail.isprintable()
@@ -292,7 +292,7 @@ def test_whatever_is_answered_is_an_answer(status: int, fields: list[bytes], len
         ("Fri, 01 Jan 2027 00:00:00 GMT", 86400),
     ],
 )
-def test_a_hint_is_seconds_or_a_date_and_at_most_a_day(hint: str, seconds: float):
+def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(hint: str, seconds: float):
     assert retry_after_s(hint, NOW) == seconds
 
 
@@ -300,20 +300,20 @@ def test_a_hint_is_seconds_or_a_date_and_at_most_a_day(hint: str, seconds: float
     "hint",
     ["", "-1", "1.5", "1e3", "soon", "١٢", "Thu, 01 Jan 2025 00:00:00 GMT", "Thu, 41 Jan 2026 00:00:00 GMT", "0x10", "2026-01-02"],
 )
-def test_a_hint_that_is_garbage_or_past_is_none(hint: str):
+def test_an_invalid_or_past_retry_after_is_none(hint: str):
     assert retry_after_s(hint, NOW) is None
 
 
 @given(st.text(), st.integers(0, 4_000_000_000_000))
-def test_any_hint_is_within_a_day_or_none(hint: str, at: int):
+def test_any_retry_after_is_within_a_day_or_none(hint: str, at: int):
     assert 0 <= (retry_after_s(hint, at) or 0) <= 86400
 
 
-# What a subscription says of it.
+# The sink in a subscription.
 
 
-def test_a_public_url_is_right_and_stored_as_it_is():
-    with webhook(lookup=lambda *_: found(("93.184.216.34", 443))) as hook:
+def test_a_public_url_is_valid_and_stored_unchanged():
+    with webhook(lookup=lambda *_: addresses_of(("93.184.216.34", 443))) as hook:
         sink = {"type": "webhook", "url": "https://hooks.example/T0/B1?x=y"}
         assert hook.parse(sink) == (sink, [])
 
@@ -324,12 +324,12 @@ def test_a_url_is_text(url: Any):
         assert hook.parse({"type": "webhook", "url": url})[1] == [FieldProblem(field="sink.url", message="must be a url, as text")]
 
 
-def test_members_that_are_missing_or_unknown_are_told():
+def test_members_that_are_missing_or_unknown_are_reported():
     with webhook() as hook:
         assert [problem.field for problem in hook.parse({"type": "webhook", "uri": "x"})[1]] == ["sink.url", "sink.uri"]
 
 
-def test_what_the_settings_do_not_allow_is_refused():
+def test_targets_that_the_settings_do_not_allow_are_refused():
     hook = open_sink(Settings(outbound=OutboundSettings(allow=("10.0.0.0/8",))))
     told = {
         url: hook.parse({"type": "webhook", "url": url})[1]

@@ -16,7 +16,6 @@ from adapters.access.tokens import Tokens
 from adapters.downstream import open_sinks
 from adapters.ledger import Connection, Ledger, LedgerUnavailableError, events, inbox, lineages, positions, timeline
 from adapters.ledger.documents import TaskTexts
-from adapters.ledger.migrate import upgrade
 from adapters.metrics import Metrics
 from adapters.settings import AccountSettings, AppSettings, OutboundSettings, Role, Secret, ServerSettings, Settings, TokenSettings
 from adapters.settings import StreamSettings as RedisStreams
@@ -32,6 +31,7 @@ from statemachine.facts import Fact, FactKind, File, Output
 from statemachine.rules import Rules
 from statemachine.states import Kind, OutputState
 from statemachine.tasks import Task, TaskKey
+from tests.support.ledgers import create_schema
 
 T0 = 1_700_000_000_000
 TOKENS = {role: f"{role}-0123456789abcdef" for role in Role}
@@ -222,7 +222,7 @@ def _parts(name: str, kind: FactKind, more: Mapping[str, Any]) -> tuple[TaskKey,
 def made(path: Path, *, tokens: bool = True, **more: Any) -> DeskHarness:
     """more: fields of it."""
     world = DeskHarness(path, settings(tokens=tokens), **more)
-    upgrade(world.ledger)
+    create_schema(world.ledger)
     return world
 
 

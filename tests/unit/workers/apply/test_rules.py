@@ -4,11 +4,11 @@ from pathlib import Path
 
 from adapters.ledger import Ledger, facets
 from adapters.ledger.facets import Facet
-from adapters.ledger.migrate import upgrade
 from adapters.vendors.accounts import Accounts
 from statemachine.states import Kind
 from statemachine.tasks import TaskKey
-from tests.support.in_process_app import TENCENT_APP, settings
+from tests.support.ledgers import create_schema
+from tests.support.sample_apps import TENCENT_APP, settings
 from workers.apply.rules import Rulebook
 
 KEY = TaskKey(vendor="tencent", app_id=TENCENT_APP, room_id="", vendor_task_id="t", family="7")
@@ -22,17 +22,17 @@ def live(kind: Kind, state: str = "running") -> Facet:
 def book(folder: Path, tasks: dict[Facet, int], *, accounts: bool = True) -> tuple[Rulebook, Ledger]:
     url = f"sqlite:///{folder}/tally.db"
     ledger = Ledger(url)
-    upgrade(ledger)
+    create_schema(ledger)
     with ledger.write() as connection:
         facets.add_counts(connection, tasks)
     rulebook = Rulebook(Accounts(settings(url, accounts=accounts)))
     with ledger.read() as connection:
-        rulebook.recount(connection, MINUTE)
+        rulebook.recount_live_tasks(connection, MINUTE)
     return rulebook, ledger
 
 
 def silence(rulebook: Rulebook, kind: Kind) -> float:
-    return rulebook.of(KEY)(kind, {}).silence_s
+    return rulebook.rules_for(KEY)(kind, {}).silence_s
 
 
 def test_a_few_tasks_are_asked_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
@@ -52,13 +52,13 @@ def test_they_are_counted_again_once_a_minute(tmp_path: Path) -> None:
     with ledger.write() as connection:
         facets.add_counts(connection, {live(Kind.INGEST): 35_999})
     with ledger.read() as connection:
-        rulebook.recount(connection, 2 * MINUTE - 1)
+        rulebook.recount_live_tasks(connection, 2 * MINUTE - 1)
         assert silence(rulebook, Kind.INGEST) == 900
-        rulebook.recount(connection, 2 * MINUTE)
+        rulebook.recount_live_tasks(connection, 2 * MINUTE)
     assert silence(rulebook, Kind.INGEST) == 3_600
 
 
 def test_without_an_account_nobody_is_asked(tmp_path: Path) -> None:
     rulebook, _ = book(tmp_path, {live(Kind.INGEST): 36_000}, accounts=False)
-    rules = rulebook.of(KEY)(Kind.INGEST, {})
+    rules = rulebook.rules_for(KEY)(Kind.INGEST, {})
     assert (rules.callable, rules.askable, rules.silence_s) == (False, False, 900)

@@ -11,7 +11,6 @@ from adapters.http import HttpReply, NoReply
 from adapters.http_messages import HttpRequest, WireError
 from adapters.ledger import Ledger, effects, inbox
 from adapters.ledger.effects import NewCall
-from adapters.ledger.migrate import upgrade
 from adapters.ledger.schema import effects as effects_table
 from adapters.settings import AccountSettings, AppSettings, Secret, Settings
 from adapters.vendors import DIALECTS
@@ -23,8 +22,9 @@ from statemachine.folding.run_view import View
 from statemachine.states import Origin, State
 from statemachine.tasks import Task, TaskKey
 from tests.support import ledger_rows
+from tests.support.ledgers import create_schema
 from tests.support.start_calls import APPS, T0, URL, params
-from workers.call.call_builder import call_of
+from workers.call.call_builder import build_call
 from workers.call.caller import Caller
 
 SETTINGS = Settings(
@@ -83,7 +83,7 @@ class CallerHarness:
         self.now = T0
         self.world = World(7, faults, T0, plan=STEADY)
         self.ledger = Ledger(f"sqlite:///{folder}/tally.db")
-        upgrade(self.ledger)
+        create_schema(self.ledger)
         self.accounts = Accounts(settings)
         self.rung = 0
         self.sent: list[HttpRequest] = []
@@ -116,7 +116,7 @@ class CallerHarness:
             effects.add(connection, [self.wanted(task, *call, step) for task in tasks for call in task.calls.items()])
 
     def wanted(self, task: Task, operation: Operation, pursuit: PendingCall, step: Mapping[str, Any] | None = None) -> NewCall:
-        call = call_of(task, operation, step)
+        call = build_call(task, operation, step)
         key = task.key
         return NewCall(
             task_id=task.id,

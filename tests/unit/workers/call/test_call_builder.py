@@ -11,7 +11,7 @@ from statemachine.states import Kind, Origin
 from statemachine.tasks import Task
 from tests.support.start_calls import STARTS, T0, params
 from tests.unit.workers.call.caller_harness import task_of
-from workers.call.call_builder import call_of, next_step, record_id, ref_of
+from workers.call.call_builder import build_call, next_step, record_id, ref_of
 
 INSPECT, START, STOP, UPDATE = Operation.INSPECT, Operation.START, Operation.STOP, Operation.UPDATE
 NEXT = Call(operation=INSPECT, action="ListRelayStream", version="v", method="GET", app_id="a", params={"Offset": 100})
@@ -23,7 +23,7 @@ def observed_push() -> Task:
 
 
 def action_of(task: Task, operation: Operation, step: Any = None) -> str | None:
-    call = call_of(task, operation, step)
+    call = build_call(task, operation, step)
     return call.action if call is not None else None
 
 
@@ -51,7 +51,7 @@ def test_an_id_that_the_vendor_has_yet_to_tell_is_no_id() -> None:
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
 def test_each_start_is_called_with_what_was_asked_for(vendor: str, action: str) -> None:
     task = task_of(vendor, action)
-    call = call_of(task, START)
+    call = build_call(task, START)
     assert call is not None
     ours = {"RecordId": f"{task.id}-1"} if action == "StartWebRecord" else {}
     assert (call.action, call.params) == (action, params(vendor, action) | ours)
@@ -65,7 +65,7 @@ def test_no_start_is_made_of_parameters_whose_secrets_are_gone_or_that_nobody_kn
 
 def test_an_update_has_the_parameters_that_are_wanted() -> None:
     task = task_of("volcengine", "StartRecord", operation=UPDATE, pursuit={"params": {"Layout": {"LayoutMode": 1}}})
-    call = call_of(task, UPDATE)
+    call = build_call(task, UPDATE)
     assert call is not None
     assert (call.action, call.params["Layout"], call.params["TaskId"]) == ("UpdateRecord", {"LayoutMode": 1}, "t1")
     assert action_of(task, STOP) == "StopRecord"
@@ -81,7 +81,7 @@ def test_the_first_query_is_made_unless_another_one_or_a_further_page_is_wanted(
     task = observed_push()
     actions = [action_of(task, INSPECT, step) for step in (None, {"index": 0}, {"index": 1}, {"index": 2})]
     assert actions == ["GetPushMixedStreamToCDNTask", "GetPushMixedStreamToCDNTask", "GetPushSingleStreamToCDNTask", None]
-    assert call_of(task, INSPECT, {"index": 0, "call": to_doc(NEXT)}) == NEXT
+    assert build_call(task, INSPECT, {"index": 0, "call": to_doc(NEXT)}) == NEXT
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_our_id_stays_while_an_earlier_attempt_may_have_happened(pursuit: dict[s
 def test_a_page_is_asked_for_by_the_id_of_the_start_that_may_have_happened() -> None:
     start, ask = PendingCall(since=T0, failures=1, ambiguous=(1,)), PendingCall(since=T0, serial=2)
     task = task_of("tencent", "StartWebRecord", calls={START: start, INSPECT: ask}, serial=2)
-    call = call_of(task, INSPECT)
+    call = build_call(task, INSPECT)
     assert call is not None
     assert call.params["RecordId"] == f"{task.id}-1"
 

@@ -41,7 +41,7 @@ def started(harness: CallerHarness, vendor: str, action: str, number: int = 1) -
     """Starts a task at the vendor behind the caller's back; the id that it minted."""
     task = task_of(vendor, action, number)
     harness.want(task)
-    harness.caller.once()
+    harness.caller.run_once()
     minted: str | None = harness.answers()[-1]["vendor_task_id"]
     with harness.ledger.write() as connection:
         effects.delete_calls(connection, [(task.id, 1)])
@@ -69,7 +69,7 @@ def test_a_start_is_made_as_the_vendor_wants_it_and_its_answer_posted(harness: C
     task = task_of(vendor, action)
     harness.want(task)
 
-    assert harness.caller.once() == 1
+    assert harness.caller.run_once() == 1
 
     (truth,) = harness.world.truth()
     answer = harness.only_answer()
@@ -92,7 +92,7 @@ def test_a_start_is_made_as_the_vendor_wants_it_and_its_answer_posted(harness: C
         "lease": False,
     }
     assert harness.standing() == [(task.id, 1, True)]
-    assert (harness.rung, harness.caller.once()) == (1, 0)
+    assert (harness.rung, harness.caller.run_once()) == (1, 0)
 
 
 def test_stop_and_update_name_the_task(harness: CallerHarness) -> None:
@@ -101,7 +101,7 @@ def test_stop_and_update_name_the_task(harness: CallerHarness) -> None:
     task = task_of(*mixed, operation=UPDATE, pursuit={"serial": 2, "params": {"Layout": {"LayoutMode": 2}}})
     harness.want(replace(task, id="u"), replace(task, id="s", calls={STOP: PendingCall(since=T0, serial=3)}))
 
-    assert harness.caller.once() == 2
+    assert harness.caller.run_once() == 2
 
     found = [told(answer, "operation", "serial", "outcome", "action") for answer in harness.answers()[1:]]
     assert found == [("update", 2, "accepted", "UpdatePushMixedStreamToCDN"), ("stop", 3, "accepted", "StopPushStreamToCDN")]
@@ -113,7 +113,7 @@ def test_an_inspection_tells_how_the_task_stands(harness: CallerHarness) -> None
     harness.now += 60_000
     harness.want(replace(task_of("tencent", "CreateCloudRecording", operation=INSPECT, known=minted), id="i"))
 
-    harness.caller.once()
+    harness.caller.run_once()
 
     answer = harness.answers()[-1]
     assert told(answer, "operation", "outcome", "action", "sent_at") == (
@@ -129,13 +129,13 @@ def test_a_page_whose_start_was_lost_is_found_by_our_id(tmp_path: Path) -> None:
     harness = CallerHarness(tmp_path, faults=Faults(ambiguous=1.0))
     task = task_of(*PAGE)
     harness.want(task)
-    harness.caller.once()
+    harness.caller.run_once()
     assert told(harness.only_answer(), "outcome", "code", "vendor_task_id") == ("ambiguous", "cut_off", None)
 
     harness.before = lambda request: replying(harness, request)
     asking = {START: PendingCall(since=T0, failures=1, ambiguous=(1,)), INSPECT: PendingCall(since=T0, serial=2)}
     harness.want(replace(task, calls=asking))
-    harness.caller.once()
+    harness.caller.run_once()
 
     assert harness.answers()[-1]["vendor_task_id"] == harness.world.truth()[0].vendor_task_id
     harness.ledger.close()
@@ -169,7 +169,7 @@ def test_whatever_comes_back_is_an_answer(
 
     harness.before = instead
     harness.want(task_of(*RECORD))
-    harness.caller.once()
+    harness.caller.run_once()
 
     assert told(harness.only_answer(), "outcome", "code", "retry_after_s") == (outcome, code, retry_after_s)
 
@@ -180,7 +180,7 @@ def test_it_is_told_how_long_the_answer_took(harness: CallerHarness) -> None:
 
     harness.before = slowly
     harness.want(task_of(*RECORD))
-    harness.caller.once()
+    harness.caller.run_once()
     assert told(harness.only_answer(), "sent_at", "duration_ms") == (T0, 1_500)
 
 
@@ -205,7 +205,7 @@ def test_a_start_that_nothing_wants_any_more_is_not_made(harness: CallerHarness,
     harness.want(task)
     ledger_rows.save(harness.ledger, change(task))
 
-    assert harness.caller.once() == 1
+    assert harness.caller.run_once() == 1
 
     assert harness.sent == []
     answer = harness.only_answer()
@@ -215,7 +215,7 @@ def test_a_start_that_nothing_wants_any_more_is_not_made(harness: CallerHarness,
 
 def test_other_calls_are_made_in_any_state(harness: CallerHarness) -> None:
     harness.want(task_of(*RECORD, operation=STOP, view=replace(task_of(*RECORD).view, state=State.FAILED, stop_asked_at=T0)))
-    harness.caller.once()
+    harness.caller.run_once()
     assert harness.only_answer()["outcome"] == "already_gone"
 
 
@@ -223,21 +223,21 @@ def test_a_call_of_a_task_that_nobody_knows_is_not_made(harness: CallerHarness) 
     task = task_of(*RECORD)
     with harness.ledger.write() as connection:
         effects.add(connection, [harness.wanted(task, START, task.calls[START])])
-    harness.caller.once()
+    harness.caller.run_once()
     assert told(harness.only_answer(), "task_id", "outcome") == (task.id, "not_made")
 
 
 def test_without_an_account_no_call_is_made(tmp_path: Path) -> None:
     harness = CallerHarness(tmp_path, settings=Settings(apps=tuple(replace(app, account=None) for app in SETTINGS.apps)))
     harness.want(task_of(*RECORD))
-    harness.caller.once()
+    harness.caller.run_once()
     assert (harness.only_answer()["outcome"], harness.sent) == ("not_made", [])
     harness.ledger.close()
 
 
 def test_what_has_no_id_is_not_stopped(harness: CallerHarness) -> None:
     harness.want(task_of(*PAGE, operation=STOP))
-    harness.caller.once()
+    harness.caller.run_once()
     assert (harness.only_answer()["outcome"], harness.sent) == ("not_made", [])
 
 
@@ -245,7 +245,7 @@ def test_a_call_whose_lease_is_over_is_not_made(harness: CallerHarness) -> None:
     """Somebody may have said of it that nobody knows."""
     harness.want(task_of(*RECORD))
     until_it_is_taken = iter([T0] * 3)
-    harness.new_caller(clock=lambda: next(until_it_is_taken, T0 + LEASE_MS)).once()
+    harness.new_caller(clock=lambda: next(until_it_is_taken, T0 + LEASE_MS)).run_once()
     assert (harness.only_answer()["outcome"], harness.sent) == ("not_made", [])
 
 
@@ -262,7 +262,7 @@ def pushing(harness: CallerHarness, action: str, **more: Any) -> Task:
 def test_a_task_that_one_query_does_not_know_is_asked_for_by_the_next(harness: CallerHarness) -> None:
     task = pushing(harness, "StartPushSingleStreamToCDN")
     harness.want(task)
-    harness.caller.once()
+    harness.caller.run_once()
     first = harness.answers()[-1]
     assert told(first, "outcome", "inspection", "step", "action") == (
         "accepted",
@@ -272,7 +272,7 @@ def test_a_task_that_one_query_does_not_know_is_asked_for_by_the_next(harness: C
     )
 
     harness.want(replace(task, id="j"), step=first["step"])
-    harness.caller.once()
+    harness.caller.run_once()
     second = harness.answers()[-1]
     assert told(second, "outcome", "step", "action") == ("accepted", None, "GetPushSingleStreamToCDNTask")
     assert second["inspection"]["sign"] != "gone"
@@ -280,14 +280,14 @@ def test_a_task_that_one_query_does_not_know_is_asked_for_by_the_next(harness: C
 
 def test_the_pursuit_says_which_query_where_the_effect_does_not(harness: CallerHarness) -> None:
     harness.want(pushing(harness, "StartPushSingleStreamToCDN", step={"index": 1}))
-    harness.caller.once()
+    harness.caller.run_once()
     assert harness.answers()[-1]["action"] == "GetPushSingleStreamToCDNTask"
 
 
 def test_only_when_no_query_knows_it_it_is_gone(harness: CallerHarness) -> None:
     task = replace(pushing(harness, "StartPushMixedStreamToCDN", step={"index": 1}))
     harness.want(task)
-    harness.caller.once()
+    harness.caller.run_once()
     assert told(harness.answers()[-1], "outcome", "step") == ("already_gone", None)
     assert harness.answers()[-1]["inspection"]["sign"] == "gone"
 
@@ -303,13 +303,13 @@ def test_all_pages_of_a_list_are_asked_for(harness: CallerHarness) -> None:
     oldest = task_of("volcengine", "StartRelayStream", operation=INSPECT)
 
     harness.want(oldest)
-    harness.caller.once()
+    harness.caller.run_once()
     first = harness.only_answer()
     assert told(first, "outcome", "inspection", "action") == ("accepted", None, "ListRelayStream")
     assert first["step"]["call"]["params"]["Offset"] == 100
 
     harness.want(replace(oldest, id="j"), step=first["step"])
-    harness.caller.once()
+    harness.caller.run_once()
     assert told(harness.answers()[-1], "outcome", "step") == ("accepted", None)
     assert harness.answers()[-1]["inspection"]["sign"] in ("accepted", "running")
 
@@ -323,7 +323,7 @@ def test_no_more_calls_go_out_than_the_vendor_takes_and_none_is_lost(harness: Ca
 
     rounds = []
     while harness.standing() != sorted((task, serial, True) for task, serial, _ in harness.standing()):
-        rounds.append(harness.caller.once())
+        rounds.append(harness.caller.run_once())
         harness.now += 50
 
     assert rounds[0] == 3
@@ -334,14 +334,14 @@ def test_no_more_calls_go_out_than_the_vendor_takes_and_none_is_lost(harness: Ca
 
 def bucket_of(harness: CallerHarness, name: str) -> Bucket | None:
     with harness.ledger.write() as connection:
-        return quotas._read(connection, name)
+        return quotas._read_bucket(connection, name)
 
 
 def test_a_vendor_that_says_too_many_is_called_more_slowly(harness: CallerHarness) -> None:
     harness.before = lambda _: HttpReply(status=429, headers={"Retry-After": "5"}, body=b"")
     harness.want(task_of(*RECORD), task_of(*RECORD, number=2))
 
-    harness.caller.once()
+    harness.caller.run_once()
 
     assert [answer["outcome"] for answer in harness.answers()] == ["throttled", "throttled"]
     name = harness.accounts.quota_bucket("volcengine", task_of(*RECORD).key.app_id, "StartRecord")
@@ -349,9 +349,9 @@ def test_a_vendor_that_says_too_many_is_called_more_slowly(harness: CallerHarnes
     assert bucket is not None
     assert (bucket.pace, bucket.blocked_until) == (0.7, T0 + 5_000)
     harness.want(task_of(*RECORD, number=3))
-    assert harness.caller.once() == 0
+    assert harness.caller.run_once() == 0
     harness.now += 5_000
-    assert harness.caller.once() == 1
+    assert harness.caller.run_once() == 1
 
 
 # Leases.
@@ -368,27 +368,27 @@ def test_of_a_call_whose_lease_is_over_nobody_knows(harness: CallerHarness, oper
     harness.want(task_of(*RECORD, operation=operation, pursuit={"serial": 3}))
     take(harness)
     harness.now += LEASE_MS - 1
-    assert (harness.caller.once(), harness.answers()) == (0, [])
+    assert (harness.caller.run_once(), harness.answers()) == (0, [])
 
     harness.now += 1
-    assert harness.caller.once() == 1
+    assert harness.caller.run_once() == 1
 
     answer = harness.only_answer()
     assert told(answer, "operation", "serial", "outcome", "code", "lease") == (operation.value, 3, outcome, "no_answer", True)
     assert told(answer, "sent_at", "duration_ms", "inspection", "step") == (T0, None, None, None)
     assert (harness.sent, harness.rung) == ([], 1)
     assert [attempt[1:] for attempt in harness.standing()] == [(3, True)], "it is waited for until that is applied"
-    assert harness.caller.once() == 0
+    assert harness.caller.run_once() == 0
 
 
 def test_the_real_answer_counts_however_late_it_comes(harness: CallerHarness) -> None:
     def meanwhile(_: HttpRequest) -> None:
         harness.now += LEASE_MS + 1
-        harness.new_caller().once()
+        harness.new_caller().run_once()
 
     harness.before = meanwhile
     harness.want(task_of(*PAGE))
-    harness.caller.once()
+    harness.caller.run_once()
 
     lost, real = harness.answers()
     assert told(lost, "outcome", "lease", "vendor_task_id") == ("ambiguous", True, None)
@@ -424,7 +424,7 @@ def test_once_says_that_the_ledger_is_away(harness: CallerHarness) -> None:
     harness.want(task_of(*RECORD))
     caller = harness.new_caller(Away(harness, 1, after=1))
     with pytest.raises(LedgerUnavailableError):
-        caller.once()
+        caller.run_once()
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -13,12 +13,12 @@ from tests.support.dispatcher_harness import REFUSED
 from tests.support.ledger_deliveries import id_of, subscription
 from tests.support.ledger_rows import T0
 from tests.unit.workers.deliver.test_delivery_results import sent
-from workers.deliver.delivery_log import Tidings
-from workers.deliver.delivery_results import settled
+from workers.deliver.delivery_log import DeliveryLog
+from workers.deliver.delivery_results import delivery_result
 from workers.deliver.delivery_round import Round
 
 MINUTE = 60_000
-EMPTY = Round(taken=[], whose={}, events={}, settled=[], heard_of=[], disabled=[])
+EMPTY = Round(taken=[], subscriptions={}, event_rows={}, results=[], updated=[], disabled=[])
 
 
 def heard(*them: Subscription) -> Round:
@@ -26,10 +26,10 @@ def heard(*them: Subscription) -> Round:
 
 
 def logged(rounds: Sequence[Round], now: int = T0) -> list[dict]:
-    tidings = Tidings()
+    tidings = DeliveryLog()
     with capture_logs() as logs:
         for made in rounds:
-            tidings.tell(made, now)
+            tidings.log_round(made, now)
     return list(logs)
 
 
@@ -60,7 +60,7 @@ def test_who_is_disabled_is_told_with_the_reason() -> None:
 
 
 def _settled(state: DeliveryState) -> DeliveryResult:
-    return replace(settled(sent(REFUSED), T0, lambda: 0), state=state)
+    return replace(delivery_result(sent(REFUSED), T0, lambda: 0), state=state)
 
 
 @pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.WAITING])

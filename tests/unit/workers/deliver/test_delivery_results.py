@@ -10,8 +10,8 @@ from statemachine.delivery_policy import DISABLE_AFTER_MS, MAX_AGE_MS, DeliveryS
 from tests.support.dispatcher_harness import GONE, REFUSED, TAKEN
 from tests.support.ledger_deliveries import id_of, subscription
 from tests.support.ledger_rows import T0
-from workers.deliver.delivery_results import after, by_subscription, settled
-from workers.deliver.messages import Sent
+from workers.deliver.delivery_results import apply_results, delivery_result, group_by_subscription
+from workers.deliver.messages import SendAttempt
 
 S = 1_000
 
@@ -19,7 +19,7 @@ S = 1_000
 HOUR = 3_600_000
 
 
-def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> Sent:
+def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> SendAttempt:
     """tried: how often it failed before."""
     delivery = Delivery(
         id=number,
@@ -37,7 +37,7 @@ def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: in
         done_at=None,
         attempts=[{"number": number} for number in range(tried)],
     )
-    return Sent(delivery=delivery, sink=subscription().sink, answer=answer, at=at, duration_ms=12)
+    return SendAttempt(delivery=delivery, sink=subscription().sink, result=answer, sent_at=at, duration_ms=12)
 
 
 def failing(for_ms: int) -> dict[str, int]:
@@ -52,34 +52,34 @@ def attempt(answer: SendResult, at: int = T0) -> dict[str, object]:
 
 def test_what_was_taken_is_delivered() -> None:
     one = sent(at=T0 - 5)
-    assert settled(one, T0, lambda: 0) == DeliveryResult(
+    assert delivery_result(one, T0, lambda: 0) == DeliveryResult(
         delivery=one.delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=[attempt(TAKEN, T0 - 5)]
     )
 
 
 @pytest.mark.parametrize(("tried", "pause_ms"), [(0, S), (1, 5 * S), (2, 30 * S), (29, 6 * 3_600_000)])
 def test_what_was_not_is_tried_again_by_how_often_it_failed_and_not_by_how_often_it_was_taken(tried: int, pause_ms: int) -> None:
-    found = settled(sent(REFUSED, tried=tried), T0, lambda: 0)
+    found = delivery_result(sent(REFUSED, tried=tried), T0, lambda: 0)
     assert (found.state, found.due_at, len(found.attempts)) == (DeliveryState.WAITING, T0 + pause_ms, tried + 1)
 
 
 def test_dice_and_the_targets_hint_make_a_pause_longer() -> None:
     hint = replace(REFUSED, retry_after_s=90)
-    found = [settled(sent(answer), T0, lambda: 1).due_at for answer in (REFUSED, hint)]
+    found = [delivery_result(sent(answer), T0, lambda: 1).due_at for answer in (REFUSED, hint)]
     assert found == [T0 + 1_200, T0 + 90 * S]
 
 
 def test_after_three_days_it_is_dead() -> None:
-    states = [settled(sent(REFUSED, tried=18), T0 + ms, lambda: 0).state for ms in (MAX_AGE_MS - 1, MAX_AGE_MS)]
+    states = [delivery_result(sent(REFUSED, tried=18), T0 + ms, lambda: 0).state for ms in (MAX_AGE_MS - 1, MAX_AGE_MS)]
     assert states == [DeliveryState.WAITING, DeliveryState.DEAD]
 
 
 def test_what_was_never_tried_before_has_three_days_from_when_it_was_sent() -> None:
-    assert settled(sent(REFUSED, at=T0 + 5, first=None), T0 + MAX_AGE_MS, lambda: 0).due_at == T0 + MAX_AGE_MS + 5
+    assert delivery_result(sent(REFUSED, at=T0 + 5, first=None), T0 + MAX_AGE_MS, lambda: 0).due_at == T0 + MAX_AGE_MS + 5
 
 
 def test_thirty_attempts_are_kept_the_newest() -> None:
-    found = settled(sent(tried=30), T0, lambda: 0)
+    found = delivery_result(sent(tried=30), T0, lambda: 0)
     assert found.attempts == [*({"number": number} for number in range(1, 30)), attempt(TAKEN)]
 
 
@@ -100,7 +100,7 @@ def test_thirty_attempts_are_kept_the_newest() -> None:
 )
 def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers: list[SendResult], changes: dict) -> None:
     one = subscription(**before)
-    assert after(one, map(sent, answers), T0) == replace(one, **changes)
+    assert apply_results(one, map(sent, answers), T0) == replace(one, **changes)
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,17 @@ def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers
 def test_who_is_gone_or_fails_for_too_long_is_disabled_once(since: int | None, answers: list[SendResult], reason: str) -> None:
     one = subscription(failing_since=since, failed_at=since and T0, version=4)
     news = {"state": SubscriptionState.DISABLED, "reason": reason, "updated_at": T0 + 9, "version": 5, "failed_at": T0 + 9}
-    assert after(one, map(sent, answers), T0 + 9) == replace(one, failing_since=since or T0 + 9, **news)
+    assert apply_results(one, map(sent, answers), T0 + 9) == replace(one, failing_since=since or T0 + 9, **news)
 
 
 def test_what_a_target_of_before_says_counts_for_nothing() -> None:
     one = subscription(sink={"type": "mailbox", "box": "another"})
-    assert after(one, map(sent, [REFUSED, GONE, TAKEN]), T0) == one
+    assert apply_results(one, map(sent, [REFUSED, GONE, TAKEN]), T0) == one
 
 
 def test_answers_are_sorted_by_whose_they_are_and_keep_their_order() -> None:
     first, second, third = sent(at=3), sent(at=2, number=2), sent(at=1)
-    assert by_subscription([first, second, third]) == {id_of(1): [first, third], id_of(2): [second]}
+    assert group_by_subscription([first, second, third]) == {id_of(1): [first, third], id_of(2): [second]}
 
 
 @pytest.mark.parametrize(

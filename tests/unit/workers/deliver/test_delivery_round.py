@@ -16,8 +16,8 @@ from tests.support.dispatcher_harness import GONE, TAKEN, DispatcherHarness
 from tests.support.ledger_deliveries import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
 from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
-from workers.deliver.delivery_round import LEASE_MS, NOTHING, Round, Wanted, look, make_round
-from workers.deliver.messages import Sent
+from workers.deliver.delivery_round import LEASE_MS, NOTHING_TO_DO, Round, RoundPlan, plan_round, run_round
+from workers.deliver.messages import SendAttempt
 
 PAUSED = SubscriptionState.PAUSED
 
@@ -30,27 +30,27 @@ def office(request: pytest.FixtureRequest, tmp_path: Path):
         office.close()
 
 
-def looked(office: DispatcherHarness, room: int = 9, now: int = T0) -> Wanted:
+def looked(office: DispatcherHarness, room: int = 9, now: int = T0) -> RoundPlan:
     with office.ledger.read() as connection:
-        return look(connection, now, lambda _: room)
+        return plan_round(connection, now, lambda _: room)
 
 
-def whose(found: Wanted) -> Wanted:
+def whose(found: RoundPlan) -> RoundPlan:
     """Only for whom there is something to do, not what."""
-    return Wanted(active=found.active, to_do=found.to_do)
+    return RoundPlan(active=found.active, to_do=found.to_do)
 
 
-def wanted(active: set[int], to_do: set[int]) -> Wanted:
-    return Wanted(active=frozenset(map(id_of, active)), to_do=frozenset(map(id_of, to_do)))
+def wanted(active: set[int], to_do: set[int]) -> RoundPlan:
+    return RoundPlan(active=frozenset(map(id_of, active)), to_do=frozenset(map(id_of, to_do)))
 
 
-def a_round(office: DispatcherHarness, *numbers: int, sent: list[Sent] | None = None, room: int = 9) -> Round:
+def a_round(office: DispatcherHarness, *numbers: int, sent: list[SendAttempt] | None = None, room: int = 9) -> Round:
     found = replace(looked(office, room), to_do=frozenset(map(id_of, numbers)))
-    return make_round(office.ledger, office.now, sent or [], found, lambda _: room, lambda: 0)
+    return run_round(office.ledger, office.now, sent or [], found, lambda _: room, lambda: 0)
 
 
-def back(taken: Delivery, answer=TAKEN) -> Sent:
-    return Sent(delivery=taken, sink=subscription().sink, answer=answer, at=T0)
+def back(taken: Delivery, answer=TAKEN) -> SendAttempt:
+    return SendAttempt(delivery=taken, sink=subscription().sink, result=answer, sent_at=T0)
 
 
 def newest(ledger: Ledger) -> int:
@@ -65,7 +65,7 @@ def test_where_nobody_is_served_there_is_nothing_to_do(office: DispatcherHarness
     office.subscribe(1, state=PAUSED)
     office.tell("a")
     queue(office.ledger, queued("a"))
-    assert looked(office) == NOTHING
+    assert looked(office) == NOTHING_TO_DO
 
 
 def statements(office: DispatcherHarness, do: Callable[[], object]) -> int:
@@ -91,7 +91,7 @@ def test_idle_subscriptions_cost_no_statements_of_their_own(office: DispatcherHa
         office.subscribe(number)
 
     assert statements(office, lambda: looked(office)) == few <= 4
-    assert looked(office) == NOTHING
+    assert looked(office) == NOTHING_TO_DO
 
 
 def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(office: DispatcherHarness) -> None:
@@ -100,10 +100,10 @@ def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(of
     office.tell("a")
     found = looked(office)
 
-    made = statements(office, lambda: make_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0))
+    made = statements(office, lambda: run_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0))
 
     assert made <= 6
-    assert looked(office) == NOTHING
+    assert looked(office) == NOTHING_TO_DO
 
 
 def test_who_is_behind_is_served_some_at_a_time(office: DispatcherHarness) -> None:
@@ -114,7 +114,7 @@ def test_who_is_behind_is_served_some_at_a_time(office: DispatcherHarness) -> No
     served = []
     while (found := looked(office)).to_do:
         served.append(len(found.to_do))
-        make_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0)
+        run_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0)
 
     assert served == [250, 250, 100]
 
@@ -125,7 +125,7 @@ def test_there_is_something_to_do_for_who_is_behind(office: DispatcherHarness) -
     office.subscribe(2)
     found = looked(office)
     assert whose(found) == wanted({1, 2}, {1})
-    assert [(len(news), last) for news, last in found.news.values()] == [(1, newest(office.ledger))]
+    assert [(len(news), last) for news, last in found.new_events.values()] == [(1, newest(office.ledger))]
 
 
 def test_there_is_something_to_do_for_who_has_room_and_something_due(office: DispatcherHarness) -> None:
@@ -134,7 +134,7 @@ def test_there_is_something_to_do_for_who_has_room_and_something_due(office: Dis
     queue(office.ledger, queued("a"), number=1)
     queue(office.ledger, queued("a"), number=2, now=T0 + 1)
     found = [looked(office), looked(office, now=T0 + 1), looked(office, room=0, now=T0 + 1)]
-    assert found == [wanted({1, 2, 3}, {1}), wanted({1, 2, 3}, {1, 2}), NOTHING]
+    assert found == [wanted({1, 2, 3}, {1}), wanted({1, 2, 3}, {1, 2}), NOTHING_TO_DO]
 
 
 def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: DispatcherHarness) -> None:
@@ -144,7 +144,7 @@ def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: Dispatch
         for number in (1, 2):
             replays.add(connection, subscription(number), EventSelection(since=0, until=T0), 1, T0 + 5)
     early, late = (looked(office, now=T0 + ms) for ms in (4, 5))
-    assert (whose(early), whose(late)) == (NOTHING, wanted({1}, {1}))
+    assert (whose(early), whose(late)) == (NOTHING_TO_DO, wanted({1}, {1}))
     assert (early.replaying, late.replaying) == (frozenset(), frozenset({id_of(1)}))
 
 
@@ -158,7 +158,7 @@ def test_news_are_queued_for_who_wants_them_and_taken(office: DispatcherHarness)
     made = a_round(office, 1, 2)
     (taken,) = made.taken
     assert (taken.subscription_id, taken.subject, taken.lease_until) == (id_of(1), subject_of("a"), T0 + LEASE_MS)
-    assert [*made.events] == [taken.event_id]
+    assert [*made.event_rows] == [taken.event_id]
     assert [standing(office.ledger, number).position for number in (1, 2)] == [newest(office.ledger)] * 2
     assert [waiting(office.ledger, number) for number in (1, 2)] == [2, 0]
 
@@ -192,9 +192,9 @@ def test_what_came_back_is_settled_and_the_next_taken_in_the_same_round(office: 
     office.tell("a", "a")
     (first,) = a_round(office, 1).taken
     made = a_round(office, sent=[back(first)])
-    assert [each.delivery for each in made.settled] == [first]
+    assert [each.delivery for each in made.results] == [first]
     assert [each.event_id for each in made.taken] == [(first.event_id or 0) + 1]
-    assert made.heard_of == [standing(office.ledger)]
+    assert made.updated == [standing(office.ledger)]
 
 
 def test_who_is_disabled_by_an_answer_gets_nothing_more_in_that_round(office: DispatcherHarness) -> None:
@@ -215,7 +215,7 @@ def test_answers_of_who_was_deleted_are_left_out(office: DispatcherHarness) -> N
     (first,) = a_round(office, 1).taken
     office.change(state=SubscriptionState.DELETED)
     made = a_round(office, 1, sent=[back(first)])
-    assert (made.settled, made.heard_of, made.taken) == ([], [], [])
+    assert (made.results, made.updated, made.taken) == ([], [], [])
 
 
 def test_a_replay_goes_on_with_the_round(office: DispatcherHarness) -> None:

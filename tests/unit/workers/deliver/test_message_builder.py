@@ -17,15 +17,15 @@ from tests.support.dispatcher_harness import DispatcherHarness
 from tests.support.ledger_deliveries import id_of, tell, told
 from tests.support.ledger_rows import T0
 from tests.support.ledgers import open_ledger
-from workers.deliver.delivery_round import Round, look, make_round
-from workers.deliver.message_builder import Packer
+from workers.deliver.delivery_round import Round, plan_round, run_round
+from workers.deliver.message_builder import MessageBuilder
 
 
 def a_round(office: DispatcherHarness, *numbers: int) -> Round:
     with office.ledger.read() as connection:
-        wanted = look(connection, T0, lambda _: 9)
+        wanted = plan_round(connection, T0, lambda _: 9)
     to_do = frozenset(map(id_of, numbers))
-    return make_round(office.ledger, T0, [], replace(wanted, to_do=to_do), lambda _: 9, lambda: 0)
+    return run_round(office.ledger, T0, [], replace(wanted, to_do=to_do), lambda _: 9, lambda: 0)
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def office(tmp_path: Path):
 def test_it_is_packed_as_a_cloud_event(office: DispatcherHarness) -> None:
     office.tell("a")
     made = a_round(office, 1)
-    parcel = Packer().pack(made.taken[0], made)
+    parcel = MessageBuilder().build(made.taken[0], made)
     told_event = Event(position=made.taken[0].event_id or 0, content=told("a"))
-    assert json.loads(parcel.packed.body) == cloud_events.cloud_event(told_event, keys=False)
-    assert (parcel.packed.id, parcel.delivery, parcel.subscription.id) == (
+    assert json.loads(parcel.event.body) == cloud_events.cloud_event(told_event, keys=False)
+    assert (parcel.event.id, parcel.delivery, parcel.subscription.id) == (
         cloud_events.event_id(told("a").subject, 1),
         made.taken[0],
         id_of(1),
@@ -57,16 +57,16 @@ def test_stream_keys_stay_in_the_house(office: DispatcherHarness) -> None:
     one = replace(one, task=replace(one.task, view=replace(one.task.view, outputs=(output,))))
     tell(office.ledger, one)
     made = a_round(office, 1)
-    body = Packer().pack(made.taken[0], made).packed.body
+    body = MessageBuilder().build(made.taken[0], made).event.body
     assert b"rtmp://example.com" in body
     assert b"sesame" not in body
 
 
 def test_what_is_sent_to_many_is_packed_once(office: DispatcherHarness) -> None:
     office.tell("a")
-    made, packer = a_round(office, 1, 2), Packer()
-    first, second = (packer.pack(each, made) for each in made.taken)
-    assert first.packed is second.packed
+    made, packer = a_round(office, 1, 2), MessageBuilder()
+    first, second = (packer.build(each, made) for each in made.taken)
+    assert first.event is second.event
     assert (first.subscription.id, second.subscription.id) == (id_of(1), id_of(2))
 
 
@@ -75,8 +75,8 @@ def test_a_test_is_packed_for_each(office: DispatcherHarness) -> None:
         for number in (1, 2):
             test = NewDelivery(event_id=None, subject=f"s{number}", type="tally.test", origin="test")
             deliveries.queue(connection, id_of(number), [test], T0)
-    made, packer = a_round(office, 1, 2), Packer()
-    found = [packer.pack(each, made).packed for each in made.taken]
+    made, packer = a_round(office, 1, 2), MessageBuilder()
+    found = [packer.build(each, made).event for each in made.taken]
     assert [json.loads(each.body)["subject"] for each in found] == [id_of(1), id_of(2)]
     assert [each.id for each in found] == [f"{id_of(number)}-test-{made.taken[number - 1].id}" for number in (1, 2)]
 
@@ -85,11 +85,11 @@ def test_a_test_is_packed_for_each(office: DispatcherHarness) -> None:
 def test_what_cannot_be_read_raises_and_the_next_is_packed_all_the_same(office: DispatcherHarness, change: str) -> None:
     office.tell("a")
     office.tell("b")
-    made, packer = a_round(office, 1), Packer()
-    broken = replace(made, events={**made.events, made.taken[0].event_id: _changed(office.ledger, change)})
+    made, packer = a_round(office, 1), MessageBuilder()
+    broken = replace(made, events={**made.event_rows, made.taken[0].event_id: _changed(office.ledger, change)})
     with pytest.raises((ValueError, KeyError, TypeError)):
-        packer.pack(made.taken[0], broken)
-    assert packer.pack(made.taken[1], broken).packed.id == cloud_events.event_id(told("b").subject, 1)
+        packer.build(made.taken[0], broken)
+    assert packer.build(made.taken[1], broken).event.id == cloud_events.event_id(told("b").subject, 1)
 
 
 def _changed(ledger: Ledger, change: str) -> object:

@@ -12,7 +12,7 @@ from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.support.ledger_deliveries import claim, listed, queue, queued, result, settle, subscribe, subscription, waiting
 from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
-from workers.deliver.retention import clear
+from workers.deliver.retention import delete_old_deliveries
 
 
 @pytest.fixture(params=BOTH)
@@ -38,7 +38,7 @@ def test_what_ended_long_ago_goes_and_what_waits_is_new_or_dead_stays(ledger: Le
         deliver(ledger, "dead", now=T0, number=number, state=DeliveryState.DEAD)
         deliver(ledger, "new", now=T0 + 1, number=number)
         queue(ledger, queued("waits"), now=T0, number=number)
-    assert [clear(ledger, T0 + 1) for _ in range(2)] == [True, False]
+    assert [delete_old_deliveries(ledger, T0 + 1) for _ in range(2)] == [True, False]
     assert [[each.subject for each in listed(ledger, number)] for number in (1, 2)] == [["dead", "new", "waits"]] * 2
 
 
@@ -46,7 +46,7 @@ def test_of_much_a_part_goes_at_a_time(ledger: Ledger) -> None:
     subscribe(ledger, subscription())
     deliver(ledger, *(f"s{number}" for number in range(1_100)), now=T0)
     left = []
-    while clear(ledger, T0 + 1):
+    while delete_old_deliveries(ledger, T0 + 1):
         left.append(rows(ledger, table))
     assert left == [600, 100, 0]
 
@@ -58,7 +58,7 @@ def test_of_a_deleted_subscription_nothing_is_left(ledger: Ledger) -> None:
     with ledger.write() as connection:
         replays.add(connection, subscription(1), EventSelection(since=0, until=T0), 9, T0)
     left = []
-    while clear(ledger, T0):
+    while delete_old_deliveries(ledger, T0):
         left.append(rows(ledger, table))
     assert (left, rows(ledger, subscriptions_table)) == ([900, 700], 1)
     assert (waiting(ledger, 1), waiting(ledger, 2)) == (0, 700)
@@ -67,4 +67,4 @@ def test_of_a_deleted_subscription_nothing_is_left(ledger: Ledger) -> None:
 
 
 def test_where_there_is_nothing_to_clear_nothing_happens(ledger: Ledger) -> None:
-    assert clear(ledger, T0) is False
+    assert delete_old_deliveries(ledger, T0) is False
