@@ -46,7 +46,7 @@ from workers.process import WorkerProcess
 WEB, WORK = "web", "work"
 #: Time that deliveries in progress have to finish when a process with a door ends, s: they are sent again.
 DELIVERIES_S = 1.5
-#: The same for calls to vendors, s: nobody knows the outcome of an abandoned call, and to query it takes minutes.
+#: The same for calls to vendors, s: the outcome of an abandoned call is unknown, and to query it takes minutes.
 CALLS_S = 3.0
 #: A process whose door is shut ends within this time, s.
 _ENDING_S = 1.5
@@ -110,7 +110,7 @@ def serve_web(ledger: Ledger, settings: Settings, sockets: Sequence[socket.socke
     """
     with ExitStack() as background, ExitStack() as work:
         require_writable(ledger.path)
-        sockets = _listen(settings, sockets)
+        sockets = _open_listening_sockets(settings, sockets)
         for role in (WEB, WORK) if with_workers else (WEB,):
             _acquire_role(ledger, role)
         settings, token_in_file = ensure_token(settings)
@@ -140,11 +140,11 @@ def start_part(part: Part, running: ExitStack) -> None:
     part.start()
 
 
-def _listen(settings: Settings, sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
+def _open_listening_sockets(settings: Settings, sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
     """Returns listening sockets: the given ones, else new ones. Raises ListenError."""
     sockets = sockets or open_sockets(settings.server.host, settings.server.port, environ=os.environ)
     if not settings.tokens and not all(is_local(listening) for listening in sockets):
-        raise ListenError("the service manager's socket is not on a loopback address, so add [[tokens]]")
+        raise ListenError("the socket of the service manager is not on a loopback address, so configure [[tokens]]")
     return sockets
 
 
@@ -266,7 +266,7 @@ def _on_stop_signal(stop: Callable[[], object]) -> None:
 def _announce_access(settings: Settings, token_in_file: TokenFile | None, listening: socket.socket) -> None:
     """Logs where the desk's token is, but not the token itself: logs are shipped. A login link goes to the terminal only."""
     if settings.server.open_desk:
-        hint = "whoever reaches this port may do everything: never put a proxy before it; without --open-desk a token is made"
+        hint = "every client of this port may do everything: never put a proxy before it; without --open-desk a token is created"
         log.warning("server.open_desk", hint=hint)
     elif token_in_file is not None:
         if token_in_file.was_exposed:

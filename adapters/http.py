@@ -157,7 +157,7 @@ class HttpClient:
         except (OSError, ValueError) as error:
             raise NoReply(WireError.NOT_SENT, str(error)) from error
         try:
-            reply = _exchange(sock, data, until_s, self._body_limit)
+            reply = _exchange_messages(sock, data, until_s, self._body_limit)
         except (HttpParserError, HttpParserUpgrade) as error:
             sock.close()
             raise NoReply(WireError.CUT_OFF, f"the reply is not valid HTTP/1.1: {error}") from error
@@ -221,7 +221,7 @@ def _serialize_request(request: HttpRequest, target: _Target) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + request.body
 
 
-def _exchange(sock: socket.socket, data: bytes, until_s: float, limit: int) -> "_ReplyParser":
+def _exchange_messages(sock: socket.socket, data: bytes, until_s: float, limit: int) -> "_ReplyParser":
     """Sends a request and reads the reply. limit: bytes of the body that are read.
 
     Raises OSError, ValueError, HttpParserError, HttpParserUpgrade.

@@ -71,14 +71,14 @@ class LineWriter:
                 return
             self._lines.append(line)
             self._size += len(line)
-        self._wake()
+        self._wake_thread()
 
     def flush(self, timeout_s: float) -> bool:
         """Waits until all earlier lines are written, but at most `timeout_s`; returns whether they are."""
         reached = threading.Event()
         with self._lock:
             self._lines.append(reached)
-        self._wake()
+        self._wake_thread()
         return reached.wait(timeout_s)
 
     def close(self, timeout_s: float) -> None:
@@ -92,7 +92,7 @@ class LineWriter:
         since = self._writing_since_s
         return since is not None and monotonic_s() - since > _STUCK_S
 
-    def _wake(self) -> None:
+    def _wake_thread(self) -> None:
         if not self._woken:
             self._woken = True
             self._wakeups.put(None)

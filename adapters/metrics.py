@@ -1,4 +1,4 @@
-"""All metrics, in a registry of their own. Each process creates one `Metrics`."""
+"""The metrics, in a registry of their own. Each process creates one `Metrics`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

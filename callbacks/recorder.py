@@ -95,7 +95,7 @@ class Recorder:
         limits: RecorderLimits,
         health: Health | None = None,
     ) -> None:
-        """on_recorded: called after callbacks were recorded, in a thread of the recorder. health: its parts register there."""
+        """Starts nothing. on_recorded: called in a thread after callbacks were recorded. health: its parts register there."""
         self._ledger = ledger
         self._spool = spool
         self._metrics = metrics

@@ -19,7 +19,7 @@ _API_PATH = re.compile(r"/(v1/\S*|callbacks/\S*|(metrics|healthz|readyz|openapi\
 _URL = re.compile(r"(?:https?://)?(localhost|127\.0\.0\.1|\[::1\]|[\w.-]+):([0-9]{1,5})(/\S*)")
 _OTHER_URL = re.compile(r"[a-z]+://\S+", re.IGNORECASE)
 _USAGE = "tally curl [--config FILE] [--port PORT] PATH [curl options], as in: tally curl '/v1/tasks?live=true'"
-ABOUT = "the real curl, with address and token filled in, as in `tally curl /v1/tasks`; takes curl's own options"
+ABOUT = "run the real curl with address and token filled in, as in `tally curl /v1/tasks`; accepts curl's own options"
 
 
 class CurlError(Exception):
@@ -31,7 +31,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     ours = argparse.ArgumentParser(
         prog="tally curl", usage=_USAGE, description=f"{ABOUT[0].upper()}{ABOUT[1:]}.", allow_abbrev=False
     )
-    ours.add_argument("--config", type=Path, metavar="FILE", help="default: TALLY_CONFIG, else ./tally.toml if it is there")
+    ours.add_argument("--config", type=Path, metavar="FILE", help="default: TALLY_CONFIG, else ./tally.toml if it exists")
     ours.add_argument("--host", help="overrides server.host")
     ours.add_argument("--port", help="overrides server.port")
     options, rest = ours.parse_known_args(arguments)
@@ -43,7 +43,7 @@ def service_url(settings: Settings, port: int | None = None) -> str:
     """Returns the url of the service on this machine. port: instead of the one in the settings. Raises CurlError."""
     port, host = port or settings.server.port, settings.server.host
     if not port:
-        raise CurlError("server.port is 0, so say which port the server took: --port PORT")
+        raise CurlError("server.port is 0, so add the port that the server uses: --port PORT")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104  (nothing is bound here)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -96,11 +96,11 @@ def _with_urls(arguments: Sequence[str], origin: str) -> list[str]:
         is_value = number > 0 and arguments[number - 1].startswith("-")
         path = _api_path(word, origin, is_first=number == 0)
         if path is None and _OTHER_URL.fullmatch(word) and not is_value:
-            raise CurlError(f"the token is for {origin} only, so name a path there: {_USAGE}")
+            raise CurlError(f"the token is only for {origin}, so use a path of it: {_USAGE}")
         paths += path is not None
         words.append(word if path is None else f"{origin}{path}")
     if not paths:
-        raise CurlError(f"no path of the API is among the arguments: {_USAGE}")
+        raise CurlError(f"the arguments contain no path of the API: {_USAGE}")
     return words
 
 

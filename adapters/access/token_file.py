@@ -69,9 +69,9 @@ def read(path: Path) -> TokenFile:
         with _open_descriptor(path, os.O_RDONLY) as number:
             text = _read(number)
     except FileNotFoundError as error:
-        raise TokenFileError(f"there is no token at {path} yet: the first `tally up` (or `tally web`) makes it") from error
+        raise TokenFileError(f"there is no token at {path} yet: the first `tally up` (or `tally web`) creates it") from error
     except OSError as error:
-        raise TokenFileError(f"the token in {path} cannot be read: {error.strerror}; it is for the user that runs tally") from error
+        raise TokenFileError(f"the token in {path} cannot be read: {error.strerror}; run this as the user of tally") from error
     return TokenFile(path=path, token=_parse_token(path, text))
 
 
@@ -85,7 +85,7 @@ def read_or_create(path: Path) -> TokenFile:
         return _read_existing(path) or _create_token(path)
     except OSError as error:
         why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        message = f"the desk's token cannot be kept in {path}: {why}. Let tally write there, or configure [[tokens]]"
+        message = f"the desk's token cannot be saved in {path}: {why}. Allow tally to write there, or configure [[tokens]]"
         raise TokenFileError(message) from error
 
 
@@ -131,7 +131,7 @@ def _make_private(path: Path, number: int) -> bool:
     """Sets the file to 0600; returns whether other users could read it until now. Raises OSError, TokenFileError."""
     status, us = os.fstat(number), os.geteuid()
     if not stat.S_ISREG(status.st_mode):
-        raise TokenFileError(f"{path} must be a file, for the desk's token; move it away")
+        raise TokenFileError(f"{path} must be a regular file with the desk's token; move it away")
     if us != 0 and status.st_uid not in (us, 0):
         raise TokenFileError(f"{path} belongs to another user, who may have chosen the token in it; delete it")
     if us not in (status.st_uid, 0) or not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -154,5 +154,5 @@ def _sync_folder(folder: Path) -> None:
 
 def _parse_token(path: Path, text: str) -> TokenSettings:
     if not is_token(text):
-        raise TokenFileError(f"{path} holds no token: delete it, and the next start makes a new one")
+        raise TokenFileError(f"{path} contains no token: delete it, and the next start creates a new one")
     return TokenSettings(name=LOCAL_NAME, role=Role.ADMIN, token=Secret(text))

@@ -68,9 +68,9 @@ def _inherited_socket(number: int) -> socket.socket:
         inherited = socket.socket(fileno=number)
         listens = inherited.type is socket.SOCK_STREAM and inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise ListenError(f"descriptor {number} of LISTEN_FDS is no socket: {error.strerror}") from error
+        raise ListenError(f"descriptor {number} of LISTEN_FDS is not a socket: {error.strerror}") from error
     if not listens:
-        raise ListenError(f"descriptor {number} of LISTEN_FDS is no listening stream socket; set ListenStream= and Accept=no")
+        raise ListenError(f"descriptor {number} of LISTEN_FDS is not a listening stream socket; set ListenStream= and Accept=no")
     return inherited
 
 
@@ -154,7 +154,7 @@ def _is_taken(error: ListenError) -> bool:
 
 def _describe_error(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "the port is taken; stop what listens there, or set server.port (--port)"
+        return "the port is in use; stop the process that listens there, or set server.port (--port)"
     if error.errno == errno.EACCES:
-        return f"not permitted; ports below 1024 are for root, so put a proxy in front of another one (server.port is {port})"
+        return f"not permitted; ports below 1024 are for root, so use another port, behind a proxy (server.port is {port})"
     return error.strerror or str(error)
