@@ -1,4 +1,4 @@
-"""Sends one callback, as a vendor does: one connection for each, and a few seconds of patience."""
+"""Sends a callback over HTTP as vendors do: one connection for each, with a timeout of a few seconds."""
 
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from simulator.messages import CallbackDelivery
 
 
 def post_callback(url: str, callback: CallbackDelivery, timeout_s: float) -> int | None:
-    """The HTTP status of the answer; None where none came in time."""
+    """Posts a callback; returns the HTTP status of the answer, None if none came in time."""
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.netloc, timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""`tally simulate`: its flags, and what they do."""
+"""`tally simulate`: its flags and its run."""
 
 import argparse
 import signal
@@ -14,37 +14,37 @@ from simulator.vendors.registry import DEMO_APPS, DEMO_STEPS
 from simulator.world import World
 
 CALLBACK_URL = "http://127.0.0.1:8080/callbacks/{vendor}"
-#: The demonstration's tasks last a few minutes.
+#: The plan of the demonstration: tasks last a few minutes.
 _SHORT_LIVES = Plan(shortest_s=40, longest_s=150)
 _FAULTS = {
-    "lose": "of each callback: it is never sent",
-    "double": "of each callback: it is sent twice",
-    "delay": "of each callback: it comes late, and so in another order",
-    "ambiguous": "of each call: it is done, and the connection dropped without an answer",
-    "vanish": "of each call: the connection is dropped before it is done",
-    "slow": "of each call: it is done, and answered so much later as --slow-s says",
-    "throttle": "of each call: it is refused as one too many",
-    "forget": "of each task: the vendor forgets it",
+    "lose": "that a callback is never sent",
+    "double": "that a callback is sent twice",
+    "delay": "that a callback is late, and so out of order",
+    "ambiguous": "that a call is done, and the connection dropped without an answer",
+    "vanish": "that the connection is dropped before a call is done",
+    "slow": "that a call is done, and its answer delayed by --slow-s",
+    "throttle": "that a call is refused by the rate limit",
+    "forget": "that the vendor forgets a task",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8090, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="what befalls the tasks follows from it (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8090, help="the port; 0: any free one (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random events (default: %(default)s)")
     parser.add_argument(
         "--callback-url",
         default=CALLBACK_URL,
         metavar="URL",
-        help="where callbacks go, {vendor} in it is the vendor's name; empty: nowhere (default: %(default)s)",
+        help="url for callbacks, {vendor} is replaced by the vendor's name; empty: not sent (default: %(default)s)",
     )
-    parser.add_argument("--speed", type=_parse_speed, default=1, help="how many times faster than clocks tasks live (default: 1)")
+    parser.add_argument("--speed", type=_parse_speed, default=1, help="how many times faster than real time tasks run (default: 1)")
     for name, meaning in _FAULTS.items():
         parser.add_argument(f"--{name}", type=_parse_probability, default=0.0, metavar="P", help=f"probability {meaning}")
     parser.add_argument("--max-delay", type=float, default=120.0, metavar="S", help="of --delay and --double (default: 120)")
-    parser.add_argument("--slow-s", type=float, default=15.0, metavar="S", help="of --slow (default: %(default)s)")
-    parser.add_argument("--steady", action="store_true", help="nothing befalls tasks but what callers do to them")
-    parser.add_argument("--demo", action="store_true", help="start a handful of tasks that live for a few minutes")
+    parser.add_argument("--slow-s", type=float, default=15.0, metavar="S", help="delay of --slow (default: %(default)s)")
+    parser.add_argument("--steady", action="store_true", help="no random events: only calls change tasks")
+    parser.add_argument("--demo", action="store_true", help="start a handful of tasks that run for a few minutes")
 
 
 def _parse_probability(text: str) -> float:
@@ -62,19 +62,19 @@ def _parse_speed(text: str) -> int:
 
 
 def make_simulation(options: argparse.Namespace) -> Simulation:
-    """What the flags describe; needs a running loop."""
+    """Returns the simulation that the flags describe. Needs a running event loop."""
     faults = Faults(**{name: getattr(options, name) for name in _FAULTS}, max_delay_s=options.max_delay, slow_s=options.slow_s)
     start = now_ms()
     plan = _SHORT_LIVES if options.demo else STEADY if options.steady else Plan()
     world = World(options.seed, faults, start, plan=plan, speed=options.speed)
-    return Simulation(world, WorldClock(now_ms, start, options.speed), options.callback_url, said=_print_line)
+    return Simulation(world, WorldClock(now_ms, start, options.speed), options.callback_url, log_line=_print_line)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serves until it is interrupted; the exit status."""
+    """Serves until interrupted; returns the exit status."""
     app = make_app(lambda: make_simulation(options), DEMO_STEPS if options.demo else ())
     server = Server(app, options.host, options.port, lambda port: _print_greeting(options, port))
-    for number in (signal.SIGTERM, signal.SIGINT):  # the server ends by itself, then raises the signal once more
+    for number in (signal.SIGTERM, signal.SIGINT):  # the server handles the signal itself, then raises it again
         signal.signal(number, lambda *_: None)
     server.run()
     return 0 if server.started else 1

@@ -1,4 +1,4 @@
-"""A story for newcomers: start and stop calls at fixed times; the rest is the world's seed."""
+"""A step of the demonstration: start and stop calls at fixed times. All else follows from the seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from simulator.tasks import App
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Starts a task so many seconds after the beginning, and stops it later, if at all."""
+    """A task that is started `after_s` seconds after the beginning, and stopped after `stop_after_s`, if given."""
 
     after_s: int
     app: App

@@ -1,4 +1,4 @@
-"""What passes between the simulator and its callers: requests, answers, refusals, callbacks. Frozen values; times in ms."""
+"""Messages between the simulator and its clients: requests, replies, refusals, callbacks. Frozen values; times in ms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,11 @@ from simulator.tasks import App
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
+    """An HTTP request to a vendor's API."""
+
     method: str
     path: str
-    #: As it came over the wire, without the question mark.
+    #: Raw, without the question mark.
     query: str
     #: Names in lower case.
     headers: Mapping[str, str] = field(repr=False)
@@ -21,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayReply:
-    """What goes back. `dropped`: nothing does, the connection is cut. `after_ms`: so late."""
+    """The reply to a request. dropped: the connection is cut instead. after_ms: delay of the reply."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,21 +34,21 @@ class GatewayReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedCall:
-    """A call that was signed rightly."""
+    """A call with a valid signature."""
 
     action: str
     version: str
     api: Api
     access_key_id: str
-    #: As the signature or a header names it.
+    #: From the signature or a header.
     region: str
     params: dict[str, Any]
-    #: The same id in the answer's metadata.
+    #: Repeated in the metadata of the reply.
     request_id: str
 
 
 class CallRefused(Exception):
-    """The vendor says no. `code`: one of its own; `status`: of HTTP, where the vendor heeds it."""
+    """The vendor refuses a call. code: one of its own; status: the HTTP status, if the vendor uses it."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -57,32 +59,33 @@ class CallRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingEvent:
-    """What a callback will say. It is signed when it is sent."""
+    """An event to be sent as a callback; it is signed when it is sent."""
 
     app: App
     #: The vendor's name or number of the event.
-    event: str
-    #: What happened, in the vendor's own fields.
+    event_type: str
+    #: The content, in the vendor's own fields.
     data: Mapping[str, Any]
-    #: When it happened, as it is told.
+    #: Time of the event, in outside time.
     at: int
-    #: Tells it from all other news; chance is thrown by it.
-    name: str
+    #: Unique name of the event; the seed of its random values.
+    unique_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackDelivery:
-    """One delivery. `number` tells it from all others; tell the world how it went with `World.answered`."""
+    """One attempt to deliver a callback. Its result goes to `World.record_answer`."""
 
+    #: The same for all attempts of one delivery.
     number: int
     vendor: str
     app_id: str
-    event: str
+    event_type: str
     due_at: int
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    #: 1 for the first.
+    #: From 1.
     attempt: int
-    #: When the first attempt of this delivery was due.
+    #: Due time of the first attempt.
     first_at: int
-    event_sent: OutgoingEvent = field(repr=False)
+    source_event: OutgoingEvent = field(repr=False)

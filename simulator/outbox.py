@@ -1,4 +1,4 @@
-"""Callbacks on their way: lost, doubled, delayed, and tried again as each vendor does."""
+"""Callbacks on their way: lost, doubled, delayed, and retried as each vendor does."""
 
 import heapq
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from simulator.plan import Faults
 from simulator.protocol import Vendor, WorldContext
 from simulator.seeded_random import SeededRandom
 
-# How long the network takes; news that lie closer together may change places.
+# Shortest and longest network delay; events that lie closer together may arrive in another order.
 _FASTEST_MS, _SLOWEST_MS = 20, 250
 
 
@@ -23,79 +23,82 @@ class _QueuedDelivery:
 
 
 class Outbox:
-    def __init__(self, setting: WorldContext, vendors: Mapping[str, Vendor], faults: Faults, counters: Counters) -> None:
-        self._setting = setting
+    """Callbacks that are waiting for their delivery."""
+
+    def __init__(self, context: WorldContext, vendors: Mapping[str, Vendor], faults: Faults, counters: Counters) -> None:
+        self._context = context
         self._vendors = vendors
         self._faults = faults
         self._counters = counters
         self._heap: list[_QueuedDelivery] = []
-        self._news: dict[int, OutgoingEvent] = {}
+        self._events: dict[int, OutgoingEvent] = {}
         self._number = 0
 
-    def send(self, news: OutgoingEvent, at: int) -> None:
-        """Sends it, at this time of the world's clock, through a network with faults."""
-        vendor, faults = news.app.vendor, self._faults
-        dice = SeededRandom(self._setting.seed, "callback", vendor, news.name)
+    def send(self, event: OutgoingEvent, at: int) -> None:
+        """Sends an event at this time of the world's clock, through a network with faults."""
+        vendor, faults = event.app.vendor, self._faults
+        random = SeededRandom(self._context.seed, "callback", vendor, event.unique_name)
         self._counters.callbacks[f"{vendor} made"] += 1
-        if dice.happens(faults.lose):
+        if random.happens(faults.lose):
             self._counters.callbacks[f"{vendor} lost"] += 1
             return
         late_ms = round(faults.max_delay_s * 1000)
-        due = at + dice.integer_between(_FASTEST_MS, _SLOWEST_MS)
-        if dice.happens(faults.delay):
+        due = at + random.integer_between(_FASTEST_MS, _SLOWEST_MS)
+        if random.happens(faults.delay):
             self._counters.callbacks[f"{vendor} delayed"] += 1
-            due += dice.integer_between(0, late_ms)
-        self._enqueue(news, due)
-        if dice.happens(faults.double):
+            due += random.integer_between(0, late_ms)
+        self._queue_delivery(event, due)
+        if random.happens(faults.double):
             self._counters.callbacks[f"{vendor} doubled"] += 1
-            self._enqueue(news, due + dice.integer_between(0, late_ms))
+            self._queue_delivery(event, due + random.integer_between(0, late_ms))
 
-    def _enqueue(self, news: OutgoingEvent, due: int) -> None:
+    def _queue_delivery(self, event: OutgoingEvent, due: int) -> None:
         self._number += 1
-        self._news[self._number] = news
+        self._events[self._number] = event
         heapq.heappush(self._heap, _QueuedDelivery(due, self._number, 1, due))
 
     def next_ms(self) -> int | None:
+        """Returns the due time of the next delivery; None if there is none."""
         return self._heap[0].due_at if self._heap else None
 
     def take_due(self, now: int) -> list[CallbackDelivery]:
-        """Those to be delivered by now, in the order in which they arrive."""
-        found = []
+        """Returns the deliveries that are due, in the order in which they arrive."""
+        deliveries = []
         while self._heap and self._heap[0].due_at <= now:
-            found.append(self._signed_delivery(heapq.heappop(self._heap)))
-        return found
+            deliveries.append(self._signed_delivery(heapq.heappop(self._heap)))
+        return deliveries
 
-    def _signed_delivery(self, waiting: _QueuedDelivery) -> CallbackDelivery:
-        news = self._news[waiting.number]
-        vendor = self._vendors[news.app.vendor]
-        body, headers = vendor.sign_callback(news, self._setting.outside_ms(waiting.due_at))
+    def _signed_delivery(self, delivery: _QueuedDelivery) -> CallbackDelivery:
+        event = self._events[delivery.number]
+        vendor = self._vendors[event.app.vendor]
+        body, headers = vendor.sign_callback(event, self._context.outside_ms(delivery.due_at))
         self._counters.callbacks[f"{vendor.name} sent"] += 1
         return CallbackDelivery(
-            number=waiting.number,
+            number=delivery.number,
             vendor=vendor.name,
-            app_id=news.app.app_id,
-            event=news.event,
-            due_at=waiting.due_at,
+            app_id=event.app.app_id,
+            event_type=event.event_type,
+            due_at=delivery.due_at,
             body=body,
             headers=headers,
-            attempt=waiting.attempt,
-            first_at=waiting.first_at,
-            event_sent=news,
+            attempt=delivery.attempt,
+            first_at=delivery.first_at,
+            source_event=event,
         )
 
     def record_answer(self, callback: CallbackDelivery, status: int | None, now: int) -> None:
-        """How a delivery went; None: no answer in time. What failed is tried again, up to the vendor's limit."""
+        """Records the answer to a delivery; None: no answer in time. A failed one is retried, up to the vendor's limit."""
         vendor = self._vendors[callback.vendor]
         if status == 200:
             self._counters.callbacks[f"{vendor.name} delivered"] += 1
-            self._news.pop(callback.number, None)
+            self._events.pop(callback.number, None)
             return
-        told = self._setting.outside_ms
-        at = vendor.retry_at(callback.attempt, told(callback.first_at), told(now))
+        outside_ms = self._context.outside_ms
+        at = vendor.retry_at(callback.attempt, outside_ms(callback.first_at), outside_ms(now))
         if at is None:
             self._counters.callbacks[f"{vendor.name} given_up"] += 1
-            self._news.pop(callback.number, None)
+            self._events.pop(callback.number, None)
         else:
             self._counters.callbacks[f"{vendor.name} retried"] += 1
-            due = max(now, self._setting.world_ms(at))
+            due = max(now, self._context.world_ms(at))
             heapq.heappush(self._heap, _QueuedDelivery(due, callback.number, callback.attempt + 1, callback.first_at))

@@ -1,4 +1,4 @@
-"""What may befall tasks (`Plan`), and what may befall calls and callbacks (`Faults`)."""
+"""Probabilities: of the ends of tasks (`Plan`), and of faults of calls and callbacks (`Faults`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,19 +6,19 @@ from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """Why a task ended."""
+    """The cause of a task's end."""
 
-    #: The vendor's Stop call.
+    #: A Stop call.
     STOPPED = "stopped"
-    #: What it plays, or the page it shows, came to its end.
+    #: The source or the page came to its end.
     FINISHED = "finished"
-    #: Nobody published for its MaxIdleTime.
+    #: No publisher for its MaxIdleTime.
     IDLE = "idle"
-    #: Its allowed life was over.
+    #: Its maximum lifetime was over.
     LIFETIME = "lifetime"
-    #: It broke.
+    #: An error of the vendor.
     CRASHED = "crashed"
-    #: The start call was accepted, and the start failed all the same.
+    #: The start call was accepted, but the start failed.
     REFUSED = "refused"
     BAD_SOURCE = "bad_source"
     BAD_CODEC = "bad_codec"
@@ -28,13 +28,13 @@ class Cause(StrEnum):
     REMOVED = "removed"
     #: The room was dismissed.
     DISMISSED = "dismissed"
-    #: Another task came into the room under the same robot id.
+    #: Another task entered the room with the same robot id.
     EVICTED = "evicted"
-    #: The vendor lost it: no callback, and no query knows it any more.
+    #: The vendor lost the task: no callback, and queries do not find it.
     FORGOTTEN = "forgotten"
 
 
-#: Ends of a task that never showed media.
+#: Causes of ends before any media.
 START_FAILURES = frozenset({Cause.REFUSED, Cause.BAD_SOURCE, Cause.BAD_CODEC, Cause.BAD_TOKEN, Cause.NO_PERMISSION})
 
 _END_PROBABILITIES = {
@@ -53,48 +53,48 @@ _END_PROBABILITIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How tasks fare. Probabilities are per task."""
+    """The random events in the lives of tasks. Probabilities are per task."""
 
-    #: Of each end; what is left of 1: it runs until it is stopped or its allowed life is over. Ends that a family does not
-    #: have count as that too.
+    #: Probability of each end. With the rest of 1 the task runs until it is stopped or its maximum lifetime is over; the same
+    #: for ends that its family does not have.
     end_probabilities: Mapping[Cause, float] = field(default_factory=lambda: dict(_END_PROBABILITIES))
-    #: How long a task with a fate shows media, s.
+    #: Time with media of a task that has a planned end, s.
     shortest_s: int = 60
     longest_s: int = 7200
-    #: At most so many times the connection or the publisher goes away and comes back.
+    #: Interruptions of the connection, or absences of the publisher, per task at most.
     interruptions: int = 3
-    #: Of a task that ends idle: nobody ever published.
+    #: Probability that a task that ends idle never had a publisher.
     never_published: float = 0.3
-    #: Files that stay behind at first and are told as delivered later.
+    #: Probability that files are delivered late.
     late_files: float = 0.05
 
 
-#: Nothing ever happens to a task but what callers do to it, and the end of its allowed life.
+#: No random events: only calls and the maximum lifetime end tasks.
 STEADY = Plan(end_probabilities={}, interruptions=0, late_files=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What goes wrong between the vendor and its customer. Probabilities, unless named otherwise; 0: never."""
+    """The faults between a vendor and its customer. Probabilities, unless named otherwise; 0: never."""
 
-    # Of each callback.
+    # Per callback.
     lose: float = 0.0
     double: float = 0.0
     delay: float = 0.0
-    #: How late a delayed callback, or a doubled one's second delivery, can be: what comes late comes in another order, too.
+    #: Longest delay of a delayed callback, or of the second delivery of a doubled one; delays also change the order.
     max_delay_s: float = 120.0
 
-    # Of each call that is signed rightly.
-    #: It is done, and the connection dropped without an answer.
+    # Per call with a valid signature.
+    #: The call is done, and the connection dropped without an answer.
     ambiguous: float = 0.0
-    #: The connection is dropped before it is done: to the caller that looks the same.
+    #: The connection is dropped before the call is done; it looks the same to the caller.
     vanish: float = 0.0
-    #: It is done, and the answer comes `slow_s` later.
+    #: The call is done, and the answer comes `slow_s` later.
     slow: float = 0.0
     slow_s: float = 15.0
-    #: It is not done; the vendor says that there are too many.
+    #: The call is refused by the rate limit.
     throttle: float = 0.0
-    #: Of start calls: refused for good.
+    #: A start call is refused permanently.
     refuse: float = 0.0
-    #: Of accepted starts: at some time of its life the vendor forgets the task.
+    #: The vendor forgets a started task at some time of its life.
     forget: float = 0.0

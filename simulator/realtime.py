@@ -1,4 +1,4 @@
-"""A world in real time: lets time pass, and carries its callbacks to where they belong."""
+"""Runs a world in real time and sends its callbacks."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -11,33 +11,40 @@ from simulator.demo import Step
 from simulator.messages import CallbackDelivery, GatewayReply, Request
 from simulator.world import World
 
-#: Deliveries under way at once; more wait.
+#: Concurrent deliveries at most; more wait.
 _AT_ONCE = 32
-#: The world is looked at so often, whatever is due, s.
+#: Longest pause between two looks at the world, s.
 _LONGEST_S = 60.0
 _DEMO_URL = "http://127.0.0.1"
 
 
 class Simulation:
-    """`callback_url`: `{vendor}` in it stands for the vendor's name; empty: callbacks go nowhere, and count as answered."""
+    """A world in real time.
 
-    def __init__(self, world: World, clock: WorldClock, callback_url: str, *, said: Callable[[str], None] = lambda _: None) -> None:
+    callback_url: `{vendor}` in it is replaced by the vendor's name; empty: callbacks are not sent, and count as answered.
+    log_line: called with one line for each call and each callback.
+    """
+
+    def __init__(
+        self, world: World, clock: WorldClock, callback_url: str, *, log_line: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.world = world
         self._clock = clock
         self._callback_url = callback_url
-        self._log_line = said
+        self._log_line = log_line
         self._wake = asyncio.Event()
         self._under_way = asyncio.Semaphore(_AT_ONCE)
         self._jobs: set[asyncio.Task[None]] = set()
 
     @property
     def now(self) -> int:
-        """The world's time; it never goes back, whatever the real clock does."""
+        """The world's time; it never goes back, even if the real clock does."""
         return max(self.world.now, self._clock())
 
     # Calls.
 
     def handle(self, vendor: str, request: Request) -> GatewayReply:
+        """Answers one API call."""
         reply = self.world.handle(vendor, request.method, request.path, request.query, request.headers, request.body, self.now)
         self._wake.set()
         return reply
@@ -45,7 +52,7 @@ class Simulation:
     # Time and callbacks.
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Runs until cancelled."""
         try:
             while True:
                 self._wake.clear()
@@ -73,7 +80,7 @@ class Simulation:
     async def _deliver_callback(self, callback: CallbackDelivery) -> None:
         status = 200 if not self._callback_url else await self._post_callback(callback)
         self.world.record_answer(callback, status, self.now)
-        self._log_line(f"callback {callback.vendor} {callback.event} attempt {callback.attempt}: {status or 'no answer'}")
+        self._log_line(f"callback {callback.vendor} {callback.event_type} attempt {callback.attempt}: {status or 'no answer'}")
         self._wake.set()
 
     async def _post_callback(self, callback: CallbackDelivery) -> int | None:
@@ -84,7 +91,7 @@ class Simulation:
     # The demonstration.
 
     def play_demo(self, steps: tuple[Step, ...]) -> None:
-        """Begins this story now; needs a running loop."""
+        """Starts the demonstration now. Needs a running event loop."""
         for step in steps:
             self._start_job(self._play_step(step))
 
@@ -109,7 +116,7 @@ class Simulation:
             self._send_call(step, stop)
 
     def _send_call(self, step: Step, call: Call) -> str | None:
-        """The id that the vendor minted."""
+        """Sends a call; returns the task id that the vendor created, if any."""
         app, dialect = step.app, DIALECTS[step.app.vendor]
         account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=_DEMO_URL)
         signed = dialect.sign(call, account, self.world.outside_ms(self.now))

@@ -1,4 +1,4 @@
-"""Chance that repeats: the same names give the same throws, whatever else was thrown before."""
+"""Repeatable random values: the same names give the same values, independent of all other draws."""
 
 import hashlib
 import random
@@ -9,24 +9,26 @@ T = TypeVar("T")
 
 
 class SeededRandom:
-    """Throws that follow from `names` alone, so that one task's fate does not hang on another's."""
+    """Random values that depend on `names` alone, so that one task does not influence another."""
 
     def __init__(self, *names: object) -> None:
         digest = hashlib.sha256("\x00".join(map(str, names)).encode("utf-8", "surrogatepass")).digest()
-        self._random = random.Random(digest)  # noqa: S311 - a story's chance, no secret's
+        self._random = random.Random(digest)  # noqa: S311 - simulation, not security
 
     def happens(self, probability: float) -> bool:
+        """Returns True with this probability."""
         return self._random.random() < probability
 
     def integer_between(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included; low where high is less."""
+        """Returns a whole number from low to high, both included; low if high is less."""
         return self._random.randint(low, max(low, high))
 
     def one_of(self, choices: Sequence[T]) -> T:
+        """Returns one of the choices."""
         return choices[self.integer_between(0, len(choices) - 1)]
 
     def weighted_choice(self, probabilities: Mapping[T, float]) -> T | None:
-        """One of these with its probability; None with what is left of 1."""
+        """Returns one of the keys with its probability; None with the rest of 1."""
         rest = self._random.random()
         for choice, probability in probabilities.items():
             rest -= probability
@@ -35,4 +37,5 @@ class SeededRandom:
         return None
 
     def random_text(self, alphabet: str, length: int) -> str:
+        """Returns random letters of an alphabet."""
         return "".join(self._random.choices(alphabet, k=length))

@@ -1,6 +1,6 @@
 """The simulator on the network: an ASGI application around a world, and the server that runs it.
 
-Calls of all vendors come to `/` and are told apart as the vendors' gateways would. `/truth` tells what really is so, as JSON.
+Calls to all vendors come to `/`; the request tells which vendor is meant. `/truth` shows the true state of all tasks, as JSON.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from simulator.demo import Step
 from simulator.messages import GatewayReply, Request
 from simulator.realtime import Simulation
 
-#: In an ASGI scope: cuts the connection.
+#: Key of an ASGI scope: the function that cuts the connection.
 _CUT = "tally.cut"
 _TASKS_SHOWN = 200
 
 
 def make_app(simulation: Callable[[], Simulation], steps: tuple[Step, ...] = ()) -> Starlette:
-    """The application. simulation: makes it, inside the running loop. steps: the story to be played, if any."""
+    """Returns the application. simulation: called inside the running loop. steps: the demonstration, if any."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Simulation]]:
@@ -41,7 +41,7 @@ def make_app(simulation: Callable[[], Simulation], steps: tuple[Step, ...] = ())
 
 
 class _CallEndpoint:
-    """Where the vendors' calls arrive."""
+    """The endpoint for the vendors' API calls."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = HttpRequest(scope, receive)
@@ -72,7 +72,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _to_response(reply: GatewayReply) -> Response:
-    """With exactly the headers of the vendor: a client may look at the content type closely."""
+    """Returns the response with exactly the vendor's headers: clients may compare the content type exactly."""
     response = Response(reply.body, reply.status)
     for name, value in reply.headers.items():
         response.headers[name] = value
@@ -84,7 +84,7 @@ def _info_page(simulation: Simulation) -> Response:
     living = sum(truth.alive for truth in truths)
     lines = [
         "A simulated vendor: nothing here is real, and nothing costs money.",
-        "Send it the vendors' own signed API calls; GET /truth tells what really is so, as JSON.",
+        "Send it the vendors' own signed API calls; GET /truth shows the true state of all tasks, as JSON.",
         f"{len(truths)} task(s) were started, {living} of them live. The newest:",
         "",
         *(
@@ -102,7 +102,7 @@ def _truth_json(http: HttpRequest) -> Response:
 
 
 class _AbortableProtocol(H11Protocol):
-    """Lets the application cut the connection without an answer."""
+    """An HTTP protocol that lets the application cut the connection without an answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -116,7 +116,7 @@ class _AbortableProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """on_started: gets the port once it listens."""
+    """The simulator's HTTP server. on_started: called with the port once it listens."""
 
     def __init__(self, app: Starlette, host: str, port: int, on_started: Callable[[int], None]) -> None:
         config = uvicorn.Config(

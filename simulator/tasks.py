@@ -1,4 +1,4 @@
-"""A vendor's tasks: what each is, and where it stands in its life."""
+"""The tasks of the vendors, with their scripts and states, and an index of them."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ class App:
     callback_secret: str = field(repr=False)
     access_key_id: str
     secret_access_key: str = field(repr=False)
-    #: Events that its console has switched off: they are never told.
+    #: Events that are switched off in its console: never sent.
     silent: frozenset[str] = frozenset()
 
 
@@ -30,14 +30,14 @@ class Moment(StrEnum):
     CREATED = "created"
     CONNECTING = "connecting"
     MEDIA = "media"
-    #: It lost its source or target and reconnects; told again while it lasts, by a vendor that does so.
+    #: The task lost its source or target and reconnects; repeated while it lasts, if the vendor does so.
     INTERRUPTED = "interrupted"
-    #: Nobody publishes.
+    #: No publisher.
     QUIET = "quiet"
     ENDED = "ended"
-    # Of tasks with files, after their end.
+    # Tasks with files, after their end.
     UPLOADING = "uploading"
-    #: Some files stay behind for now.
+    #: Some files are delayed.
     LATE = "late"
     DELIVERED = "delivered"
     #: Its parameters were changed by a call.
@@ -46,22 +46,22 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetime:
-    """What a vendor's rules and the parameters of its start say of a task's life. Times in ms."""
+    """The possible ends and the times of a task, from the vendor's rules and its start parameters. Times in ms."""
 
-    #: What can end it beside a Stop call.
+    #: Causes that can end the task besides a Stop call.
     endings: frozenset[Cause]
     idle_ms: int | None = None
     life_ms: int | None = None
-    #: A planned start.
+    #: Time of a planned start.
     starts_at: int = 0
-    #: How often an interruption is told again while it lasts.
+    #: Interval of repeated events while an interruption lasts.
     repeat_ms: int | None = None
     files: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOrder:
-    """A start call that is to be done."""
+    """A start call to be performed."""
 
     kind: Kind
     app: App
@@ -76,19 +76,19 @@ class StartOrder:
 
 @dataclass(slots=True, kw_only=True)
 class VendorTask:
-    """One run at the vendor. Times in ms of the world's clock."""
+    """One run of a task at a vendor. Times in ms of the world's clock."""
 
     number: int
-    #: Of the same id, 1 for the first.
+    #: Number of the run among those with the same id, from 1.
     run: int
     order: StartOrder
     params: dict[str, Any]
-    dice: SeededRandom
+    random: SeededRandom
     requested_at: int
     began_at: int
-    #: What will happen unless somebody interferes, soonest first.
+    #: The moments to come unless a call changes them, soonest first.
     script: deque[tuple[int, Moment]]
-    #: How it will end by the script.
+    #: The cause of its end by the script; None: no planned end.
     planned_cause: Cause | None
     phase: Moment | None = None
     #: The phase before this one.
@@ -98,18 +98,18 @@ class VendorTask:
     ended_at: int | None = None
     files: tuple[str, ...] = ()
     has_late_files: bool = False
-    #: Start calls that meant it; all but the first met it running.
+    #: Start calls for this run; all but the first were repetitions.
     starts: int = 1
     stops: list[int] = field(default_factory=list)
-    #: Those of them that met a task with media.
+    #: Stop calls that came while media flowed.
     healthy_stops: int = 0
-    #: Of its last update, where updates are numbered.
+    #: Number of its last update, if updates are numbered.
     sequence: int | None = None
-    #: The urls of which its callbacks tell.
+    #: The output urls that its events report.
     outputs: tuple[str, ...] = ()
-    #: How many callbacks told of it.
+    #: Callbacks made for this task.
     callbacks_made: int = 0
-    #: Rises when the script changes, so that what was scheduled before is void.
+    #: Increases with each change of the script; scheduled moments of older versions are void.
     script_version: int = 0
 
     @property
@@ -118,19 +118,21 @@ class VendorTask:
 
     @property
     def is_known(self) -> bool:
-        """The vendor has not forgotten it."""
+        """True unless the vendor has forgotten the task."""
         return self.cause is not Cause.FORGOTTEN
 
 
+#: Vendor, app id, room id, kind, task id.
 RunKey = tuple[str, str, str, str, str]
 
 
 def key_of(order: StartOrder) -> RunKey:
+    """Returns the key that all runs of one task id share."""
     return (order.app.vendor, order.app.app_id, order.room_id, order.kind.value, order.vendor_task_id)
 
 
 class Tasks:
-    """All tasks of a world, by what calls know of them."""
+    """An index of all tasks of a world, by the ids that calls use."""
 
     def __init__(self) -> None:
         self.all: list[VendorTask] = []
@@ -150,16 +152,16 @@ class Tasks:
             self._robots.setdefault((vendor, app_id, order.room_id, order.robot), []).append(task)
 
     def runs_of(self, app: App, room_id: str, kind: Kind, vendor_task_id: str) -> list[VendorTask]:
-        """Those of this id, the newest last."""
+        """Returns the runs of a task id, the newest last."""
         return self._runs.get((app.vendor, app.app_id, room_id, kind.value, vendor_task_id), [])
 
     def by_minted_id(self, app: App, vendor_task_id: str) -> VendorTask | None:
-        """The newest of this id, whatever its room."""
+        """Returns the newest task with this id in any room."""
         return self._minted.get((app.vendor, app.app_id, vendor_task_id))
 
     def in_room(self, app: App, room_id: str) -> list[VendorTask]:
         return self._rooms.get((app.vendor, app.app_id, room_id), [])
 
     def under_robot(self, app: App, room_id: str, robot: str) -> Iterator[VendorTask]:
-        """Those alive that are in this room under this user id."""
+        """Yields the live tasks in a room under this user id."""
         return (task for task in self._robots.get((app.vendor, app.app_id, room_id, robot), []) if task.is_alive)

@@ -1,4 +1,4 @@
-"""What really became of each task, for audits."""
+"""The true history of each task, for audits."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +9,7 @@ from simulator.protocol import EndState, Vendor, WorldContext
 from simulator.tasks import Moment, VendorTask
 from statemachine.states import Reason, State
 
+#: The final state and reason that follow from each cause.
 _END_OF_CAUSE: Mapping[Cause, EndState] = {
     Cause.STOPPED: (State.STOPPED, Reason.STOP_REQUESTED),
     Cause.FINISHED: (State.COMPLETED, Reason.SOURCE_FINISHED),
@@ -29,7 +30,7 @@ _END_OF_CAUSE: Mapping[Cause, EndState] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """One vendor task. Times in ms, as they are told outside."""
+    """The true history of one task at a vendor. Times in ms of outside time."""
 
     vendor: str
     kind: str
@@ -43,24 +44,24 @@ class Truth:
     began_at: int
     #: When media first flowed.
     media_at: int | None
-    #: None: it still lives, and costs money.
+    #: None: the task is still alive, and costs money.
     ended_at: int | None
     cause: Cause | None
-    #: The final state and reason that a follower who knows everything gives it; None while it lives.
+    #: The final state and reason that an observer with full knowledge would find; None while the task is alive.
     state: State | None
     reason: Reason | None
-    #: What its callbacks alone tell of the end to somebody who made no call; None: no end is told.
+    #: The end as the callbacks alone tell it, to an observer that made no call; None: they tell no end.
     said: EndState | None
-    #: What the vendor's query tells of the end; None: no reason, or the vendor knows it no more.
+    #: The end as the vendor's query tells it; None: it tells no reason, or no longer knows the task.
     answered: EndState | None
-    #: How it stands while it lives: created, connecting, media, interrupted, quiet; None before.
+    #: The phase of a live task: created, connecting, media, interrupted, quiet; None before.
     phase: str | None
     files: tuple[str, ...]
-    #: Start calls that meant it; all but the first met it running.
+    #: Start calls for this run; all but the first were repetitions.
     starts: int
-    #: When stop calls for it were accepted.
+    #: Times of accepted stop calls.
     stops: tuple[int, ...]
-    #: Those of them that came while media flowed.
+    #: Stop calls that came while media flowed.
     healthy_stops: int
 
     @property
@@ -71,8 +72,8 @@ class Truth:
         return asdict(self)
 
 
-def ground_truth(task: VendorTask, vendor: Vendor, setting: WorldContext) -> Truth:
-    order, told = task.order, setting.outside_ms
+def ground_truth(task: VendorTask, vendor: Vendor, context: WorldContext) -> Truth:
+    order, outside_ms = task.order, context.outside_ms
     end = None if task.cause is None else (task.is_known and vendor.true_end(task)) or _END_OF_CAUSE[task.cause]
     known_end = not task.is_alive and task.is_known
     return Truth(
@@ -84,10 +85,10 @@ def ground_truth(task: VendorTask, vendor: Vendor, setting: WorldContext) -> Tru
         vendor_task_id=order.vendor_task_id,
         run=task.run,
         robot=order.robot,
-        requested_at=told(task.requested_at),
-        began_at=told(task.began_at),
-        media_at=None if task.media_at is None else told(task.media_at),
-        ended_at=None if task.ended_at is None else told(task.ended_at),
+        requested_at=outside_ms(task.requested_at),
+        began_at=outside_ms(task.began_at),
+        media_at=None if task.media_at is None else outside_ms(task.media_at),
+        ended_at=None if task.ended_at is None else outside_ms(task.ended_at),
         cause=task.cause,
         state=end[0] if end else None,
         reason=end[1] if end else None,
@@ -96,6 +97,6 @@ def ground_truth(task: VendorTask, vendor: Vendor, setting: WorldContext) -> Tru
         phase=task.phase.value if task.phase is not None and task.phase is not Moment.ENDED else None,
         files=task.files,
         starts=task.starts,
-        stops=tuple(told(at) for at in task.stops),
+        stops=tuple(outside_ms(at) for at in task.stops),
         healthy_stops=task.healthy_stops,
     )

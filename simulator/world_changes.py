@@ -1,4 +1,4 @@
-"""What happens to tasks: by their scripts, and by calls."""
+"""The changes of tasks, by their scripts and by calls."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -11,20 +11,20 @@ from simulator.protocol import Vendor, WorldContext
 from simulator.seeded_random import SeededRandom
 from simulator.tasks import Moment, StartOrder, Tasks, VendorTask
 
-#: How long a Stop call takes to work.
+#: Time that a Stop call takes, ms.
 _STOP_MS = (300, 1500)
-#: What must lie between a task's creation and its end.
+#: Shortest time between a task's creation and its end.
 _SHORTEST_MS = 1000
 _FORGETS_AFTER_MS = (10_000, 600_000)
 _PHASES = frozenset({Moment.CREATED, Moment.CONNECTING, Moment.MEDIA, Moment.INTERRUPTED, Moment.QUIET})
 
 
 class WorldChanges:
-    """See protocol.Hands. `now`: ms, set by the world."""
+    """The implementation of `protocol.WorldControl`. now: ms, set by the world."""
 
     def __init__(
         self,
-        setting: WorldContext,
+        context: WorldContext,
         tasks: Tasks,
         plan: Plan,
         faults: Faults,
@@ -35,7 +35,7 @@ class WorldChanges:
     ) -> None:
         self.now = 0
         self.tasks = tasks
-        self._setting = setting
+        self._context = context
         self._plan = plan
         self._faults = faults
         self._vendors = vendors
@@ -46,27 +46,27 @@ class WorldChanges:
     # By calls.
 
     def mint(self, *names: object) -> SeededRandom:
-        """Chance for a new id: the same for the n-th task of a world."""
-        return SeededRandom(self._setting.seed, "id", len(self.tasks.all), *names)
+        """Returns the random source for a new id: the same for the n-th task of every world with this seed."""
+        return SeededRandom(self._context.seed, "id", len(self.tasks.all), *names)
 
     def start(self, order: StartOrder) -> VendorTask:
         run = len(self.tasks.runs_of(order.app, order.room_id, order.kind, order.vendor_task_id)) + 1
-        # A minted id follows from how many tasks there were before; a chosen one names the task whatever was before.
-        dice = SeededRandom(
-            self._setting.seed, "task", order.app.vendor, order.app.app_id, order.room_id, order.vendor_task_id, run
+        # An id that the vendor creates depends on the number of tasks before; one that the caller chose does not.
+        random = SeededRandom(
+            self._context.seed, "task", order.app.vendor, order.app.app_id, order.room_id, order.vendor_task_id, run
         )
-        script = write_script(order.lifetime, self._plan, dice, self.now)
+        script = write_script(order.lifetime, self._plan, random, self.now)
         task = VendorTask(
             number=len(self.tasks.all),
             run=run,
             order=order,
             params=dict(order.params),
-            dice=dice,
+            random=random,
             requested_at=self.now,
             began_at=script.began_at,
             script=script.moments,
             planned_cause=script.planned_cause,
-            has_late_files=dice.happens(self._plan.late_files),
+            has_late_files=random.happens(self._plan.late_files),
         )
         self._maybe_plan_forgetting(task)
         self.tasks.add(task)
@@ -74,9 +74,9 @@ class WorldChanges:
         return task
 
     def _maybe_plan_forgetting(self, task: VendorTask) -> None:
-        if task.dice.happens(self._faults.forget):
+        if task.random.happens(self._faults.forget):
             self._counters.faults[f"{task.order.app.vendor} forget"] += 1
-            at = task.began_at + task.dice.integer_between(*_FORGETS_AFTER_MS)
+            at = task.began_at + task.random.integer_between(*_FORGETS_AFTER_MS)
             task.script = deque([*(moment for moment in task.script if moment[0] < at), (at, Moment.ENDED)])
             task.planned_cause = Cause.FORGOTTEN
 
@@ -84,13 +84,13 @@ class WorldChanges:
         task.starts += 1
 
     def stop(self, task: VendorTask) -> None:
-        """It ends a moment later; a second Stop changes nothing."""
+        """Stops a task; it ends a moment later. A second Stop changes nothing."""
         task.healthy_stops += task.phase is Moment.MEDIA
         task.stops.append(self.now)
         if task.planned_cause is Cause.STOPPED:
             return
         created = [moment for moment in task.script if moment[1] is Moment.CREATED]
-        at = max([self.now + task.dice.integer_between(*_STOP_MS), *(when + _SHORTEST_MS for when, _ in created)])
+        at = max([self.now + task.random.integer_between(*_STOP_MS), *(when + _SHORTEST_MS for when, _ in created)])
         self._rewrite_script(task, [*created, (at, Moment.ENDED)], Cause.STOPPED)
 
     def update(self, task: VendorTask, params: Mapping[str, Any]) -> None:
@@ -98,33 +98,33 @@ class WorldChanges:
         self._send_events(task, Moment.UPDATED, self.now)
 
     def end(self, task: VendorTask, cause: Cause) -> None:
-        """It ends now."""
+        """Ends a task now."""
         if task.is_alive:
             self._rewrite_script(task, [(self.now, Moment.ENDED)], cause)
 
     def interrupt(self, task: VendorTask) -> None:
-        """It reconnects from now on, until somebody ends it."""
+        """Interrupts a task now: it reconnects until a call ends it."""
         if task.is_alive:
             self._rewrite_script(task, [(self.now, Moment.INTERRUPTED)], None)
 
-    def _rewrite_script(self, task: VendorTask, moments: list[tuple[int, Moment]], fate: Cause | None) -> None:
-        task.script, task.planned_cause = deque(moments), fate
+    def _rewrite_script(self, task: VendorTask, moments: list[tuple[int, Moment]], planned_cause: Cause | None) -> None:
+        task.script, task.planned_cause = deque(moments), planned_cause
         task.script_version += 1
         self._schedule(task)
 
     # By their scripts.
 
     def apply_next_moment(self, task: VendorTask) -> None:
-        """The next moment of its script, which is now."""
-        _, beat = task.script.popleft()
-        if beat is Moment.ENDED:
+        """Applies the next moment of a task's script, which is now."""
+        _, moment = task.script.popleft()
+        if moment is Moment.ENDED:
             self._end_task(task)
-        elif beat in _PHASES:
-            task.previous_phase, task.phase = task.phase, beat
-            if beat is Moment.MEDIA and task.media_at is None:
+        elif moment in _PHASES:
+            task.previous_phase, task.phase = task.phase, moment
+            if moment is Moment.MEDIA and task.media_at is None:
                 task.media_at = self.now
         if task.cause is not Cause.FORGOTTEN:
-            self._send_events(task, beat, self.now)
+            self._send_events(task, moment, self.now)
 
     def _end_task(self, task: VendorTask) -> None:
         task.cause, task.ended_at, task.phase = task.planned_cause, self.now, Moment.ENDED
@@ -132,4 +132,4 @@ class WorldChanges:
         if task.is_known:
             vendor = self._vendors[task.order.app.vendor]
             task.files = vendor.files_of(task) if task.order.lifetime.files and task.media_at is not None else ()
-            task.script.extend((self.now + after, beat) for after, beat in vendor.moments_after_end(task))
+            task.script.extend((self.now + after, moment) for after, moment in vendor.moments_after_end(task))

@@ -15,7 +15,7 @@ def warnings_of(settings: Settings) -> Iterator[str]:
     for app in settings.apps:
         if any(len(secret.reveal()) < _SHORT for secret in app.callback_secrets):
             about = f"app {app.vendor} {app.app_id} has a callback secret of fewer than {_SHORT} characters"
-            yield f"{about}: it can be found by trying"
+            yield f"{about}: it can be guessed by brute force"
 
 
 def _shared_secrets(settings: Settings) -> Iterator[str]:
@@ -28,4 +28,4 @@ def _shared_secrets(settings: Settings) -> Iterator[str]:
         if len(apps) > 1:
             names = ", ".join(app.app_id for app in apps)
             about = f"apps {names} at {vendor} share a callback secret"
-            yield f"{about}: a callback of one may be believed for the other; give each its own"
+            yield f"{about}: a callback of one can be passed off as the other's; give each app its own"

@@ -74,8 +74,8 @@ def documented_paths(catalogue: Catalogue, action: str) -> frozenset[str]:
 def secret_paths(catalogue: Catalogue, action: str) -> tuple[SecretPath, ...]:
     """Returns the paths of secrets in the parameters of this action, in any version; empty for an unknown action."""
     api = catalogue.get(action)
-    found = [path for shape in (api.versions.values() if api else ()) for path in secret_paths_of(shape.fields)]
-    return tuple(dict.fromkeys(found))
+    paths = [path for shape in (api.versions.values() if api else ()) for path in secret_paths_of(shape.fields)]
+    return tuple(dict.fromkeys(paths))
 
 
 class CatalogueDialect:

@@ -158,8 +158,8 @@ def some_of(*names: str) -> Rule:
 
 def one_of(parent: str, *names: str) -> Rule:
     def rule(params: Params) -> Problems:
-        given = [name for name in names if value_at(params, f"{parent}.{name}") is not None]
-        if isinstance(value_at(params, parent), Mapping) and len(given) != 1:
+        present = [name for name in names if value_at(params, f"{parent}.{name}") is not None]
+        if isinstance(value_at(params, parent), Mapping) and len(present) != 1:
             yield FieldProblem(field=parent, message=f"must hold exactly one of {' and '.join(names)}")
 
     return rule
@@ -169,7 +169,7 @@ def only_with(name: str, other: str, values: Collection[Any]) -> Rule:
     def rule(params: Params) -> Problems:
         if value_at(params, name) is not None and not _is_one_of(value_at(params, other), values):
             words = " or ".join(str(value) for value in values)
-            yield FieldProblem(field=name, message=f"may be given only where {other} is {words}; leave it out")
+            yield FieldProblem(field=name, message=f"is allowed only if {other} is {words}; leave it out")
 
     return rule
 

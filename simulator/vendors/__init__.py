@@ -1,1 +1,6 @@
-"""What is each vendor's own in the simulator."""
+"""The simulated vendors, one package each.
+
+registry    - the table of simulated vendors, and the demonstration
+tencent     - Tencent Cloud TRTC
+volcengine  - Volcengine RTC
+"""

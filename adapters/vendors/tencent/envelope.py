@@ -54,9 +54,9 @@ def _task_id(callback: Mapping[str, Any]) -> str:
 
 def _is_signed(sign: str, body: bytes, secrets: Sequence[str]) -> bool:
     """Returns whether any secret produces the signature; all are tried, so that timing does not tell which one did."""
-    given = as_bytes(sign.strip())
+    signature = as_bytes(sign.strip())
     digests = [base64.b64encode(hmac.digest(as_bytes(secret), body, "sha256")) for secret in secrets]
-    matches = [hmac.compare_digest(digest, given) for digest in digests]
+    matches = [hmac.compare_digest(digest, signature) for digest in digests]
     return any(matches)
 
 

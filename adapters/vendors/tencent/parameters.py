@@ -101,7 +101,7 @@ _RELAYED: Mapping[str, Field] = {
 def _integer_room(room: Any, room_type: Any, integer_type: int, path: str) -> Problems:
     """Checks the number of an integer room. The RoomIdType that means integer rooms differs from API to API."""
     if isinstance(room, str) and type(room_type) is int and room_type == integer_type and not _is_room_number(room):
-        expected = f"digits from 1 to {_LARGEST_ROOM} where RoomIdType is {integer_type} (integer rooms)"
+        expected = f"digits from 1 to {_LARGEST_ROOM} if RoomIdType is {integer_type} (integer rooms)"
         yield FieldProblem(field=path, message=f"must be {expected}")
 
 
@@ -124,7 +124,7 @@ def _rooms_back(params: Params) -> Problems:
 
 def _single_is_not_transcoded(params: Params) -> Problems:
     if params.get("SingleSubscribeParams") is not None and params.get("WithTranscoding") == 1:
-        yield FieldProblem(field="WithTranscoding", message="must be 0 where SingleSubscribeParams is given")
+        yield FieldProblem(field="WithTranscoding", message="must be 0 if SingleSubscribeParams is given")
 
 
 RELAY = Shape(

@@ -73,8 +73,8 @@ def _signed_texts(body: bytes) -> dict[str, str]:
 
 def _is_signed(texts: Mapping[str, str], secrets: Sequence[str]) -> bool:
     """Returns whether any secret produces the signature; all are tried, so that timing does not tell which one did."""
-    given = as_bytes(texts["Signature"])
-    matches = [hmac.compare_digest(digest, given) for digest in _possible_signatures(texts, secrets)]
+    signature = as_bytes(texts["Signature"])
+    matches = [hmac.compare_digest(digest, signature) for digest in _possible_signatures(texts, secrets)]
     return any(matches)
 
 

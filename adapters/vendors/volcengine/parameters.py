@@ -108,7 +108,7 @@ def _storage_of_its_type(params: Params) -> Problems:
         if name == needed and name not in storage:
             yield FieldProblem(field=path, message=f"is missing; Type {kind or 0} needs it")
         elif name != needed and name in storage:
-            yield FieldProblem(field=path, message=f"must be left out: Type {kind or 0} stores by {needed}")
+            yield FieldProblem(field=path, message=f"must be left out: Type {kind or 0} uses {needed}")
 
 
 def _is_transcoded(params: Params) -> bool:
@@ -117,7 +117,7 @@ def _is_transcoded(params: Params) -> bool:
     return isinstance(value_at(params, "Control"), Mapping) and mode in (None, 0) and bool(media != 1)
 
 
-_SIZED = needed_when(("Control.VideoWidth", "Control.VideoHeight"), _is_transcoded, "where StreamMode is 0 (transcode)")
+_SIZED = needed_when(("Control.VideoWidth", "Control.VideoHeight"), _is_transcoded, "if StreamMode is 0 (transcode)")
 
 
 # --- push (69821; 1188216, 1188218) ---

@@ -1,1 +1,13 @@
-"""Tencent Cloud TRTC, simulated."""
+"""Tencent Cloud TRTC, simulated.
+
+vendor             - `Tencent`: the implementation of `Vendor`
+call_verification  - verifies the signatures of calls
+errors             - the error of each API
+replies            - the shapes of replies and errors
+callbacks          - the events of each moment, in the documented shapes
+callback_signing   - signs callbacks
+endings            - the ends that callbacks and queries tell
+lifetimes          - how long tasks live, and what can end them
+files              - the files of recordings
+demo               - the app and the steps of the demonstration
+"""

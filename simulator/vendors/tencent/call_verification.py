@@ -1,4 +1,4 @@
-"""Verifies calls: TC3-HMAC-SHA256 (34260). Honours whatever SignedHeaders lists."""
+"""Verifies calls: TC3-HMAC-SHA256 (34260), over the headers that SignedHeaders lists."""
 
 import hashlib
 import hmac
@@ -18,22 +18,22 @@ _NEEDED = frozenset({"content-type", "host"})
 
 
 def verify_call(request: Request, secret_of: Callable[[str], str | None], now: int) -> str:
-    """The id of the secret that signed this call. Raises Refused."""
+    """Verifies a call; returns the id of the secret that signed it. Raises CallRefused."""
     parts = _AUTHORIZATION.fullmatch(request.headers.get("authorization", "").strip())
     if parts is None:
         raise CallRefused("AuthFailure.InvalidAuthorization", "The Authorization header is not as documented.")
     secret = secret_of(parts["id"])
     if secret is None:
         raise CallRefused("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
-    seconds = _timestamp(request, now)
+    seconds = _checked_timestamp(request, now)
     names = parts["headers"].lower().split(";")
     in_scope = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d") == parts["day"] and parts["service"] == _SERVICE
-    if not in_scope or not _NEEDED.issubset(names) or not _fits(request, secret, parts, seconds, names):
+    if not in_scope or not _NEEDED.issubset(names) or not _has_valid_signature(request, secret, parts, seconds, names):
         raise CallRefused("AuthFailure.SignatureFailure", "The provided credentials could not be validated.")
     return parts["id"]
 
 
-def _timestamp(request: Request, now: int) -> int:
+def _checked_timestamp(request: Request, now: int) -> int:
     text = request.headers.get("x-tc-timestamp", "")
     if not re.fullmatch(r"[0-9]{1,11}", text):
         raise CallRefused("InvalidParameter", "X-TC-Timestamp must be a number of seconds.")
@@ -42,7 +42,7 @@ def _timestamp(request: Request, now: int) -> int:
     return int(text)
 
 
-def _fits(request: Request, secret: str, parts: re.Match[str], seconds: int, names: list[str]) -> bool:
+def _has_valid_signature(request: Request, secret: str, parts: re.Match[str], seconds: int, names: list[str]) -> bool:
     lines = "".join(f"{name}:{request.headers.get(name, '').strip().lower()}\n" for name in names)
     digest = hashlib.sha256(request.body).hexdigest()
     canonical = "\n".join([request.method, request.path or "/", request.query, lines, ";".join(names), digest])

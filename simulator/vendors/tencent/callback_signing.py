@@ -8,11 +8,11 @@ from simulator.messages import OutgoingEvent
 from simulator.vendors.tencent.callbacks import INGEST
 
 
-def sign_callback(news: OutgoingEvent, sent_at: int) -> tuple[bytes, dict[str, str]]:
-    """CallbackTs is the time of sending, so a retry has other bytes. Group 7 calls it CallbackMsTs."""
-    group = news.data["EventGroupId"]
+def sign_callback(event: OutgoingEvent, sent_at: int) -> tuple[bytes, dict[str, str]]:
+    """Signs an event as a callback. CallbackTs (in group 7 CallbackMsTs) is the time of sending, so a retry has other bytes."""
+    group = event.data["EventGroupId"]
     stamp = "CallbackMsTs" if group == INGEST else "CallbackTs"
-    fields = {"EventGroupId": group, "EventType": int(news.event), stamp: sent_at, "EventInfo": news.data["EventInfo"]}
+    fields = {"EventGroupId": group, "EventType": int(event.event_type), stamp: sent_at, "EventInfo": event.data["EventInfo"]}
     body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-    sign = base64.b64encode(hmac.digest(news.app.callback_secret.encode(), body, "sha256")).decode()
-    return body, {"Content-Type": "application/json", "SdkAppId": news.app.app_id, "Sign": sign}
+    sign = base64.b64encode(hmac.digest(event.app.callback_secret.encode(), body, "sha256")).decode()
+    return body, {"Content-Type": "application/json", "SdkAppId": event.app.app_id, "Sign": sign}

@@ -1,4 +1,4 @@
-"""What is told of a task, in the shapes of documents 54913, 54914 and 62717, traps included."""
+"""The events of tasks, in the shapes of documents 54913, 54914 and 62717, with their inconsistencies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ _STRING_ROOM = 1
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """An event before it becomes a callback."""
+
     group: int
     type: int
     #: EventInfo.
@@ -27,111 +29,120 @@ class Event:
 
 
 class CallbackWriter:
-    def __init__(self, setting: WorldContext) -> None:
-        self._told = setting.outside_ms
-        self._of: Mapping[Kind, Callable[[VendorTask, Moment, int], list[Event]]] = {
-            Kind.PUSH: self._relay,
-            Kind.RECORD: self._record,
-            Kind.INGEST: self._ingest,
-            Kind.PAGE: self._page,
+    """Writes the events of a task's moments."""
+
+    def __init__(self, context: WorldContext) -> None:
+        self._outside_ms = context.outside_ms
+        self._events_of_kind: Mapping[Kind, Callable[[VendorTask, Moment, int], list[Event]]] = {
+            Kind.PUSH: self._relay_events,
+            Kind.RECORD: self._record_events,
+            Kind.INGEST: self._ingest_events,
+            Kind.PAGE: self._page_events,
         }
 
-    def events(self, task: VendorTask, beat: Moment, at: int) -> list[Event]:
-        """What this moment makes the vendor say; often nothing."""
-        return self._of[task.order.kind](task, beat, at)
+    def events(self, task: VendorTask, moment: Moment, at: int) -> list[Event]:
+        """Returns the events of a moment; often none."""
+        return self._events_of_kind[task.order.kind](task, moment, at)
 
-    # Relays: one stream of events per url, and no event of the task itself.
+    # Relays: events per url, and no event of the task itself.
 
-    def _relay(self, task: VendorTask, beat: Moment, at: int) -> list[Event]:
-        if beat in (Moment.CREATED, Moment.UPDATED):
-            told = _outputs_changed(task)
+    def _relay_events(self, task: VendorTask, moment: Moment, at: int) -> list[Event]:
+        if moment in (Moment.CREATED, Moment.UPDATED):
+            payloads = _outputs_changed(task)
         else:
-            told = [(url, payload) for url in task.outputs for payload in _relay_payloads(task, beat, at)]
+            payloads = [(url, payload) for url in task.outputs for payload in _relay_payloads(task, moment, at)]
         return [
-            Event(RELAY, 401, self._of_relay(task, at + after, {"Url": url} | payload), after) for url, (after, payload) in told
+            Event(RELAY, 401, self._relay_info(task, at + after, {"Url": url} | payload), after)
+            for url, (after, payload) in payloads
         ]
 
-    def _of_relay(self, task: VendorTask, at: int, payload: Data) -> Data:
-        """The page's table says EventMsTs, its example EventTsMs; a number room comes as number or text."""
+    def _relay_info(self, task: VendorTask, at: int, payload: Data) -> Data:
+        """Returns EventInfo. The page's table says EventMsTs, its example EventTsMs; a numeric room comes as number or text."""
         kind = task.params["RoomIdType"]
         room: str | int = task.order.room_id
-        if kind != _STRING_ROOM and task.dice.happens(0.5):
+        if kind != _STRING_ROOM and task.random.happens(0.5):
             room = int(room)
-        when = "EventTsMs" if task.dice.happens(0.3) else "EventMsTs"
-        about: Data = {"RoomId": room, "RoomType": kind, when: self._told(at), "UserId": task.order.robot}
+        when = "EventTsMs" if task.random.happens(0.3) else "EventMsTs"
+        about: Data = {"RoomId": room, "RoomType": kind, when: self._outside_ms(at), "UserId": task.order.robot}
         return about | {"TaskId": task.order.vendor_task_id, "Payload": payload}
 
-    # Ingests: Status stands in EventInfo, and there is neither room nor user.
+    # Ingests: Status is in EventInfo, without room and user.
 
-    def _ingest(self, task: VendorTask, beat: Moment, at: int) -> list[Event]:
-        return [Event(INGEST, kind, self._of_ingest(task, at + after, status), after) for after, kind, status in _tries(task, beat)]
+    def _ingest_events(self, task: VendorTask, moment: Moment, at: int) -> list[Event]:
+        attempts = _ingest_attempts(task, moment)
+        return [Event(INGEST, kind, self._ingest_info(task, at + after, status), after) for after, kind, status in attempts]
 
-    def _of_ingest(self, task: VendorTask, at: int, status: int) -> Data:
-        return {"EventMsTs": self._told(at), "TaskId": task.order.vendor_task_id, "Status": status}
+    def _ingest_info(self, task: VendorTask, at: int, status: int) -> Data:
+        return {"EventMsTs": self._outside_ms(at), "TaskId": task.order.vendor_task_id, "Status": status}
 
     # Recordings.
 
-    def _record(self, task: VendorTask, beat: Moment, at: int) -> list[Event]:
+    def _record_events(self, task: VendorTask, moment: Moment, at: int) -> list[Event]:
         return [
-            Event(RECORDING, kind, self._of_record(task, at + after, payload), after)
-            for after, kind, payload in self._record_payloads(task, beat, at)
+            Event(RECORDING, kind, self._record_info(task, at + after, payload), after)
+            for after, kind, payload in self._record_payloads(task, moment, at)
         ]
 
-    def _record_payloads(self, task: VendorTask, beat: Moment, at: int) -> list[tuple[int, int, Data]]:
-        match beat:
+    def _record_payloads(self, task: VendorTask, moment: Moment, at: int) -> list[tuple[int, int, Data]]:
+        match moment:
             case Moment.CREATED:
                 return [(0, 301, {"Status": 0}), *([] if is_in_media_library(task) else [(40, 303, {"Status": 0})])]
             case Moment.MEDIA if task.media_at == at and not is_in_media_library(task):
-                return [(900, 304, playlist(task)), (950, 307, slice_payload(task, self._told))]
-            case Moment.INTERRUPTED if task.dice.happens(0.3):
+                return [(900, 304, playlist(task)), (950, 307, slice_payload(task, self._outside_ms))]
+            case Moment.INTERRUPTED if task.random.happens(0.3):
                 return [(0, 306, {"Status": 0})]
             case Moment.ENDED if task.cause is Cause.REFUSED:
                 return [(0, 301, {"Status": 1})]
             case Moment.ENDED if task.cause is not None:
                 return [(0, 302, {"LeaveCode": LEAVE_CODES[task.cause]})]
             case Moment.LATE:
-                return self._delivered(task, stuck=True)
+                return self._delivery_payloads(task, stuck=True)
             case Moment.DELIVERED:
-                return self._delivered(task, stuck=False)
+                return self._delivery_payloads(task, stuck=False)
         return []
 
-    def _delivered(self, task: VendorTask, *, stuck: bool) -> list[tuple[int, int, Data]]:
+    def _delivery_payloads(self, task: VendorTask, *, stuck: bool) -> list[tuple[int, int, Data]]:
         if is_in_media_library(task):
             last = [] if stuck else [(200, 312, {"Status": 0})]
-            return [*((n, 311, vod_payload(task, n, self._told, stuck=stuck)) for n in range(len(task.files))), *last]
+            return [*((n, 311, vod_payload(task, n, self._outside_ms, stuck=stuck)) for n in range(len(task.files))), *last]
         status = 1 if stuck else 2 if task.has_late_files else 0
-        # The newest table names the key LeaveCode, everything else Status.
-        uploaded = (0, 305, {"LeaveCode" if task.dice.happens(0.2) else "Status": status})
+        # The newest table names the field LeaveCode, all other pages Status.
+        uploaded = (0, 305, {"LeaveCode" if task.random.happens(0.2) else "Status": status})
         if task.order.kind is Kind.RECORD and not _has_mp4(task):
             return [uploaded]
-        mp4 = [(2600, 310, mp4_payload(task, self._told, stuck=stuck))] if task.files else []
+        mp4 = [(2600, 310, mp4_payload(task, self._outside_ms, stuck=stuck))] if task.files else []
         return [uploaded, *mp4] if task.order.kind is Kind.RECORD else mp4
 
-    def _of_record(self, task: VendorTask, at: int, payload: Data) -> Data:
-        """EventTs is a number here and text there."""
-        seconds: int | str = self._told(at) // 1000
-        seconds = str(seconds) if task.dice.happens(0.4) else seconds
-        about: Data = {"RoomId": task.order.room_id, "EventTs": seconds, "EventMsTs": self._told(at), "UserId": task.order.robot}
+    def _record_info(self, task: VendorTask, at: int, payload: Data) -> Data:
+        """Returns EventInfo. EventTs is a number on some pages and text on others."""
+        seconds: int | str = self._outside_ms(at) // 1000
+        seconds = str(seconds) if task.random.happens(0.4) else seconds
+        about: Data = {
+            "RoomId": task.order.room_id,
+            "EventTs": seconds,
+            "EventMsTs": self._outside_ms(at),
+            "UserId": task.order.robot,
+        }
         return about | {"TaskId": task.order.vendor_task_id, "Payload": payload}
 
     # Pages: their files come as recording events.
 
-    def _page(self, task: VendorTask, beat: Moment, at: int) -> list[Event]:
-        if beat in (Moment.LATE, Moment.DELIVERED):
-            return [self._page_file(task, at, *event) for event in self._delivered(task, stuck=beat is Moment.LATE)]
+    def _page_events(self, task: VendorTask, moment: Moment, at: int) -> list[Event]:
+        if moment in (Moment.LATE, Moment.DELIVERED):
+            return [self._page_file_event(task, at, *event) for event in self._delivery_payloads(task, stuck=moment is Moment.LATE)]
         return [
-            Event(PAGE, kind, self._of_page(task, at, {"Status": status, "EventMessage": message}))
-            for kind, status, message in _page_payloads(task, beat, at)
+            Event(PAGE, kind, self._page_info(task, at, {"Status": status, "EventMessage": message}))
+            for kind, status, message in _page_payloads(task, moment, at)
         ]
 
-    def _of_page(self, task: VendorTask, at: int, payload: Data) -> Data:
-        return {"EventMsTs": self._told(at), "TaskId": task.order.vendor_task_id, "Payload": payload}
+    def _page_info(self, task: VendorTask, at: int, payload: Data) -> Data:
+        return {"EventMsTs": self._outside_ms(at), "TaskId": task.order.vendor_task_id, "Payload": payload}
 
-    def _page_file(self, task: VendorTask, at: int, after: int, kind: int, payload: Data) -> Event:
-        """Of an mp4 in a bucket the TaskId has the start behind it."""
-        info = self._of_page(task, at + after, payload)
+    def _page_file_event(self, task: VendorTask, at: int, after: int, kind: int, payload: Data) -> Event:
+        """Returns a file event. For an mp4 in a bucket, the start time is appended to the TaskId."""
+        info = self._page_info(task, at + after, payload)
         if kind == 310:
-            info["TaskId"] += f"_StartTimeMs_{self._told(task.media_at or 0):013}"
+            info["TaskId"] += f"_StartTimeMs_{self._outside_ms(task.media_at or 0):013}"
         return Event(RECORDING, kind, info, after)
 
 
@@ -140,17 +151,17 @@ def _has_mp4(task: VendorTask) -> bool:
 
 
 def _outputs_changed(task: VendorTask) -> list[tuple[str, tuple[int, Data]]]:
-    """Urls that an update took away end; new ones connect, and run once the task shows media."""
-    wanted = tuple(output["PublishCdnUrl"] for output in task.params.get("PublishCdnParams", []))
-    removed = [url for url in task.outputs if url not in wanted]
-    added = [url for url in wanted if url not in task.outputs and task.phase is Moment.MEDIA]
-    task.outputs = wanted
-    gone = [(url, told) for url in removed for told in ((0, {"Status": 5}), (60, {"Status": 0}))]
-    return gone + [(url, told) for url in added for told in ((0, {"Status": 1}), (1500, {"Status": 2}))]
+    """Returns the events of an update: removed urls end; added ones connect, and run if the task has media."""
+    urls = tuple(output["PublishCdnUrl"] for output in task.params.get("PublishCdnParams", []))
+    removed = [url for url in task.outputs if url not in urls]
+    added = [url for url in urls if url not in task.outputs and task.phase is Moment.MEDIA]
+    task.outputs = urls
+    gone = [(url, status) for url in removed for status in ((0, {"Status": 5}), (60, {"Status": 0}))]
+    return gone + [(url, status) for url in added for status in ((0, {"Status": 1}), (1500, {"Status": 2}))]
 
 
-def _relay_payloads(task: VendorTask, beat: Moment, at: int) -> list[tuple[int, Data]]:
-    match beat:
+def _relay_payloads(task: VendorTask, moment: Moment, at: int) -> list[tuple[int, Data]]:
+    match moment:
         case Moment.CONNECTING:
             return [(0, {"Status": 1})]
         case Moment.MEDIA:
@@ -164,12 +175,12 @@ def _relay_payloads(task: VendorTask, beat: Moment, at: int) -> list[tuple[int, 
     return []
 
 
-def _tries(task: VendorTask, beat: Moment) -> list[tuple[int, int, int]]:
-    """(ms after, EventType, Status): a start that fails is tried again after 0, 1 and 3 s."""
-    match beat:
+def _ingest_attempts(task: VendorTask, moment: Moment) -> list[tuple[int, int, int]]:
+    """Returns (ms after, EventType, Status): a failed start is retried after 0, 1 and 3 s."""
+    match moment:
         case Moment.CONNECTING if task.planned_cause is Cause.BAD_SOURCE:
             return [(0, 701, 1), (10, 701, 2), (1010, 701, 1), (1020, 701, 2), (3020, 701, 1)]
-        case Moment.CONNECTING if task.dice.happens(0.2):
+        case Moment.CONNECTING if task.random.happens(0.2):
             return [(0, 701, 1), (10, 701, 2)]
         case Moment.INTERRUPTED:
             return [(0, 701, 2)]
@@ -180,9 +191,9 @@ def _tries(task: VendorTask, beat: Moment) -> list[tuple[int, int, int]]:
     return []
 
 
-def _page_payloads(task: VendorTask, beat: Moment, at: int) -> list[tuple[int, int, str]]:
-    """(EventType, Status, EventMessage); 1 is a success."""
-    match beat:
+def _page_payloads(task: VendorTask, moment: Moment, at: int) -> list[tuple[int, int, str]]:
+    """Returns (EventType, Status, EventMessage); Status 1 is success."""
+    match moment:
         case Moment.MEDIA if task.media_at == at:
             return [(801, 1, "Success")]
         case Moment.MEDIA if task.previous_phase is Moment.INTERRUPTED:

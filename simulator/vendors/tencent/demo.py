@@ -1,4 +1,4 @@
-"""The demonstration's app, and what happens in it."""
+"""The app and the steps of the demonstration."""
 
 from simulator.demo import Step
 from simulator.tasks import App

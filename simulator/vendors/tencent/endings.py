@@ -1,4 +1,4 @@
-"""How an end is told: by callbacks to somebody who made no call (`said`), and by the query call (`answered`)."""
+"""The ends of tasks: as callbacks alone tell them, as the query call tells them, and the true ones."""
 
 from collections.abc import Mapping
 
@@ -24,58 +24,59 @@ _EXPIRED: EndState = (State.EXPIRED, Reason.MAX_LIFETIME)
 
 
 def is_in_media_library(task: VendorTask) -> bool:
-    """Files go to the vendor's media library, and not to a bucket."""
+    """Returns whether files go to the vendor's media library instead of a bucket."""
     return "CloudVod" in task.params["StorageParams"]
 
 
 def end_from_callbacks(task: VendorTask) -> EndState | None:
+    """Returns the end as the callbacks alone tell it; None if they tell none."""
     if task.cause is None:
         return None
     match task.order.kind:
         case Kind.PUSH:
-            return _relay_said(task)
+            return _relay_end(task)
         case Kind.INGEST:
-            return _ingest_said(task.cause)
+            return _ingest_end(task.cause)
         case Kind.RECORD:
-            return _REFUSED if task.cause is Cause.REFUSED else _by_files(task)
+            return _REFUSED if task.cause is Cause.REFUSED else _end_by_files(task)
         case Kind.PAGE:
-            return _page_said(task)
+            return _page_end(task)
 
 
-def _relay_said(task: VendorTask) -> EndState | None:
-    """The end of its urls is all that is told; of a task that only feeds rooms, nothing."""
+def _relay_end(task: VendorTask) -> EndState | None:
+    """Returns the end that the events of its urls tell; None for a task that only feeds rooms."""
     if not task.params.get("PublishCdnParams"):
         return None
     return _BROKEN if task.cause is Cause.CRASHED else _UNSTATED
 
 
-def _ingest_said(cause: Cause) -> EndState | None:
-    """702 has no reason, and none follows a start that failed for good."""
+def _ingest_end(cause: Cause) -> EndState | None:
+    """Returns the end that 702 tells: it has no reason, and does not follow a failed start."""
     if cause is Cause.BAD_SOURCE:
         return None
     return _EXPIRED if cause is Cause.LIFETIME else _PLAYED
 
 
-def _page_said(task: VendorTask) -> EndState | None:
+def _page_end(task: VendorTask) -> EndState | None:
     if task.cause in (Cause.REFUSED, Cause.BAD_SOURCE):
         return _REFUSED
     if task.cause is Cause.CRASHED:
         return _BROKEN
-    # A bucket without files gets no word at all.
-    return _by_files(task) if task.files or is_in_media_library(task) else None
+    # A page that leaves no files in its bucket has no event at all.
+    return _end_by_files(task) if task.files or is_in_media_library(task) else None
 
 
-def _by_files(task: VendorTask) -> EndState | None:
+def _end_by_files(task: VendorTask) -> EndState | None:
     return (State.COMPLETED, Reason.FILES_DELIVERED if task.files else Reason.NO_FILES)
 
 
 def end_from_query(task: VendorTask) -> EndState | None:
-    """No query knows a task that ended."""
+    """Returns None: no query finds an ended task."""
     return None
 
 
 def true_end(task: VendorTask) -> EndState | None:
-    """Files decide."""
+    """Returns the true end: that of the files, for recordings and pages."""
     if task.order.kind not in (Kind.RECORD, Kind.PAGE):
         return None
     return end_from_callbacks(task) or (State.COMPLETED, Reason.FILES_UNKNOWN)

@@ -1,4 +1,4 @@
-"""Which error each API gives (its own error list)."""
+"""The error of each API in each case (its own error list)."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,16 @@ from statemachine.states import Kind
 
 
 def wrong_parameter(problem: FieldProblem) -> CallRefused:
-    words = f"{problem.field} {problem.message}"
+    """Returns the error for a wrong parameter."""
+    message = f"{problem.field} {problem.message}"
     if problem.message.startswith("is missing"):
-        return CallRefused("MissingParameter", words)
+        return CallRefused("MissingParameter", message)
     if problem.message.startswith("is not a parameter"):
-        return CallRefused("UnknownParameter", words)
-    return CallRefused("InvalidParameter", words)
+        return CallRefused("UnknownParameter", message)
+    return CallRefused("InvalidParameter", message)
 
 
-#: To a call for a task that ended, or never was.
+#: The error of calls for a task that has ended, or never existed.
 _ENDED: Mapping[Kind, CallRefused] = {
     Kind.PUSH: CallRefused("ResourceNotFound", "The task does not exist."),
     Kind.RECORD: CallRefused("ResourceNotFound", "The task does not exist."),
@@ -27,13 +28,15 @@ _ENDED: Mapping[Kind, CallRefused] = {
 
 
 def ended_task(kind: Kind, operation: Operation) -> CallRefused:
-    found = _ENDED[kind]
+    """Returns the error of a call for a task that has ended."""
+    error = _ENDED[kind]
     if kind is Kind.INGEST and operation is Operation.UPDATE:
-        found = CallRefused("FailedOperation.TaskNotExist", "The task does not exist.")
-    return CallRefused(found.code, found.message)
+        error = CallRefused("FailedOperation.TaskNotExist", "The task does not exist.")
+    return CallRefused(error.code, error.message)
 
 
 def unknown_task(kind: Kind, operation: Operation) -> CallRefused:
+    """Returns the error of a call for a task that never existed."""
     if kind is Kind.INGEST:
         return CallRefused("InvalidParameter.TaskId", "The TaskId is not right.")
     return ended_task(kind, operation)

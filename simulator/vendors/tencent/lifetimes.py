@@ -1,4 +1,4 @@
-"""How long tasks live and what can end them (the API pages)."""
+"""Lifetimes of tasks: their durations and possible ends (the API pages)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from statemachine.states import Kind
 
 _S = 1000
 _MINUTE_MS = 60 * _S
-#: A relay's CONNECTING and RECOVERING are told again so often.
+#: Interval of a relay's repeated CONNECTING and RECOVERING events.
 _REPEAT_MS = 5 * _S
 _LONGEST_PAGE_S = 86_400
 _FOR_EVER = -1
@@ -25,6 +25,7 @@ Params = Mapping[str, Any]
 
 
 def lifetime_of(kind: Kind, params: Params) -> Lifetime:
+    """Returns the lifetime of a task with these start parameters."""
     return _LIFETIMES[kind](params)
 
 
@@ -34,7 +35,7 @@ def _relay_lifetime(params: Params) -> Lifetime:
 
 
 def _ingest_lifetime(params: Params) -> Lifetime:
-    """What is repeated for ever ends by MaxDuration only."""
+    """Returns the lifetime of an ingest. One that repeats for ever ends only by MaxDuration, besides calls and errors."""
     for_ever = params.get("RepeatNum") == _FOR_EVER
     minutes = positive_param(params, "MaxDuration") if for_ever else None
     return Lifetime(

@@ -1,4 +1,4 @@
-"""The shapes of answers and errors (34270): always HTTP 200, and a content type without any parameter."""
+"""The shapes of replies and errors (34270): always HTTP 200, with a content type without parameters."""
 
 import json
 from typing import Any
@@ -8,12 +8,12 @@ from simulator.messages import CallRefused, GatewayReply, ReceivedCall
 _HEADERS = {"Content-Type": "application/json"}
 
 
-def success_reply(asked: ReceivedCall, result: dict[str, Any]) -> GatewayReply:
-    return _json_reply({**result, "RequestId": asked.request_id})
+def success_reply(call: ReceivedCall, result: dict[str, Any]) -> GatewayReply:
+    return _json_reply({**result, "RequestId": call.request_id})
 
 
-def error_reply(refused: CallRefused, request_id: str) -> GatewayReply:
-    return _json_reply({"Error": {"Code": refused.code, "Message": refused.message}, "RequestId": request_id})
+def error_reply(refusal: CallRefused, request_id: str) -> GatewayReply:
+    return _json_reply({"Error": {"Code": refusal.code, "Message": refusal.message}, "RequestId": request_id})
 
 
 def _json_reply(response: dict[str, Any]) -> GatewayReply:

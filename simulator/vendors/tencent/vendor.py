@@ -1,4 +1,4 @@
-"""The vendor: what its API does."""
+"""The simulated vendor: the effects of its API calls, and the protocol `Vendor`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from adapters.vendors.tencent.api import API
 from adapters.vendors.tencent.requests import identity
 from simulator.messages import CallRefused, GatewayReply, OutgoingEvent, ReceivedCall, Request
 from simulator.plan import Cause
-from simulator.protocol import EndState, WorldContext, WorldControl
+from simulator.protocol import WorldContext, WorldControl
 from simulator.tasks import App, Moment, StartOrder, VendorTask
 from simulator.vendors.tencent import endings, errors, replies
 from simulator.vendors.tencent.call_verification import verify_call
@@ -31,12 +31,19 @@ _LATE_MS = 60_000
 
 
 class Tencent:
+    """See protocol.Vendor."""
+
     name = "tencent"
     timeout_s = 5.0
 
-    def __init__(self, setting: WorldContext) -> None:
-        self._setting = setting
-        self._callback_writer = CallbackWriter(setting)
+    success_reply = staticmethod(replies.success_reply)
+    end_from_callbacks = staticmethod(endings.end_from_callbacks)
+    end_from_query = staticmethod(endings.end_from_query)
+    true_end = staticmethod(endings.true_end)
+
+    def __init__(self, context: WorldContext) -> None:
+        self._context = context
+        self._callback_writer = CallbackWriter(context)
         self._by_record_id: dict[tuple[str, str], VendorTask] = {}
 
     @staticmethod
@@ -46,7 +53,7 @@ class Tencent:
     def read_call(self, request: Request, now: int) -> ReceivedCall:
         if request.method != "POST":
             raise CallRefused("UnsupportedProtocol", "Calls are POST only.")
-        access_key_id = verify_call(request, self._setting.secret_of, now)
+        access_key_id = verify_call(request, self._context.secret_of, now)
         action, version = request.headers.get("x-tc-action", ""), request.headers.get("x-tc-version", "")
         api = API.get(action)
         if api is None:
@@ -65,47 +72,47 @@ class Tencent:
             request_id="",
         )
 
-    def check_call(self, asked: ReceivedCall) -> None:
-        found = find_problems(asked.api.versions[asked.version], asked.params)
-        if found:
-            raise errors.wrong_parameter(found[0])
-        app_id = asked.params.get("SdkAppId")
-        app = self._setting.apps.get(f"{self.name} {app_id}")
-        if app_id is not None and (app is None or app.access_key_id != asked.access_key_id):
+    def check_call(self, call: ReceivedCall) -> None:
+        problems = find_problems(call.api.versions[call.version], call.params)
+        if problems:
+            raise errors.wrong_parameter(problems[0])
+        app_id = call.params.get("SdkAppId")
+        app = self._context.apps.get(f"{self.name} {app_id}")
+        if app_id is not None and (app is None or app.access_key_id != call.access_key_id):
             raise CallRefused("InvalidParameter.SdkAppId", "The SdkAppId is not one of this account.")
 
-    def perform(self, asked: ReceivedCall, hands: WorldControl) -> dict[str, Any]:
-        match asked.api.operation:
+    def perform(self, call: ReceivedCall, world: WorldControl) -> dict[str, Any]:
+        match call.api.operation:
             case Operation.START:
-                return {"TaskId": self._start(asked, hands).order.vendor_task_id}
+                return {"TaskId": self._start_task(call, world).order.vendor_task_id}
             case Operation.STOP:
-                return self._stop(asked, hands)
+                return self._stop_task(call, world)
             case Operation.UPDATE:
-                return self._update(asked, hands)
+                return self._update_task(call, world)
             case Operation.INSPECT:
-                return self._inspect(asked, hands)
+                return self._inspect_task(call, world)
 
     # Starts.
 
-    def _start(self, asked: ReceivedCall, hands: WorldControl) -> VendorTask:
-        about = identity(asked.action, asked.params)
-        app = self._setting.apps[f"{self.name} {about.app_id}"]
-        self._make_room(about.kind, app, about.room_id, about.robot, hands)
-        record_id = (about.app_id, asked.params.get("RecordId", ""))
+    def _start_task(self, call: ReceivedCall, world: WorldControl) -> VendorTask:
+        about = identity(call.action, call.params)
+        app = self._context.apps[f"{self.name} {about.app_id}"]
+        self._evict_same_robot(about.kind, app, about.room_id, about.robot, world)
+        record_id = (about.app_id, call.params.get("RecordId", ""))
         if record_id in self._by_record_id:
-            hands.repeat(self._by_record_id[record_id])
+            world.repeat(self._by_record_id[record_id])
             raise CallRefused("FailedOperation.TaskExist", "The task exists already.")
-        task = hands.start(
+        task = world.start(
             StartOrder(
                 kind=about.kind,
                 app=app,
-                action=asked.action,
-                version=asked.version,
+                action=call.action,
+                version=call.version,
                 room_id=about.room_id,
-                vendor_task_id=hands.mint(about.kind.value).random_text(_LETTERS, _ID_LENGTH) + "..",
+                vendor_task_id=world.mint(about.kind.value).random_text(_LETTERS, _ID_LENGTH) + "..",
                 robot=about.robot,
-                params=asked.params,
-                lifetime=lifetime_of(about.kind, asked.params),
+                params=call.params,
+                lifetime=lifetime_of(about.kind, call.params),
             )
         )
         if record_id[1]:
@@ -113,75 +120,72 @@ class Tencent:
         return task
 
     @staticmethod
-    def _make_room(kind: Kind, app: App, room_id: str, robot: str | None, hands: WorldControl) -> None:
-        """A robot id that is used again throws out who used it; but of ingests the vendor says that the task exists."""
+    def _evict_same_robot(kind: Kind, app: App, room_id: str, robot: str | None, world: WorldControl) -> None:
+        """Evicts the task that uses the same robot id; for two ingests, raises CallRefused instead: the task exists."""
         if robot is None:
             return
-        for other in list(hands.tasks.under_robot(app, room_id, robot)):
+        for other in list(world.tasks.under_robot(app, room_id, robot)):
             if kind is Kind.INGEST and other.order.kind is Kind.INGEST:
-                hands.repeat(other)
+                world.repeat(other)
                 raise CallRefused("FailedOperation.TaskExist", "The task exists already.")
-            hands.end(other, Cause.EVICTED)
+            world.end(other, Cause.EVICTED)
 
-    # All others.
+    # Other calls.
 
-    def _live_task(self, asked: ReceivedCall, hands: WorldControl) -> VendorTask:
-        """The task that is meant, alive and within reach. Raises Refused."""
-        kind, operation = asked.api.kind, asked.api.operation
-        task = self._named_task(asked, hands)
+    def _live_task(self, call: ReceivedCall, world: WorldControl) -> VendorTask:
+        """Returns the live task that a call names, if it is within reach. Raises CallRefused."""
+        kind, operation = call.api.kind, call.api.operation
+        task = self._named_task(call, world)
         if task is None or task.order.kind is not kind or not task.is_known:
             raise errors.unknown_task(kind, operation)
-        if not task.is_alive or hands.now - task.requested_at > _reach_ms(task):
+        if not task.is_alive or world.now - task.requested_at > _reach_ms(task):
             raise errors.ended_task(kind, operation)
         return task
 
-    def _named_task(self, asked: ReceivedCall, hands: WorldControl) -> VendorTask | None:
-        params, task_id = asked.params, asked.params.get("TaskId")
+    def _named_task(self, call: ReceivedCall, world: WorldControl) -> VendorTask | None:
+        params, task_id = call.params, call.params.get("TaskId")
         if task_id is None:
             return self._by_record_id.get((str(params["SdkAppId"]), params["RecordId"]))
-        mine = [app for app in self._setting.apps.values() if (app.vendor, app.access_key_id) == (self.name, asked.access_key_id)]
+        mine = [app for app in self._context.apps.values() if (app.vendor, app.access_key_id) == (self.name, call.access_key_id)]
         meant = [app for app in mine if str(params.get("SdkAppId", app.app_id)) == app.app_id]
-        return next((task for app in meant if (task := hands.tasks.by_minted_id(app, task_id)) is not None), None)
+        return next((task for app in meant if (task := world.tasks.by_minted_id(app, task_id)) is not None), None)
 
-    def _stop(self, asked: ReceivedCall, hands: WorldControl) -> dict[str, Any]:
-        task = self._live_task(asked, hands)
-        hands.stop(task)
+    def _stop_task(self, call: ReceivedCall, world: WorldControl) -> dict[str, Any]:
+        task = self._live_task(call, world)
+        world.stop(task)
         return {"TaskId": task.order.vendor_task_id} if task.order.kind in (Kind.PUSH, Kind.RECORD) else {}
 
-    def _update(self, asked: ReceivedCall, hands: WorldControl) -> dict[str, Any]:
-        task, number = self._live_task(asked, hands), asked.params.get("SequenceNumber")
+    def _update_task(self, call: ReceivedCall, world: WorldControl) -> dict[str, Any]:
+        task, number = self._live_task(call, world), call.params.get("SequenceNumber")
         if number is not None and task.sequence is not None and number <= task.sequence:
             raise CallRefused("InvalidParameter", "SequenceNumber must grow.")
         task.sequence = number
-        hands.update(task, {name: value for name, value in asked.params.items() if name not in ("SdkAppId", "TaskId")})
+        world.update(task, {name: value for name, value in call.params.items() if name not in ("SdkAppId", "TaskId")})
         return {"Status": "InProgress"} if task.order.kind is Kind.INGEST else {"TaskId": task.order.vendor_task_id}
 
-    def _inspect(self, asked: ReceivedCall, hands: WorldControl) -> dict[str, Any]:
-        if asked.api.kind is Kind.INGEST:
-            task = self._named_task(asked, hands)
+    def _inspect_task(self, call: ReceivedCall, world: WorldControl) -> dict[str, Any]:
+        if call.api.kind is Kind.INGEST:
+            task = self._named_task(call, world)
             return {"Status": "InProgress" if task is not None and task.is_alive else "NotExist"}
-        task = self._live_task(asked, hands)
-        if asked.api.kind is Kind.PAGE:
-            found = {"TaskId": task.order.vendor_task_id, "Status": 1}
-            return found | ({"RecordId": task.params["RecordId"]} if "RecordId" in task.params else {})
+        task = self._live_task(call, world)
+        if call.api.kind is Kind.PAGE:
+            status = {"TaskId": task.order.vendor_task_id, "Status": 1}
+            return status | ({"RecordId": task.params["RecordId"]} if "RecordId" in task.params else {})
         return {
             "TaskId": task.order.vendor_task_id,
             "Status": "InProgress" if task.phase in (Moment.MEDIA, Moment.INTERRUPTED) else "Idle",
-            "StorageFileList": self._stored(task),
+            "StorageFileList": self._stored_files(task),
         }
 
-    def _stored(self, task: VendorTask) -> list[dict[str, Any]]:
-        """What lies in the bucket while it records; nothing of a media library."""
+    def _stored_files(self, task: VendorTask) -> list[dict[str, Any]]:
+        """Returns the files in the bucket while the task records; none for a media library."""
         if task.media_at is None or endings.is_in_media_library(task):
             return []
         about = {"UserId": "host", "FileName": playlist_name(task), "TrackType": "audio_video"}
-        return [about | {"BeginTimeStamp": self._setting.outside_ms(task.media_at)}]
+        return [about | {"BeginTimeStamp": self._context.outside_ms(task.media_at)}]
 
-    def success_reply(self, asked: ReceivedCall, result: Any) -> GatewayReply:
-        return replies.success_reply(asked, result)
-
-    def error_reply(self, request: Request, refused: CallRefused, request_id: str) -> GatewayReply:
-        return replies.error_reply(refused, request_id)
+    def error_reply(self, request: Request, refusal: CallRefused, request_id: str) -> GatewayReply:
+        return replies.error_reply(refusal, request_id)
 
     def throttled(self) -> CallRefused:
         return CallRefused("RequestLimitExceeded", "The number of requests exceeds the frequency limit.")
@@ -189,12 +193,12 @@ class Tencent:
     def permanent_refusal(self) -> CallRefused:
         return CallRefused("UnsupportedOperation", "The operation is not supported for this app.")
 
-    # What follows an end, and what is told.
+    # Moments after an end, and callbacks.
 
     def moments_after_end(self, task: VendorTask) -> list[tuple[int, Moment]]:
         if not _delivers_files(task):
             return []
-        done = task.dice.integer_between(300, 4000)
+        done = task.random.integer_between(300, 4000)
         return (
             [(done, Moment.LATE), (done + _LATE_MS, Moment.DELIVERED)]
             if task.has_late_files and task.files
@@ -204,32 +208,24 @@ class Tencent:
     def files_of(self, task: VendorTask) -> tuple[str, ...]:
         return file_names(task) if _delivers_files(task) else ()
 
-    def events_of(self, task: VendorTask, beat: Moment, at: int) -> list[tuple[int, OutgoingEvent]]:
-        found = []
-        for event in self._callback_writer.events(task, beat, at):
+    def events_of(self, task: VendorTask, moment: Moment, at: int) -> list[tuple[int, OutgoingEvent]]:
+        events = []
+        for event in self._callback_writer.events(task, moment, at):
             task.callbacks_made += 1
             name = f"{task.order.app.app_id} {task.number} {task.callbacks_made}"
             data = {"EventGroupId": event.group, "EventInfo": event.info}
-            told = self._setting.outside_ms(at + event.after)
-            found.append((event.after, OutgoingEvent(app=task.order.app, event=str(event.type), data=data, at=told, name=name)))
-        return found
+            event_at = self._context.outside_ms(at + event.after)
+            outgoing = OutgoingEvent(app=task.order.app, event_type=str(event.type), data=data, at=event_at, unique_name=name)
+            events.append((event.after, outgoing))
+        return events
 
-    def sign_callback(self, news: OutgoingEvent, sent_at: int) -> tuple[bytes, Mapping[str, str]]:
-        return sign_callback(news, sent_at)
+    def sign_callback(self, event: OutgoingEvent, sent_at: int) -> tuple[bytes, Mapping[str, str]]:
+        return sign_callback(event, sent_at)
 
     def retry_at(self, attempt: int, first_at: int, now: int) -> int | None:
-        """At once, then every 10 s, until it is a minute old."""
+        """Retries at once, then every 10 s, until the event is a minute old."""
         at = now + (_FIRST_PAUSE_MS if attempt == 1 else _PAUSE_MS)
         return at if at - first_at <= _OLDEST_MS else None
-
-    def end_from_callbacks(self, task: VendorTask) -> EndState | None:
-        return endings.end_from_callbacks(task)
-
-    def end_from_query(self, task: VendorTask) -> EndState | None:
-        return endings.end_from_query(task)
-
-    def true_end(self, task: VendorTask) -> EndState | None:
-        return endings.true_end(task)
 
 
 def _params_of_body(body: bytes) -> dict[str, Any]:

@@ -12,29 +12,29 @@ _HEADERS = {"Content-Type": "application/json"}
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
-def sign_callback(news: OutgoingEvent, seed: int, *, exact: bool) -> tuple[bytes, dict[str, str]]:
-    """The same bytes at every delivery: a retry keeps its EventId."""
-    dice = SeededRandom(seed, "envelope", news.name)
-    nonce = dice.random_text(_LETTERS, 4)
+def sign_callback(event: OutgoingEvent, seed: int, *, exact: bool) -> tuple[bytes, dict[str, str]]:
+    """Signs an event as a callback: the same bytes in every delivery, as a retry keeps its EventId."""
+    random = SeededRandom(seed, "envelope", event.unique_name)
+    nonce = random.random_text(_LETTERS, 4)
     fields = {
-        "EventType": news.event,
-        "EventData": json.dumps(news.data, separators=(",", ":")),
-        "EventTime": _event_time(news, exact=exact),
-        "EventId": dice.random_text("0123456789abcdef", 32),
-        "AppId": news.app.app_id,
+        "EventType": event.event_type,
+        "EventData": json.dumps(event.data, separators=(",", ":")),
+        "EventTime": _event_time(event, exact=exact),
+        "EventId": random.random_text("0123456789abcdef", 32),
+        "AppId": event.app.app_id,
         "Version": "2020-12-01",
     }
-    # Which of the two spellings goes over the wire differs between the vendor's own pages.
-    spellings = dice.one_of((("Nonce",), ("Noce",), ("Noce", "Nonce")))
-    joined = "".join(sorted([*fields.values(), nonce, news.app.callback_secret], key=lambda value: value.encode()))
+    # The vendor's own pages differ between the two spellings.
+    spellings = random.one_of((("Nonce",), ("Noce",), ("Noce", "Nonce")))
+    joined = "".join(sorted([*fields.values(), nonce, event.app.callback_secret], key=lambda value: value.encode()))
     signature = hashlib.sha256(joined.encode()).hexdigest()
     body = fields | dict.fromkeys(spellings, nonce) | {"Signature": signature}
     return json.dumps(body, separators=(",", ":")).encode(), _HEADERS
 
 
-def _event_time(news: OutgoingEvent, *, exact: bool) -> str:
-    """Whole seconds of China's time, as in the samples; or with nine digits, as in the field table."""
+def _event_time(event: OutgoingEvent, *, exact: bool) -> str:
+    """Returns EventTime: whole seconds of China's time, as in the samples; or with nine digits, as in the field table."""
     if exact:
-        moment = datetime.fromtimestamp(news.at / 1000, UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{news.at % 1000:03}000000Z"
-    return datetime.fromtimestamp(news.at // 1000, _CHINA).isoformat()
+        moment = datetime.fromtimestamp(event.at / 1000, UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{event.at % 1000:03}000000Z"
+    return datetime.fromtimestamp(event.at // 1000, _CHINA).isoformat()

@@ -1,4 +1,4 @@
-"""How an end is told: by callbacks to somebody who made no call (`said`), and by the query call (`answered`)."""
+"""The ends of tasks: as callbacks alone tell them, as the query call tells them, and the true ones."""
 
 from collections.abc import Mapping
 
@@ -61,6 +61,7 @@ _RELAY: Mapping[Cause, EndState] = {
 
 
 def stop_reason(task: VendorTask) -> str:
+    """Returns StopReason of the Get calls; empty while the task is alive."""
     if task.is_alive or task.cause is None:
         return ""
     if task.cause is Cause.LIFETIME and task.order.kind is Kind.PAGE:
@@ -70,25 +71,26 @@ def stop_reason(task: VendorTask) -> str:
 
 
 def is_failed(task: VendorTask) -> bool:
-    """Whether the Get calls say Status 4 (failed) of it."""
+    """Returns whether the Get calls answer Status 4 (failed)."""
     return task.cause in (Cause.CRASHED, Cause.BAD_SOURCE, Cause.REFUSED)
 
 
 def end_from_callbacks(task: VendorTask) -> EndState | None:
+    """Returns the end as the callbacks alone tell it; None if they tell none."""
     if task.cause is None:
         return None
     match task.order.kind:
         case Kind.INGEST:
             return _RELAY[task.cause]
         case Kind.PUSH:
-            return _push_said(task.cause)
+            return _push_end(task.cause)
         case Kind.RECORD:
-            return None if task.files and "RecordUploadDone" in task.order.app.silent else _recorded(task)
+            return None if task.files and "RecordUploadDone" in task.order.app.silent else _end_by_files(task)
         case Kind.PAGE:
             return _BROKEN if task.cause in (Cause.CRASHED, Cause.EVICTED, Cause.REMOVED, Cause.DISMISSED) else _FINISHED
 
 
-def _push_said(cause: Cause) -> EndState:
+def _push_end(cause: Cause) -> EndState:
     if cause is Cause.REFUSED:
         return _REFUSED
     if cause is Cause.BAD_SOURCE:
@@ -96,7 +98,7 @@ def _push_said(cause: Cause) -> EndState:
     return _BROKEN if cause is Cause.CRASHED else _UNSTATED
 
 
-def _recorded(task: VendorTask) -> EndState:
+def _end_by_files(task: VendorTask) -> EndState:
     if task.cause is Cause.REFUSED:
         return _REFUSED
     if task.cause is Cause.CRASHED:
@@ -105,26 +107,26 @@ def _recorded(task: VendorTask) -> EndState:
 
 
 def end_from_query(task: VendorTask) -> EndState | None:
-    """ListRelayStream tells no reason; GetRecordTask tells files, and those decide."""
+    """Returns the end as the query tells it. ListRelayStream has no reason; GetRecordTask has files, which decide."""
     if task.order.kind is Kind.INGEST:
         return None
     if task.order.kind is Kind.RECORD:
-        return _recorded(task)
+        return _end_by_files(task)
     if is_failed(task):
         return _REFUSED if task.cause is Cause.REFUSED else _BROKEN
-    told: Mapping[str, EndState] = {
+    end_of_reason: Mapping[str, EndState] = {
         "StopByAPI": _STOPPED,
         "IdleTimeOut": _IDLE,
         "UserDisconnect": _REMOVED,
         _TIME_OVER: _EXPIRED,
     }
-    return told.get(stop_reason(task))
+    return end_of_reason.get(stop_reason(task))
 
 
 def true_end(task: VendorTask) -> EndState | None:
-    """Files decide; an eviction is told as a removal, and a page's robot that has to leave breaks the page."""
+    """Returns the true end if it differs: files decide; relays report an eviction as a removal."""
     if task.order.kind is Kind.RECORD:
-        return _recorded(task)
+        return _end_by_files(task)
     if task.order.kind is Kind.INGEST and task.cause in (Cause.EVICTED, Cause.DISMISSED, Cause.REFUSED):
         return _RELAY[task.cause]
     return None

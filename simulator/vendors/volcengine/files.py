@@ -11,19 +11,22 @@ _BYTES_PER_S = 90_000
 
 
 def file_names(task: VendorTask) -> tuple[str, ...]:
-    """Object keys, or in the oldest version a media library's ids."""
+    """Returns object keys, or ids of the media library in the oldest version."""
     order, starts = task.order, _start_times(task)
     if order.version == _OLDEST or task.params.get("StorageConfig", {}).get("Type") == 1:
         return tuple(f"v0{task.number:06}g1{number:04}" for number in range(len(starts)))
     return tuple(f"records/{order.vendor_task_id}_{order.room_id}_{start}.mp4" for start in starts)
 
 
-def file_list(task: VendorTask, told: Callable[[int], int]) -> list[dict[str, Any]]:
+def file_list(task: VendorTask, outside_ms: Callable[[int], int]) -> list[dict[str, Any]]:
     if not task.files:
         return []
     starts = _start_times(task)
     ends = [*starts[1:], task.ended_at or 0]
-    return [_file_entry(task, name, told(start), told(end)) for name, start, end in zip(task.files, starts, ends, strict=True)]
+    return [
+        _file_entry(task, name, outside_ms(start), outside_ms(end))
+        for name, start, end in zip(task.files, starts, ends, strict=True)
+    ]
 
 
 def _start_times(task: VendorTask) -> list[int]:

@@ -1,4 +1,4 @@
-"""How long tasks live and what can end them (the API pages)."""
+"""Lifetimes of tasks: their durations and possible ends (the API pages)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,8 +32,9 @@ _OF_RELAY = frozenset(
 Params = Mapping[str, Any]
 
 
-def lifetime_of(kind: Kind, params: Params, setting: WorldContext) -> Lifetime:
-    return _LIFETIMES[kind](params, setting)
+def lifetime_of(kind: Kind, params: Params, context: WorldContext) -> Lifetime:
+    """Returns the lifetime of a task with these start parameters."""
+    return _LIFETIMES[kind](params, context)
 
 
 def _push_lifetime(params: Params, _: WorldContext) -> Lifetime:
@@ -50,14 +51,14 @@ def _record_lifetime(params: Params, _: WorldContext) -> Lifetime:
     )
 
 
-def _relay_lifetime(params: Params, setting: WorldContext) -> Lifetime:
+def _relay_lifetime(params: Params, context: WorldContext) -> Lifetime:
     looped = bool(params["Control"].get("Loop"))
     planned: int = params["Control"].get("StartTimeStamp", 0)
     return Lifetime(
         endings=_OF_RELAY - {Cause.FINISHED} if looped else _OF_RELAY,
         idle_ms=_idle_ms(Kind.INGEST, positive_param(params, "MaxIdleTime")),
         life_ms=_RELAY_LIFE_MS,
-        starts_at=setting.world_ms(planned * _S) if planned else 0,
+        starts_at=context.world_ms(planned * _S) if planned else 0,
     )
 
 

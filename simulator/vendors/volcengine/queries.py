@@ -1,4 +1,4 @@
-"""What the query calls answer (1188209, 1188213, 1188216, 1188201)."""
+"""Answers the query calls (1188209, 1188213, 1188216, 1188201)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from simulator.vendors.volcengine.endings import is_failed, stop_reason
 from simulator.vendors.volcengine.files import file_list
 from statemachine.states import Kind
 
-#: Get calls know tasks that were started in so many ms; the list keeps ended relays as long.
+#: Time after its start for which Get calls find a task, ms; the list keeps ended relays as long.
 _LOOKBACK_MS = 72 * 3600 * 1000
 _LIST = "ListRelayStream"
 _NAMES = {
@@ -25,39 +25,41 @@ _PUSH_STATES = {Moment.CREATED: 1, Moment.CONNECTING: 2, Moment.MEDIA: 5, Moment
 
 
 class Queries:
-    def __init__(self, setting: WorldContext) -> None:
-        self._told = setting.outside_ms
+    """The query calls of Volcengine."""
 
-    def answer(self, asked: ReceivedCall, app: App, hands: WorldControl) -> dict[str, Any]:
-        if asked.action == _LIST:
-            return self._list_relays(asked, app, hands)
-        task = _queried_task(asked, app, hands)
+    def __init__(self, context: WorldContext) -> None:
+        self._outside_ms = context.outside_ms
+
+    def answer(self, call: ReceivedCall, app: App, world: WorldControl) -> dict[str, Any]:
+        if call.action == _LIST:
+            return self._list_relays(call, app, world)
+        task = _queried_task(call, app, world)
         if task is None:
             raise CallRefused("InvalidParameter.ErrorActiveTaskNotFound", "No such task in the last 72 hours.")
-        return {_NAMES[asked.action]: self._task_json(task)}
+        return {_NAMES[call.action]: self._task_json(task)}
 
     def _task_json(self, task: VendorTask) -> dict[str, Any]:
         about: dict[str, Any] = {
             "AppId": task.order.app.app_id,
             "RoomId": task.order.room_id,
             "TaskId": task.order.vendor_task_id,
-            "StartTime": self._told(task.began_at),
-            "EndTime": 0 if task.ended_at is None else self._told(task.ended_at),
-            "Status": _status(task),
+            "StartTime": self._outside_ms(task.began_at),
+            "EndTime": 0 if task.ended_at is None else self._outside_ms(task.ended_at),
+            "Status": _status_code(task),
             "StopReason": stop_reason(task),
         }
         if task.order.kind is Kind.PUSH:
             about |= {"PushStreamState": _push_state(task), "PushURL": task.params["PushURL"]}
         if task.order.kind is Kind.RECORD:
-            about["RecordFileList"] = file_list(task, self._told) if not task.is_alive else []
+            about["RecordFileList"] = file_list(task, self._outside_ms) if not task.is_alive else []
         return about
 
     # Relays.
 
-    def _list_relays(self, asked: ReceivedCall, app: App, hands: WorldControl) -> dict[str, Any]:
-        params = asked.params
+    def _list_relays(self, call: ReceivedCall, app: App, world: WorldControl) -> dict[str, Any]:
+        params = call.params
         offset, limit = params.get("Offset", 0), params.get("Limit", 10)
-        tasks = [task for task in hands.tasks.in_room(app, params["RoomId"]) if _is_listed(task, hands.now)]
+        tasks = [task for task in world.tasks.in_room(app, params["RoomId"]) if _is_listed(task, world.now)]
         ordered = tasks if params.get("Order", 0) == 1 else tasks[::-1]
         page = [self._relay_json(task) for task in ordered[offset : offset + limit]]
         return {"Task": page, "Offset": offset, "Limit": limit, "Total": len(tasks)}
@@ -72,53 +74,51 @@ class Queries:
             "TaskId": task.order.vendor_task_id,
             "UserId": task.order.robot,
             "Status": 3 if not task.is_alive else 2 if running else 1,
-            "CreateTime": self._told(task.requested_at) // 1000,
+            "CreateTime": self._outside_ms(task.requested_at) // 1000,
             **{name: control[name] for name in names if name in control},
         }
 
 
-def _queried_task(asked: ReceivedCall, app: App, hands: WorldControl) -> VendorTask | None:
-    """The newest task of that id, in the form that is asked for, of the last 72 hours."""
-    params = asked.params
+def _queried_task(call: ReceivedCall, app: App, world: WorldControl) -> VendorTask | None:
+    """Returns the newest task that a query names, of the last 72 hours; None if there is none."""
+    params = call.params
     tasks = [
-        task
-        for task in _candidates(asked, app, hands)
-        if _has_query_form(task, asked) and _is_stream_of(task, params.get("UserId"))
+        task for task in _named_tasks(call, app, world) if _has_query_form(task, call) and _is_stream_of(task, params.get("UserId"))
     ]
-    found = tasks[-1] if tasks else None
-    if found is None or not found.is_known or hands.now - found.requested_at > _LOOKBACK_MS:
+    newest = tasks[-1] if tasks else None
+    if newest is None or not newest.is_known or world.now - newest.requested_at > _LOOKBACK_MS:
         return None
-    return found
+    return newest
 
 
-def _candidates(asked: ReceivedCall, app: App, hands: WorldControl) -> list[VendorTask]:
-    params, kind = asked.params, asked.api.kind
+def _named_tasks(call: ReceivedCall, app: App, world: WorldControl) -> list[VendorTask]:
+    params, kind = call.params, call.api.kind
     if "TaskId" in params:
-        return hands.tasks.runs_of(app, params["RoomId"], kind, params["TaskId"])
-    return [task for task in hands.tasks.in_room(app, params["RoomId"]) if task.order.kind is kind]
+        return world.tasks.runs_of(app, params["RoomId"], kind, params["TaskId"])
+    return [task for task in world.tasks.in_room(app, params["RoomId"]) if task.order.kind is kind]
 
 
-def _has_query_form(task: VendorTask, asked: ReceivedCall) -> bool:
-    """Mixed pushes are asked for as mixed, single ones as single."""
-    return task.order.kind is not Kind.PUSH or ("Mixed" in asked.action) is (task.order.action == MIXED)
+def _has_query_form(task: VendorTask, call: ReceivedCall) -> bool:
+    """Returns whether the query call is the one for this push: mixed or single."""
+    return task.order.kind is not Kind.PUSH or ("Mixed" in call.action) is (task.order.action == MIXED)
 
 
 def _is_stream_of(task: VendorTask, user_id: str | None) -> bool:
-    """Whose stream a single push sends."""
+    """Returns whether a single push sends a stream of this user."""
     stream = task.params.get("Stream")
     return user_id is None or stream is None or stream["UserId"] == user_id
 
 
-def _status(task: VendorTask) -> int:
+def _status_code(task: VendorTask) -> int:
     if task.is_alive:
         return _NOT_STARTED if task.phase is None else _RUNNING
     return _FAILED if is_failed(task) else _ENDED
 
 
 def _push_state(task: VendorTask) -> int | str:
-    """A number by the table, text by the sample."""
+    """Returns PushStreamState: a number by the table, text by the sample."""
     if not task.is_alive:
-        return "6" if _status(task) == _ENDED else 0
+        return "6" if _status_code(task) == _ENDED else 0
     return _PUSH_STATES.get(task.phase, 0) if task.phase else 0
 
 

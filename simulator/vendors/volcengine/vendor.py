@@ -1,4 +1,4 @@
-"""The vendor: what its API does."""
+"""The simulated vendor: the effects of its API calls, and the protocol `Vendor`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from adapters.vendors.volcengine.api import API
 from adapters.vendors.volcengine.requests import identity
 from simulator.messages import CallRefused, GatewayReply, OutgoingEvent, ReceivedCall, Request
 from simulator.plan import Cause
-from simulator.protocol import EndState, WorldContext, WorldControl
+from simulator.protocol import WorldContext, WorldControl
 from simulator.tasks import App, Moment, StartOrder, VendorTask
 from simulator.vendors.volcengine import call_verification, endings, replies
 from simulator.vendors.volcengine.callback_signing import sign_callback
@@ -23,8 +23,8 @@ from statemachine.states import Kind
 
 #: Names of query parameters that are numbers.
 _NUMBERS = ("Offset", "Limit", "Order")
-#: From this version on a repeated start is no error.
-_BEARS_REPEATS = "2023-11-01"
+#: From this version on, a repeated start is not an error.
+_REPEATS_ALLOWED_SINCE = "2023-11-01"
 _TRIES = 3
 # Not documented; short.
 _PAUSE_MS = 2000
@@ -34,13 +34,20 @@ _BACKED_UP_MS = 300_000
 
 
 class Volcengine:
+    """See protocol.Vendor."""
+
     name = "volcengine"
     timeout_s = 5.0
 
-    def __init__(self, setting: WorldContext) -> None:
-        self._setting = setting
-        self._callback_writer = CallbackWriter(setting)
-        self._queries = Queries(setting)
+    success_reply = staticmethod(replies.success_reply)
+    end_from_callbacks = staticmethod(endings.end_from_callbacks)
+    end_from_query = staticmethod(endings.end_from_query)
+    true_end = staticmethod(endings.true_end)
+
+    def __init__(self, context: WorldContext) -> None:
+        self._context = context
+        self._callback_writer = CallbackWriter(context)
+        self._queries = Queries(context)
 
     @staticmethod
     def recognizes(request: Request) -> bool:
@@ -49,7 +56,7 @@ class Volcengine:
     def read_call(self, request: Request, now: int) -> ReceivedCall:
         query = dict(parse_qsl(request.query, keep_blank_values=True))
         action, version = query.pop("Action", ""), query.pop("Version", "")
-        signer = call_verification.verify_call(request, self._setting.secret_of, now)
+        signer = call_verification.verify_call(request, self._context.secret_of, now)
         api = API.get(action)
         if api is None or version not in api.versions:
             raise CallRefused("InvalidActionOrVersion", f"Could not find operation {action} for version {version}.", 404)
@@ -65,75 +72,72 @@ class Volcengine:
             request_id="",
         )
 
-    def check_call(self, asked: ReceivedCall) -> None:
-        found = find_problems(asked.api.versions[asked.version], asked.params)
-        if found:
-            raise CallRefused("InvalidParameter", f"{found[0].field} {found[0].message}")
-        app = self._app(asked)
+    def check_call(self, call: ReceivedCall) -> None:
+        problems = find_problems(call.api.versions[call.version], call.params)
+        if problems:
+            raise CallRefused("InvalidParameter", f"{problems[0].field} {problems[0].message}")
+        app = self._called_app(call)
         if app is None:
             raise CallRefused("InvalidParameter.NotExistAppId", "The AppId does not exist.")
-        if app.access_key_id != asked.access_key_id:
+        if app.access_key_id != call.access_key_id:
             raise CallRefused("AccessDenied.NoPermissionForApp", "The account has no right on this AppId.", 403)
 
-    def _app(self, asked: ReceivedCall) -> App | None:
-        return self._setting.apps.get(f"{self.name} {asked.params['AppId']}")
+    def _called_app(self, call: ReceivedCall) -> App | None:
+        return self._context.apps.get(f"{self.name} {call.params['AppId']}")
 
-    def perform(self, asked: ReceivedCall, hands: WorldControl) -> Any:
-        app = self._app(asked)
+    def perform(self, call: ReceivedCall, world: WorldControl) -> Any:
+        app = self._called_app(call)
         assert app is not None
-        if asked.api.operation is Operation.START:
-            return self._start(asked, app, hands)
-        if asked.api.operation is Operation.INSPECT:
-            return self._queries.answer(asked, app, hands)
-        task = self._live_task(asked, app, hands)
-        if asked.api.operation is Operation.STOP:
-            hands.stop(task)
+        if call.api.operation is Operation.START:
+            return self._start_task(call, app, world)
+        if call.api.operation is Operation.INSPECT:
+            return self._queries.answer(call, app, world)
+        task = self._live_task(call, app, world)
+        if call.api.operation is Operation.STOP:
+            world.stop(task)
         else:
-            _update(task, asked, hands)
+            _update_task(task, call, world)
         return "ok"
 
-    def _start(self, asked: ReceivedCall, app: App, hands: WorldControl) -> str:
-        about = identity(asked.action, asked.params)
-        running = self._newest(app, about.kind, asked.params, hands)
+    def _start_task(self, call: ReceivedCall, app: App, world: WorldControl) -> str:
+        about = identity(call.action, call.params)
+        running = self._newest_run(app, about.kind, call.params, world)
         if running is not None and running.is_alive:
-            hands.repeat(running)
-            if asked.version < _BEARS_REPEATS:
+            world.repeat(running)
+            if call.version < _REPEATS_ALLOWED_SINCE:
                 raise CallRefused("InvalidParameter.TaskAlreadyExists", "The task already exists.")
             return replies.STARTED_BEFORE
         if about.robot is not None:
-            for other in list(hands.tasks.under_robot(app, about.room_id, about.robot)):
-                hands.end(other, Cause.EVICTED)
-        hands.start(
+            for other in list(world.tasks.under_robot(app, about.room_id, about.robot)):
+                world.end(other, Cause.EVICTED)
+        world.start(
             StartOrder(
                 kind=about.kind,
                 app=app,
-                action=asked.action,
-                version=asked.version,
+                action=call.action,
+                version=call.version,
                 room_id=about.room_id,
                 vendor_task_id=about.vendor_task_id or "",
                 robot=about.robot,
-                params=asked.params,
-                lifetime=lifetime_of(about.kind, asked.params, self._setting),
+                params=call.params,
+                lifetime=lifetime_of(about.kind, call.params, self._context),
             )
         )
         return "ok"
 
     @staticmethod
-    def _newest(app: App, kind: Kind, params: Mapping[str, Any], hands: WorldControl) -> VendorTask | None:
-        runs = hands.tasks.runs_of(app, params["RoomId"], kind, params["TaskId"])
+    def _newest_run(app: App, kind: Kind, params: Mapping[str, Any], world: WorldControl) -> VendorTask | None:
+        runs = world.tasks.runs_of(app, params["RoomId"], kind, params["TaskId"])
         return runs[-1] if runs and runs[-1].is_known else None
 
-    def _live_task(self, asked: ReceivedCall, app: App, hands: WorldControl) -> VendorTask:
-        task = self._newest(app, asked.api.kind, asked.params, hands)
+    def _live_task(self, call: ReceivedCall, app: App, world: WorldControl) -> VendorTask:
+        task = self._newest_run(app, call.api.kind, call.params, world)
         if task is None or not task.is_alive:
             raise CallRefused("InvalidParameter.ErrorActiveTaskNotFound", "No active task is found.")
         return task
 
-    def success_reply(self, asked: ReceivedCall, result: Any) -> GatewayReply:
-        return replies.success_reply(asked, result)
-
-    def error_reply(self, request: Request, refused: CallRefused, request_id: str) -> GatewayReply:
-        return replies.error_reply(request, refused, request_id)
+    def error_reply(self, request: Request, refusal: CallRefused, request_id: str) -> GatewayReply:
+        return replies.error_reply(request, refusal, request_id)
 
     def throttled(self) -> CallRefused:
         return CallRefused("FlowLimitExceeded", "The request is limited by the flow control.", 429)
@@ -142,41 +146,33 @@ class Volcengine:
         return CallRefused("AccessDenied.ServiceNotEnabled", "The service is not enabled for this app.", 403)
 
     def moments_after_end(self, task: VendorTask) -> list[tuple[int, Moment]]:
-        """Uploads follow a recording that left files."""
+        """Returns the uploads after a recording with files."""
         if not task.files:
             return []
-        begun = task.dice.integer_between(1000, 2000)
-        done = begun + task.dice.integer_between(*_UPLOAD_MS) + 1000
+        started = task.random.integer_between(1000, 2000)
+        done = started + task.random.integer_between(*_UPLOAD_MS) + 1000
         if task.has_late_files:
-            return [(begun, Moment.UPLOADING), (done, Moment.LATE), (done + _BACKED_UP_MS, Moment.DELIVERED)]
-        return [(begun, Moment.UPLOADING), (done, Moment.DELIVERED)]
+            return [(started, Moment.UPLOADING), (done, Moment.LATE), (done + _BACKED_UP_MS, Moment.DELIVERED)]
+        return [(started, Moment.UPLOADING), (done, Moment.DELIVERED)]
 
     def files_of(self, task: VendorTask) -> tuple[str, ...]:
         return () if task.cause in (Cause.CRASHED, Cause.REFUSED) else file_names(task)
 
-    def events_of(self, task: VendorTask, beat: Moment, at: int) -> list[tuple[int, OutgoingEvent]]:
-        found = []
-        for event, data, after in self._callback_writer.events(task, beat, at):
+    def events_of(self, task: VendorTask, moment: Moment, at: int) -> list[tuple[int, OutgoingEvent]]:
+        events = []
+        for event_type, data, after in self._callback_writer.events(task, moment, at):
             task.callbacks_made += 1
             name = f"{task.order.app.app_id} {task.number} {task.callbacks_made}"
-            told = self._setting.outside_ms(at + after)
-            found.append((after, OutgoingEvent(app=task.order.app, event=event, data=data, at=told, name=name)))
-        return found
+            event_at = self._context.outside_ms(at + after)
+            event = OutgoingEvent(app=task.order.app, event_type=event_type, data=data, at=event_at, unique_name=name)
+            events.append((after, event))
+        return events
 
-    def sign_callback(self, news: OutgoingEvent, sent_at: int) -> tuple[bytes, Mapping[str, str]]:
-        return sign_callback(news, self._setting.seed, exact=self._setting.exact_times)
+    def sign_callback(self, event: OutgoingEvent, sent_at: int) -> tuple[bytes, Mapping[str, str]]:
+        return sign_callback(event, self._context.seed, exact=self._context.exact_times)
 
     def retry_at(self, attempt: int, first_at: int, now: int) -> int | None:
         return now + _PAUSE_MS if attempt < _TRIES else None
-
-    def end_from_callbacks(self, task: VendorTask) -> EndState | None:
-        return endings.end_from_callbacks(task)
-
-    def end_from_query(self, task: VendorTask) -> EndState | None:
-        return endings.end_from_query(task)
-
-    def true_end(self, task: VendorTask) -> EndState | None:
-        return endings.true_end(task)
 
 
 def _params_of_query(query: Mapping[str, str]) -> dict[str, Any]:
@@ -190,12 +186,12 @@ def _params_of_body(body: bytes) -> dict[str, Any]:
         raise CallRefused("InvalidParameter.Unmarshal", "The body is not a JSON object.") from None
 
 
-def _update(task: VendorTask, asked: ReceivedCall, hands: WorldControl) -> None:
-    """Updates must come in the order of their SequenceNumber, where they have one."""
+def _update_task(task: VendorTask, call: ReceivedCall, world: WorldControl) -> None:
+    """Updates a task. Updates with a SequenceNumber must come in its order. Raises CallRefused."""
     if task.order.action == _SINGLE:
         raise CallRefused("UpdateError.UpdatePushSingleStreamNotSupported", "A single stream's push cannot be updated.")
-    number = asked.params.get("SequenceNumber")
+    number = call.params.get("SequenceNumber")
     if number is not None and task.sequence is not None and number <= task.sequence:
         raise CallRefused("InvalidParameter", "SequenceNumber must grow.")
     task.sequence = number if number is not None else task.sequence
-    hands.update(task, asked.params)
+    world.update(task, call.params)

@@ -1,3 +1,5 @@
+"""Settings are read, converted, checked and documented."""
+
 import json
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What the simulator tells, and what the state machine makes of it, is what really happened."""
+"""The state machine finds, from the simulator's callbacks, the true history of each task."""
 
 import random
 

@@ -1,3 +1,5 @@
+"""Accounts are found by app, and quotas by account and action."""
+
 import pytest
 
 from adapters.settings import AccountSettings, AppSettings, Secret, Settings

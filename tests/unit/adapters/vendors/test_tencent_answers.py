@@ -1,4 +1,4 @@
-"""What Tencent's answers mean. The rows are written from the vendor's error lists, not from the dialect's."""
+"""Answers of Tencent are read as documented. The rows are written from the vendor's error lists, not from the dialect's."""
 
 import json
 from typing import Any

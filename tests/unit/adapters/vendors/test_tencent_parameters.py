@@ -1,4 +1,4 @@
-"""Which parameters of Tencent's calls are wrong, field by field, as its API pages have it."""
+"""Wrong parameters of Tencent's calls are reported field by field, as its API pages require."""
 
 from typing import Any
 
@@ -172,7 +172,7 @@ def test_one_wrong_field_is_one_problem(action: str, good: dict[str, Any], chang
 def test_room_id_type_means_the_opposite_from_api_to_api(action: str, good: dict[str, Any], integers: int):
     named = good | {"RoomId": "a room"}
     told = wrong(tencent, action, VERSION, named | {"RoomIdType": integers})
-    assert told == {"RoomId": f"must be digits from 1 to 4294967294 where RoomIdType is {integers} (integer rooms)"}
+    assert told == {"RoomId": f"must be digits from 1 to 4294967294 if RoomIdType is {integers} (integer rooms)"}
     assert wrong(tencent, action, VERSION, named | {"RoomIdType": 1 - integers}) == {}
 
 
@@ -184,7 +184,7 @@ def test_messages_say_what_would_be_right():
     told = wrong(tencent, "StartStreamIngest", VERSION, INGEST | {"RepeatNum": 0, "MaxDuration": 5})
     assert told == {
         "RepeatNum": "must be a whole number from -1 to 1000 and not 0",
-        "MaxDuration": "may be given only where RepeatNum is -1; leave it out",
+        "MaxDuration": "is allowed only if RepeatNum is -1; leave it out",
     }
 
 

@@ -1,4 +1,4 @@
-"""What Volcengine's answers mean. The rows are written from the vendor's error tables, not from the dialect's."""
+"""Answers of Volcengine are read as documented. The rows are written from the vendor's error tables, not from the dialect's."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which parameters of Volcengine's calls are wrong, field by field, as its API pages have it."""
+"""Wrong parameters of Volcengine's calls are reported field by field, as its API pages require."""
 
 from typing import Any
 
@@ -96,7 +96,7 @@ RELAY_WRONGS = [
     ({"Control.StartTimeStamp": -1}, "Control.StartTimeStamp", "must be a whole number from 0 up"),
     ({"Control.VideoWidth": 641}, "Control.VideoWidth", "must be an even number from 16 to 1920"),
     ({"Control.VideoHeight": 1922}, "Control.VideoHeight", "must be an even number from 16 to 1920"),
-    ({"Control.VideoWidth": GONE}, "Control.VideoWidth", "is missing; it must be given where StreamMode is 0 (transcode)"),
+    ({"Control.VideoWidth": GONE}, "Control.VideoWidth", "is missing; it must be given if StreamMode is 0 (transcode)"),
     ({"Control.FrameRate": 31}, "Control.FrameRate", "must be a whole number from 1 to 30"),
     ({"Control.Bitrate": 0}, "Control.Bitrate", "must be a whole number from 1 up"),
     ({"Control.MaxIdelTime": 5}, "Control.MaxIdelTime", "is not a parameter of this call"),
