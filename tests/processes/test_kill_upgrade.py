@@ -18,7 +18,7 @@ from tests.support.old_ledgers import begin, copy_file, counts, fill, upgrade_to
 
 #: From which revision, with how many callbacks (and events, if it has them).
 FROM = {"0001": 6_000, "0003": 6_000}
-KILLS = {"sqlite": 3, "postgresql": 3}
+KILLS = {"sqlite": 2, "postgresql": 2}
 
 
 @pytest.mark.parametrize("revision", FROM)

@@ -3,11 +3,9 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from adapters.ledger import Ledger, callbacks
 from tests.processes.test_tally import recording, run
@@ -73,28 +71,31 @@ def test_what_came_after_the_file_was_deleted_is_in_the_next_one(tmp_path: Path)
     ledger.close()
 
 
-@pytest.mark.parametrize("way", ["symlink", "hard link", "hard link elsewhere", "lock files deleted"])
-def test_a_file_is_served_once_whatever_it_is_called(tmp_path: Path, way: str) -> None:
-    config = write_config(tmp_path)
-    server = up(config)
-    elsewhere = tmp_path / "elsewhere"
+def test_a_file_is_served_once_whatever_it_is_called(tmp_path: Path) -> None:
+    """One server for all names: a command starts in a second."""
+    server = up(write_config(tmp_path))
+    ledger, elsewhere = tmp_path / "tally.db", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    other = elsewhere / "other.db" if way == "hard link elsewhere" else tmp_path / "other.db"
-    if way == "symlink":
-        other.symlink_to(tmp_path / "tally.db")
-    elif way == "lock files deleted":
-        other = tmp_path / "tally.db"
-        for path in tmp_path.glob("*.lock"):
-            path.unlink()
-    else:
-        os.link(tmp_path / "tally.db", other)
-    second = write_config(elsewhere, database=f"sqlite:///{other}")
-    commands = (["up"], ["work"], *((["explain", "x"],) if way.startswith("hard") else ()))
-    for command in commands:
-        answer = run(*command, "--config", str(second))
-        assert (answer.returncode, "already plays" in answer.stderr or "another name" in answer.stderr) == (1, True), answer
-        assert "Traceback" not in answer.stderr
+
+    (symlink := tmp_path / "symlink.db").symlink_to(ledger)
+    _is_rejected(elsewhere, symlink, "up")
+    _is_rejected(elsewhere, symlink, "work")
+    symlink.unlink()
+
+    for folder, command in ((tmp_path, ["up"]), (elsewhere, ["work"]), (elsewhere, ["explain", "x"])):
+        os.link(ledger, hard_link := folder / "hard-link.db")
+        _is_rejected(elsewhere, hard_link, *command)
+        hard_link.unlink()
+
+    for lock in tmp_path.glob("*.lock"):
+        lock.unlink()
+    _is_rejected(elsewhere, ledger, "up")
     assert _post(server, 1) == 200
     assert server.stop() == 0
-    with suppress(FileNotFoundError):
-        (elsewhere / "tally.toml").unlink()
+
+
+def _is_rejected(folder: Path, database: Path, *command: str) -> None:
+    config = write_config(folder, database=f"sqlite:///{database}")
+    answer = run(*command, "--config", str(config))
+    assert (answer.returncode, "already plays" in answer.stderr or "another name" in answer.stderr) == (1, True), answer
+    assert "Traceback" not in answer.stderr

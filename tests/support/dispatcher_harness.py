@@ -92,7 +92,7 @@ class DispatcherHarness:
         self.courier = self.new_courier()
 
     def new_courier(self, ledger: Any = None) -> Dispatcher:
-        courier = Dispatcher(ledger or self.ledger, {"mailbox": self.mailbox}, lambda: self.now, dice=lambda: 0.0)
+        courier = Dispatcher(ledger or self.ledger, {"mailbox": self.mailbox}, lambda: self.now, jitter=lambda: 0.0)
         self._couriers.append(courier)
         return courier
 

@@ -1,12 +1,18 @@
-"""How hard property tests try: `make soak` multiplies their examples by TALLY_SOAK."""
+"""The number of examples of property tests: TALLY_EFFORT multiplies it (`make quick`: 0.1, `make soak`: 40)."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-FACTOR = int(os.environ.get("TALLY_SOAK", "1"))
+FACTOR = float(os.environ.get("TALLY_EFFORT", "1"))
+#: A property needs at least these many examples to show anything.
+_FEWEST = 10
 
 
 def effort(examples: int) -> settings:
-    """Settings for a property that `make test` shows with this many examples."""
-    return settings(max_examples=examples * FACTOR, deadline=None, suppress_health_check=list(HealthCheck) if FACTOR > 1 else [])
+    """Returns settings for a property that `make test` shows with this number of examples."""
+    return settings(
+        max_examples=max(_FEWEST, round(examples * FACTOR)),
+        deadline=None,
+        suppress_health_check=list(HealthCheck) if FACTOR > 1 else [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )

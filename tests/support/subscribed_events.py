@@ -36,7 +36,7 @@ class News:
     def __init__(self, folder: Path, seed: int) -> None:
         self.house = InProcessApp(folder, T0, made=replace(settings(f"sqlite:///{folder}/tally.db"), outbound=_OUTBOUND))
         self._dice = random.Random(seed)
-        self.courier = Dispatcher(self.house.ledger, self._sinks(), self.house.clock, dice=self._dice.random)
+        self.courier = Dispatcher(self.house.ledger, self._sinks(), self.house.clock, jitter=self._dice.random)
 
     @staticmethod
     def _sinks() -> Mapping[str, Sink]:

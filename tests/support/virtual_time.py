@@ -83,7 +83,7 @@ class LateCaller(Caller):
     def __init__(self, house: InProcessApp, wire: Wire) -> None:
         self._wire = wire
         self._coming: list[tuple[int, int, CallAttempt]] = []
-        super().__init__(house.ledger, Accounts(house.settings), wire, house.clock, lambda: None, at_once=400)
+        super().__init__(house.ledger, Accounts(house.settings), wire, house.clock, lambda: None, concurrency=400)
 
     def next_ms(self) -> int | None:
         return self._coming[0][0] if self._coming else None

@@ -1,4 +1,4 @@
-"""Setting the clock is noticed; time that merely passes, drifts or stands still is not."""
+"""A set clock is detected; time that merely passes, drifts or stands still is no step."""
 
 import pytest
 from structlog.testing import capture_logs

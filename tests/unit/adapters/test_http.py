@@ -45,7 +45,7 @@ def error_of(client: HttpClient, url: str) -> WireError:
     return caught.value.error
 
 
-# What goes out and what comes back.
+# Requests and replies.
 
 
 def test_a_request_goes_out_as_it_was_signed(client: HttpClient) -> None:
@@ -119,10 +119,10 @@ def test_a_connection_that_the_server_closed_meanwhile_is_made_anew(client: Http
 
 
 def test_a_connection_that_rested_long_is_made_anew(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its server may be about to close it, and what is sent right then has no answer."""
+    """Its server may be about to close it, and a request that is sent at that moment gets no reply."""
     with serving(says(OK), None, says(OK)) as server:
         client.send(request(server.url()))
-        monkeypatch.setattr("adapters.http._REST_S", 0.0)
+        monkeypatch.setattr("adapters.http._MAX_IDLE_S", 0.0)
         client.send(request(server.url()))
     assert server.connections == 2
 
@@ -134,7 +134,7 @@ def test_proxies_of_the_environment_are_not_used(client: HttpClient, monkeypatch
         assert client.send(request(server.url())).body == b"ok"
 
 
-# What never arrived.
+# Requests that never arrived.
 
 
 @pytest.mark.parametrize("url", ["http://no-such-host.invalid/", "http://[::1", "http://a..b/", f"http://{'a' * 64}.example/"])
@@ -148,7 +148,7 @@ def test_a_refused_connection_was_not_sent_on(client: HttpClient, scheme: str) -
 
 
 def test_a_connection_that_is_not_made_in_time_was_not_sent_on(hasty: HttpClient) -> None:
-    """Nobody accepts, and the backlog is full."""
+    """The server does not accept, and its backlog is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -230,7 +230,7 @@ def test_over_tls_an_answer_that_hangs_is_cut_off(tls: ssl.SSLContext) -> None:
 
 
 def at(*ports: int) -> list[tuple[object, ...]]:
-    """What a lookup gives: these ports of this machine."""
+    """Returns the result of a lookup: these ports of this machine."""
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
 
 
@@ -259,7 +259,7 @@ def test_after_a_lookup_that_took_all_the_time_nothing_is_connected_to() -> None
     assert server.connections == 0
 
 
-# What may have arrived.
+# Requests that may have arrived.
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ _64K = 64 * 1024
     ],
 )
 def test_whatever_has_no_end_is_cut_off_after_so_many_bytes_and_reads(begin: bytes, endless: bytes, limit: int) -> None:
-    """Before, a trailer or a chunk's extension took a core for as long as an answer may take, and 100 MB."""
+    """Before, a trailer or a chunk's extension took a core for as long as a reply may take, and 100 MB."""
     sent = []
 
     def go_on(connection: socket.socket, _: bytes) -> None:
@@ -464,7 +464,7 @@ def test_a_body_that_says_it_is_packed_is_not_unpacked(client: HttpClient) -> No
 
 @pytest.mark.parametrize("vendor", APPS)
 def test_what_was_signed_holds_over_the_wire(client: HttpClient, vendor: str) -> None:
-    """Of queries, some of which go in the url: the vendor knows no such task, but believes who asks."""
+    """For queries, some with parameters in the url: the vendor knows no such task, but accepts the signature."""
     dialect, app = DIALECTS[vendor], APPS[vendor]
     task = TaskRef(kind=Kind.RECORD, app_id=app.app_id, room_id="room@1", vendor_task_id="t@1")
     (call,) = dialect.inspect(task)

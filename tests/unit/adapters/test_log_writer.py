@@ -1,4 +1,4 @@
-"""Lines come out in order and whole, and whoever writes them neither waits nor fails."""
+"""Lines are written in order and complete, and the thread that logs never waits or fails."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from adapters.clock import monotonic_s
 from adapters.log_writer import LineWriter
 from tests.support.small_disks import small_disk
 
-#: What does not happen within this never will, s.
+#: The test fails if something does not happen within this time, s.
 LATE_S = 20
 
 

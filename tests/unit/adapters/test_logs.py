@@ -180,14 +180,14 @@ def sources() -> list[Path]:
 
 
 def is_log_call(node: ast.AST) -> bool:
-    """Whether it is a call like log.info("x.y", ...), self._log.info(...) or log.bind(...).info(...)."""
+    """Returns whether it is a call like log.info("x.y", ...), self._log.info(...) or log.bind(...).info(...)."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS):
         return False
     return LOGGER.fullmatch(ast.unparse(node.func.value)) is not None
 
 
 def logged(path: Path) -> Iterator[str]:
-    """The event names that a file logs; both, where one of two is chosen."""
+    """Returns the event names that a file logs; both, if one of two is chosen."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and is_log_call(node):
             for part in ast.walk(node.args[0]):

@@ -1,4 +1,4 @@
-"""A thread that ends is run again, one that hangs is told, and a process that cannot recover ends."""
+"""A thread that ends is run again, one that hangs is reported, and a process that cannot recover ends."""
 
 import ctypes
 import subprocess
@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from adapters.clock import monotonic_s, now_ms
 from adapters.supervision import CANNOT_RECOVER, LEDGER, Health, Part, SupervisedThread
 
-#: What does not happen within this never will, s.
+#: The test fails if something does not happen within this time, s.
 LATE_S = 20
-#: An exception from outside may hit a thread while it reads a source file for a traceback: that file is then closed by nobody.
+#: An exception from outside may hit a thread while it reads a source file for a traceback: that file then stays open.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ def faults(health: Health) -> dict[str, str]:
 
 
 class Loop:
-    """A thread that fails when told to. `rounds`: how often it did its work."""
+    """A thread that fails when a test sets it so. rounds: how often it did its work."""
 
     def __init__(self, health: Health) -> None:
         self.part = health.part("loop")
@@ -82,7 +82,7 @@ def test_a_thread_that_returns_unasked_is_run_again():
 
 
 def end_from_outside(thread: threading.Thread) -> None:
-    """As a bug in a C extension could: an exception where no code expects one."""
+    """Raises an exception in a thread where no code expects one, as a bug in a C extension could."""
     assert thread.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
 

@@ -1,4 +1,4 @@
-"""What a client of a real server does not take is not kept for it without end, and not waited for."""
+"""A real server limits what it keeps for a client that does not read, and does not wait for it."""
 
 import socket
 import threading
@@ -14,14 +14,14 @@ from callbacks.client_connection import Connection, cutter_of
 from callbacks.desk.events.sse import Streams
 from tests.unit.callbacks.desk.desk_harness import TOKENS, DeskHarness, made
 
-#: What has not come after this never will, s.
+#: The test fails if something has not come within this time, s.
 LATE_S = 20
 #: The transport's own mark above which it makes the sender wait, a piece, and one event.
 MOST_BYTES = 64 * 1024 + 32 * 1024 + 16 * 1024
 
 
 class Weighed(Connection):
-    """Notes how many bytes were kept for a client each time the sender was told to wait."""
+    """Records how many bytes were kept for a client each time the sender had to wait."""
 
     kept: list[int]
     full: threading.Event
@@ -50,11 +50,11 @@ class EndingServer(uvicorn.Server):
 
 
 class Served:
-    """A world's desk on a real server, in a thread."""
+    """The desk of a test world on a real server, in a thread."""
 
     def __init__(self, world: DeskHarness) -> None:
         self.kept: list[int] = []
-        #: A client does not take what it is sent; the connection to one has ended.
+        #: Set when a client does not read what it is sent; set when the connection to it has ended.
         self.full, self.lost = threading.Event(), threading.Event()
         weighed = type("Weighed", (Weighed,), {"kept": self.kept, "full": self.full, "lost": self.lost})
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -66,7 +66,7 @@ class Served:
         self._thread.start()
 
     def stop(self) -> None:
-        """It does not wait for as long as it might."""
+        """Stops without waiting for the full limits."""
         self._server.should_exit = True
         self._thread.join(timeout=LATE_S)
         assert not self._thread.is_alive()
@@ -81,7 +81,7 @@ class Served:
         return client
 
     def heard(self, number: int, **headers: str) -> list[int]:
-        """The positions that a client hears that reads."""
+        """Returns the positions of the events that a reading client receives."""
         asked = {"Authorization": f"Bearer {TOKENS[Role.VIEWER]}", **headers}
         url = f"http://127.0.0.1:{self.port}/v1/events/stream?after=0"
         with httpx2.stream("GET", url, headers=asked, timeout=LATE_S) as answer:
@@ -110,7 +110,7 @@ def served(world: DeskHarness) -> Iterator[Served]:
 
 
 def fill(world: DeskHarness, number: int = 600) -> list[int]:
-    """So many events of more than a kilobyte each: more than all buffers on the way hold."""
+    """Adds events of more than a kilobyte each: more than all buffers on the way can hold."""
     return world.tell(*[world.task(message="x" * 2_000)] * number)
 
 

@@ -1,4 +1,4 @@
-"""The door answers in its own words, whatever is behind it; and what it refuses costs next to nothing."""
+"""The door answers in its own words whatever fails behind it, and a rejected callback costs next to nothing."""
 
 import asyncio
 import sqlite3
@@ -39,18 +39,18 @@ class Broken(Forgetful):
         raise self._error
 
 
-def ears(folder: Path, *, max_mb: int = 1) -> AppDependencies:
-    made = replace(settings(f"sqlite:///{folder}/tally.db"), spool=SpoolSettings(folder=str(folder / "spool"), max_mb=max_mb))
-    ledger = Ledger(made.database.url)
+def dependencies(folder: Path, *, max_mb: int = 1) -> AppDependencies:
+    configured = replace(settings(f"sqlite:///{folder}/tally.db"), spool=SpoolSettings(folder=str(folder / "spool"), max_mb=max_mb))
+    ledger = Ledger(configured.database.url)
     create_schema(ledger)
     return AppDependencies(
         ledger=ledger,
-        settings=made,
+        settings=configured,
         metrics=Metrics(),
         clock=lambda: NOW,
         notify_workers=lambda: None,
-        accounts=Accounts(made),
-        sinks=open_sinks(made),
+        accounts=Accounts(configured),
+        sinks=open_sinks(configured),
     )
 
 
@@ -63,9 +63,11 @@ def post(client: TestClient, number: int = 1, path: str = "/callbacks/tencent") 
     return client.post(path, content=body, headers=headers)
 
 
-def behind(made: AppDependencies, recorder: Recorder) -> TestClient:
-    spool = Spool(Path(made.settings.spool.folder), 0, made.clock)
-    return TestClient(make_app_with_recorder(made, spool, recorder), base_url="http://127.0.0.1:8080", raise_server_exceptions=True)
+def client_of(parts: AppDependencies, recorder: Recorder) -> TestClient:
+    spool = Spool(Path(parts.settings.spool.folder), 0, parts.clock)
+    return TestClient(
+        make_app_with_recorder(parts, spool, recorder), base_url="http://127.0.0.1:8080", raise_server_exceptions=True
+    )
 
 
 def test_what_is_durable_is_answered_with_two_hundred_and_a_code(tmp_path: Path):
@@ -75,29 +77,29 @@ def test_what_is_durable_is_answered_with_two_hundred_and_a_code(tmp_path: Path)
 
 
 def test_what_nobody_can_take_is_to_be_sent_again(tmp_path: Path):
-    made = ears(tmp_path)
-    with behind(made, Broken(NotRecordedError("full"))) as client, capture_logs() as logs:
+    parts = dependencies(tmp_path)
+    with client_of(parts, Broken(NotRecordedError("full"))) as client, capture_logs() as logs:
         answer = post(client)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:tallylight:problem:unavailable"
     assert [(entry["event"], entry["error"]) for entry in logs] == [("callback.unrecorded", "full")]
-    made.ledger.close()
+    parts.ledger.close()
 
 
 def test_a_bug_is_answered_in_our_words_too(tmp_path: Path):
-    made = ears(tmp_path)
-    with behind(made, Broken(RuntimeError("a bug"))) as client, capture_logs() as logs:
+    parts = dependencies(tmp_path)
+    with client_of(parts, Broken(RuntimeError("a bug"))) as client, capture_logs() as logs:
         answer = post(client)
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert [(entry["event"], entry["error"]) for entry in logs] == [("callback.failed", "a bug")]
     assert "a bug" not in answer.text.replace("this is a bug", "")
-    made.ledger.close()
+    parts.ledger.close()
 
 
 def test_while_the_ledger_is_locked_callbacks_are_answered_from_the_spool_and_applied_later(tmp_path: Path):
-    made = ears(tmp_path)
-    with TestClient(make_app(made), base_url="http://127.0.0.1:8080") as client:
+    parts = dependencies(tmp_path)
+    with TestClient(make_app(parts), base_url="http://127.0.0.1:8080") as client:
         holder = sqlite3.connect(tmp_path / "tally.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         began = monotonic_s()
@@ -114,33 +116,33 @@ def test_while_the_ledger_is_locked_callbacks_are_answered_from_the_spool_and_ap
         while client.get("/v1/stats").json()["spool_rows"]:
             assert monotonic_s() < deadline
         assert client.get("/v1/stats").json()["unapplied_callbacks"] == 5
-        while "tally_breaker_open 0.0" not in client.get("/metrics").text:  # it is closed a moment after the last one is drained
+        while "tally_breaker_open 0.0" not in client.get("/metrics").text:  # closed a moment after the last is drained
             assert monotonic_s() < deadline
-    made.ledger.close()
+    parts.ledger.close()
 
 
 def test_what_one_process_could_not_hand_over_the_next_one_does(tmp_path: Path):
-    made = ears(tmp_path)
+    parts = dependencies(tmp_path)
     holder = sqlite3.connect(tmp_path / "tally.db", isolation_level=None)
-    with TestClient(make_app(made), base_url="http://127.0.0.1:8080") as client:
+    with TestClient(make_app(parts), base_url="http://127.0.0.1:8080") as client:
         holder.execute("BEGIN IMMEDIATE")
         assert post(client).status_code == 200
     holder.close()
-    with TestClient(make_app(made), base_url="http://127.0.0.1:8080") as client:
+    with TestClient(make_app(parts), base_url="http://127.0.0.1:8080") as client:
         deadline = monotonic_s() + 20
         while (stats := client.get("/v1/stats").json())["spool_rows"] or stats["unapplied_callbacks"] != 1:
             assert monotonic_s() < deadline
-    made.ledger.close()
+    parts.ledger.close()
 
 
 def test_without_room_in_the_spool_it_is_a_503(tmp_path: Path):
-    made = ears(tmp_path, max_mb=0)
-    with TestClient(make_app(made), base_url="http://127.0.0.1:8080") as client:
+    parts = dependencies(tmp_path, max_mb=0)
+    with TestClient(make_app(parts), base_url="http://127.0.0.1:8080") as client:
         holder = sqlite3.connect(tmp_path / "tally.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         assert post(client).status_code == 503
         holder.close()
-    made.ledger.close()
+    parts.ledger.close()
 
 
 class CountingLedger(Ledger):
@@ -156,11 +158,11 @@ class CountingLedger(Ledger):
 
 
 def test_a_flood_of_forged_callbacks_costs_no_commits_and_few_lines(tmp_path: Path):
-    made = ears(tmp_path)
-    counting = CountingLedger(made.settings.database.url)
-    made = replace(made, ledger=counting)
+    parts = dependencies(tmp_path)
+    counting = CountingLedger(parts.settings.database.url)
+    parts = replace(parts, ledger=counting)
     began = monotonic_s()
-    with capture_logs() as logs, TestClient(make_app(made), base_url="http://127.0.0.1:8080") as client:
+    with capture_logs() as logs, TestClient(make_app(parts), base_url="http://127.0.0.1:8080") as client:
         _, body, headers = tencent({"EventInfo": {}}, key="wrong")
         for _ in range(500):
             assert client.post("/callbacks/tencent", content=body, headers=headers).status_code == 401
@@ -184,8 +186,8 @@ def test_its_address_may_be_written_in_these_ways(tmp_path: Path, path: str):
 
 
 def test_the_storeless_application_answers_and_keeps_nothing(tmp_path: Path):
-    made = ears(tmp_path)
-    with TestClient(make_storeless_app(made), base_url="http://127.0.0.1:8080") as client:
+    parts = dependencies(tmp_path)
+    with TestClient(make_storeless_app(parts), base_url="http://127.0.0.1:8080") as client:
         assert post(client).status_code == 200
         assert client.get("/v1/stats").json()["callbacks"]["received"] == 0
-    made.ledger.close()
+    parts.ledger.close()

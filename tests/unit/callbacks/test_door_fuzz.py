@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ledger import inbox
+from tests.support.hypothesis_effort import effort
 from tests.support.in_process_app import InProcessApp
 from tests.support.sample_apps import tencent, volcengine
 
@@ -38,7 +39,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessApp]:
 
 
 def knock(house: InProcessApp, vendor: str, body: bytes, headers: list[tuple[bytes, bytes]], query: bytes = b"") -> int:
-    """Straight into the application, past any client that would tidy up. A 500 would come out as the exception itself."""
+    """Calls the application directly, without a client that would correct the request. A bug is raised, not answered 500."""
     sent: list[dict[str, Any]] = []
     chunks = [body[: len(body) // 2], body[len(body) // 2 :]]
 
@@ -68,7 +69,7 @@ def knock(house: InProcessApp, vendor: str, body: bytes, headers: list[tuple[byt
     return int(sent[0]["status"])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(200)
 @given(st.sampled_from(["volcengine", "tencent"]), BODIES, HEADERS, st.binary(max_size=60))
 def test_anything_gets_an_answer_with_a_reason(house: InProcessApp, vendor: str, body: bytes, headers, query: bytes):
     assert knock(house, vendor, body, headers, query) in ALLOWED
@@ -78,7 +79,7 @@ def sized(body: bytes) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", str(len(body)).encode())]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(150)
 @given(st.dictionaries(st.text(max_size=10) | st.sampled_from(ENVELOPE_NAMES), JSON, max_size=6))
 def test_what_tencent_signed_rightly_is_always_taken(house: InProcessApp, body: dict[str, Any]):
     try:
@@ -93,7 +94,7 @@ def test_what_tencent_signed_rightly_is_always_taken(house: InProcessApp, body: 
         assert not inbox.any_waiting(connection)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@effort(100)
 @given(
     st.text(min_size=1, max_size=20), JSON, st.sampled_from(["2023-03-21T15:32:04+08:00", "yesterday", "0001-01-01T00:00:00+08:00"])
 )
@@ -130,7 +131,7 @@ def test_refusals_are_listed_with_their_reason_and_bounded(tmp_path: Path):
         assert house.post(vendor, body, headers) == 401
         assert house.post(vendor, body, headers | {"SdkAppId": "1"}) == 403
         assert house.post("volcengine", b"{", {}) == 400
-    with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:  # what was noted is written when the process ends
+    with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:  # rejections are saved when the process ends
         rejections = house.get("/v1/rejections")["items"]
         assert [r["reason"] for r in rejections] == ["malformed", "unknown_app", "bad_signature"]
         assert house.get("/v1/stats")["callbacks"]["rejected"] == 3

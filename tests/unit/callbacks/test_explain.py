@@ -1,4 +1,4 @@
-"""A task's story cannot be forged by what vendors, users and operators wrote into it."""
+"""The printed history of a task cannot be forged by texts of vendors, users and operators."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Callbacks that come together share a commit; what the ledger does not take goes to the spool, and from there to the ledger."""
+"""Callbacks that come together share a commit; those that the ledger does not take go to the spool, and later to the ledger."""
 
 import asyncio
 import functools
@@ -31,12 +31,12 @@ TEN = 10 * (pending_callbacks._OVERHEAD_BYTES + 100)
 PLENTY = 64 * 1024 * 1024
 
 
-#: What does not happen within this never will, s.
+#: The test fails if something does not happen within this time, s.
 LATE_S = 60
 
 
-class MoodyLedger(Ledger):
-    """A real one that hangs, or is away, when told to."""
+class UnreliableLedger(Ledger):
+    """A real ledger that hangs, or is away, when a test sets it so."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"sqlite:///{folder}/tally.db")
@@ -48,13 +48,13 @@ class MoodyLedger(Ledger):
         self.entered = threading.Event()
 
     def write(self) -> AbstractContextManager[Any]:
-        return self._moody(super().write)
+        return self._enter_when_allowed(super().write)
 
     def write_once(self) -> AbstractContextManager[Any]:
-        return self._moody(super().write_once)
+        return self._enter_when_allowed(super().write_once)
 
     @contextmanager
-    def _moody(self, write: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    def _enter_when_allowed(self, write: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
         self.entered.set()
         assert self.may_go_on.wait(LATE_S)
         if self.is_away:
@@ -64,7 +64,7 @@ class MoodyLedger(Ledger):
         self.commits += 1
 
     def keys(self) -> list[str]:
-        """What is recorded, in its order."""
+        """Returns the keys of the recorded callbacks, in their order."""
         with self.read() as connection:
             ids = callbacks.ids_after(connection, callbacks.CallbackFilter(), after=0, limit=10_000)
             found = [callbacks.find(connection, each) for each in ids]
@@ -72,10 +72,10 @@ class MoodyLedger(Ledger):
 
 
 @dataclass
-class Desk:
-    """A recorder at work. `rings`: how often the workers were woken."""
+class RecorderWorld:
+    """A recorder with its ledger and spool. rings: how often the workers were woken."""
 
-    ledger: MoodyLedger
+    ledger: UnreliableLedger
     spool: Spool
     metrics: Metrics = field(default_factory=Metrics)
     rings: int = 0
@@ -97,7 +97,7 @@ class Desk:
 
     @property
     def is_back(self) -> bool:
-        """Whether the ledger takes callbacks again, and has taken all that were spooled."""
+        """Returns whether the ledger takes callbacks again, and has taken all spooled ones."""
         return not (self.spool.has_rows or self.number("tally_breaker_open"))
 
     def number(self, name: str) -> float:
@@ -105,9 +105,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    ledger, spool = MoodyLedger(tmp_path), spool_in(tmp_path)
-    yield Desk(ledger, spool)
+def world(tmp_path: Path) -> Iterator[RecorderWorld]:
+    ledger, spool = UnreliableLedger(tmp_path), spool_in(tmp_path)
+    yield RecorderWorld(ledger, spool)
     spool.close()
     ledger.close()
 
@@ -142,7 +142,7 @@ def in_a_loop(test: Callable[..., Any]) -> Callable[..., None]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """What is waited for happens in another thread that tells nobody."""
+    """Waits for something that another thread does without any signal."""
     deadline = monotonic_s() + 20
     while not true():
         assert monotonic_s() < deadline
@@ -150,140 +150,140 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 @in_a_loop
-async def test_callbacks_that_come_together_share_a_commit(desk: Desk):
-    async with desk.at_work() as recorder:
-        before = desk.ledger.commits
+async def test_callbacks_that_come_together_share_a_commit(world: RecorderWorld):
+    async with world.at_work() as recorder:
+        before = world.ledger.commits
         news = await asyncio.gather(*(recorder.record(arrival(n)) for n in range(100)))
-        assert desk.ledger.commits - before == 1
+        assert world.ledger.commits - before == 1
         assert news == [True] * 100
-        assert desk.ledger.keys() == bodies(0, 100)
-        assert desk.rings == 1
+        assert world.ledger.keys() == bodies(0, 100)
+        assert world.rings == 1
 
 
 @in_a_loop
-async def test_what_comes_while_one_batch_commits_shares_the_next(desk: Desk):
-    async with desk.at_work() as recorder:
-        desk.ledger.may_go_on.clear()
+async def test_what_comes_while_one_batch_commits_shares_the_next(world: RecorderWorld):
+    async with world.at_work() as recorder:
+        world.ledger.may_go_on.clear()
         first = recorder.record(arrival(0))
-        assert await asyncio.to_thread(desk.ledger.entered.wait, LATE_S)
+        assert await asyncio.to_thread(world.ledger.entered.wait, LATE_S)
         rest = [recorder.record(arrival(n)) for n in range(1, 50)]
-        desk.ledger.may_go_on.set()
+        world.ledger.may_go_on.set()
         await asyncio.gather(first, *rest)
-        assert desk.ledger.commits == 2
+        assert world.ledger.commits == 2
 
 
 @in_a_loop
-async def test_each_is_told_whether_it_was_new(desk: Desk):
-    async with desk.at_work() as recorder:
+async def test_each_is_told_whether_it_was_new(world: RecorderWorld):
+    async with world.at_work() as recorder:
         await recorder.record(arrival(1))
         news = await asyncio.gather(*(recorder.record(arrival(n)) for n in (1, 2)))
         assert news == [False, True]
 
 
 @in_a_loop
-async def test_one_bad_row_fails_nobody_and_is_kept_aside(desk: Desk):
+async def test_one_bad_row_fails_nobody_and_is_kept_aside(world: RecorderWorld):
     bad = replace(arrival(57), received_at=None)  # type: ignore[arg-type]
-    async with desk.at_work() as recorder:
+    async with world.at_work() as recorder:
         with capture_logs() as logs:
             await asyncio.gather(*(recorder.record(bad if n == 57 else arrival(n)) for n in range(100)))
         assert [entry["event"] for entry in logs] == ["callback.refused_by_ledger", "spool.set_aside"]
-        assert desk.ledger.keys() == bodies(0, 57) + bodies(58, 100)
-        assert desk.ledger.commits < 20  # by halves, not one by one
-        assert (desk.spool.rows(), desk.spool.set_aside_files()) == (0, 1)
+        assert world.ledger.keys() == bodies(0, 57) + bodies(58, 100)
+        assert world.ledger.commits < 20  # it splits batches in halves, not into single rows
+        assert (world.spool.rows(), world.spool.set_aside_files()) == (0, 1)
 
 
 @in_a_loop
-async def test_a_ledger_that_hangs_opens_the_breaker_within_a_second_and_nobody_notices(desk: Desk):
-    async with desk.at_work(ledger_timeout_s=1.0) as recorder:
-        desk.ledger.may_go_on.clear()
+async def test_a_ledger_that_hangs_opens_the_breaker_within_a_second_and_nobody_notices(world: RecorderWorld):
+    async with world.at_work(ledger_timeout_s=1.0) as recorder:
+        world.ledger.may_go_on.clear()
         began = monotonic_s()
         first = [recorder.record(arrival(n)) for n in range(3)]
-        assert await asyncio.to_thread(desk.ledger.entered.wait, LATE_S)
+        assert await asyncio.to_thread(world.ledger.entered.wait, LATE_S)
         behind = [recorder.record(arrival(n)) for n in range(3, 6)]
         assert await asyncio.gather(*first, *behind) == [True] * 6
         assert 0.9 < monotonic_s() - began < 3
-        assert desk.number("tally_breaker_open") == 1
-        assert desk.number("tally_spooled_callbacks_total") == 6
-        assert desk.spool.rows() == 6
+        assert world.number("tally_breaker_open") == 1
+        assert world.number("tally_spooled_callbacks_total") == 6
+        assert world.spool.rows() == 6
 
         began = monotonic_s()
         await recorder.record(arrival(6))
         assert monotonic_s() - began < 0.9
-        assert desk.ledger.keys() == []
+        assert world.ledger.keys() == []
 
-        desk.ledger.may_go_on.set()
-        await until(lambda: desk.is_back)
-        assert sorted(desk.ledger.keys(), key=int) == bodies(0, 7)
-        assert desk.rings > 0
+        world.ledger.may_go_on.set()
+        await until(lambda: world.is_back)
+        assert sorted(world.ledger.keys(), key=int) == bodies(0, 7)
+        assert world.rings > 0
 
 
 @in_a_loop
-async def test_while_the_ledger_is_away_all_goes_to_the_spool_and_comes_back_in_order(desk: Desk):
-    async with desk.at_work() as recorder:
-        desk.ledger.is_away = True
+async def test_while_the_ledger_is_away_all_goes_to_the_spool_and_comes_back_in_order(world: RecorderWorld):
+    async with world.at_work() as recorder:
+        world.ledger.is_away = True
         with capture_logs() as logs:
             for n in range(20):
                 assert await recorder.record(arrival(n))
-            assert desk.ledger.keys() == []
-            desk.ledger.is_away = False
+            assert world.ledger.keys() == []
+            world.ledger.is_away = False
             await until(lambda: bool(logs) and logs[-1]["event"] == "spool.drained")
-        assert desk.ledger.keys() == bodies(0, 20)
+        assert world.ledger.keys() == bodies(0, 20)
         assert [entry["event"] for entry in logs] == ["breaker.opened", "breaker.closed", "spool.drained"]
         assert await recorder.record(arrival(20))
-        assert desk.spool.rows() == 0
-        assert desk.ledger.keys() == bodies(0, 21)
+        assert world.spool.rows() == 0
+        assert world.ledger.keys() == bodies(0, 21)
 
 
 @in_a_loop
 async def test_a_hanging_writer_is_replaced_and_what_it_commits_after_all_is_not_doubled(
-    desk: Desk,
+    world: RecorderWorld,
 ):
-    held, real = threading.Event(), desk.ledger.may_go_on
-    async with desk.at_work(ledger_timeout_s=0.2, replace_writer_s=0.5) as recorder:
-        desk.ledger.may_go_on = held  # whoever enters now hangs until the end, as on a connection that is gone
+    held, real = threading.Event(), world.ledger.may_go_on
+    async with world.at_work(ledger_timeout_s=0.2, replace_writer_s=0.5) as recorder:
+        world.ledger.may_go_on = held  # a writer that enters now hangs until the end, as on a connection that is gone
         assert await recorder.record(arrival(0))
-        desk.ledger.may_go_on = real
-        await until(lambda: desk.ledger.keys() == ["0"] and desk.is_back)
+        world.ledger.may_go_on = real
+        await until(lambda: world.ledger.keys() == ["0"] and world.is_back)
         assert await recorder.record(arrival(1))
         held.set()
-        await until(lambda: desk.ledger.commits >= 3 and desk.is_back)
-        assert desk.ledger.keys() == ["0", "1"]
+        await until(lambda: world.ledger.commits >= 3 and world.is_back)
+        assert world.ledger.keys() == ["0", "1"]
 
 
 @in_a_loop
-async def test_writers_that_hang_do_not_become_many(desk: Desk):
+async def test_writers_that_hang_do_not_become_many(world: RecorderWorld):
 
     def writers() -> int:
         return sum(thread.name == "recorder-writer" for thread in threading.enumerate())
 
-    async with desk.at_work(ledger_timeout_s=0.0, replace_writer_s=0.0, max_writers=3) as recorder:
-        desk.ledger.may_go_on.clear()
+    async with world.at_work(ledger_timeout_s=0.0, replace_writer_s=0.0, max_writers=3) as recorder:
+        world.ledger.may_go_on.clear()
         await recorder.record(arrival(0))
         await until(lambda: writers() == 3)
         for n in range(10):
             await recorder.record(arrival(n))
-            await asyncio.sleep(recording._GUARD_INTERVAL_S)  # so long until the guard has looked again
+            await asyncio.sleep(recording._GUARD_INTERVAL_S)  # until the guard has checked again
         assert writers() == 3
 
 
 @in_a_loop
-async def test_what_comes_while_too_many_wait_for_the_ledger_goes_to_the_spool(desk: Desk):
-    async with desk.at_work(ledger_timeout_s=60, queue_bytes=TEN) as recorder:
-        desk.ledger.may_go_on.clear()
+async def test_what_comes_while_too_many_wait_for_the_ledger_goes_to_the_spool(world: RecorderWorld):
+    async with world.at_work(ledger_timeout_s=60, queue_bytes=TEN) as recorder:
+        world.ledger.may_go_on.clear()
         waiting = [recorder.record(arrival(n)) for n in range(10)]
         beyond = recorder.record(arrival(10))
         assert await beyond
-        assert desk.number("tally_breaker_open") == 0
-        assert desk.spool.rows() == 1
-        desk.ledger.may_go_on.set()
+        assert world.number("tally_breaker_open") == 0
+        assert world.spool.rows() == 1
+        world.ledger.may_go_on.set()
         await asyncio.gather(*waiting)
-        await until(lambda: not desk.spool.has_rows)
-        assert sorted(desk.ledger.keys(), key=int) == bodies(0, 11)
+        await until(lambda: not world.spool.has_rows)
+        assert sorted(world.ledger.keys(), key=int) == bodies(0, 11)
 
 
 @in_a_loop
-async def test_what_comes_while_too_many_wait_for_both_is_refused_at_once(desk: Desk):
-    async with desk.at_work(queue_bytes=TEN) as recorder:
+async def test_what_comes_while_too_many_wait_for_both_is_refused_at_once(world: RecorderWorld):
+    async with world.at_work(queue_bytes=TEN) as recorder:
         taken = [recorder.record(arrival(n)) for n in range(40)]
         results = await asyncio.gather(*taken, return_exceptions=True)
         assert [isinstance(result, NotRecordedError) for result in results] == [False] * 20 + [True] * 20
@@ -292,113 +292,115 @@ async def test_what_comes_while_too_many_wait_for_both_is_refused_at_once(desk: 
 
 @in_a_loop
 async def test_it_is_refused_only_where_neither_can_take_it(tmp_path: Path):
-    desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
-    async with desk.at_work() as recorder:
-        desk.ledger.is_away = True
+    world = RecorderWorld(UnreliableLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
+    async with world.at_work() as recorder:
+        world.ledger.is_away = True
         with pytest.raises(NotRecordedError, match="the spool has 0 bytes"):
             await recorder.record(arrival(0))
-        desk.ledger.is_away = False
-        await until(lambda: desk.number("tally_breaker_open") == 0)
+        world.ledger.is_away = False
+        await until(lambda: world.number("tally_breaker_open") == 0)
         assert await recorder.record(arrival(1))
-    desk.ledger.close()
+    world.ledger.close()
 
 
 @in_a_loop
 async def test_a_full_spool_leaves_the_ledger_its_time(tmp_path: Path):
-    desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
-    async with desk.at_work(ledger_timeout_s=0.1) as recorder:
-        desk.ledger.may_go_on.clear()
+    world = RecorderWorld(UnreliableLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
+    async with world.at_work(ledger_timeout_s=0.1) as recorder:
+        world.ledger.may_go_on.clear()
         waiting = recorder.record(arrival(0))
-        await until(lambda: desk.number("tally_breaker_open") == 1)
-        await asyncio.sleep(2 * recording._GUARD_INTERVAL_S)  # the guard has been refused by the spool
+        await until(lambda: world.number("tally_breaker_open") == 1)
+        await asyncio.sleep(2 * recording._GUARD_INTERVAL_S)  # the spool has refused a write of the guard
         assert not waiting.done()
-        desk.ledger.may_go_on.set()
+        world.ledger.may_go_on.set()
         assert await waiting
-    desk.ledger.close()
+    world.ledger.close()
 
 
 @in_a_loop
 async def test_in_the_end_it_is_refused_before_the_vendor_gives_up(tmp_path: Path):
-    desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
-    async with desk.at_work(ledger_timeout_s=1.0) as recorder:
-        desk.ledger.may_go_on.clear()
+    world = RecorderWorld(UnreliableLedger(tmp_path), spool_in(tmp_path, max_bytes=0))
+    async with world.at_work(ledger_timeout_s=1.0) as recorder:
+        world.ledger.may_go_on.clear()
         began = monotonic_s()
         with pytest.raises(NotRecordedError):
             await recorder.record(arrival(0))
         assert monotonic_s() - began < 4.9
-    desk.ledger.close()
+    world.ledger.close()
 
 
 @in_a_loop
-async def test_what_another_process_left_is_drained_while_nothing_comes(desk: Desk, tmp_path: Path):
+async def test_what_another_process_left_is_drained_while_nothing_comes(world: RecorderWorld, tmp_path: Path):
     gone = spool_in(tmp_path)
     gone.append([arrival(n) for n in range(1_200)])
     gone.close()
-    async with desk.at_work():
-        await until(lambda: len(desk.ledger.keys()) == 1_200)
+    async with world.at_work():
+        await until(lambda: len(world.ledger.keys()) == 1_200)
         await until(lambda: list((tmp_path / "spool").iterdir()) == [])
-        assert desk.ledger.keys() == bodies(0, 1_200)
-        assert desk.rings > 0
+        assert world.ledger.keys() == bodies(0, 1_200)
+        assert world.rings > 0
 
 
 @in_a_loop
-async def test_a_row_that_is_refused_when_drained_does_not_hold_up_the_rest(desk: Desk):
+async def test_a_row_that_is_refused_when_drained_does_not_hold_up_the_rest(world: RecorderWorld):
     bad = replace(arrival(1), received_at=None)  # type: ignore[arg-type]
-    desk.spool.append([arrival(0), bad, arrival(2)])
-    async with desk.at_work():
-        await until(lambda: not desk.spool.has_rows)
-        assert desk.ledger.keys() == ["0", "2"]
-        assert desk.spool.set_aside_files() == 1
+    world.spool.append([arrival(0), bad, arrival(2)])
+    async with world.at_work():
+        await until(lambda: not world.spool.has_rows)
+        assert world.ledger.keys() == ["0", "2"]
+        assert world.spool.set_aside_files() == 1
 
 
 @in_a_loop
-async def test_when_told_to_end_it_writes_what_waits(desk: Desk):
-    async with desk.at_work() as recorder:
+async def test_when_told_to_end_it_writes_what_waits(world: RecorderWorld):
+    async with world.at_work() as recorder:
         waiting = [recorder.record(arrival(n)) for n in range(1_000)]
-    assert desk.ledger.keys() == bodies(0, 1_000)
+    assert world.ledger.keys() == bodies(0, 1_000)
     assert await asyncio.gather(*waiting) == [True] * 1_000
 
 
 @in_a_loop
-async def test_when_told_to_end_what_a_hanging_ledger_does_not_take_is_spooled(desk: Desk):
-    recorder = Recorder(desk.ledger, desk.spool, desk.metrics, on_recorded=desk.ring, limits=RecorderLimits(ledger_timeout_s=0.2))
+async def test_when_told_to_end_what_a_hanging_ledger_does_not_take_is_spooled(world: RecorderWorld):
+    recorder = Recorder(
+        world.ledger, world.spool, world.metrics, on_recorded=world.ring, limits=RecorderLimits(ledger_timeout_s=0.2)
+    )
     recorder.start()
-    desk.ledger.may_go_on.clear()
+    world.ledger.may_go_on.clear()
     waiting = [recorder.record(arrival(n)) for n in range(10)]
-    assert await asyncio.to_thread(desk.ledger.entered.wait, LATE_S)
+    assert await asyncio.to_thread(world.ledger.entered.wait, LATE_S)
     await asyncio.to_thread(recorder.stop)
     assert await asyncio.gather(*waiting) == [True] * 10
-    assert desk.spool.rows() == 10
-    desk.ledger.may_go_on.set()
+    assert world.spool.rows() == 10
+    world.ledger.may_go_on.set()
     await until(lambda: not any(thread.name == "recorder-writer" for thread in threading.enumerate()))
 
 
 @in_a_loop
-async def test_a_sender_that_hung_up_disturbs_nobody(desk: Desk):
-    async with desk.at_work() as recorder:
+async def test_a_sender_that_hung_up_disturbs_nobody(world: RecorderWorld):
+    async with world.at_work() as recorder:
         gone, there = recorder.record(arrival(0)), recorder.record(arrival(1))
         gone.cancel()
         assert await there
-        assert desk.ledger.keys() == ["0", "1"]
+        assert world.ledger.keys() == ["0", "1"]
 
 
 @in_a_loop
-async def test_callbacks_that_share_a_signature_are_one_from_the_spool_too(desk: Desk):
-    """Their dedupe keys differ: what the vendor signed leaves open which value is which field."""
+async def test_callbacks_that_share_a_signature_are_one_from_the_spool_too(world: RecorderWorld):
+    """Their dedupe keys differ: the signature of the vendor does not say which value belongs to which field."""
     one = replace(arrival(1), signature_key=f"{99:044x}")
     variants = [replace(arrival(number), signature_key=one.signature_key) for number in (2, 3)]
-    async with desk.at_work() as recorder:
-        desk.ledger.is_away = True
+    async with world.at_work() as recorder:
+        world.ledger.is_away = True
         await asyncio.gather(*(recorder.record(each) for each in (one, variants[0])))
-        assert desk.spool.rows() == 2
-        desk.ledger.is_away = False
-        await until(lambda: desk.is_back)
+        assert world.spool.rows() == 2
+        world.ledger.is_away = False
+        await until(lambda: world.is_back)
         assert await recorder.record(variants[1]) is False
-        assert desk.ledger.keys() == ["1"]
+        assert world.ledger.keys() == ["1"]
 
 
 class HangingSpool(Spool):
-    """A real one on a disk that does not answer."""
+    """A real spool on a disk that does not answer."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "spool", PLENTY, lambda: 1)
@@ -412,50 +414,50 @@ class HangingSpool(Spool):
 @in_a_loop
 async def test_nobody_waits_for_longer_than_the_vendor_though_ledger_and_spool_both_hang(tmp_path: Path):
     spool = HangingSpool(tmp_path)
-    desk = Desk(MoodyLedger(tmp_path), spool)
-    async with desk.at_work(ledger_timeout_s=0.1, answer_timeout_s=1.0) as recorder:
-        desk.ledger.may_go_on.clear()
+    world = RecorderWorld(UnreliableLedger(tmp_path), spool)
+    async with world.at_work(ledger_timeout_s=0.1, answer_timeout_s=1.0) as recorder:
+        world.ledger.may_go_on.clear()
         began = monotonic_s()
         results = await asyncio.gather(*(recorder.record(arrival(n)) for n in range(3)), return_exceptions=True)
         assert [str(result) for result in results] == ["neither the ledger nor the spool took it in time"] * 3
         assert monotonic_s() - began < 2.5
         assert recorder._pending.size_bytes == 0
         spool.may_go_on.set()
-        desk.ledger.may_go_on.set()
-        await until(lambda: desk.is_back and len(desk.ledger.keys()) == 3)
-        assert await recorder.record(arrival(0)) is False  # it was taken after all
-    desk.ledger.close()
+        world.ledger.may_go_on.set()
+        await until(lambda: world.is_back and len(world.ledger.keys()) == 3)
+        assert await recorder.record(arrival(0)) is False  # the ledger had taken it after all
+    world.ledger.close()
 
 
 @in_a_loop
 async def test_that_neither_takes_callbacks_is_told_without_any_coming_and_is_over_by_itself(tmp_path: Path):
-    desk = Desk(MoodyLedger(tmp_path), spool_in(tmp_path, max_bytes=4_000))
-    health = desk.health
-    async with desk.at_work() as recorder:
-        desk.ledger.is_away = True
+    world = RecorderWorld(UnreliableLedger(tmp_path), spool_in(tmp_path, max_bytes=4_000))
+    health = world.health
+    async with world.at_work() as recorder:
+        world.ledger.is_away = True
         assert await recorder.record(arrival(0))  # opens the breaker; then there is no room for a probe
         await until(lambda: [fault.detail for fault in health.faults()] == ["neither the ledger nor the spool takes callbacks"])
-        desk.ledger.is_away = False
-        await until(lambda: not health.faults() and desk.is_back)
-    desk.ledger.close()
+        world.ledger.is_away = False
+        await until(lambda: not health.faults() and world.is_back)
+    world.ledger.close()
 
 
 @in_a_loop
 async def test_the_breaker_stays_open_while_what_was_refused_finds_no_room(tmp_path: Path):
-    """A row of a few bytes would: in what the failed transaction has left behind."""
+    """A row of a few bytes would fit: into the space that the failed transaction has left behind."""
     with small_disk(tmp_path / "disk", 4 * 1024) as disk:
-        desk = Desk(MoodyLedger(disk.folder), spool_in(tmp_path, max_bytes=0))
+        world = RecorderWorld(UnreliableLedger(disk.folder), spool_in(tmp_path, max_bytes=0))
         large = replace(arrival(0), body=bytes(500_000))
-        async with desk.at_work() as recorder:
+        async with world.at_work() as recorder:
             await recorder.record(arrival(1))
             disk.fill()
             with pytest.raises(NotRecordedError):
                 await recorder.record(large)
-            await until(lambda: desk.number("tally_breaker_open") == 1)
+            await until(lambda: world.number("tally_breaker_open") == 1)
             for _ in range(6):
                 await asyncio.sleep(recording._PROBE_INTERVAL_S / 2)
-                assert desk.number("tally_breaker_open") == 1
+                assert world.number("tally_breaker_open") == 1
             disk.free()
-            await until(lambda: desk.number("tally_breaker_open") == 0)
+            await until(lambda: world.number("tally_breaker_open") == 0)
             assert await recorder.record(large)
-        desk.ledger.close()
+        world.ledger.close()

@@ -66,13 +66,13 @@ INSPECTIONS = st.builds(
 )
 
 
-@effort(300)
+@effort(150)
 @given(PURSUITS)
 def test_a_pending_call_is_decoded_as_it_was_encoded(pursuit):
     assert pending_call_from_doc(json.loads(json.dumps(pending_call_to_doc(pursuit)))) == pursuit
 
 
-@effort(300)
+@effort(150)
 @given(INSPECTIONS)
 def test_an_inspection_is_decoded_as_it_was_encoded(inspection):
     assert inspection_from_doc(json.loads(json.dumps(inspection_to_doc(inspection)))) == inspection

@@ -433,13 +433,13 @@ STEPS: list[Step] = [
 KEY = TaskKey(vendor="v", app_id="a", room_id="", vendor_task_id="t", family="f")
 
 
-@effort(700)
+@effort(350)
 @given(st.sampled_from(list(SETTINGS)), st.data())
 def test_what_holds_of_a_task_holds_after_every_step(kind, data):
     live(World(SETTINGS[kind], Lineage(key=KEY)), data)
 
 
-@effort(200)
+@effort(100)
 @given(st.sampled_from(list(SETTINGS)), st.data())
 def test_answers_that_contradict_each_other_break_nothing(kind, data):
     live(World(SETTINGS[kind], Lineage(key=KEY), wild=True), data)
@@ -454,7 +454,7 @@ def live(world: World, data: st.DataObject) -> None:
     let_pass(world, 100 * 86_400 * S)
 
 
-@effort(150)
+@effort(75)
 @given(st.sampled_from([name for name, setting in SETTINGS.items() if not setting.minted]), st.data())
 def test_the_order_in_which_callbacks_come_between_calls_does_not_matter(kind, data):
     """Of callbacks that tell of the time after the start was asked for."""

@@ -28,7 +28,7 @@ def outcome(lineage: Lineage) -> list[tuple]:
     return [(task.run, task.kind, *(getattr(task.view, word) for word in words)) for task in lineage.tasks]
 
 
-@effort(1500)
+@effort(750)
 @given(lineages(), st.data())
 def test_any_order_and_duplication_ends_the_same(drawn, data):
     rules, facts = drawn
@@ -37,7 +37,7 @@ def test_any_order_and_duplication_ends_the_same(drawn, data):
     assert outcome(heard(doubled, rules)) == outcome(heard(sorted(facts, key=lambda f: f.order), rules))
 
 
-@effort(500)
+@effort(250)
 @given(lineages(), st.data())
 def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
     rules, facts = drawn
@@ -47,7 +47,7 @@ def test_a_set_heard_at_once_and_one_by_one_is_the_same(drawn, data):
     assert outcome(at_once) == outcome(heard(facts, rules))
 
 
-@effort(500)
+@effort(250)
 @given(lineages(), st.data())
 def test_decide_is_deterministic(drawn, data):
     rules, facts = drawn
@@ -56,7 +56,7 @@ def test_decide_is_deterministic(drawn, data):
     assert decide(before, event, NOW, lambda k, p: rules) == decide(before, event, NOW, lambda k, p: rules)
 
 
-@effort(1000)
+@effort(500)
 @given(lineages(), st.data())
 def test_a_final_state_changes_only_by_a_move_that_says_it_corrects(drawn, data):
     rules, facts = drawn
@@ -71,7 +71,7 @@ def test_a_final_state_changes_only_by_a_move_that_says_it_corrects(drawn, data)
         lineage = decision.lineage
 
 
-@effort(500)
+@effort(250)
 @given(lineages())
 def test_every_live_task_has_a_deadline_and_no_final_one_has(drawn):
     rules, facts = drawn
@@ -79,7 +79,7 @@ def test_every_live_task_has_a_deadline_and_no_final_one_has(drawn):
         assert bool(task.deadlines) == (task.view.state in LIVE)
 
 
-@effort(500)
+@effort(250)
 @given(lineages(), st.data())
 def test_a_task_keeps_its_id_while_its_lineage_grows(drawn, data):
     rules, facts = drawn
@@ -92,7 +92,7 @@ def test_a_task_keeps_its_id_while_its_lineage_grows(drawn, data):
     assert seen - merged == {task.id for task in lineage.tasks}
 
 
-@effort(500)
+@effort(250)
 @given(lineages(), st.data())
 def test_versions_grow_by_one_with_each_visible_change(drawn, data):
     rules, facts = drawn

@@ -53,7 +53,7 @@ def test_how_outputs_stood_together_at_an_earlier_time_is_kept(signs):
     assert thin == as_before
 
 
-@effort(600)
+@effort(300)
 @given(lineages(FAMILIES + FEW * 2, 24))
 def test_no_run_reads_otherwise_once_it_is_thinned(drawn):
     rules, facts = drawn

@@ -1,4 +1,4 @@
-"""What `tally curl` makes of its arguments."""
+"""`tally curl` turns its arguments into those of curl."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The token that the first start makes is kept for its owner alone, and made once."""
+"""The first start creates the token file, once, and only its owner can read it."""
 
 import os
 import stat
@@ -59,8 +59,8 @@ def test_it_is_made_only_where_it_is_needed(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_at_once_have_the_same_token(tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from adapters.access.token_file import keep; sys.stdin.readline(); "
-    script += "k = keep(Path(sys.argv[1])); print(k.is_new, k.token.token.reveal())"
+    script = "import sys; from pathlib import Path; from adapters.access.token_file import read_or_create; sys.stdin.readline(); "
+    script += "k = read_or_create(Path(sys.argv[1])); print(k.is_new, k.token.token.reveal())"
     command = [sys.executable, "-c", script, str(tmp_path / "tally.token")]
     racing = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(4)]
     for each in racing:

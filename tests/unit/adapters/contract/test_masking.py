@@ -5,10 +5,11 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.contract import masking
+from tests.support.hypothesis_effort import effort
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_parameters_of_the_maximum_size_take_milliseconds() -> None:
 
 
 @given(st.text(st.sampled_from("ab1:/\\?#&=%@.*-_ \n2fF3A<>\"'{}[],;+ü\u002f")) | st.text())
-@settings(max_examples=400, deadline=None)
+@effort(200)
 def test_any_text_is_masked_and_masking_it_again_hides_no_less(value: str) -> None:
     for mask in (
         masking.mask_text,
@@ -344,7 +345,7 @@ def test_any_text_is_masked_and_masking_it_again_hides_no_less(value: str) -> No
 
 
 @given(st.sampled_from(SHAPES), st.text(st.sampled_from("abc 1-.,;:(")), st.text(st.sampled_from("abc 1-.,;:)")))
-@settings(max_examples=400, deadline=None)
+@effort(200)
 def test_no_key_is_seen_whatever_surrounds_the_url(shape: str, before: str, behind: str) -> None:
     url = shape.replace("{}", KEY)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
@@ -22,6 +22,7 @@ from adapters.downstream.webhook import Webhook, open_sink, retry_after_s
 from adapters.http import resolve_name
 from adapters.settings import OutboundSettings, Settings
 from adapters.text import FieldProblem
+from tests.support.hypothesis_effort import effort
 from tests.unit.adapters.scripted_server import OK, closed_port, hangs, says, says_and_closes, serving, serving_context, trusting
 
 #: 2026-01-01T00:00:00Z
@@ -260,7 +261,7 @@ def test_without_a_server_the_failure_is_not_connected(url: str):
     assert (answer.error, bool(answer.detail)) == ("not_connected", True)
 
 
-@settings(max_examples=80, deadline=None)
+@effort(80)
 @given(
     status=st.integers(0, 1200),
     fields=st.lists(st.binary(max_size=40) | st.binary(max_size=20).map(lambda value: b"Retry-After: " + value), max_size=3),

@@ -1,4 +1,4 @@
-"""The sockets of a server: opened by itself, on the addresses that people expect."""
+"""A server opens its sockets on the addresses that people expect."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Nothing that others wrote does anything on a terminal."""
+"""Untrusted text has no effect on a terminal."""
 
 import io
 import sys

@@ -6,13 +6,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.http_messages import WireError
 from adapters.vendors import DIALECTS, Dialect
 from adapters.vendors.calls import Account, Call, CallAnswer, CallOutcome, Operation, TaskRef, from_doc, to_doc
 from statemachine.states import Kind
+from tests.support.hypothesis_effort import effort
 
 NOW = 1_700_000_000_000
 ACCOUNT = Account(access_key_id="AK", secret_access_key="SK")
@@ -77,7 +78,7 @@ deep = st.just(b'{"Response":' + b"[" * 100_000)
     headers=st.dictionaries(st.sampled_from(["Retry-After", "retry-after", "Content-Type"]), anything_text | numbers.map(str)),
     error=st.sampled_from([None, None, None, *WireError]),
 )
-@settings(max_examples=300, deadline=None)
+@effort(150)
 def test_any_answer_is_read(
     dialect: Dialect, status: int | None, body: bytes | None, headers: dict[str, str], error: WireError | None
 ):
@@ -87,7 +88,7 @@ def test_any_answer_is_read(
 
 @vendors
 @given(params=objects | values, version=st.none() | anything_text, unknown=anything_text)
-@settings(max_examples=300, deadline=None)
+@effort(150)
 def test_any_parameters_are_checked(dialect: Dialect, params: Any, version: str | None, unknown: str):
     for action in [*ACTIONS[dialect.name].split(), unknown]:
         for problem in [*dialect.check(action, None, params), *dialect.check(action, version, params)]:
@@ -97,7 +98,7 @@ def test_any_parameters_are_checked(dialect: Dialect, params: Any, version: str 
 
 @vendors
 @given(params=objects, record_id=st.none() | st.just("r1"))
-@settings(max_examples=200, deadline=None)
+@effort(100)
 def test_any_parameters_make_an_identity_and_a_call_that_can_be_stored_and_signed(
     dialect: Dialect, params: dict[str, Any], record_id: str | None
 ):
@@ -110,7 +111,7 @@ def test_any_parameters_make_an_identity_and_a_call_that_can_be_stored_and_signe
 
 @vendors
 @given(task_id=anything_text, room_id=anything_text, app_id=anything_text, kind=st.sampled_from(Kind), params=objects)
-@settings(max_examples=200, deadline=None)
+@effort(100)
 def test_any_ids_make_calls_that_can_be_signed(
     dialect: Dialect, task_id: str, room_id: str, app_id: str, kind: Kind, params: dict[str, Any]
 ):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.vendors import DIALECTS, CallbackRejected, Dialect, Envelope, Reading, Rejection
@@ -15,6 +15,7 @@ from adapters.vendors.tencent.events import TASK_EVENTS as TENCENT_EVENTS
 from adapters.vendors.volcengine.events import NO_TASK, TASK_EVENTS
 from statemachine.facts import fact_from_doc, fact_to_doc
 from statemachine.states import Kind
+from tests.support.hypothesis_effort import effort
 
 NOW = 1_700_000_000_000
 anything_text = st.text(st.characters())  # lone surrogates and NUL included
@@ -71,7 +72,7 @@ def test_any_bytes_and_headers_give_an_envelope_or_a_rejection(dialect, headers,
     time=st.just("2023-11-14T22:13:20Z") | st.datetimes().map(lambda t: t.isoformat() + "+08:00") | anything_text,
     event_id=anything_text,
 )
-@settings(max_examples=500)
+@effort(250)
 def test_any_signed_volcengine_event_is_refused_or_read(event_type, data, time, event_id):
     fields = {"EventType": event_type, "EventData": json.dumps(data), "EventTime": time, "EventId": event_id, "AppId": "app"}
     joined = b"".join(sorted(value.encode("utf-8", "surrogatepass") for value in [*fields.values(), "s2"]))
@@ -95,7 +96,7 @@ def test_any_signed_volcengine_event_is_refused_or_read(event_type, data, time, 
     ),
     more=objects,
 )
-@settings(max_examples=500)
+@effort(250)
 def test_any_signed_tencent_object_is_accepted_and_read(callback: dict[str, Any], more: dict[str, Any]):
     body = json.dumps(more | callback).encode()
     sign = base64.b64encode(hmac.new(b"s2", body, hashlib.sha256).digest()).decode()

@@ -32,7 +32,7 @@ def views(facts, rules):
     return [tuple(getattr(fold_run(run, rules), name) for name in told) for run in cut_runs(facts, rules)]
 
 
-@effort(1000)
+@effort(500)
 @given(lineages(FAMILIES + FEW * 2, 14))
 def test_the_views_of_compacted_facts_are_the_same(drawn):
     rules, facts = drawn
@@ -42,7 +42,7 @@ def test_the_views_of_compacted_facts_are_the_same(drawn):
     assert lineage_kind(kept, None) is lineage_kind(facts, None)
 
 
-@effort(500)
+@effort(250)
 @given(lineages(FAMILIES + FEW * 2, 14), st.data())
 def test_a_lineage_that_is_compacted_as_it_grows_ends_the_same(drawn, data):
     rules, facts = drawn

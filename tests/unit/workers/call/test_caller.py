@@ -465,7 +465,7 @@ def test_a_bug_in_one_call_holds_up_no_other(harness: CallerHarness) -> None:
 
 def test_calls_are_made_at_once_as_many_as_there_may_be(tmp_path: Path) -> None:
     harness = CallerHarness(tmp_path)
-    harness.caller = harness.new_caller(at_once=3)
+    harness.caller = harness.new_caller(concurrency=3)
     together, go_on = threading.Semaphore(0), threading.Event()
 
     def gather(_: HttpRequest) -> HttpReply:
@@ -495,7 +495,7 @@ def test_stopping_lets_calls_under_way_finish_and_begins_no_other(harness: Calle
         begun.set()
         assert go_on.wait(10)
 
-    harness.caller = harness.new_caller(at_once=1)
+    harness.caller = harness.new_caller(concurrency=1)
     harness.before = hold
     harness.want(task_of(*RECORD), task_of(*RECORD, number=2))
     harness.caller.start()
@@ -515,7 +515,7 @@ def test_two_callers_never_make_one_call_twice(harness: CallerHarness) -> None:
     tasks = [task_of("volcengine", "StartPushMixedStreamToCDN", number) for number in range(1, 31)]
     harness.want(*tasks)
     harness.before = lambda _: HttpReply(status=200, headers={}, body=b'{"ResponseMetadata": {"RequestId": "r"}, "Result": ""}')
-    callers = [harness.new_caller(at_once=4) for _ in range(3)]
+    callers = [harness.new_caller(concurrency=4) for _ in range(3)]
     for caller in callers:
         caller.start()
     until(lambda: advanced(harness) >= 30)

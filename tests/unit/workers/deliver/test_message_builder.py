@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from workers.deliver.message_builder import MessageBuilder
 
 from adapters.contract import cloud_events
 from adapters.ledger import Ledger, deliveries, events
@@ -18,7 +19,6 @@ from tests.support.ledger_deliveries import id_of, tell, told
 from tests.support.ledger_rows import T0
 from tests.support.ledgers import open_ledger
 from workers.deliver.delivery_round import Round, plan_round, run_round
-from workers.deliver.message_builder import MessageBuilder
 
 
 def a_round(office: DispatcherHarness, *numbers: int) -> Round:
