@@ -1,13 +1,13 @@
-"""Starts that were asked for and wait in the inbox until a worker makes tasks of them.
+"""Requested starts that wait in the inbox until a worker creates their tasks.
 
-Of each key one start may wait, and none while a task of the key is live; of each robot, the user id under which the vendor itself
-enters a room, there may be one in a room. Who posts a start inserts it first and then looks for what it clashes with: whoever came
-first is seen, on any ledger. A clash is to be rolled back by whoever opened the transaction.
+Per key at most one start may wait, and none while a task of the key is live. Per room there may be only one robot of a given name
+(the user id under which the vendor itself enters the room). `post` inserts a start first and then searches for clashes: so the
+earlier of two starts is seen, on either database. The caller, who opened the transaction, rolls back on a clash.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,52 +17,53 @@ from adapters.ledger import postgresql
 from adapters.ledger.inbox import START, Posting, drop_set_aside, post_all, shard_of, unique_key
 from adapters.ledger.lineages import key_hash
 from adapters.ledger.schema import inbox, lineages, tasks
-from statemachine.folding.run_view import View
-from statemachine.states import LIVE, Kind, Origin, Reason, State
+from statemachine import on_request
+from statemachine.events import StartRequested
+from statemachine.states import LIVE, Kind, Reason, State
 from statemachine.tasks import Task, TaskKey
 
-#: A task that is finishing needs neither its id nor its robot any more.
+#: States in which a task occupies its key and its robot; a finishing task needs neither any more.
 _BUSY_STATES = sorted(LIVE - {State.FINISHING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
-    """A start as it waits in the inbox; its fields are the members of the row's payload."""
+    """A requested start as it waits in the inbox; its fields are the members of the row's payload."""
 
     task_id: str
     vendor: str
     app_id: str
     kind: Kind
     action: str
-    #: None: the newest.
+    #: API version; None: the newest.
     version: str | None = None
     params: Mapping[str, Any] = field(repr=False)
     policy: Mapping[str, Any] = field(default_factory=dict, repr=False)
     room_id: str | None = None
     robot: str | None = None
-    #: A start planned for later, ms.
+    #: Time of a scheduled start, ms.
     scheduled_at: int | None = None
-    #: None: the vendor mints it.
+    #: None: the vendor assigns it.
     vendor_task_id: str | None = None
     family: str
-    #: Who asked: a token's name, or what made it.
+    #: The requester: a token's name, or the part of the program that made it.
     by: str = ""
     renews: str | None = None
     restarts: str | None = None
     restart_count: int = 0
-    #: It waited when a backup was made that was restored: nobody knows whether it was made since. Only a restore says so.
+    #: True if it waited in a backup that was restored: its call may or may not have been made since. Only a restore sets it.
     doubted: bool = False
 
     @property
     def key(self) -> TaskKey:
-        """Under which its task will stand: of a minted id, until it is known."""
+        """The key of its task; provisional until the vendor's id is known, if the vendor assigns it."""
         chosen = self.vendor_task_id or ""
         key = TaskKey(vendor=self.vendor, app_id=self.app_id, room_id=self.room_id or "", vendor_task_id=chosen, family=self.family)
         return key if self.vendor_task_id is not None else key.provisional_key(self.task_id)
 
 
 class Clash(StrEnum):
-    """Why a start cannot be taken."""
+    """Reason why a start is not accepted."""
 
     #: A task of this key is live, or will be.
     ALREADY_LIVE = "already_live"
@@ -71,7 +72,7 @@ class Clash(StrEnum):
 
 
 def post(connection: Connection, start: StartRequest, now: int) -> tuple[Clash, str] | None:
-    """Puts a start into the inbox; the clash and the other task, if there is one: then roll back. now: ms."""
+    """Adds a start to the inbox; returns the clash and the other task's id if there is one: then roll back. now: ms."""
     other = _insert_start(connection, start, now) or _find_live_task(connection, start)
     if other is not None:
         return Clash.ALREADY_LIVE, other
@@ -80,7 +81,7 @@ def post(connection: Connection, start: StartRequest, now: int) -> tuple[Clash, 
 
 
 def post_successor(connection: Connection, start: StartRequest, now: int) -> None:
-    """Puts the start of a successor into the inbox: what it takes over from may still be live. now: ms."""
+    """Adds the start of a successor to the inbox, without looking for clashes: its predecessor may still be live. now: ms."""
     post_all(connection, START, [_start_posting(start, (start.task_id,))], now)
 
 
@@ -96,38 +97,48 @@ def _start_posting(start: StartRequest, key: tuple[str, ...]) -> Posting:
 
 
 def requested_task(connection: Connection, start: StartRequest, at: int) -> Task:
-    """The task as it will be once the start is applied. at: when it was asked for, ms."""
-    view = View(state=State.REQUESTED, evidence_at=at, heard_at=at, room_id=start.room_id, robot=start.robot)
-    same = ("kind", "action", "params", "policy", "renews", "restarts", "restart_count")
-    return Task(
-        id=start.task_id,
-        key=start.key,
-        run=_next_run(connection, start.key),
-        origin=Origin.MANAGED,
-        anchor=start.task_id,
-        view=view,
+    """Returns the task as it will be once the start is applied. at: when it was requested, ms."""
+    task, _ = on_request.requested_task(start.key, event_of(start, at), newest_at=0, now=at)
+    return replace(task, run=_next_run(connection, start.key))
+
+
+def event_of(start: StartRequest, asked_at: int) -> StartRequested:
+    """Returns the state machine's event for this request. asked_at: when it was posted, ms."""
+    return StartRequested(
+        task_id=start.task_id,
+        kind=start.kind,
+        action=start.action,
         api_version=start.version,
-        created_at=at,
-        updated_at=at,
-        **{name: getattr(start, name) for name in same},
+        params=start.params,
+        policy=start.policy,
+        room_id=start.room_id,
+        robot=start.robot,
+        scheduled_at=start.scheduled_at,
+        asked_at=asked_at,
+        by=start.by,
+        doubted=start.doubted,
+        renews=start.renews,
+        restarts=start.restarts,
+        restart_count=start.restart_count,
+        key=f"start {start.task_id}",
     )
 
 
 def find_requested(connection: Connection, task_id: str) -> Task | None:
-    """The task that a start which waits is about, as it will be."""
+    """Returns the task of a waiting start, as it will be once the start is applied."""
     statement = select(inbox.c.payload, inbox.c.received_at).where(inbox.c.task_id == task_id, *_is_waiting_start())
     row = connection.execute(statement).first()
     return None if row is None else requested_task(connection, request_of(json.loads(row.payload)), row.received_at)
 
 
 def request_of(doc: Mapping[str, Any]) -> StartRequest:
-    """The start that a row's payload is."""
-    known = {each.name: doc[each.name] for each in fields(StartRequest) if each.name in doc}
+    """Returns the start that a row's payload describes."""
+    known = {field_.name: doc[field_.name] for field_ in fields(StartRequest) if field_.name in doc}
     return StartRequest(**{**known, "kind": Kind(doc["kind"])})
 
 
 def _payload_of(start: StartRequest) -> dict[str, Any]:
-    return {each.name: getattr(start, each.name) for each in fields(StartRequest) if each.name != "doubted"}
+    return {field_.name: getattr(start, field_.name) for field_ in fields(StartRequest) if field_.name != "doubted"}
 
 
 def _is_waiting_start() -> tuple[ColumnElement[bool], ...]:
@@ -135,7 +146,7 @@ def _is_waiting_start() -> tuple[ColumnElement[bool], ...]:
 
 
 def _insert_start(connection: Connection, start: StartRequest, now: int) -> str | None:
-    """The task of the start that waits under the same key; None: this one waits there now."""
+    """Inserts a start; returns the task id of the start that already waits under the same key, if any."""
     key = start.key
     parts = (start.task_id,) if key.is_provisional else (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
     posting = _start_posting(start, parts)
@@ -144,7 +155,7 @@ def _insert_start(connection: Connection, start: StartRequest, now: int) -> str 
         other = connection.scalar(select(inbox.c.task_id).where(same, *_is_waiting_start()))
         if other is not None:
             return str(other)
-        drop_set_aside(connection, START, parts)  # or it was applied meanwhile
+        drop_set_aside(connection, START, parts)  # otherwise the other start was applied meanwhile
     return None
 
 
@@ -158,19 +169,25 @@ def _next_run(connection: Connection, key: TaskKey) -> int:
 
 
 def _has_key(key: TaskKey) -> ColumnElement[bool]:
-    """Tasks of a key, merged ones apart."""
+    """Selects tasks of a key, without merged ones."""
     lineage = select(lineages.c.id).where(lineages.c.key_hash == key_hash(key)).scalar_subquery()
     return and_(tasks.c.lineage_id == lineage, tasks.c.merged_into.is_(None))
 
 
 def _find_robot_user(connection: Connection, start: StartRequest, robot: str) -> str | None:
-    """The task that has this robot in this room. What waits is read first: a worker may make a task of it meanwhile."""
+    """Returns the task that has this robot in this room.
+
+    Waiting starts are read first: a worker may turn one into a task meanwhile.
+    """
     _lock_robot(connection, start, robot)
     return _waiting_with_robot(connection, start, robot) or _task_with_robot(connection, start, robot)
 
 
 def _lock_robot(connection: Connection, start: StartRequest, robot: str) -> None:
-    """Two starts that cannot see each other yet would both pass. On SQLite there is one writer anyway."""
+    """Serializes starts with this robot in this room: two that cannot see each other yet would both pass.
+
+    SQLite has only one writer anyway.
+    """
     if postgresql.is_postgresql(connection):
         postgresql.lock(connection, unique_key(start.vendor, start.app_id, start.room_id or "", robot).hex())
 
