@@ -75,7 +75,7 @@ def test_a_late_fact_of_an_open_run_is_assigned_to_it():
         key="late",
     )
     decision = receive(lineage, late)
-    assert [(c.after.id, c.after.view.running_at) for c in decision.changes if c.visible] == [(task.id, late.at)]
+    assert [(c.after.id, c.after.view.running_at) for c in decision.changes if c.is_visible] == [(task.id, late.at)]
 
 
 def test_a_live_run_is_never_archived():
