@@ -103,11 +103,11 @@ def test_a_link_a_pipe_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(TokenFileError, match="must be a file"):
+    with pytest.raises(TokenFileError, match="must be a regular file"):
         read_or_create(path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(TokenFileError, match=r"must be a file"):
+    with pytest.raises(TokenFileError, match="must be a regular file"):
         read_or_create(path)
 
 
