@@ -28,6 +28,11 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
+def is_storable(text: str) -> bool:
+    """Returns whether every ledger can store the text unchanged."""
+    return storable(text) == text
+
+
 def closest_word(word: str, known: Iterable[str]) -> str | None:
     """Returns the known word that a misspelt word most likely means; None if no known word is similar."""
     near = get_close_matches(word[:_COMPARED], list(known), n=1)

@@ -4,7 +4,6 @@ Each kind of refusal (vendor, reason, and the app where it is a configured one) 
 kind, as of forged callbacks for apps that nobody knows, takes what others do not need, and pushes none of them out.
 """
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select, true
 
 from adapters.ledger.schema import rejections
+from adapters.text import storable
 
 #: How many are kept.
 KEPT = 1_000
@@ -88,7 +88,7 @@ def _drop_surplus(connection: Connection) -> None:
 
 def _storable_text(value: object) -> object:
     """Anybody can send anything: neither a NUL nor half of a surrogate pair goes into every ledger."""
-    return re.sub("[\x00\ud800-\udfff]", "\ufffd", value[:_MAX_TEXT_CHARS]) if isinstance(value, str) else value
+    return storable(value[:_MAX_TEXT_CHARS]) if isinstance(value, str) else value
 
 
 def newest(

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from adapters.text import FieldProblem, closest_word, storable
+from adapters.text import FieldProblem, closest_word, is_storable, storable
 from adapters.vendors.calls import SecretPath
 
 #: Problems reported per call at most.
@@ -240,7 +240,7 @@ def _unstorable_problems(params: Params) -> Problems:
     rest: list[tuple[str, Any, int]] = [(str(name), value, 1) for name, value in params.items()]
     while rest:
         path, value, depth = rest.pop()
-        if storable(path) != path or (isinstance(value, str) and storable(value) != value):
+        if not is_storable(path) or (isinstance(value, str) and not is_storable(value)):
             yield FieldProblem(field=_shown_name(path), message="must not contain NUL characters or lone surrogates")
         elif depth > _DEPTH_LIMIT:
             yield FieldProblem(field=_shown_name(path), message=f"is nested deeper than {_DEPTH_LIMIT} levels")

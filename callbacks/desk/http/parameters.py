@@ -6,12 +6,12 @@ Everything that is wrong is told at once, each with what would be right.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from starlette.requests import Request
 
 from adapters.clock import parse_rfc3339
+from adapters.text import closest_word, is_storable
 from callbacks.desk.http.cursors import BadCursorError, decode
 from callbacks.desk.http.problems import FieldError, Invalid, UriTooLong
 
@@ -144,19 +144,14 @@ def _value(param: Param, items: Sequence[Given], errors: list[FieldError]) -> An
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1) if len(name) <= _MAX_NAME else []
-    return f"is not known; did you mean {near[0]}?" if near else f"is not known; there are {', '.join(known) or 'none'}"
+    near = closest_word(name, known) if len(name) <= _MAX_NAME else None
+    return f"is not known; did you mean {near}?" if near else f"is not known; there are {', '.join(known) or 'none'}"
 
 
 def _text(value: str) -> str:
-    if not 0 < len(value) <= _MAX_TEXT or not storable(value):
+    if not 0 < len(value) <= _MAX_TEXT or not is_storable(value):
         raise ValueError(f"must be text of 1 to {_MAX_TEXT} characters, without NUL and surrogates")
     return value
-
-
-def storable(value: str) -> bool:
-    """No ledger can hold a NUL or half of a surrogate pair, so nothing can be found by them."""
-    return "\x00" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _moment(value: str) -> int:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adapters.contract.cloud_events import TASK_PREFIX, TYPES
-from adapters.ledger.subscriptions import is_of
-from adapters.settings.loading import vendor_names
+from adapters.ledger.subscriptions import matches_type
+from adapters.text import is_storable
+from adapters.vendors.registry import vendor_names
 from callbacks.desk.http import parameters, request_body
 from callbacks.desk.http.context import Desk
 from callbacks.desk.http.parameters import Given
@@ -64,7 +65,7 @@ def _sink(desk: Desk, given: Any) -> _Read:
         return None, [FieldError(field="sink.type", message=f"must be one of {', '.join(desk.sinks)}")]
     if masked := request_body.masked_members(given, "sink"):
         return None, masked
-    read, problems = sink.read(given)
+    read, problems = sink.parse(given)
     return read, [FieldError(field=problem.field, message=problem.message) for problem in problems]
 
 
@@ -76,7 +77,7 @@ def _types(desk: Desk, given: Any) -> _Read:
 
 
 def _wrong_type(given: Any, before: Sequence[Any]) -> str:
-    if not isinstance(given, str) or not any(is_of(known, (given,)) for known in TYPES):
+    if not isinstance(given, str) or not any(matches_type(known, (given,)) for known in TYPES):
         return f"must be one of {', '.join(TYPES)}, or how some of them begin, and *"
     return "must be given once" if given in before else ""
 
@@ -112,7 +113,7 @@ def _app_errors(desk: Desk, wanted: Mapping[str, str]) -> list[FieldError]:
 
 
 def _description(desk: Desk, given: Any) -> _Read:
-    if not isinstance(given, str) or len(given) > MAX_DESCRIPTION or not parameters.storable(given):
+    if not isinstance(given, str) or len(given) > MAX_DESCRIPTION or not is_storable(given):
         message = f"must be text of at most {MAX_DESCRIPTION} characters, without NUL and surrogates"
         return None, [FieldError(field="description", message=message)]
     return given, []

@@ -1,4 +1,4 @@
-"""Callbacks have the vendors' real shapes, traps included; each verifies and is read as an event of a task."""
+"""Callbacks have the vendors' real shapes with their inconsistencies; each verifies and is read as an event of a task."""
 
 import json
 from collections import Counter, defaultdict
@@ -12,12 +12,12 @@ from adapters.vendors.tencent.events import TASK_EVENTS as TENCENT_EVENTS
 from adapters.vendors.volcengine.events import TASK_EVENTS as VOLCENGINE_EVENTS
 from simulator import STEADY, CallbackDelivery, Cause, Plan, World
 from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, VOLCENGINE, Customer, read
-from tests.unit.simulator.test_smoke import lived
+from tests.unit.simulator.test_smoke import run_tasks
 
 
 @pytest.fixture(scope="module")
 def callbacks() -> list[CallbackDelivery]:
-    return lived(11, 600).heard
+    return run_tasks(11, 600).heard
 
 
 def parsed(callback: CallbackDelivery) -> dict[str, Any]:

@@ -179,12 +179,12 @@ def test_a_record_id_starts_one_page_and_finds_it_again(customer: Customer):
     first = customer.start("tencent", "StartWebRecord", RecordId="mine")
     second = customer.start("tencent", "StartWebRecord", RecordId="mine")
     customer.wait(MINUTE)
-    found = customer.call("tencent", _asked("DescribeWebRecord", Kind.PAGE, {"SdkAppId": int(TENCENT.app_id), "RecordId": "mine"}))
+    found = customer.call("tencent", _query("DescribeWebRecord", Kind.PAGE, {"SdkAppId": int(TENCENT.app_id), "RecordId": "mine"}))
     assert (second.outcome, second.code) == (CallOutcome.ALREADY_THERE, "FailedOperation.TaskExist")
     assert (found.vendor_task_id, len(customer.world.truth())) == (first.vendor_task_id, 1)
 
 
-def _asked(action: str, kind: Kind, params: dict[str, Any]) -> Call:
+def _query(action: str, kind: Kind, params: dict[str, Any]) -> Call:
     return Call(
         operation=Operation.INSPECT,
         action=action,

@@ -1,4 +1,4 @@
-"""`tally simulate`'s flags."""
+"""The flags of `tally simulate`."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""The vendors' own SDKs speak to a running simulator without a change, and it speaks to a running receiver."""
+"""The vendors' own SDKs call a running simulator unchanged, and it sends callbacks to a running receiver."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from tests.support.start_calls import TENCENT, VOLCENGINE, params
 
 @pytest.fixture(scope="module", autouse=True)
 def no_proxy() -> Iterator[None]:
-    """Both SDKs heed the environment's proxies."""
+    """Both SDKs would use proxies of the environment."""
     with patch.dict(os.environ, {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}):
         yield
 
@@ -58,7 +58,7 @@ def tencent(port: int, secret: str = TENCENT.secret_access_key) -> TrtcClient:
     return TrtcClient(Credential(TENCENT.access_key_id, secret), "ap-singapore", profile)
 
 
-def asked(model: Any, values: dict[str, Any]) -> Any:
+def filled(model: Any, values: dict[str, Any]) -> Any:
     model.from_json_string(json.dumps(values))
     return model
 
@@ -119,13 +119,13 @@ def test_a_blank_goes_over_the_wire_as_a_plus_and_breaks_no_signature(running: S
 @pytest.mark.parametrize(("start", "query", "stop"), TENCENT_CALLS)
 def test_tencents_sdk_starts_queries_and_stops(running: Simulator, start: str, query: str | None, stop: str):
     client = tencent(running.port)
-    started = getattr(client, start)(asked(getattr(models, f"{start}Request")(), params("tencent", start)))
+    started = getattr(client, start)(filled(getattr(models, f"{start}Request")(), params("tencent", start)))
     assert started.TaskId.endswith("..")
     about = {"TaskId": started.TaskId} | ({} if start == "StartWebRecord" else {"SdkAppId": int(TENCENT.app_id)})
     if query is not None:
-        found = getattr(client, query)(asked(getattr(models, f"{query}Request")(), about))
+        found = getattr(client, query)(filled(getattr(models, f"{query}Request")(), about))
         assert found.Status in ("InProgress", "Idle", 1)
-    assert getattr(client, stop)(asked(getattr(models, f"{stop}Request")(), about)).RequestId
+    assert getattr(client, stop)(filled(getattr(models, f"{stop}Request")(), about)).RequestId
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_tencents_sdk_starts_queries_and_stops(running: Simulator, start: str, q
     [("wrong", "t", "AuthFailure.SignatureFailure"), (TENCENT.secret_access_key, "t", "InvalidParameter.TaskId")],
 )
 def test_tencents_sdk_sees_the_vendors_error(running: Simulator, secret: str, task_id: str, code: str):
-    request = asked(models.StopStreamIngestRequest(), {"SdkAppId": int(TENCENT.app_id), "TaskId": task_id})
+    request = filled(models.StopStreamIngestRequest(), {"SdkAppId": int(TENCENT.app_id), "TaskId": task_id})
     with pytest.raises(TencentCloudSDKException) as caught:
         tencent(running.port, secret).StopStreamIngest(request)
     assert caught.value.code == code
@@ -149,7 +149,7 @@ def test_the_page_and_the_truth_can_be_read(running: Simulator):
 def test_a_dropped_connection_is_cut_without_a_byte_and_the_task_runs():
     with simulator(faults=Faults(ambiguous=1), plan=STEADY) as found:
         with pytest.raises(TencentCloudSDKException) as caught:
-            tencent(found.port).StartStreamIngest(asked(models.StartStreamIngestRequest(), params("tencent", "StartStreamIngest")))
+            tencent(found.port).StartStreamIngest(filled(models.StartStreamIngestRequest(), params("tencent", "StartStreamIngest")))
         assert caught.value.code == "ClientNetworkError"
         assert [truth.alive for truth in found.world.truth()] == [True]
 

@@ -11,8 +11,8 @@ from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, Customer
 ACTIONS = sorted(STARTS)
 
 
-def lived(seed: int, count: int, faults: Faults | None = None) -> Customer:
-    """So many tasks of all families, each started in a room of its own; those that still live after a while are stopped."""
+def run_tasks(seed: int, count: int, faults: Faults | None = None) -> Customer:
+    """Runs `count` tasks of all families, each in its own room; stops those that are still alive after a while."""
     customer = Customer(World(seed, faults, T0))
     chance = random.Random(seed)
     for number in range(count):
@@ -32,7 +32,7 @@ def lived(seed: int, count: int, faults: Faults | None = None) -> Customer:
 @pytest.mark.parametrize("faults", [None, Faults(double=0.2, delay=0.2)], ids=["none", "doubled and late"])
 @pytest.mark.parametrize("seed", range(3))
 def test_200_tasks_of_all_families_end_as_their_callbacks_tell_in_any_order(seed: int, faults: Faults | None):
-    customer = lived(seed, 200, faults)
+    customer = run_tasks(seed, 200, faults)
     lineages = follow(customer.world, customer.heard, seed)
 
     wrong = {}

@@ -1,4 +1,4 @@
-"""A world repeats exactly, lives in virtual time, and goes wrong only as it is told to."""
+"""A world repeats exactly, runs in virtual time, and has only the faults that it is given."""
 
 import time
 from collections import Counter
@@ -9,7 +9,7 @@ from adapters.vendors.calls import CallOutcome
 from simulator import STEADY, Cause, Faults, Plan, World
 from statemachine.states import Reason, State
 from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, Customer, follow, read, start_call
-from tests.unit.simulator.test_smoke import lived
+from tests.unit.simulator.test_smoke import run_tasks
 
 FAULTS = Faults(lose=0.1, double=0.2, delay=0.3, ambiguous=0.1, throttle=0.1)
 
@@ -26,7 +26,7 @@ def bytes_of(customer: Customer) -> list[tuple[int, bytes, tuple[tuple[str, str]
 
 
 def test_the_same_seed_and_calls_give_the_same_bytes_and_another_seed_others():
-    first, again, other = lived(7, 60, FAULTS), lived(7, 60, FAULTS), lived(8, 60, FAULTS)
+    first, again, other = run_tasks(7, 60, FAULTS), run_tasks(7, 60, FAULTS), run_tasks(8, 60, FAULTS)
     assert bytes_of(first) == bytes_of(again)
     assert first.world.truth() == again.world.truth()
     assert first.world.counters == again.world.counters
@@ -107,10 +107,10 @@ def test_a_task_without_publishers_ends_after_its_idle_time(vendor: str, action:
     assert (truth.cause, truth.media_at) == (Cause.IDLE, (truth.ended_at or 0) - (60 + idle_s) * SECOND)
 
 
-# --- what befalls callbacks ---
+# --- faults of callbacks ---
 
 
-def heard(**faults: float) -> Customer:
+def with_faults(**faults: float) -> Customer:
     customer = steady(**faults)
     for number in range(40):
         customer.start("volcengine", "StartPushMixedStreamToCDN", number)
@@ -124,7 +124,7 @@ def events(customer: Customer) -> list[str]:
 
 
 def test_without_faults_each_callback_comes_once():
-    customer = heard()
+    customer = with_faults()
     assert Counter(Counter(events(customer)).values()) == {1: 80}
     assert customer.world.counters.callbacks == {
         "volcengine made": 80,
@@ -134,20 +134,20 @@ def test_without_faults_each_callback_comes_once():
 
 
 def test_lost_callbacks_never_come():
-    customer, counted = heard(lose=0.3), heard(lose=0.3).world.counters.callbacks
+    customer, counted = with_faults(lose=0.3), with_faults(lose=0.3).world.counters.callbacks
     assert 10 < counted["volcengine lost"] < 40
     assert len(customer.heard) == 80 - counted["volcengine lost"]
-    assert heard(lose=1).heard == []
+    assert with_faults(lose=1).heard == []
 
 
 def test_doubled_callbacks_come_twice():
-    customer = heard(double=1)
+    customer = with_faults(double=1)
     assert set(Counter(events(customer)).values()) == {2}
     assert customer.world.counters.callbacks["volcengine doubled"] == 80
 
 
 def test_delayed_callbacks_come_late_and_in_another_order():
-    customer = heard(delay=1, max_delay_s=60)
+    customer = with_faults(delay=1, max_delay_s=60)
     times = [read(callback)[1].at for callback in customer.heard]
     assert times != sorted(times)
     late = [callback.due_at - callback.source_event.at for callback in customer.heard]
@@ -183,7 +183,7 @@ def test_a_callback_that_fails_is_tried_again_as_the_vendor_does(vendor: str, ac
     assert customer.world.counters.callbacks[f"{vendor} given_up"] == 1
 
 
-# --- what befalls calls ---
+# --- faults of calls ---
 
 
 def test_an_ambiguous_call_is_done_and_its_connection_dropped():
@@ -221,7 +221,7 @@ def test_a_forgotten_task_falls_silent_and_no_call_knows_it(vendor: str, action:
     assert all(lineage.tasks[0].view.ended_at is None for lineage in follow(customer.world, customer.heard).values())
 
 
-# --- what tests do to it ---
+# --- control by tests ---
 
 
 def test_a_room_can_be_dismissed_and_a_task_ended():

@@ -5,12 +5,12 @@ from typing import Any
 
 from adapters.vendors import Dialect
 
-#: As a change: the field is not there.
+#: As a change: the field is removed.
 GONE = object()
 
 
 def changed(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The same with other values at dotted paths."""
+    """Returns a copy with other values at dotted paths."""
     params = copy.deepcopy(params)
     for path, value in changes.items():
         *parents, name = path.split(".")
@@ -25,8 +25,8 @@ def changed(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def wrong(dialect: Dialect, action: str, version: str | None, params: Any) -> dict[str, str]:
-    """field -> message of each problem; no field twice."""
-    found = dialect.check(action, version, params)
-    told = {problem.field: problem.message for problem in found}
-    assert len(told) == len(found)
-    return told
+    """Returns field -> message of each problem; asserts that no field has two."""
+    problems = dialect.check(action, version, params)
+    messages = {problem.field: problem.message for problem in problems}
+    assert len(messages) == len(problems)
+    return messages

@@ -1,4 +1,4 @@
-"""Any answer in: an CallAnswer; any parameters in: problems, an identity and a call. Never an exception."""
+"""Any answer gives a CallAnswer; any parameters give problems, an identity and a call. Never an exception."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Any bytes in: an envelope or CallbackRejected; any signed JSON object: a reading. Never another exception."""
+"""Any bytes give an envelope or CallbackRejected; any signed JSON object gives a reading. Never another exception."""
 
 import base64
 import hashlib

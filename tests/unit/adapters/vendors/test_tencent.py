@@ -1,4 +1,4 @@
-"""Tencent's dialect: which callbacks are believed, and what each event says."""
+"""Tencent's callbacks: verification, keys, times, and the fact of each event; the rules of its tasks."""
 
 import base64
 import hashlib
@@ -154,7 +154,7 @@ def test_the_dedupe_key_tells_events_apart():
     assert len({verify(body).dedupe_key for body in bodies}) == len(bodies)
 
 
-# --- read: times, keys and what is set aside
+# --- read: times, keys, and events without a task
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def success(**response: Any) -> dict[str, Any]:
     return {"Response": response | {"RequestId": "q1"}}
 
 
-# What a start, and what any other call, makes of a code.
+# code -> the outcome of a start, and of any other call.
 PERMANENT, RETRY, UNSURE, THROTTLED = "refused refused", "retry retry", "ambiguous retry", "throttled throttled"
 GONE = "refused already_gone"
 CODES = [
-    # Common.
+    # Common codes.
     (PERMANENT, "ActionOffline AuthFailure.InvalidAuthorization AuthFailure.InvalidSecretId AuthFailure.MFAFailure"),
     (PERMANENT, "AuthFailure.SecretIdNotFound AuthFailure.SignatureFailure AuthFailure.TokenFailure"),
     (PERMANENT, "AuthFailure.UnauthorizedOperation DryRunOperation FailedOperation InvalidAction InvalidParameter"),
@@ -61,7 +61,7 @@ CODES = [
     (THROTTLED, "RequestLimitExceeded RequestLimitExceeded.GlobalRegionUinLimitExceeded"),
     (THROTTLED, "RequestLimitExceeded.IPLimitExceeded RequestLimitExceeded.UinLimitExceeded"),
     (GONE, "ResourceNotFound"),
-    # Of the APIs.
+    # Codes of single APIs.
     (PERMANENT, "AuthFailure AuthFailure.UnRealNameAuthenticated AuthFailure.UnsupportedOperation"),
     (PERMANENT, "InvalidParameter.SdkAppId FailedOperation.CRUnsupportMethod FailedOperation.NotAllowed"),
     (PERMANENT, "FailedOperation.NotRtmpFunction FailedOperation.NotAbility FailedOperation.SdkAppIdNotUnderAppId"),

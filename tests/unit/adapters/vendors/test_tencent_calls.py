@@ -1,4 +1,4 @@
-"""Tencent's calls: which one does what, and how it is signed. The vendor's own SDK is the oracle for signatures."""
+"""Tencent's calls: how they are built and signed. The vendor's own SDK is the oracle for signatures."""
 
 import json
 from types import SimpleNamespace
@@ -35,7 +35,7 @@ def made(call: Call | None) -> tuple[str, dict[str, Any]]:
     return call.action, dict(call.params)
 
 
-# --- what to call ---
+# --- building calls ---
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_secrets_and_stream_keys_are_told_by_their_paths(action: str, hidden: st
 
 
 def oracle(call: Call, body: bytes, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The headers that the vendor's SDK gives for this call at the same second."""
+    """Returns the headers that the vendor's SDK makes for this call in the same second."""
     monkeypatch.setattr(abstract_client, "time", SimpleNamespace(time=lambda: NOW / 1000))
     monkeypatch.setattr(abstract_client, "json", SimpleNamespace(dumps=lambda params: body.decode()))
     profile = ClientProfile(httpProfile=HttpProfile(endpoint=endpoint), language="en-US")

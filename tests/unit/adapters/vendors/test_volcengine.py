@@ -1,4 +1,4 @@
-"""Volcengine's dialect: which callbacks are believed, and what each event says."""
+"""Volcengine's callbacks: verification, keys, times, and the fact of each event; the rules of its tasks."""
 
 import hashlib
 import json
@@ -174,7 +174,7 @@ def test_the_dedupe_key_is_that_of_event_id_type_and_data():
     assert len(keys | {first}) == 5
 
 
-# --- read: times, keys and what is set aside
+# --- read: times, keys, and events without a task
 
 
 def test_timestamp_counts_before_event_time():

@@ -49,7 +49,7 @@ def success(result: Any) -> dict[str, Any]:
 
 # --- errors ---
 
-# What a start, and what any other call, makes of a code.
+# code -> the outcome of a start, and of any other call.
 PERMANENT, RETRY, UNSURE, THROTTLED = "refused refused", "retry retry", "ambiguous retry", "throttled throttled"
 GATEWAY = [
     (500, UNSURE, "UndefinedError InternalError"),
@@ -59,7 +59,7 @@ GATEWAY = [
     (400, RETRY, "InvalidTimestamp"),
     (404, PERMANENT, "ServiceNotFound InvalidActionOrVersion"),
     (403, PERMANENT, "LackPolicy AccessDenied"),
-    # A5: a 5xx after sending leaves a start in doubt, whatever its code.
+    # A 5xx after sending makes a start ambiguous, with any code.
     (502, UNSURE, "FailToConnect InternalServiceError"),
     (504, UNSURE, "InternalServiceTimeout"),
     (429, THROTTLED, "FlowLimitExceeded AccountFlowLimitExceeded"),

@@ -1,4 +1,4 @@
-"""Volcengine's calls: which one does what, and how it is signed. The vendor's own SDK is the oracle for signatures."""
+"""Volcengine's calls: how they are built and signed. The vendor's own SDK is the oracle for signatures."""
 
 import json
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def made(call: Call | None) -> tuple[str, str, str, dict[str, Any]]:
     return call.action, call.version, call.method, dict(call.params)
 
 
-# --- what to call ---
+# --- building calls ---
 
 STARTS = {
     "StartPushSingleStreamToCDN": Kind.PUSH,
@@ -169,7 +169,7 @@ class _Fixed:
 
 
 def oracle(request: HttpRequest, region: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The Authorization that the vendor's SDK gives for this request at the same second."""
+    """Returns the Authorization that the vendor's SDK makes for this request in the same second."""
     monkeypatch.setattr(signv4, "datetime", SimpleNamespace(datetime=_Fixed))
     parts = urlsplit(request.url)
     headers = {name: value for name, value in request.headers.items() if name in ("Host", "Content-Type")}
