@@ -51,13 +51,13 @@ class _RejectedRequestError(Exception):
 
 _MALFORMED = _RejectedRequestError(400, "malformed", "this is not a valid HTTP request")
 _HEAD_TOO_LARGE = _RejectedRequestError(
-    431, "head_too_large", f"a request's head has at most {MAX_HEAD} bytes and {MAX_FIELDS} fields"
+    431, "head_too_large", f"the head of a request may have at most {MAX_HEAD} bytes and {MAX_FIELDS} fields"
 )
-_URL_TOO_LONG = _RejectedRequestError(414, "url_too_long", f"a url has at most {MAX_URL} bytes")
+_URL_TOO_LONG = _RejectedRequestError(414, "url_too_long", f"a url may have at most {MAX_URL} bytes")
 _TRAILERS_TOO_LARGE = _RejectedRequestError(
-    400, "trailers_too_large", "trailers and chunk extensions are not read, and have bounds"
+    400, "trailers_too_large", "trailers and chunk extensions are too large; they are not read"
 )
-_BODY_TOO_LARGE = _RejectedRequestError(413, "body_too_large", f"a body has at most {MAX_SENT_BODY} bytes as it is sent")
+_BODY_TOO_LARGE = _RejectedRequestError(413, "body_too_large", f"a body may have at most {MAX_SENT_BODY} bytes as it is sent")
 _TOO_MANY_PIPELINED = _RejectedRequestError(400, "too_many_pipelined", f"at most {MAX_PIPELINED} requests may wait on a connection")
 _TIMEOUTS = {
     "head_timeout": _RejectedRequestError(408, "head_timeout", "the request's head did not come in time"),

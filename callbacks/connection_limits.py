@@ -19,7 +19,7 @@ from callbacks.client_address import Proxies, client_key
 from callbacks.write_buffers import UnsentResponses
 
 _MIB = 1024 * 1024
-#: A client may use one part in so many of the memory for unfinished bodies.
+#: Divisor: one client may use this fraction of the memory for unfinished bodies.
 _CLIENT_SHARE = 4
 #: Connections that are searched for a waiting one at most: those that are being answered stand among them.
 _MAX_SCANNED = 64

@@ -64,8 +64,8 @@ def problem_response(status: int, reason: str, detail: str, headers: Mapping[byt
 
 
 _ACCEPTED = json_response(200, {"code": 0}, b"application/json")
-_WRONG_METHOD = problem_response(405, "method_not_allowed", "callbacks come by POST", {b"allow": b"POST"})
-_UNAVAILABLE = problem_response(503, "unavailable", "it cannot be made durable now; send it again", {b"retry-after": b"5"})
+_WRONG_METHOD = problem_response(405, "method_not_allowed", "callbacks must be sent with POST", {b"allow": b"POST"})
+_UNAVAILABLE = problem_response(503, "unavailable", "the callback cannot be saved now; send it again", {b"retry-after": b"5"})
 _FAILED = problem_response(500, "internal", "this is a bug, and it is logged as callback.failed")
 
 
@@ -171,7 +171,7 @@ class UnknownDoor:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"no vendor's callbacks come to {scope['path'][:100]}; set {self._right}"
+        detail = f"{scope['path'][:100]} takes no callbacks; change it to {self._right}"
         if scope["method"] == "POST":
             self._rejections.add(
                 RejectedCallback(

@@ -203,9 +203,9 @@ class Server(uvicorn.Server):
     def _client_connections(self) -> Iterator[Connection]:
         return (connection for connection in list(self.server_state.connections) if isinstance(connection, Connection))
 
-    async def _run_within(self, limit_s: float, what: str, doing: Coroutine[Any, Any, None]) -> None:
+    async def _run_within(self, limit_s: float, what: str, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine and abandons it if it takes longer."""
-        task = asyncio.create_task(doing)
+        task = asyncio.create_task(coroutine)
         await self._wait_until(task.done, limit_s)
         if not task.done():
             log.warning("server.cut_short", what=what)
