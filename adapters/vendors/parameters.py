@@ -104,18 +104,20 @@ def obj(fields: Mapping[str, Field] | None = None, *, closed: bool = False) -> F
     return Field(expected="an object", is_valid=lambda value: isinstance(value, dict), fields=fields or {}, closed=closed)
 
 
-def many(items: Field, *, most: int | None = None) -> Field:
-    words = "a list" if most is None else f"a list of at most {most}"
+def many(items: Field, *, at_most: int | None = None) -> Field:
+    words = "a list" if at_most is None else f"a list of at most {at_most}"
     return Field(
-        expected=words, is_valid=lambda value: isinstance(value, list) and (most is None or len(value) <= most), items=items
+        expected=words, is_valid=lambda value: isinstance(value, list) and (at_most is None or len(value) <= at_most), items=items
     )
 
 
 def hidden(one: Field) -> Field:
+    """Marks a field as a secret that is never shown."""
     return replace(one, secret=True)
 
 
 def keyed(one: Field) -> Field:
+    """Marks a field as a url that contains a stream key."""
     return replace(one, keyed=True)
 
 
@@ -149,6 +151,8 @@ def value_at(params: Any, path: str) -> Any:
 
 
 def some_of(*names: str) -> Rule:
+    """Returns the rule that at least one of these fields is given, and not empty."""
+
     def rule(params: Params) -> Problems:
         if not any(value_at(params, name) for name in names):
             yield FieldProblem(field=names[0], message=f"is missing; {' or '.join(names)} must be given, and not empty")
@@ -157,6 +161,8 @@ def some_of(*names: str) -> Rule:
 
 
 def one_of(parent: str, *names: str) -> Rule:
+    """Returns the rule that an object has exactly one of these fields."""
+
     def rule(params: Params) -> Problems:
         present = [name for name in names if value_at(params, f"{parent}.{name}") is not None]
         if isinstance(value_at(params, parent), Mapping) and len(present) != 1:
@@ -166,6 +172,8 @@ def one_of(parent: str, *names: str) -> Rule:
 
 
 def only_with(name: str, other: str, values: Collection[Any]) -> Rule:
+    """Returns the rule that a field is allowed only if another field has one of these values."""
+
     def rule(params: Params) -> Problems:
         if value_at(params, name) is not None and not _is_one_of(value_at(params, other), values):
             words = " or ".join(str(value) for value in values)
@@ -175,6 +183,8 @@ def only_with(name: str, other: str, values: Collection[Any]) -> Rule:
 
 
 def needed_when(names: Collection[str], when: Callable[[Params], bool], words: str) -> Rule:
+    """Returns the rule that fields are required under a condition. words: the condition, after "it must be given"."""
+
     def rule(params: Params) -> Problems:
         if when(params):
             yield from (

@@ -92,9 +92,9 @@ _RELAYED: Mapping[str, Field] = {
     "AudioParams": _AUDIO,
     "VideoParams": _VIDEO,
     "SingleSubscribeParams": obj(),
-    "PublishCdnParams": many(_CDN, most=_OUTPUTS_LIMIT),
+    "PublishCdnParams": many(_CDN, at_most=_OUTPUTS_LIMIT),
     "SeiParams": obj(),
-    "FeedBackRoomParams": many(_ROOM_BACK, most=_OUTPUTS_LIMIT),
+    "FeedBackRoomParams": many(_ROOM_BACK, at_most=_OUTPUTS_LIMIT),
 }
 
 
@@ -175,7 +175,7 @@ BY_TASK = Shape(TASK)
 
 _USERS = obj(
     {
-        name: many(text(), most=_USERS_LIMIT)
+        name: many(text(), at_most=_USERS_LIMIT)
         for name in (
             "SubscribeAudioUserIds",
             "UnSubscribeAudioUserIds",
@@ -184,7 +184,7 @@ _USERS = obj(
         )
     }
 )
-_MIX_LAYOUT = obj({"MixLayoutMode": choice(1, 2, 3, 4), "MixLayoutList": many(obj(), most=25)})
+_MIX_LAYOUT = obj({"MixLayoutMode": choice(1, 2, 3, 4), "MixLayoutList": many(obj(), at_most=25)})
 _STORED = one_of("StorageParams", "CloudStorage", "CloudVod")
 RECORD = Shape(
     {
@@ -235,7 +235,7 @@ PAGE = Shape(
             }
         ),
         "RecordId": short(RECORD_ID_LIMIT),
-        "PublishCdnParams": many(_CDN, most=_OUTPUTS_LIMIT),
+        "PublishCdnParams": many(_CDN, at_most=_OUTPUTS_LIMIT),
         "ReadyTimeout": integer(0, 60),
         "EmulateMobileParams": obj(),
     },
