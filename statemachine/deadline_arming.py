@@ -50,14 +50,14 @@ class ArmedDeadline:
 
 
 def arm_start_retry(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
-    return _arm_retry(task, Deadline.START_RETRY, (Operation.START,))
+    return _armed_retry(task, Deadline.START_RETRY, (Operation.START,))
 
 
 def arm_call_retry(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
-    return _arm_retry(task, Deadline.CALL_RETRY, (Operation.STOP, Operation.UPDATE, Operation.INSPECT))
+    return _armed_retry(task, Deadline.CALL_RETRY, (Operation.STOP, Operation.UPDATE, Operation.INSPECT))
 
 
-def _arm_retry(task: Task, kind: Deadline, operations: tuple[Operation, ...]) -> ArmedDeadline | None:
+def _armed_retry(task: Task, kind: Deadline, operations: tuple[Operation, ...]) -> ArmedDeadline | None:
     if not task.calls:
         return None
     retries = (task.calls[operation].retry_at for operation in operations if operation in task.calls)
@@ -72,7 +72,7 @@ def arm_start_confirm(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline
     base = max(view.accepted_at or view.evidence_at, view.scheduled_at or 0)
     if view.revoked is Deadline.START_CONFIRM and view.revoked_at is not None:
         base = max(base, view.revoked_at)
-    return _arm_once(task, Deadline.START_CONFIRM, base, _CONFIRM_MS)
+    return _armed_once(task, Deadline.START_CONFIRM, base, _CONFIRM_MS)
 
 
 def arm_idle(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
@@ -82,7 +82,7 @@ def arm_idle(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
     base = max(view.idle_since, view.scheduled_at or 0)
     if view.revoked is Deadline.IDLE and view.revoked_at is not None:
         base = max(base, view.revoked_at)
-    return _arm_once(task, Deadline.IDLE, base, int(rules.idle_s * _S) + IDLE_GRACE_MS)
+    return _armed_once(task, Deadline.IDLE, base, int(rules.idle_s * _S) + IDLE_GRACE_MS)
 
 
 def arm_recovery(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
@@ -107,7 +107,7 @@ def arm_expiry(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None
     last = _last_pass(task, Deadline.EXPIRY, base)
     if last is not None:
         return ArmedDeadline(kind=Deadline.EXPIRY, base=base, at=last.at + _EXPIRY_AGAIN_MS)
-    return _arm(Deadline.EXPIRY, base, _EXPIRY_AGAIN_MS if is_revoked else int(rules.life_s * _S) + _EXPIRY_GRACE_MS)
+    return _armed_after(Deadline.EXPIRY, base, _EXPIRY_AGAIN_MS if is_revoked else int(rules.life_s * _S) + _EXPIRY_GRACE_MS)
 
 
 def arm_renew(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
@@ -121,14 +121,14 @@ def arm_renew(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
     last = _last_pass(task, Deadline.RENEW, base)
     if last is not None:  # the successor failed: start another one
         return ArmedDeadline(kind=Deadline.RENEW, base=base, at=last.at + _RENEW_AGAIN_MS)
-    return _arm(Deadline.RENEW, base, after_ms)
+    return _armed_after(Deadline.RENEW, base, after_ms)
 
 
 def arm_stop_confirm(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
     view = task.view
     if view.state is not State.STOPPING or view.stop_accepted_at is None or Operation.STOP in task.calls:
         return None
-    return _arm_once(task, Deadline.STOP_CONFIRM, view.stop_accepted_at, _CONFIRM_MS)
+    return _armed_once(task, Deadline.STOP_CONFIRM, view.stop_accepted_at, _CONFIRM_MS)
 
 
 def arm_finish(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
@@ -140,7 +140,7 @@ def arm_finish(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None
     if last is not None:  # the query has not settled it
         return ArmedDeadline(kind=Deadline.FINISH, base=base, at=last.at + _FINISH_AGAIN_MS)
     wait_s = rules.finish_s if view.upload_heard else rules.finish_unheard_s or rules.finish_s
-    return _arm(Deadline.FINISH, base, int(wait_s * _S))
+    return _armed_after(Deadline.FINISH, base, int(wait_s * _S))
 
 
 def arm_silence(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None:
@@ -151,7 +151,7 @@ def arm_silence(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | Non
     if can_be_queried(task, rules, query_at) and task.view.state is not State.FINISHING:  # `finish` queries for files
         return ArmedDeadline(kind=Deadline.SILENCE, base=base, at=query_at)
     if last is None:
-        return _arm(Deadline.SILENCE, base, _SILENCE_MS)
+        return _armed_after(Deadline.SILENCE, base, _SILENCE_MS)
     return ArmedDeadline(kind=Deadline.SILENCE, base=base, at=max(base + SILENCE_LOST_MS, last.at + _SILENCE_MS))
 
 
@@ -170,7 +170,7 @@ def arm_restart(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | Non
         return None
     base = view.ended_at or view.evidence_at
     known_until = view.evidence_at if view.inferred else base  # the vendor reported no end: the last time it was seen counts
-    return None if _may_be_done(task, rules, known_until) else _arm(Deadline.RESTART, base, restart.pause_s * _S)
+    return None if _may_be_done(task, rules, known_until) else _armed_after(Deadline.RESTART, base, restart.pause_s * _S)
 
 
 def _is_to_be_restarted(task: Task, rules: Rules, restart: RestartPolicy) -> bool:
@@ -195,12 +195,12 @@ def _may_be_done(task: Task, rules: Rules, at: int) -> bool:
     return rules.single_run and task.restored_at is not None and at < task.restored_at
 
 
-def _arm(kind: Deadline, base: int, after_ms: int) -> ArmedDeadline:
+def _armed_after(kind: Deadline, base: int, after_ms: int) -> ArmedDeadline:
     return ArmedDeadline(kind=kind, base=base, at=base + after_ms)
 
 
-def _arm_once(task: Task, kind: Deadline, base: int, after_ms: int) -> ArmedDeadline | None:
-    return None if _last_pass(task, kind, base) is not None else _arm(kind, base, after_ms)
+def _armed_once(task: Task, kind: Deadline, base: int, after_ms: int) -> ArmedDeadline | None:
+    return None if _last_pass(task, kind, base) is not None else _armed_after(kind, base, after_ms)
 
 
 def _last_pass(task: Task, kind: Deadline, base: int) -> DeadlinePass | None:

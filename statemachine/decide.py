@@ -40,7 +40,7 @@ from statemachine.states import Kind, Reason, State, Verdict
 from statemachine.tasks import Lineage, Task
 
 #: The reason of a callback that is too late for its run: the run is archived.
-SEALED = "sealed"
+RUN_ARCHIVED = "sealed"
 #: The reason of a replay that gave the same fact as before.
 UNCHANGED = "unchanged"
 
@@ -60,7 +60,7 @@ def decide(lineage: Lineage, event: Event, now: int, rules_of: RulesOf, *, kind:
 def _on_callback(event: CallbackReceived, refold: Refold) -> Decision:
     lineage, fact = refold.lineage, limit_files(event.fact)
     if fact.at < lineage.sealed.until:
-        return Decision(lineage=lineage, verdict=Verdict.STALE, reason=SEALED)
+        return Decision(lineage=lineage, verdict=Verdict.STALE, reason=RUN_ARCHIVED)
     if event.replaces is not None and [known for known in lineage.facts if known.source == event.replaces] == [fact]:
         refolded = refold.run(lineage.facts)  # the replay gave the same fact: its effect at the time still stands
         return refolded.decision(Verdict.STALE, UNCHANGED, refolded.task_of(fact).id)
@@ -83,7 +83,7 @@ def _on_deadline(event: DeadlinePassed, refold: Refold) -> Decision:
     reaction = None if task is None else react_to_deadline(task, event, refold.rules_for(task), refold.now)
     if task is None or reaction is None:
         return refold.run(refold.lineage.facts).decision(Verdict.STALE, "not_due", event.task_id)
-    return _apply(refold, task, reaction)
+    return _apply_reaction(refold, task, reaction)
 
 
 def _on_mark(event: OperatorMarked, refold: Refold) -> Decision:
@@ -96,7 +96,7 @@ def _on_mark(event: OperatorMarked, refold: Refold) -> Decision:
         ending = Ending(state=event.state, reason=_MARK_REASONS[event.state])
         facts = (inferred_end(task, ending, refold.now, key=event.key, ended_at=refold.now),)
         entry["state"] = event.state.value
-    return _apply(refold, task, Reaction(facts=facts, cleared=event.clear, entries=(entry,)))
+    return _apply_reaction(refold, task, Reaction(facts=facts, cleared=event.clear, entries=(entry,)))
 
 
 def _on_start_request(event: StartRequested, refold: Refold) -> Decision:
@@ -109,21 +109,21 @@ def _on_start_request(event: StartRequested, refold: Refold) -> Decision:
         task = replace(task, calls=on_restore.with_doubts(task, task.calls, refold.rules_for(task), now))
     links = {name: value for name in ("renews", "restarts") if (value := getattr(event, name)) is not None}
     entry = {"kind": "start_asked", "by": event.by, "action": event.action, **links}
-    return _apply(refold.with_tasks([task], {task.id: None}), task, Reaction(facts=(fact,), entries=(entry,)))
+    return _apply_reaction(refold.with_tasks([task], {task.id: None}), task, Reaction(facts=(fact,), entries=(entry,)))
 
 
 def _on_request(event: on_request.TaskRequest, refold: Refold) -> Decision:
     task = refold.find_task(event.task_id)
     if task is None:
         return _no_such_task(refold)
-    return _apply(refold, task, on_request.react_to_request(task, event, refold.rules_for(task), refold.now))
+    return _apply_reaction(refold, task, on_request.react_to_request(task, event, refold.rules_for(task), refold.now))
 
 
 def _on_restore(event: LedgerRestored, refold: Refold) -> Decision:
     task = refold.find_task(event.task_id)
     if task is None:
         return _no_such_task(refold)
-    return _apply(refold, task, on_restore.react_to_restore(task, event, refold.rules_for(task), refold.now))
+    return _apply_reaction(refold, task, on_restore.react_to_restore(task, event, refold.rules_for(task), refold.now))
 
 
 def _on_clock_correction(event: ClockCorrected, refold: Refold) -> Decision:
@@ -133,14 +133,14 @@ def _on_clock_correction(event: ClockCorrected, refold: Refold) -> Decision:
     reaction = react_to_clock_setback(task, refold.rules_for(task), refold.now)
     if reaction is None:
         return refold.run(refold.lineage.facts).decision(Verdict.STALE, UNCHANGED, task.id)
-    return _apply(refold, task, reaction)
+    return _apply_reaction(refold, task, reaction)
 
 
 def _on_answer(event: CallAnswered, refold: Refold) -> Decision:
     task = refold.find_task(event.task_id)
     if task is None:
         return _no_such_task(refold)
-    return _apply(refold, task, react_to_answer(task, event, refold.rules_for(task), refold.now))
+    return _apply_reaction(refold, task, react_to_answer(task, event, refold.rules_for(task), refold.now))
 
 
 def _on_adoption(event: TasksAdopted, refold: Refold) -> Decision:
@@ -148,7 +148,7 @@ def _on_adoption(event: TasksAdopted, refold: Refold) -> Decision:
     lineage = refold.lineage
     moved = [replace(task, key=lineage.key) for task in event.tasks]
     task_id = moved[0].id if moved else None
-    entry = {"kind": "named" if event.told else "adopted", "vendor_task_id": lineage.key.vendor_task_id}
+    entry = {"kind": "named" if event.named_by_answer else "adopted", "vendor_task_id": lineage.key.vendor_task_id}
     refolded = refold.with_tasks(moved, {task.id: task for task in event.tasks}).run(
         [*lineage.facts, *event.facts], task_id=task_id, reaction=Reaction(entries=(entry,))
     )
@@ -168,7 +168,7 @@ def _on_surplus_task(event: SurplusTaskFound, refold: Refold) -> Decision:
         own_fact(task, FactKind.STOP_ASKED, refold.now, refold.now, f"surplus {event.key} stop"),
     )
     entry = {"kind": "surplus", "of": event.of.id}
-    return _apply(refold, task, Reaction(facts=facts, calls=with_call({}, Operation.STOP, refold.now), entries=(entry,)))
+    return _apply_reaction(refold, task, Reaction(facts=facts, calls=with_call({}, Operation.STOP, refold.now), entries=(entry,)))
 
 
 def _surplus_task(event: SurplusTaskFound, lineage: Lineage) -> tuple[Task, Fact]:
@@ -186,7 +186,7 @@ def _surplus_task(event: SurplusTaskFound, lineage: Lineage) -> tuple[Task, Fact
     return on_request.requested_task(lineage.key, request, event.sent_at - 1, event.sent_at)
 
 
-def _apply(refold: Refold, task: Task, reaction: Reaction) -> Decision:
+def _apply_reaction(refold: Refold, task: Task, reaction: Reaction) -> Decision:
     """Applies a reaction to its task."""
     facts = {fact.key: fact for fact in (*refold.lineage.facts, *map(limit_files, reaction.facts))}
     refolded = refold.run(facts.values(), task_id=task.id, reaction=reaction)

@@ -24,7 +24,7 @@ class Change:
     commands: tuple[Command, ...] = ()
 
     @property
-    def visible(self) -> bool:
+    def is_visible(self) -> bool:
         """True if users of the task see a difference: only then it has a new version."""
         return self.before is None or self.after.version != self.before.version
 

@@ -90,7 +90,7 @@ class StopRequested:
     #: See `StartRequested.doubted`.
     doubted: bool = False
     #: Serial numbers of the task's calls that a worker has claimed: they are on the wire, or about to be sent.
-    taken: frozenset[int] = frozenset()
+    claimed: frozenset[int] = frozenset()
     key: str
 
 
@@ -145,7 +145,7 @@ class TasksAdopted:
     facts: tuple[Fact, ...]
     tasks: tuple[Task, ...]
     #: True: the answer to the start call contains the id. False: callbacks of the id match the start.
-    told: bool = False
+    named_by_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,14 +89,14 @@ def _timeline_entry(event: CallAnswered) -> Mapping[str, Any]:
 def _on_start(answer: _Answer) -> Reaction:
     task, event, call = answer.task, answer.event, answer.call
     if _is_started(event, answer.rules):
-        return _started(answer)
+        return _confirm_start(answer)
     if call is None:
-        return _late_failed_start(answer)
+        return _react_to_late_failure(answer)
     if event.outcome is not CallOutcome.NOT_MADE:
         if task.attempts == 0:
             call = replace(call, since=event.sent_at)  # the time spent waiting for quota does not count
         answer = replace(answer, task=replace(task, attempts=task.attempts + 1))
-    return replace(_failed_start(answer, call), changes={"attempts": answer.task.attempts})
+    return replace(_react_to_failed_start(answer, call), changes={"attempts": answer.task.attempts})
 
 
 def _is_started(event: CallAnswered, rules: Rules) -> bool:
@@ -106,7 +106,7 @@ def _is_started(event: CallAnswered, rules: Rules) -> bool:
     return event.vendor_task_id is not None or not rules.single_run
 
 
-def _started(answer: _Answer) -> Reaction:
+def _confirm_start(answer: _Answer) -> Reaction:
     task, event = answer.task, answer.event
     start = task.calls.get(Operation.START)
     again = start is not None and any(serial != event.serial for serial in start.ambiguous)
@@ -118,19 +118,19 @@ def _started(answer: _Answer) -> Reaction:
     return Reaction(calls=answer.calls_without(Operation.START), facts=(fact,))
 
 
-def _failed_start(answer: _Answer, start: PendingCall) -> Reaction:
+def _react_to_failed_start(answer: _Answer, start: PendingCall) -> Reaction:
     """Reacts to the newest attempt, which does not prove that the task runs."""
     outcome = answer.event.outcome
     if answer.task.view.accepted_at is not None:  # callbacks have shown meanwhile that it runs
         return Reaction(calls=answer.calls_without(Operation.START))
     if outcome is CallOutcome.AMBIGUOUS or outcome is CallOutcome.ALREADY_THERE:
-        return _ambiguous_start(answer, start)
+        return _react_to_ambiguous_start(answer, start)
     if outcome in _RETRYABLE:
         return _retry_start(answer, answer.backed_off(start, answer.event.retry_after_s))
     return _end_start(answer, start, _REJECTED_START)
 
 
-def _late_failed_start(answer: _Answer) -> Reaction:
+def _react_to_late_failure(answer: _Answer) -> Reaction:
     """Reacts to an attempt that was taken to be ambiguous and did not happen after all.
 
     If starts are queried by a name of ours, the attempt on the wire may go under the name of this one: then nothing is proved.
@@ -147,7 +147,7 @@ def _late_failed_start(answer: _Answer) -> Reaction:
     return Reaction(calls={**answer.task.calls, Operation.START: start})
 
 
-def _ambiguous_start(answer: _Answer, start: PendingCall) -> Reaction:
+def _react_to_ambiguous_start(answer: _Answer, start: PendingCall) -> Reaction:
     """Reacts to a start that may have happened: queries it or repeats it, where that is possible."""
     task, event, rules, now = answer.task, answer.event, answer.rules, answer.now
     is_running = event.outcome is CallOutcome.ALREADY_THERE
@@ -207,7 +207,7 @@ def _on_stop(answer: _Answer) -> Reaction:
     if call is None:
         return NO_REACTION
     if event.outcome is CallOutcome.ALREADY_GONE:
-        return _already_stopped(answer, rest)
+        return _react_to_missing_task(answer, rest)
     if event.outcome in _RETRYABLE:
         waiting = answer.backed_off(call, event.retry_after_s)
         fails_long = now - (waiting.failing_since or now) >= _STOP_FAILS_MS
@@ -216,7 +216,7 @@ def _on_stop(answer: _Answer) -> Reaction:
     return Reaction(calls=rest, raised=Anomaly.STOP_UNCONFIRMED)
 
 
-def _already_stopped(answer: _Answer, rest: PendingCalls) -> Reaction:
+def _react_to_missing_task(answer: _Answer, rest: PendingCalls) -> Reaction:
     """Reacts to "no such task" after a stop: only a query tells how the task ended."""
     task, rules, now = answer.task, answer.rules, answer.now
     if task.view.state in FINAL or task.view.state is State.FINISHING:

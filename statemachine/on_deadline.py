@@ -51,7 +51,7 @@ def query_vendor(passed: PassedDeadline) -> Reaction:
 
 
 def query_after_silence(passed: PassedDeadline) -> Reaction:
-    """As `query_vendor`; not while the start is still tried, nor while files are awaited, which `finish` queries for."""
+    """Queries the vendor, except while the start is still tried, or while files are awaited: `finish` queries for those."""
     task = passed.task
     if Operation.START in task.calls:
         return NO_REACTION
@@ -86,7 +86,7 @@ def retry_calls(passed: PassedDeadline) -> Reaction:
 
 
 def query_or_stop_interrupted(passed: PassedDeadline) -> Reaction:
-    """As `query_vendor`; stops the task after `recovery.max_s`, if the policy says so."""
+    """Queries the vendor; stops the task after `recovery.max_s`, if the policy says so."""
     recovery = passed.policy.recovery
     is_over = recovery.stop and passed.now - passed.armed.base >= recovery.max_s * 1000
     if is_over and passed.rules.callable and passed.task.view.stop_asked_at is None:
@@ -108,7 +108,7 @@ def _stop(passed: PassedDeadline) -> Reaction:
 
 
 def confirm_stop(passed: PassedDeadline) -> Reaction:
-    """As `query_vendor`; makes the stop call again if the vendor cannot be queried and no end is inferred."""
+    """Queries the vendor; makes the stop call again if the vendor cannot be queried and no end is inferred."""
     reaction = query_vendor(passed)
     calls = reaction.calls_of(passed.task)
     if reaction.facts or Operation.INSPECT in calls or not passed.rules.callable:

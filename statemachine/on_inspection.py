@@ -78,14 +78,14 @@ def react_to_inspection(
         now=now,
     )
     if inspection.sign is Sign.GONE or _is_of_earlier_run(report):
-        return _gone(report)
+        return _react_to_missing_task(report)
     if _is_older_than_start(report):  # our start found it running: it is ours from then on
         report = replace(report, inspection=replace(inspection, started_at=None))
     if inspection.sign in _LIFE_SIGNS:
-        return _alive(report)
+        return _react_to_life_sign(report)
     if inspection.sign is Sign.CAPTURE_ENDED:
-        return _capture_ended(report)
-    return _ended(report)
+        return _react_to_capture_end(report)
+    return _react_to_end(report)
 
 
 def _is_older_than_start(report: _Report) -> bool:
@@ -101,16 +101,16 @@ def _is_of_earlier_run(report: _Report) -> bool:
     return is_over and _is_older_than_start(report)
 
 
-def _gone(report: _Report) -> Reaction:
+def _react_to_missing_task(report: _Report) -> Reaction:
     """Reacts to "no such task". A start that is in doubt since a restore was not made, then."""
     task, start = report.task, report.calls.get(Operation.START)
     is_in_doubt = start is not None and start.doubted_at is not None
     if start is not None and is_in_doubt and not task.key.is_provisional and task.view.stop_asked_at is None:
         return start_unless_too_late(task, start, report.calls, report.now, report.key)
-    return _ended(replace(report, inspection=Inspection(sign=Sign.GONE)))
+    return _react_to_end(replace(report, inspection=Inspection(sign=Sign.GONE)))
 
 
-def _alive(report: _Report) -> Reaction:
+def _react_to_life_sign(report: _Report) -> Reaction:
     task, view, calls, now = report.task, report.task.view, report.calls, report.now
     inspection = report.inspection
     facts = (report.fact(output=inspection.output, files=inspection.files, **_LIFE_SIGNS[inspection.sign]),)
@@ -121,7 +121,7 @@ def _alive(report: _Report) -> Reaction:
     if report.asked_by is Deadline.EXPIRY:
         return Reaction(calls=calls, facts=facts, raised=Anomaly.OVERDUE)
     if report.asked_by is Deadline.FINISH and view.captured_by is not None:
-        return Reaction(calls=calls, facts=(*facts, *_finish(report, task)))
+        return Reaction(calls=calls, facts=(*facts, *_finished_facts(report, task)))
     if view.state in FINAL and not view.inferred and parse_policy(task.policy).stop_zombies:
         return Reaction(calls=with_call(calls, Operation.STOP, now), facts=facts)
     return Reaction(calls=calls, facts=facts)
@@ -134,7 +134,7 @@ def _should_have_stopped(report: _Report) -> bool:
     return view.state is State.STOPPING and (has_waited or report.asked_by is Deadline.STOP_CONFIRM)
 
 
-def _capture_ended(report: _Report) -> Reaction:
+def _react_to_capture_end(report: _Report) -> Reaction:
     view, inspection = report.task.view, report.inspection
     ending = inspection.ending if _has_reason(inspection) else None
     if ending is None and view.captured_by is None:
@@ -146,10 +146,10 @@ def _capture_ended(report: _Report) -> Reaction:
     view = replace(view, files=(*view.files, *inspection.files))
     if ending is not None and view.fallback != (ending.state, ending.reason):  # from now on this fact is the capture's end
         view = replace(view, fallback=(ending.state, ending.reason), captured_by=fact.key)
-    return Reaction(calls=report.calls, facts=(fact, *_finish(report, replace(report.task, view=view))))
+    return Reaction(calls=report.calls, facts=(fact, *_finished_facts(report, replace(report.task, view=view))))
 
 
-def _ended(report: _Report) -> Reaction:
+def _react_to_end(report: _Report) -> Reaction:
     task, inspection, calls = report.task, report.inspection, report.calls
     if _has_reason(inspection):
         fact = report.fact(kind=FactKind.END, outcome=inspection.ending, ended_at=inspection.ended_at)
@@ -157,7 +157,7 @@ def _ended(report: _Report) -> Reaction:
     if task.view.state in FINAL:
         return Reaction(calls=calls)
     if task.view.state is State.FINISHING:
-        return Reaction(calls=calls, facts=_finish(report, task) if report.asked_by is Deadline.FINISH else ())
+        return Reaction(calls=calls, facts=_finished_facts(report, task) if report.asked_by is Deadline.FINISH else ())
     inference = _infer_end(report)
     assert inference.outcome is not None
     end = inferred_end(
@@ -193,7 +193,7 @@ def _infer_end(report: _Report) -> Inference:
     return Inference(outcome=Ending(state=State.STOPPED, reason=Reason.UNSTATED))
 
 
-def _finish(report: _Report, task: Task) -> tuple[Fact, ...]:
+def _finished_facts(report: _Report, task: Task) -> tuple[Fact, ...]:
     """Returns the fact that no more files will arrive. task: with the files of this report."""
     inference = finished_end(task, report.rules, report.now)
     return inference_facts(task, inference, report.now, Deadline.FINISH, f"finish {task.id} {report.serial}")

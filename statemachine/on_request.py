@@ -73,7 +73,7 @@ def _on_stop(task: Task, event: StopRequested, rules: Rules, now: int) -> Reacti
     if view.state in FINAL and not view.inferred and view.zombie_at is None:
         return Reaction(facts=(requested,))
     start = task.calls.get(Operation.START)
-    if start is not None and not start.ambiguous and start.serial not in event.taken and not view.shown:
+    if start is not None and not start.ambiguous and start.serial not in event.claimed and not view.shown:
         return _end_unsent_start(task, event, start, requested, now)
     calls = with_call(_calls_before_stop(task, start, rules, now), Operation.STOP, now)
     is_known = view.state in FINAL and view.stop_asked_at is not None

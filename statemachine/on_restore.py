@@ -44,7 +44,7 @@ def with_doubts(task: Task, calls: PendingCalls, rules: Rules, now: int, *, sent
     sent_at: when the start that was under way was sent, or was due to be sent, ms.
     """
     doubtful: dict[Operation, PendingCall] = {
-        operation: _unsent(call) for operation, call in calls.items() if operation is not Operation.UPDATE
+        operation: _as_unsent(call) for operation, call in calls.items() if operation is not Operation.UPDATE
     }
     start = calls.get(Operation.START)
     if start is not None:
@@ -62,7 +62,7 @@ def doubt_request(task: Task, reaction: Reaction, rules: Rules, now: int) -> Rea
     return replace(reaction, calls=with_doubts(task, calls, rules, now))
 
 
-def _unsent(call: PendingCall) -> PendingCall:
+def _as_unsent(call: PendingCall) -> PendingCall:
     return call if call.serial is None else replace(call, serial=None, step=None)
 
 

@@ -43,12 +43,12 @@ def with_inspection(
     known = calls.get(Operation.INSPECT)
     if known is None:
         return with_call(calls, Operation.INSPECT, now, asks=asks, ambiguous=ambiguous)
-    if _weight(asks) > _weight(known.asks):
+    if _deadline_weight(asks) > _deadline_weight(known.asks):
         known = replace(known, asks=asks)
     return {**calls, Operation.INSPECT: known}
 
 
-def _weight(kind: Deadline | None) -> int:
+def _deadline_weight(kind: Deadline | None) -> int:
     return _WEIGHT.get(kind, 0) if kind else 0
 
 

@@ -87,21 +87,21 @@ class Refold:
         newest: the fact of the callback that is the event. reaction: the event's effect on the task of `task_id`.
         """
         trigger, ordered = _Trigger(newest, task_id, reaction), sort_facts(facts)
-        refolded = self._fold(ordered, trigger)
+        refolded = self._fold_facts(ordered, trigger)
         ends = self._ends_of_excess_runs(refolded)
-        return self._fold(sort_facts((*ordered, *ends)), trigger) if ends else refolded
+        return self._fold_facts(sort_facts((*ordered, *ends)), trigger) if ends else refolded
 
-    def _fold(self, facts: tuple[Fact, ...], trigger: _Trigger) -> "Refolded":
+    def _fold_facts(self, facts: tuple[Fact, ...], trigger: _Trigger) -> "Refolded":
         kind = lineage_kind(facts, self.kind)
         runs = cut_sorted_facts(facts, self.rules_of(kind, {}))
         match = match_runs(runs, self.lineage.tasks)
         changes = [
-            self._change(run, number, kind, match.owner(run), trigger)
+            self._compare_task(run, number, kind, match.owner(run), trigger)
             for number, run in enumerate(runs, self.lineage.sealed.runs + 1)
         ]
         rules = [self.rules_of(kind, change.after.params) for change in changes]
         kept = _facts_to_keep(facts, runs, changes, rules)
-        changes += [self._merge(task, run, changes, runs) for task, run in match.merged]
+        changes += [self._merge_task(task, run, changes, runs) for task, run in match.merged]
         return Refolded(before=self.lineage, now=self.now, facts=kept, runs=runs, changes=changes)
 
     def _ends_of_excess_runs(self, refolded: "Refolded") -> list[Fact]:
@@ -113,7 +113,7 @@ class Refold:
             ends += inference_facts(task, inference, self.now, Deadline.FINISH, f"{task.id}:crowded:{self.now}")
         return ends
 
-    def _change(self, run: Run, number: int, kind: Kind, owner: Task | None, trigger: _Trigger) -> Change:
+    def _compare_task(self, run: Run, number: int, kind: Kind, owner: Task | None, trigger: _Trigger) -> Change:
         task = owner or self._new_task(run, number, kind, trigger.newest)
         before = None if owner is None else self.joined.get(owner.id, owner)
         rules, reaction = self.rules_of(kind, task.params), trigger.reaction_of(task)
@@ -134,7 +134,7 @@ class Refold:
             folded = self._query_contradiction(before, folded, rules)
         reconciled, commands = reconcile_calls(before, folded, rules)
         after = self._with_version(before, reconciled, due_times(reconciled, task.deadlines, rules, self.now))
-        move = self._move(before, after, run)
+        move = self._find_move(before, after, run)
         entries = (*reaction.entries, *anomaly_entries, *deadline_entries(before, after), *move_entries(move, after))
         return Change(
             before=before, after=after, move=move, entries=entries, commands=(*commands, *_report_to_predecessor(before, after))
@@ -167,7 +167,7 @@ class Refold:
             updated_at=self.now,
         )
 
-    def _move(self, before: Task | None, after: Task, run: Run) -> Move | None:
+    def _find_move(self, before: Task | None, after: Task, run: Run) -> Move | None:
         if before is None:
             return checked_move(None, after.view.state)
         old, new = before.view.state, after.view.state
@@ -192,7 +192,7 @@ class Refold:
         """Returns the version after this one; after a restore, versions up to the epoch may have been used."""
         return max(version, self.epoch) + 1
 
-    def _merge(self, task: Task, run: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
+    def _merge_task(self, task: Task, run: Run, changes: Sequence[Change], runs: Sequence[Run]) -> Change:
         """Merges a task into the task of this run."""
         winner = changes[next(index for index, other in enumerate(runs) if other is run)].after
         version = self._next_version(task.version)
@@ -251,7 +251,7 @@ class Refolded:
     ) -> Decision:
         """Returns the decision. commands: those of the event itself."""
         return Decision(
-            lineage=self._lineage(),
+            lineage=self._new_lineage(),
             changes=tuple(change for change in self.changes if change.before != change.after or change.entries),
             commands=(*commands, *(command for change in self.changes for command in change.commands)),
             verdict=verdict,
@@ -259,7 +259,7 @@ class Refolded:
             task_id=task_id,
         )
 
-    def _lineage(self) -> Lineage:
+    def _new_lineage(self) -> Lineage:
         tasks = tuple(change.after for change in self.changes if change.after.merged_into is None)
         archived, count = archive_runs(self.before.sealed, self.runs, self.changes, self.now)
         gone = {fact.key for run in self.runs[:count] for fact in run.facts}

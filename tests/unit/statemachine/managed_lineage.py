@@ -89,7 +89,7 @@ class ManagedLineage(LineageScenario):
         self._asked += 1
         task = self._of(run)
         serials = frozenset(serial for of, serial in self.calls if of == task.id) if taken else frozenset()
-        return self.ask(StopRequested(task_id=task.id, taken=serials, key=f"stop {self._asked}"))
+        return self.ask(StopRequested(task_id=task.id, claimed=serials, key=f"stop {self._asked}"))
 
     def update(self, at: float, **params: Any) -> Decision:
         self._wait(at)
@@ -155,7 +155,7 @@ class ManagedLineage(LineageScenario):
         self.lineage = into.lineage if into is not None else Lineage(key=key)
         if isinstance(into, ManagedLineage):
             self.calls |= into.calls
-        return self.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
+        return self.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, named_by_answer=told))
 
     def surplus(self, of: Task, at: float, *, sent: float, vendor_task_id: str = "u") -> Decision:
         """One more start of this task was answered with an id of its own: the story of that one."""

@@ -244,7 +244,7 @@ def stop(world: World, data: st.DataObject) -> None:
     if task.view.state in FINAL and not task.view.inferred and Anomaly.ZOMBIE not in task.anomalies:
         return
     on_the_wire = {serial for of, serial in world.out if of == task.id} if data.draw(st.booleans()) else set()
-    world.ask(StopRequested(task_id=task.id, taken=frozenset(on_the_wire), key=f"stop {world.events}"))
+    world.ask(StopRequested(task_id=task.id, claimed=frozenset(on_the_wire), key=f"stop {world.events}"))
 
 
 def update(world: World, data: st.DataObject) -> None:
@@ -371,7 +371,7 @@ def name(world: World, *, told: bool) -> None:
     """The vendor's id became known: by an answer, or because callbacks showed whose they are."""
     leaving, world.lineage = world.lineage, world.other or Lineage(key=KEY)
     world.other = None
-    world.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, told=told))
+    world.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, named_by_answer=told))
 
 
 def hear(world: World, data: st.DataObject) -> None:

@@ -101,5 +101,5 @@ def test_versions_grow_by_one_with_each_visible_change(drawn, data):
         decision = decide(lineage, CallbackReceived(fact=fact), NOW + n, lambda kind, params: rules)
         for change in decision.changes:
             if change.before is not None:
-                assert change.after.version - change.before.version == change.visible
+                assert change.after.version - change.before.version == change.is_visible
         lineage = decision.lineage

@@ -87,7 +87,7 @@ def test_facts_a_little_late_give_the_same_views_at_each_step(drawn, data):
 @effort(60)
 @given(lineages(FAMILIES, 40), st.data())
 def test_a_repeated_fact_changes_nothing(drawn, data):
-    """All facts are replayed after most of them were dropped."""
+    """Every fact is replayed after most of them were dropped."""
     rules, facts = drawn
     ordered = sorted(facts, key=lambda fact: fact.order)
     with limits(10, 4):
