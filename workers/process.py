@@ -1,4 +1,4 @@
-"""All that works in one process, started and stopped together."""
+"""Starts and stops all workers of one process together."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,21 +13,21 @@ from adapters.supervision import Health
 from adapters.vendors.accounts import Accounts
 from workers.actors import HintWorker, declare_actors
 from workers.apply.applier import Applier
-from workers.call.caller import Caller, Client
-from workers.deliver.dispatcher import Courier
+from workers.call.caller import Caller, VendorClient
+from workers.deliver.dispatcher import Dispatcher
 from workers.sweep import Sweep
 
-#: What is on its way to vendors and subscribers may take so long to finish when the process ends, s.
+#: Timeout for calls and deliveries in flight when the process ends, s.
 FINISH_S = 12.0
-#: A busy worker waits so long for more to apply at once, s: 12 to 25 ms did best, 50 ms made 10% less.
+#: Pause in which a busy applier lets rows gather, s: 12 to 25 ms did best; with 50 ms it applied 10% fewer.
 _GATHER_S = 0.015
 
 
-class Hands:
-    """`clock`: ms since the epoch. `client`: makes the calls that `accounts` sign. `ring`: wakes whoever applies the inbox.
+class WorkerProcess:
+    """The applier, the sweep, the caller, the dispatcher and the hint worker of a process.
 
-    `sinks`: by which events leave. `keep_days`: how long deliveries are kept that came to their end. `health`: where the parts
-    register.
+    clock: ms since the epoch. client: sends the calls that `accounts` sign. wake_applier: called when the inbox has new answers.
+    sinks: by type of sink. keep_days: how long delivered events are kept. health: where the workers register.
     """
 
     def __init__(
@@ -37,24 +37,24 @@ class Hands:
         hints: Hints,
         clock: Callable[[], int],
         accounts: Accounts,
-        client: Client,
-        ring: Callable[[], None],
+        client: VendorClient,
+        wake_applier: Callable[[], None],
         sinks: Mapping[str, Sink],
         *,
         keep_days: int = 14,
         health: Health | None = None,
     ) -> None:
         health = health or Health()
-        self.caller = Caller(ledger, accounts, client, clock, ring, health=health)
+        self.caller = Caller(ledger, accounts, client, clock, wake_applier, health=health)
         self.shards = Shards(ledger)
-        self.courier = Courier(ledger, sinks, clock, keep_days=keep_days, health=health)
+        self.dispatcher = Dispatcher(ledger, sinks, clock, keep_days=keep_days, health=health)
         self.applier = Applier(
             ledger,
             clock,
             accounts,
             self.shards,
             on_calls=self.caller.wake,
-            on_events=self.courier.wake,
+            on_events=self.dispatcher.wake,
             gather_s=_GATHER_S,
             health=health,
         )
@@ -66,12 +66,12 @@ class Hands:
         self._worker.start()
         self.sweep.start()
         self.caller.start()
-        self.courier.start()
+        self.dispatcher.start()
 
     def stop(self, *, calls_s: float = FINISH_S, deliveries_s: float = FINISH_S) -> None:
-        """Finishes what is under way. calls_s, deliveries_s: what takes longer is left behind, as by `kill -9`."""
-        with ThreadPoolExecutor() as pool:  # each waits for what it has on the wire
-            pool.submit(self.courier.stop, deliveries_s)
+        """Finishes calls and deliveries in flight. Those that take longer than calls_s, deliveries_s are left, as by `kill -9`."""
+        with ThreadPoolExecutor() as pool:  # the caller and the dispatcher wait at the same time
+            pool.submit(self.dispatcher.stop, deliveries_s)
             self.caller.stop(calls_s)
         self.applier.stop()
         self.sweep.stop()

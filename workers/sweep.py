@@ -1,4 +1,7 @@
-"""The sweep: finds what is due and what waits, without any hint. Alone it suffices; hints only make it sooner."""
+"""The sweep: periodically finds due deadlines and waiting inbox rows, without hints.
+
+The sweep alone would do all the work; hints only make it sooner.
+"""
 
 import threading
 from collections.abc import Callable
@@ -6,32 +9,33 @@ from contextlib import suppress
 
 from adapters.clock import monotonic_s
 from adapters.ledger import ConflictError, Ledger, LedgerUnavailableError, deadlines, inbox, stats
-from adapters.ledger.migrate import make_room
+from adapters.ledger.migrate import make_partitions
 from adapters.ledger.shards import Shards
 from adapters.logs import logger
 from adapters.supervision import Health, SupervisedThread
 from workers.apply.applier import Applier
-from workers.clock_setback import Judge
+from workers.clock_setback import ClockRepairer
 
-#: Deadlines taken at once.
-_DUE = 500
-#: The longest pause while the ledger is away, s.
-_LAST_PAUSE_S = 5.0
-#: What was wiped may lie on in the write-ahead log for so long, ms.
-_CHECKPOINT_MS = 60_000
+#: Due deadlines posted per transaction at most.
+_DEADLINES_PER_PASS = 500
+#: Longest pause while the ledger is unavailable, s.
+_MAX_BACKOFF_S = 5.0
+#: Interval between two checkpoints, ms; for this long, wiped secrets may stay in the write-ahead log.
+_CHECKPOINT_INTERVAL_MS = 60_000
 
 log = logger(__name__)
 
 
-def _asked(due: deadlines.Due) -> inbox.Posting:
+def _deadline_posting(due: deadlines.DueDeadline) -> inbox.Posting:
     payload = {"task_id": due.task_id, "kind": due.kind, "due_at": due.due_at}
     return inbox.Posting(key=(due.task_id, due.kind, str(due.due_at)), payload=payload, shard=due.shard)
 
 
 class Sweep:
-    """`interval_s`: from the beginning of a sweep to that of the next, which begins at once if the first took longer.
+    """Sweeps from a thread of its own (`start`, `stop`), or within the caller's thread (`run_once`).
 
-    `shards`: which part of the work is this process's. `health`: where it registers.
+    clock: ms. shards: the part of the deadlines and the inbox that this process handles. interval_s: time from the start of one
+    sweep to the start of the next, which begins at once if the former took longer. health: where the sweep registers.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class Sweep:
         self._shards = shards
         self._interval_s = interval_s
         self._checkpointed_at = 0
-        self._judge = Judge(ledger)
+        self._clock_repairer = ClockRepairer(ledger)
         self._stop = threading.Event()
         health = health or Health()
         self._part = health.part("sweep")
@@ -60,50 +64,50 @@ class Sweep:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the sweep that is under way."""
+        """Stops after the current sweep."""
         self._stop.set()
         self._thread.join(timeout=30)
 
-    def once(self) -> None:
-        """Passes what is due, applies what waits. Raises LedgerUnavailableError."""
-        self._judge_times()
-        self._apply()
-        while self._post_due() == _DUE and not self._stop.is_set():
-            self._apply()
-        self._apply()
-        self._tidy()
+    def run_once(self) -> None:
+        """Posts due deadlines, applies waiting rows, and does maintenance. Raises LedgerUnavailableError."""
+        self._repair_times()
+        self._apply_inbox()
+        while self._post_due_deadlines() == _DEADLINES_PER_PASS and not self._stop.is_set():
+            self._apply_inbox()
+        self._apply_inbox()
+        self._run_maintenance()
 
-    def _judge_times(self) -> None:
-        with suppress(ConflictError):  # another worker mends the same; the next sweep looks again
-            self._judge.judge_if_due(self._clock())
+    def _repair_times(self) -> None:
+        with suppress(ConflictError):  # another worker repairs the same rows; the next sweep checks again
+            self._clock_repairer.repair_if_due(self._clock())
 
-    def _apply(self) -> None:
-        """May take as long as there is something to apply; the applier's own part tells whether it makes progress."""
+    def _apply_inbox(self) -> None:
+        """Applies all rows, however long it takes: whether the applier makes progress is watched as a part of its own."""
         self._part.rest()
         self._applier.apply_waiting()
         self._part.beat()
 
-    def _post_due(self) -> int:
-        """Puts due deadlines into the inbox, where each waits once; how many are there now that were not."""
+    def _post_due_deadlines(self) -> int:
+        """Posts due deadlines to the inbox, each once; returns how many are new there."""
         now = self._clock()
         with self._ledger.read() as connection:
-            due = deadlines.due(connection, now, _DUE, self._shards.mine())
+            due = deadlines.due(connection, now, _DEADLINES_PER_PASS, self._shards.owned())
         if not due:
             return 0
         with self._ledger.write() as connection:
-            return inbox.post_all(connection, inbox.DEADLINE, [_asked(each) for each in due], now)
+            return inbox.post_all(connection, inbox.DEADLINE, [_deadline_posting(deadline) for deadline in due], now)
 
-    def _tidy(self) -> None:
+    def _run_maintenance(self) -> None:
         now = self._clock()
         with self._ledger.read() as connection:
-            untidy = stats.untidy(connection, now)
-        if untidy:
+            has_old_seconds = stats.has_old_seconds(connection, now)
+        if has_old_seconds:
             with self._ledger.write() as connection:
-                stats.tidy(connection, now)
-        if not 0 <= now - self._checkpointed_at < _CHECKPOINT_MS:
+                stats.fold_old_seconds(connection, now)
+        if not 0 <= now - self._checkpointed_at < _CHECKPOINT_INTERVAL_MS:
             self._checkpointed_at = now
             self._ledger.checkpoint()
-            make_room(self._ledger, now)
+            make_partitions(self._ledger, now)
 
     def _run(self) -> None:
         begun = monotonic_s()
@@ -112,11 +116,11 @@ class Sweep:
             begun = monotonic_s()
             try:
                 with self._part.at_work():
-                    self.once()
+                    self.run_once()
                 pause_s = self._interval_s
             except LedgerUnavailableError as error:
                 log.error("sweep.failed", error=str(error))
-                pause_s = min(_LAST_PAUSE_S, pause_s * 2)
+                pause_s = min(_MAX_BACKOFF_S, pause_s * 2)
             except Exception as error:
                 self._part.failed_with(error)
                 log.error("sweep.failed", exc_info=error)

@@ -1,7 +1,8 @@
-"""Callbacks of ids that nobody knows: some are of starts of ours whose answer is late, or never came.
+"""Finds the start of ours that a task with an unknown vendor id belongs to: its answer is late, or never came.
 
-While a start of their app and kind is on the wire they wait for its answer. Then whoever the vendor sent into the room, its robot,
-says whose they are; where nothing says it, what began alone within a minute of a lone start is that start's.
+A callback of an unknown id is deferred while a start of its app and kind is in flight: the answer may contain the id. Later the
+task is matched by robot: the vendor's own user in the room has the name that the start gave it. Where no robot is known, the task
+is matched by time: if it is the only one that began within a minute of a single start, it belongs to that start.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,133 +11,164 @@ from dataclasses import replace
 from adapters.ledger import Connection, adoption_candidates, effects
 from adapters.ledger.adoption_candidates import Robot
 from adapters.ledger.inbox import CALLBACK
-from adapters.ledger.lineages import Stored
-from statemachine.calls import Operation, Outcome
-from statemachine.events import Answered, Heard, Passed
-from statemachine.facts import Rules, TaskKey
+from adapters.ledger.lineages import StoredLineage
+from statemachine.calls import CallOutcome, Operation
+from statemachine.events import CallAnswered, CallbackReceived, DeadlinePassed
+from statemachine.rules import Rules
 from statemachine.states import LIVE, Deadline, Kind
-from statemachine.tasks import Task
-from workers.apply.inbox_decoder import Asked, Question, kind_of_key
+from statemachine.tasks import Task, TaskKey
+from workers.apply.inbox_decoder import DecodedRow, LineageEvent, kind_of_key
 from workers.apply.rules import Rulebook
 
-#: How long a callback waits for the answer that may say whose it is, ms.
-HELD_MS = 15_000
-#: Before a call was sent nothing of it can begin; but clocks differ by so much, ms.
-_SKEW_MS = 5_000
+#: Time that a callback is deferred at most, for the answer that may contain its id, ms.
+MAX_DEFERRAL_MS = 15_000
+#: Difference between our clock and the vendor's at most, ms: a task may seem to begin this long before its start was sent.
+_CLOCK_SKEW_MS = 5_000
+
+_Stored = Mapping[TaskKey, StoredLineage]
 
 
-def held(
-    connection: Connection, asked: Sequence[Asked], stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int
+# Deferring.
+
+
+def rows_to_defer(
+    connection: Connection, rows: Sequence[DecodedRow], stored: _Stored, rulebook: Rulebook, now: int
 ) -> dict[int, int]:
-    """row id -> until when it waits, ms: callbacks of unknown ids that a start on the wire may explain."""
-    strange = {item.row.id: _whose(item) for item in asked if _is_strange(item, stored, rulebook, now)}
-    under_way = effects.starts_under_way(connection, sorted(set(strange.values())))
-    return {item.row.id: item.row.received_at + HELD_MS for item in asked if strange.get(item.row.id) in under_way}
+    """Returns row id -> time until which it is deferred, ms: callbacks of unknown ids that a start in flight may explain."""
+    unknown = {decoded.row.id: _app_and_family(decoded) for decoded in rows if _can_be_deferred(decoded, stored, rulebook, now)}
+    in_flight = effects.starts_in_flight(connection, sorted(set(unknown.values())))
+    return {
+        decoded.row.id: decoded.row.received_at + MAX_DEFERRAL_MS for decoded in rows if unknown.get(decoded.row.id) in in_flight
+    }
 
 
-def _is_strange(item: Asked, stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int) -> bool:
-    if item.row.kind != CALLBACK or abs(now - item.row.received_at) >= HELD_MS or len(item.questions) != 1:
+def _can_be_deferred(decoded: DecodedRow, stored: _Stored, rulebook: Rulebook, now: int) -> bool:
+    row = decoded.row
+    if row.kind != CALLBACK or abs(now - row.received_at) >= MAX_DEFERRAL_MS or len(decoded.events) != 1:
         return False
-    return _is_unknown(item.questions[0].key, stored, rulebook)
+    key = decoded.events[0].key
+    return _is_unknown(key, stored) and rulebook.rules_for(key)(kind_of_key(key) or Kind.RECORD, {}).single_run
 
 
-def _is_unknown(key: TaskKey, stored: Mapping[TaskKey, Stored], rulebook: Rulebook | None) -> bool:
-    if stored[key].id is not None:
-        return False
-    return rulebook is None or rulebook.of(key)(kind_of_key(key) or Kind.RECORD, {}).single_run
+def _is_unknown(key: TaskKey, stored: _Stored) -> bool:
+    return stored[key].id is None
 
 
-def _whose(item: Asked) -> tuple[str, str, str]:
-    key = item.questions[0].key
+def _app_and_family(decoded: DecodedRow) -> tuple[str, str, str]:
+    key = decoded.events[0].key
     return key.vendor, key.app_id, key.family
 
 
-def adopting(
-    connection: Connection, asked: Sequence[Asked], stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int
-) -> list[Asked]:
-    """The same, where it is found out whose an unknown id is."""
-    by_robot = _by_robot(connection, [item for item in asked if _may_be_anothers(item, stored)], stored)
-    found = []
-    for item in asked:
-        if not _may_be_anothers(item, stored):
-            found.append(item)
+# Adopting.
+
+
+def with_adoptions(
+    connection: Connection, rows: Sequence[DecodedRow], stored: _Stored, rulebook: Rulebook, now: int
+) -> list[DecodedRow]:
+    """Returns the same rows, with adoptions added where the start of an unknown id is found."""
+    starts = _starts_of_robots(connection, [decoded for decoded in rows if _may_adopt(decoded, stored)], stored)
+    result = []
+    for decoded in rows:
+        if not _may_adopt(decoded, stored):
+            result.append(decoded)
             continue
-        by_name = [_told_by_robot(question, by_robot, stored) for question in item.questions]
-        known = [_known_by_now(connection, question, stored, rulebook, now) for question in by_name]
-        questions = tuple(question for each in known for question in each)
-        found.append(replace(item, questions=questions) if questions != item.questions else item)
-    return found
+        matched = [_with_start_of_robot(event, starts, stored) for event in decoded.events]
+        events = tuple(further for event in matched for further in _with_observed_task(connection, event, stored, rulebook, now))
+        result.append(replace(decoded, events=events) if events != decoded.events else decoded)
+    return result
 
 
-def _may_be_anothers(item: Asked, stored: Mapping[TaskKey, Stored]) -> bool:
-    """Whether it is about an id that nobody knows, or about a task that waits for its id. Of a busy batch few are."""
-    return any(stored[question.key].id is None or question.key.pending for question in item.questions)
+def _may_adopt(decoded: DecodedRow, stored: _Stored) -> bool:
+    """Returns whether a row is about an unknown id, or about a task that waits for its id. In a busy batch few are."""
+    return any(_is_unknown(event.key, stored) or event.key.is_provisional for event in decoded.events)
 
 
-def _by_robot(connection: Connection, asked: Sequence[Asked], stored: Mapping[TaskKey, Stored]) -> Mapping[Robot, TaskKey]:
-    robots = [robot for item in asked for question in item.questions if (robot := _robot(question, stored)) is not None]
-    return adoption_candidates.awaited(connection, robots)
+# A callback of an unknown id shows a robot: adopt the start that sent the robot.
 
 
-def _robot(question: Question, stored: Mapping[TaskKey, Stored]) -> Robot | None:
-    """Whom the vendor sent into a room, as a callback of an unknown id tells it."""
-    if not isinstance(question.event, Heard) or not _is_unknown(question.key, stored, None):
+def _starts_of_robots(connection: Connection, rows: Sequence[DecodedRow], stored: _Stored) -> Mapping[Robot, TaskKey]:
+    robots = [robot for decoded in rows for event in decoded.events if (robot := _shown_robot(event, stored)) is not None]
+    return adoption_candidates.starts_of_robots(connection, robots)
+
+
+def _shown_robot(event: LineageEvent, stored: _Stored) -> Robot | None:
+    """Returns the vendor's user in the room that a callback of an unknown id shows; None if it shows none."""
+    if not isinstance(event.event, CallbackReceived) or not _is_unknown(event.key, stored):
         return None
-    fact, key = question.event.fact, question.key
-    if fact.robot is None or not fact.shows_life:  # the end of a robot that ours threw out is not ours
+    fact, key = event.event.fact, event.key
+    if fact.robot is None or not fact.shows_life:  # the end of a robot that ours replaced in the room is not ours
         return None
     return Robot(vendor=key.vendor, app_id=key.app_id, room_id=fact.room_id, name=fact.robot, at=fact.at)
 
 
-def _told_by_robot(question: Question, by_robot: Mapping[Robot, TaskKey], stored: Mapping[TaskKey, Stored]) -> Question:
-    robot = _robot(question, stored)
-    return replace(question, adopts=by_robot[robot]) if robot is not None and robot in by_robot else question
+def _with_start_of_robot(event: LineageEvent, starts: Mapping[Robot, TaskKey], stored: _Stored) -> LineageEvent:
+    robot = _shown_robot(event, stored)
+    return replace(event, adopts=starts[robot]) if robot is not None and robot in starts else event
 
 
-def _known_by_now(
-    connection: Connection, question: Question, stored: Mapping[TaskKey, Stored], rulebook: Rulebook, now: int
-) -> list[Question]:
-    """What a start of ours made may have been heard of before it is known that nobody answers for that start.
+# A start has no id: adopt it into the task that it started, if callbacks of that task have arrived meanwhile.
 
-    That is looked for when no answer came, and before such a start is tried again or given up.
+
+def _with_observed_task(
+    connection: Connection, event: LineageEvent, stored: _Stored, rulebook: Rulebook, now: int
+) -> list[LineageEvent]:
+    """Returns the event, and an adoption if it is the start's turn to be matched with an observed task.
+
+    That is so when the start's answer is ambiguous, and before the start is retried or given up.
     """
-    event = question.event
-    if not question.key.pending or not isinstance(event, Passed | Answered):
-        return [question]
-    task = next((task for task in stored[question.key].lineage.tasks if task.id == event.task_id), None)
+    if not event.key.is_provisional or not isinstance(event.event, DeadlinePassed | CallAnswered):
+        return [event]
+    task_id = event.event.task_id
+    task = next((task for task in stored[event.key].lineage.tasks if task.id == task_id), None)
     if task is None:
-        return [question]
-    rules = rulebook.of(task.key)(task.kind, task.params)
-    adoption = Question(key=question.key, event=None, adopts=question.key)
-    if isinstance(event, Answered):
-        unsure = event.operation is Operation.START and event.outcome is Outcome.AMBIGUOUS
-        twin = _seen(connection, task, rules) if unsure else None
-        return [question] if twin is None else [question, replace(adoption, key=twin.key)]
+        return [event]
+    rules = rulebook.rules_for(task.key)(task.kind, task.params)
+    if isinstance(event.event, CallAnswered):
+        match = _match_after_answer(connection, event.event, task, rules)
+        return [event] if match is None else [event, _adoption_by(match, event)]
+    match = _match_before_retry(connection, event.event, task, rules, now)
+    return [event] if match is None else [_adoption_by(match, event)]  # the start is not retried
+
+
+def _adoption_by(match: Task, event: LineageEvent) -> LineageEvent:
+    return LineageEvent(key=match.key, event=None, adopts=event.key)
+
+
+def _match_after_answer(connection: Connection, answer: CallAnswered, task: Task, rules: Rules) -> Task | None:
+    if answer.operation is not Operation.START or answer.outcome is not CallOutcome.AMBIGUOUS:
+        return None
+    return _match_by_robot(connection, task, rules)
+
+
+def _match_before_retry(connection: Connection, passed: DeadlinePassed, task: Task, rules: Rules, now: int) -> Task | None:
     start = task.calls.get(Operation.START)
-    if event.kind is not Deadline.START_RETRY or start is None or start.ambiguous_at is None or (start.retry_at or 0) > now:
-        return [question]
-    meets_ms = None if rules.meets_s is None else int(rules.meets_s * 1000)
-    twin = _seen(connection, task, rules) if meets_ms is None else _met(connection, task, start.ambiguous_at, meets_ms)
-    return [question] if twin is None else [replace(adoption, key=twin.key)]
+    if passed.kind is not Deadline.START_RETRY or start is None or start.ambiguous_at is None or (start.retry_at or 0) > now:
+        return None
+    if rules.meets_s is None:
+        return _match_by_robot(connection, task, rules)
+    return _match_by_time(connection, task, start.ambiguous_at, int(rules.meets_s * 1000))
 
 
-def _seen(connection: Connection, task: Task, rules: Rules) -> Task | None:
-    """What its robot was seen in. Where a newer start throws out the older one, only what lives can be the newest."""
-    seen = adoption_candidates.seen(connection, task)
-    living = next((twin for twin in seen if twin.view.state in LIVE), None)
-    return living or (seen[0] if seen and not rules.replaces else None)
+def _match_by_robot(connection: Connection, task: Task, rules: Rules) -> Task | None:
+    """Returns the observed task with the robot of this start.
+
+    Where a newer start replaces the older task in the room, only a live task can be the newest one.
+    """
+    matches = adoption_candidates.observed_matches(connection, task)
+    live = next((match for match in matches if match.view.state in LIVE), None)
+    return live or (matches[0] if matches and not rules.replaces else None)
 
 
-def _met(connection: Connection, task: Task, sent_at: int, meets_ms: int) -> Task | None:
-    """The one task that began so soon after the one start that may have made it."""
-    began = adoption_candidates.begun(connection, task, sent_at - _SKEW_MS, sent_at + meets_ms)
+def _match_by_time(connection: Connection, task: Task, sent_at: int, meets_ms: int) -> Task | None:
+    """Returns the only observed task that began within `meets_ms` of this start, if no other start may have started it."""
+    began = adoption_candidates.observed_between(connection, task, sent_at - _CLOCK_SKEW_MS, sent_at + meets_ms)
     if len(began) != 1:
         return None
-    others = [other for other in adoption_candidates.unnamed(connection, task) if other.id != task.id]
-    return None if any(_may_have_made(other, began[0], meets_ms) for other in others) else began[0]
+    others = [other for other in adoption_candidates.starts_without_id(connection, task) if other.id != task.id]
+    return None if any(_may_have_started(other, began[0], meets_ms) for other in others) else began[0]
 
 
-def _may_have_made(task: Task, began: Task, meets_ms: int) -> bool:
+def _may_have_started(task: Task, began: Task, meets_ms: int) -> bool:
     start = task.calls.get(Operation.START)
     sent_at = start.ambiguous_at if start is not None and start.ambiguous_at is not None else task.created_at
-    return sent_at - _SKEW_MS <= began.view.begins_at < sent_at + meets_ms
+    return sent_at - _CLOCK_SKEW_MS <= began.view.begins_at < sent_at + meets_ms

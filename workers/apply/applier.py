@@ -1,8 +1,8 @@
-"""Applies the inbox: load, decide, save task, timeline and sums, mark the rows, all in one transaction.
+"""Applies inbox rows: loads lineages, decides, and saves tasks, timeline, sums and the applied rows in one transaction.
 
-What is loaded is decided outside the write transaction, so that the door is not kept waiting by our thinking; the save goes
-through only if nobody saved in between. A crash between any two lines leaves either all of it or nothing. A row that cannot be
-applied is set aside and holds up nobody.
+Deciding happens outside the write transaction, so that the door does not wait for it; the save succeeds only if no other worker
+saved in between. After a crash at any line either all of a batch is saved or nothing. A row that cannot be applied is set aside and
+holds up no other row.
 """
 
 import threading
@@ -15,50 +15,45 @@ from adapters.ledger import (
     Ledger,
     LedgerUnavailableError,
     callbacks,
-    deadlines,
     effects,
     epochs,
-    events,
     fair_order,
     inbox,
     lineages,
-    stats,
-    timeline,
 )
-from adapters.ledger.documents import Texts
-from adapters.ledger.inbox import ANSWER, CALLBACK, DEADLINE, REPLAY, START, STOP, Row, Settled
-from adapters.ledger.lineages import Stored
+from adapters.ledger.inbox import ANSWER, CALLBACK, DEADLINE, REPLAY, START, STOP, AppliedRow, InboxRow
+from adapters.ledger.lineages import StoredLineage
 from adapters.ledger.shards import Shards
-from adapters.ledger.starts import start_of
+from adapters.ledger.starts import request_of
 from adapters.logs import logger
 from adapters.supervision import Health
 from adapters.vendors.accounts import Accounts
-from statemachine.facts import TaskKey
 from statemachine.states import State
-from workers.apply.adoption import adopting, held
+from statemachine.tasks import TaskKey
+from workers.apply.adoption import rows_to_defer, with_adoptions
 from workers.apply.batch import Batch, keys_of
-from workers.apply.effects import Outgoing
-from workers.apply.inbox_decoder import OF_A_TASK, Known, ask
-from workers.apply.lineage_cache import Recent
+from workers.apply.inbox_decoder import TASK_ROW_KINDS, Lookups, decode
+from workers.apply.lineage_cache import LineageCache
 from workers.apply.rules import Rulebook
 
-#: Rows per transaction at the most. What a transaction costs besides its rows is shared by them: 20 rows cost 390 us each (of our
-#: own time), 50 rows 260, 100 rows 200, 200 rows 180, 400 rows 165.
-_BATCH = 400
-#: How often a batch is decided anew because somebody saved in between.
-_TRIES = 5
-#: When a row is tried again that could not be saved all those times, ms.
-_LATER_MS = 1_000
+#: Rows per transaction at most. The rows share the fixed cost of a transaction: in batches of 20 a row takes 390 us of our own
+#: time, in batches of 50 rows 260, of 100 rows 200, of 200 rows 180, of 400 rows 165.
+_ROWS_PER_BATCH = 400
+#: Times that a batch is decided at most, if other workers save in between.
+_MAX_TRIES = 5
+#: Delay after which a row is tried again that could not be saved all those times, ms.
+_RETRY_DELAY_MS = 1_000
 
 log = logger(__name__)
 
 
 class Applier:
-    """Safe to call from any number of threads: one of them applies, and what the others were called for is not missed.
+    """Applies inbox rows. Any number of threads may call it: one of them applies, also the rows that the others were called for.
 
-    accounts: who calls the vendors. shards: which part of the work is this process's. on_calls, on_events: told when there are
-    calls to be made, and news to be told; must not wait. gather_s: after a small batch so long is waited for more, so that the next
-    one is worth its transaction; who was idle begins at once. health: where it registers.
+    clock: ms. accounts: show which apps can be called, and their quotas. shards: the part of the inbox that this process applies.
+    on_calls, on_events: called when there are new calls to be made and new events for subscribers; must not block.
+    gather_s: pause after a small batch in which rows gather, so that the next one is worth its transaction; an idle applier begins
+    at once. health: where the applier registers.
     """
 
     def __init__(
@@ -78,7 +73,7 @@ class Applier:
         self._accounts = accounts
         self._shards = shards
         self._rulebook = Rulebook(accounts)
-        self._recent = Recent()
+        self._cache = LineageCache()
         self._on_calls = on_calls
         self._on_events = on_events
         self._gather_s = gather_s
@@ -88,11 +83,11 @@ class Applier:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Whoever applies ends after the batch that is under way; the rest waits for the next start."""
+        """Makes the thread that applies end after its current batch; the other rows wait for the next start."""
         self._stopping.set()
 
     def apply_waiting(self) -> int:
-        """Applies until nothing waits; how many rows. Raises LedgerUnavailableError."""
+        """Applies rows until none waits; returns how many. Raises LedgerUnavailableError."""
         self._again.set()
         applied = 0
         while self._again.is_set() and not self._stopping.is_set() and self._applying.acquire(blocking=False):
@@ -112,132 +107,120 @@ class Applier:
     def _apply_all(self) -> int:
         applied = 0
         while not self._stopping.is_set():
-            rows, more = self._waiting()
+            rows, more = self._next_rows()
             if not rows:
                 break
-            self._apply(rows)
+            self._apply_rows(rows)
             self._part.beat()
             applied += len(rows)
-            if len(rows) < _BATCH // 2 and not more:
+            if len(rows) < _ROWS_PER_BATCH // 2 and not more:
                 self._stopping.wait(self._gather_s)
         return applied
 
-    def _waiting(self) -> tuple[list[Row], bool]:
-        """(the rows to be applied next, whether more may wait behind them)"""
-        shards = self._shards.mine()
+    def _next_rows(self) -> tuple[list[InboxRow], bool]:
+        """Returns (the rows to apply next, whether more may wait behind them)."""
+        shards = self._shards.owned()
         with self._ledger.read() as connection:
             now = self._clock()
-            self._rulebook.recount(connection, now)
-            return fair_order.next_rows(connection, _BATCH, now, shards)
+            self._rulebook.recount_live_tasks(connection, now)
+            return fair_order.next_rows(connection, _ROWS_PER_BATCH, now, shards)
 
-    def _apply(self, rows: Sequence[Row]) -> None:
+    def _apply_rows(self, rows: Sequence[InboxRow]) -> None:
         try:
             self._apply_together(rows)
         except LedgerUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 - the actor's edge: whatever a row does, the others go on
+        except Exception as error:  # noqa: BLE001 - the actor's edge: whatever a row raises, the others are applied
             log.warning("inbox.failed", rows=len(rows), error=repr(error))
             for row in rows:
                 self._apply_alone(row)
 
-    def _apply_alone(self, row: Row) -> None:
+    def _apply_alone(self, row: InboxRow) -> None:
         try:
             self._apply_together([row])
         except LedgerUnavailableError:
             raise
-        except ConflictError:  # others save this key faster than we decide: later, and alone
+        except ConflictError:  # other workers save this key faster than this one decides: later, and alone
             with self._ledger.write() as connection:
-                inbox.hold(connection, [row.id], self._clock() + _LATER_MS)
+                inbox.defer(connection, [row.id], self._clock() + _RETRY_DELAY_MS)
         except Exception as error:
             log.error("callback.set_aside", inbox_id=row.id, kind=row.kind, exc_info=error)
-            aside = Settled(id=row.id, applied_at=self._clock(), error=repr(error)[:500])
+            aside = AppliedRow(id=row.id, applied_at=self._clock(), error=repr(error)[:500])
             with suppress(ConflictError), self._ledger.write() as connection:  # another worker may have applied it after all
-                inbox.apply(connection, [aside], [])
+                inbox.mark_applied(connection, [aside], [])
 
-    def _apply_together(self, rows: Sequence[Row]) -> None:
-        for last in (False,) * (_TRIES - 1) + (True,):
-            batch = self._decided(rows)
+    def _apply_together(self, rows: Sequence[InboxRow]) -> None:
+        for last in (False,) * (_MAX_TRIES - 1) + (True,):
+            batch = self._decide_rows(rows)
             try:
-                self._save(batch)
+                self._save_batch(batch)
             except ConflictError:
-                self._recent.forget(batch.keys)
+                self._cache.remove(batch.keys)
                 if last:
                     raise
                 with self._ledger.read() as connection:
-                    waiting = inbox.waiting_of(connection, [row.id for row in rows])
+                    waiting = inbox.still_waiting(connection, [row.id for row in rows])
                 rows = [row for row in rows if row.id in waiting]
             else:
-                self._tell(batch, rows)
-                if batch.outgoing.calls:
+                self._log_changes(batch, rows)
+                if batch.has_calls:
                     self._on_calls()
-                if batch.events:
+                if batch.has_events:
                     self._on_events()
                 return
 
-    def _decided(self, rows: Sequence[Row]) -> Batch:
+    def _decide_rows(self, rows: Sequence[InboxRow]) -> Batch:
         now = self._clock()
         with self._ledger.read() as connection:
             epoch = epochs.current(connection)
-            known = self._known(connection, rows)
-            asked = [ask(row, known) for row in rows]
-            stored = self._load(connection, keys_of(asked))
-            waiting = held(connection, asked, stored, self._rulebook, now)
-            asked = adopting(connection, [item for item in asked if item.row.id not in waiting], stored, self._rulebook, now)
-            more = keys_of(asked) - stored.keys()
-            stored |= self._load(connection, more)
-        batch = Batch(stored, now, self._rulebook, Outgoing(self._accounts, now), epoch=epoch)
-        batch.held = waiting
-        for item in asked:
+            lookups = self._look_up(connection, rows)
+            decoded = [decode(row, lookups) for row in rows]
+            stored = self._load_lineages(connection, keys_of(decoded))
+            deferred = rows_to_defer(connection, decoded, stored, self._rulebook, now)
+            rest = [item for item in decoded if item.row.id not in deferred]
+            rest = with_adoptions(connection, rest, stored, self._rulebook, now)
+            stored |= self._load_lineages(connection, keys_of(rest) - stored.keys())
+        batch = Batch(stored, self._rulebook, self._accounts, now, deferred=deferred, epoch=epoch)
+        for item in rest:
             batch.decide(item)
         return batch
 
-    def _load(self, connection: Connection, keys: Set[TaskKey]) -> dict[TaskKey, Stored]:
-        known = self._recent.among(keys)
-        unknown = keys - known.keys()
-        return known | (lineages.load(connection, unknown) if unknown else {})
+    def _load_lineages(self, connection: Connection, keys: Set[TaskKey]) -> dict[TaskKey, StoredLineage]:
+        cached = self._cache.get_many(keys)
+        missing = keys - cached.keys()
+        return cached | (lineages.load(connection, missing) if missing else {})
 
     @staticmethod
-    def _known(connection: Connection, rows: Sequence[Row]) -> Known:
+    def _look_up(connection: Connection, rows: Sequence[InboxRow]) -> Lookups:
         replayed = [int(row.payload["callback_id"]) for row in rows if row.kind == REPLAY]
-        tasks = [str(row.payload["task_id"]) for row in rows if row.kind in OF_A_TASK]
-        begun = {start.task_id: start.key for start in (start_of(row.payload) for row in rows if row.kind == START)}
-        given = callbacks.tasks_of(connection, replayed) if replayed else {}
-        standing = lineages.keys_of_tasks(connection, [*tasks, *given.values()]) if tasks or given else {}
+        task_ids = [str(row.payload["task_id"]) for row in rows if row.kind in TASK_ROW_KINDS]
+        new = {start.task_id: start.key for start in (request_of(row.payload) for row in rows if row.kind == START)}
+        task_of_callback = callbacks.tasks_of(connection, replayed) if replayed else {}
+        task_ids += task_of_callback.values()
+        stored = lineages.keys_of_tasks(connection, task_ids) if task_ids else {}
         called = [str(row.payload["task_id"]) for row in rows if row.kind in (STOP, ANSWER)]
-        return Known(
+        return Lookups(
             callbacks=inbox.callback_rows(connection, replayed) if replayed else {},
-            task_of_callback=given,
-            keys={**begun, **standing},
-            taken=frozenset(effects.taken(connection, called)),
+            task_of_callback=task_of_callback,
+            keys={**new, **stored},
+            claimed=frozenset(effects.claimed(connection, called)),
         )
 
-    def _save(self, batch: Batch) -> None:
+    def _save_batch(self, batch: Batch) -> None:
         with self._ledger.write() as connection:
-            inbox.apply(connection, batch.settled, batch.done)  # fails if another worker has applied some of them
-            inbox.settle(connection, batch.settled_again)
-            for row_id, until in batch.held.items():
-                inbox.hold(connection, [row_id], until)
-            timeline.append(connection, batch.lines)
-            texts = Texts()
-            batch.outgoing.save(connection)
-            # Sums and positions come last: all workers write the same few rows, and wait for each other from here to the end.
-            lineages.require_unchanged(connection, batch.only_read())
-            saved = lineages.save_if_version(connection, batch.saves(), texts)
-            deadlines.rearm(connection, batch.rearmed())
-            stats.count(connection, batch.tally())
-            events.append(connection, batch.events, texts)
-        self._recent.forget(batch.keys)  # some stand under other keys now
-        self._recent.remember(saved)
+            saved = batch.save(connection)
+        self._cache.remove(batch.keys)  # tasks may have moved to another key
+        self._cache.add(saved)
 
-    def _tell(self, batch: Batch, rows: Sequence[Row]) -> None:
+    def _log_changes(self, batch: Batch, rows: Sequence[InboxRow]) -> None:
         for change in batch.changes:
             for entry in change.entries:
                 if entry["kind"] == "anomaly_raised":
                     about = {"task_id": change.after.id, "vendor": change.after.key.vendor, "kind": change.after.kind.value}
                     log.warning("anomaly.raised", anomaly=entry["anomaly"], **about)
             if change.move is not None:
-                say = log.warning if change.after.view.state in (State.FAILED, State.LOST) else log.info
-                say(
+                write = log.warning if change.after.view.state in (State.FAILED, State.LOST) else log.info
+                write(
                     "task.moved",
                     task_id=change.after.id,
                     vendor=change.after.key.vendor,

@@ -1,46 +1,46 @@
-"""What others are told: one event for each version of a task, with what made it so."""
+"""Builds the domain events that subscribers get: one for each version of a task, with its cause."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from adapters.contract.cloud_events import TASK_PREFIX
-from adapters.ledger.events import Told
-from adapters.ledger.inbox import CALLBACK, DEADLINE, Row
-from statemachine.events import Change
+from adapters.ledger.events import TaskEvent
+from adapters.ledger.inbox import CALLBACK, DEADLINE, InboxRow
+from statemachine.decision import Change
 from statemachine.tasks import Task
-from workers.apply.secret_wiping import as_told
+from workers.apply.secret_wiping import event_task
 
 
-def events_of(changes: Sequence[Change], row: Row, now: int, epoch: int = 0) -> Iterator[Told]:
-    """The events of what an inbox row did. now: ms. epoch: the ledger's."""
+def events_of(changes: Sequence[Change], row: InboxRow, now: int, epoch: int = 0) -> Iterator[TaskEvent]:
+    """Yields the events of the changes that an inbox row made. now: ms. epoch: the ledger's."""
     for change in changes:
-        if change.visible:
-            yield Told(
-                task=as_told(change.after),
-                type=TASK_PREFIX + _word(change),
+        if change.is_visible:
+            yield TaskEvent(
+                task=event_task(change.after),
+                type=TASK_PREFIX + _type_suffix(change),
                 at=now,
                 previous_state=change.before.view.state.value if change.before is not None else None,
-                cause=_cause(row),
+                cause=_cause_of(row),
                 epoch=epoch,
             )
 
 
-def _word(change: Change) -> str:
-    """The state that it came to; else the first of what changed that has a word of its own."""
+def _type_suffix(change: Change) -> str:
+    """Returns the new state; without a new state, the suffix of the first part of the task that changed."""
     before, after = change.before, change.after
     if change.move is not None or before is None:
         return after.view.state.value
-    return next((word for word, part in _WORDS if part(before) != part(after)), "updated")
+    return next((suffix for suffix, part in _PART_SUFFIXES if part(before) != part(after)), "updated")
 
 
-_WORDS: Sequence[tuple[str, Callable[[Task], object]]] = (
+_PART_SUFFIXES: Sequence[tuple[str, Callable[[Task], object]]] = (
     ("outputs", lambda task: task.view.outputs),
     ("files", lambda task: task.view.files),
     ("anomaly", lambda task: task.anomalies),
 )
 
 
-def _cause(row: Row) -> Mapping[str, Any]:
+def _cause_of(row: InboxRow) -> Mapping[str, Any]:
     cause: dict[str, Any] = {"kind": row.kind, "id": str(row.id)}
     if row.kind == CALLBACK:
         return cause

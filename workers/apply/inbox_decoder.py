@@ -1,4 +1,4 @@
-"""Turns an inbox row into what the state machine is asked."""
+"""Decodes inbox rows into events of the state machine, each addressed to one lineage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,71 +17,70 @@ from adapters.ledger.inbox import (
     STOP,
     SUCCESSION,
     UPDATE,
-    Row,
+    InboxRow,
 )
-from adapters.ledger.starts import start_of
+from adapters.ledger.starts import event_of, request_of
 from adapters.vendors import DIALECTS, Reading
-from statemachine.calls import Operation, Outcome, inspection_from_doc
+from statemachine.calls import CallOutcome, Operation, inspection_from_doc
 from statemachine.events import (
-    Answered,
+    CallAnswered,
+    CallbackReceived,
+    CallbackWithdrawn,
     ClockCorrected,
+    DeadlinePassed,
     Event,
-    Heard,
-    Marked,
-    Passed,
-    Restored,
-    RetryAsked,
-    StartAsked,
-    StopAsked,
-    Succeeded,
-    UpdateAsked,
-    Withdrawn,
+    LedgerRestored,
+    OperatorMarked,
+    RetryRequested,
+    StopRequested,
+    SuccessorReported,
+    UpdateRequested,
 )
-from statemachine.facts import TaskKey
 from statemachine.states import Anomaly, Deadline, Kind, State
+from statemachine.tasks import TaskKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """An event for one lineage. `event` None: only something is to be adopted."""
+class LineageEvent:
+    """An event for one lineage. event: None if the lineage only adopts another one."""
 
     key: TaskKey
     event: Event | None
-    #: What is known under this key joins the lineage first: it is the same task.
+    #: Key of a lineage that this one adopts first: both are the same task.
     adopts: TaskKey | None = None
-    #: The vendor's own id, that the answer to a start told.
-    named: TaskKey | None = None
-    #: Attempts of the task's calls that are on the wire: taken to be made, and not answered yet.
-    on_the_wire: frozenset[int] = frozenset()
+    #: The key with the vendor's own id, which the answer to a start contains.
+    assigned_key: TaskKey | None = None
+    #: Serials of the task's calls in flight: claimed, and not answered yet.
+    in_flight: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What an inbox row asks, and which callback it is about (None: none)."""
+class DecodedRow:
+    """An inbox row with its events. callback_id, reading: of the callback that it is about; None if it is about none."""
 
-    row: Row
-    questions: tuple[Question, ...] = ()
+    row: InboxRow
+    events: tuple[LineageEvent, ...] = ()
     callback_id: int | None = None
     reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What must be looked up before rows can be read."""
+class Lookups:
+    """Data from the ledger that decoding needs."""
 
-    #: Callbacks that are to be read again, by id.
-    callbacks: Mapping[int, Row]
-    #: The task that each of them gave its facts to.
+    #: id -> callback that is replayed.
+    callbacks: Mapping[int, InboxRow]
+    #: id of a replayed callback -> id of the task that has its facts.
     task_of_callback: Mapping[int, str]
-    #: Where tasks stand.
+    #: task id -> key of its lineage.
     keys: Mapping[str, TaskKey]
-    #: Calls that were taken to be made: (task id, serial).
-    taken: frozenset[tuple[str, int]] = frozenset()
+    #: Calls in flight: (task id, serial).
+    claimed: frozenset[tuple[str, int]] = frozenset()
 
 
 def kind_of_key(key: TaskKey) -> Kind | None:
-    """The kind that a key's family stands for; None where only the events tell it."""
-    return _kind_of(key.vendor, key.named_family)
+    """Returns the kind of task that a key's family stands for; None if only the events show it."""
+    return _kind_of(key.vendor, key.final_family)
 
 
 @cache
@@ -90,170 +89,169 @@ def _kind_of(vendor: str, family: str) -> Kind | None:
     return kinds[0] if len(kinds) == 1 else None
 
 
-def ask(row: Row, known: Known) -> Asked:
-    """What this row asks. Never raises for what a vendor sent."""
-    return _READERS[row.kind](row, known)
+def decode(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    """Returns the row with its events. Never raises because of what a vendor sent."""
+    return _DECODERS[row.kind](row, lookups)
 
 
-def _read(row: Row) -> Reading:
+def _read_callback(row: InboxRow) -> Reading:
     dialect = DIALECTS[row.vendor]
     source = str(row.id)
     return dialect.read(row.app_id, row.body, received_at=row.received_at, source=source, dedupe_key=row.dedupe_key)
 
 
-def _callback(row: Row, known: Known) -> Asked:
-    reading = _read(row)
-    questions: tuple[Question, ...] = ()
+def _decode_callback(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    reading = _read_callback(row)
+    events: tuple[LineageEvent, ...] = ()
     if reading.key is not None and reading.fact is not None:
-        questions = (Question(key=reading.key, event=Heard(fact=reading.fact)),)
-    return Asked(row=row, questions=questions, callback_id=row.id, reading=reading)
+        events = (LineageEvent(key=reading.key, event=CallbackReceived(fact=reading.fact)),)
+    return DecodedRow(row=row, events=events, callback_id=row.id, reading=reading)
 
 
-def _replay(row: Row, known: Known) -> Asked:
-    callback = known.callbacks.get(int(row.payload["callback_id"]))
+def _decode_replay(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    callback = lookups.callbacks.get(int(row.payload["callback_id"]))
     if callback is None:
-        return Asked(row=row)
-    reading = _read(callback)
+        return DecodedRow(row=row)
+    reading = _read_callback(callback)
     source = str(callback.id)
-    before = known.keys.get(known.task_of_callback.get(callback.id, ""))
-    questions = []
+    before = lookups.keys.get(lookups.task_of_callback.get(callback.id, ""))
+    events = []
     if before is not None and before != reading.key:
-        questions.append(Question(key=before, event=Withdrawn(source=source)))
+        events.append(LineageEvent(key=before, event=CallbackWithdrawn(source=source)))
     if reading.key is not None and reading.fact is not None:
-        questions.append(Question(key=reading.key, event=Heard(fact=reading.fact, replaces=source)))
-    return Asked(row=row, questions=tuple(questions), callback_id=callback.id, reading=reading)
+        events.append(LineageEvent(key=reading.key, event=CallbackReceived(fact=reading.fact, replaces=source)))
+    return DecodedRow(row=row, events=tuple(events), callback_id=callback.id, reading=reading)
 
 
-def _deadline(row: Row, known: Known) -> Asked:
+def _decode_deadline(row: InboxRow, lookups: Lookups) -> DecodedRow:
     task_id = str(row.payload["task_id"])
-    key = known.keys.get(task_id)
+    key = lookups.keys.get(task_id)
     if key is None:
-        return Asked(row=row)
-    event = Passed(task_id=task_id, kind=Deadline(row.payload["kind"]), due_at=int(row.payload["due_at"]))
-    return Asked(row=row, questions=(Question(key=key, event=event),))
+        return DecodedRow(row=row)
+    event = DeadlinePassed(task_id=task_id, kind=Deadline(row.payload["kind"]), due_at=int(row.payload["due_at"]))
+    return DecodedRow(row=row, events=(LineageEvent(key=key, event=event),))
 
 
-def _mark(row: Row, known: Known) -> Asked:
-    said = row.payload
-    key = known.keys.get(str(said["task_id"]))
+def _decode_mark(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    payload = row.payload
+    key = lookups.keys.get(str(payload["task_id"]))
     if key is None:
-        return Asked(row=row)
-    event = Marked(
-        task_id=str(said["task_id"]),
-        state=State(said["state"]) if said["state"] else None,
-        clear=tuple(Anomaly(word) for word in said["clear"]),
-        note=said["note"],
-        by=said["by"],
+        return DecodedRow(row=row)
+    event = OperatorMarked(
+        task_id=str(payload["task_id"]),
+        state=State(payload["state"]) if payload["state"] else None,
+        clear=tuple(Anomaly(name) for name in payload["clear"]),
+        note=payload["note"],
+        by=payload["by"],
         key=f"mark {row.id}",
     )
-    return Asked(row=row, questions=(Question(key=key, event=event),))
+    return DecodedRow(row=row, events=(LineageEvent(key=key, event=event),))
 
 
-def _start(row: Row, known: Known) -> Asked:
-    start = start_of(row.payload)
-    event = StartAsked(
-        task_id=start.task_id,
-        kind=start.kind,
-        action=start.action,
-        api_version=start.version,
-        params=start.params,
-        policy=start.policy,
-        room_id=start.room_id,
-        robot=start.robot,
-        scheduled_at=start.scheduled_at,
-        asked_at=row.received_at,
-        by=start.by,
-        doubted=start.doubted,
-        renews=start.renews,
-        restarts=start.restarts,
-        restart_count=start.restart_count,
-        key=f"start {start.task_id}",
+def _decode_start(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    start = request_of(row.payload)
+    event = event_of(start, row.received_at)
+    return DecodedRow(row=row, events=(LineageEvent(key=start.key, event=event),))
+
+
+def _decode_stop(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    task_id, payload = str(row.payload["task_id"]), row.payload
+    claimed = frozenset(serial for owner, serial in lookups.claimed if owner == task_id)
+    return _decode_task_event(
+        row,
+        lookups,
+        StopRequested(task_id=task_id, by=payload["by"], doubted=_is_doubted(row), claimed=claimed, key=f"stop {row.id}"),
     )
-    return Asked(row=row, questions=(Question(key=start.key, event=event),))
 
 
-def _stop(row: Row, known: Known) -> Asked:
-    task_id, said = str(row.payload["task_id"]), row.payload
-    taken = frozenset(serial for of_task, serial in known.taken if of_task == task_id)
-    return _of_task(row, known, StopAsked(task_id=task_id, by=said["by"], doubted=_doubted(row), taken=taken, key=f"stop {row.id}"))
+def _decode_update(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    payload = row.payload
+    event = UpdateRequested(task_id=str(payload["task_id"]), params=payload["params"], by=payload["by"], doubted=_is_doubted(row))
+    return _decode_task_event(row, lookups, event)
 
 
-def _update(row: Row, known: Known) -> Asked:
-    said = row.payload
-    event = UpdateAsked(task_id=str(said["task_id"]), params=said["params"], by=said["by"], doubted=_doubted(row))
-    return _of_task(row, known, event)
+def _decode_retry(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    return _decode_task_event(row, lookups, RetryRequested(task_id=str(row.payload["task_id"]), by=row.payload["by"]))
 
 
-def _retry(row: Row, known: Known) -> Asked:
-    return _of_task(row, known, RetryAsked(task_id=str(row.payload["task_id"]), by=row.payload["by"]))
-
-
-def _succession(row: Row, known: Known) -> Asked:
-    said = row.payload
-    event = Succeeded(
-        task_id=said["task_id"], successor=said["successor"], runs=said["runs"], doubted=_doubted(row), key=said["key"]
+def _decode_succession(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    payload = row.payload
+    event = SuccessorReported(
+        task_id=payload["task_id"],
+        successor=payload["successor"],
+        runs=payload["runs"],
+        doubted=_is_doubted(row),
+        key=payload["key"],
     )
-    return _of_task(row, known, event)
+    return _decode_task_event(row, lookups, event)
 
 
-def _restored(row: Row, known: Known) -> Asked:
-    said = row.payload
-    return _of_task(row, known, Restored(task_id=said["task_id"], at=said["at"], sent_at=said["sent_at"]))
+def _decode_restored(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    payload = row.payload
+    return _decode_task_event(
+        row, lookups, LedgerRestored(task_id=payload["task_id"], at=payload["at"], sent_at=payload["sent_at"])
+    )
 
 
-def _clock(row: Row, known: Known) -> Asked:
-    return _of_task(row, known, ClockCorrected(task_id=str(row.payload["task_id"])))
+def _decode_clock(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    return _decode_task_event(row, lookups, ClockCorrected(task_id=str(row.payload["task_id"])))
 
 
-def _doubted(row: Row) -> bool:
-    """Whether it waited already when a backup was made that was restored since."""
+def _is_doubted(row: InboxRow) -> bool:
+    """Returns whether the row already waited in a backup from which the ledger was restored since."""
     return bool(row.payload.get("doubted"))
 
 
-def _of_task(row: Row, known: Known, event: StopAsked | UpdateAsked | RetryAsked | Succeeded | Restored | ClockCorrected) -> Asked:
-    key = known.keys.get(event.task_id)
-    return Asked(row=row) if key is None else Asked(row=row, questions=(Question(key=key, event=event),))
+def _decode_task_event(
+    row: InboxRow,
+    lookups: Lookups,
+    event: StopRequested | UpdateRequested | RetryRequested | SuccessorReported | LedgerRestored | ClockCorrected,
+) -> DecodedRow:
+    key = lookups.keys.get(event.task_id)
+    return DecodedRow(row=row) if key is None else DecodedRow(row=row, events=(LineageEvent(key=key, event=event),))
 
 
-def _answer(row: Row, known: Known) -> Asked:
-    said = dict(row.payload)
-    key = known.keys.get(str(said["task_id"]))
+def _decode_answer(row: InboxRow, lookups: Lookups) -> DecodedRow:
+    payload = dict(row.payload)
+    key = lookups.keys.get(str(payload["task_id"]))
     if key is None:
-        return Asked(row=row)
-    inspection = said.pop("inspection")
-    event = Answered(
+        return DecodedRow(row=row)
+    inspection = payload.pop("inspection")
+    event = CallAnswered(
         **{
-            **said,
-            "operation": Operation(said["operation"]),
-            "outcome": Outcome(said["outcome"]),
+            **payload,
+            "operation": Operation(payload["operation"]),
+            "outcome": CallOutcome(payload["outcome"]),
             "inspection": inspection_from_doc(inspection) if inspection else None,
         }
     )
-    wire = frozenset(serial for of_task, serial in known.taken if of_task == event.task_id)
-    return Asked(row=row, questions=(Question(key=key, event=event, named=_named(key, event), on_the_wire=wire),))
+    in_flight = frozenset(serial for owner, serial in lookups.claimed if owner == event.task_id)
+    return DecodedRow(
+        row=row, events=(LineageEvent(key=key, event=event, assigned_key=_assigned_key(key, event), in_flight=in_flight),)
+    )
 
 
-def _named(key: TaskKey, event: Answered) -> TaskKey | None:
-    """The key under which the vendor tells of the task from now on, where it minted the id."""
-    if event.vendor_task_id is None or not (key.pending or event.operation is Operation.START):
+def _assigned_key(key: TaskKey, event: CallAnswered) -> TaskKey | None:
+    """Returns the key of the vendor's later callbacks about the task, if the vendor creates the id; else None."""
+    if event.vendor_task_id is None or not (key.is_provisional or event.operation is Operation.START):
         return None
-    return TaskKey(vendor=key.vendor, app_id=key.app_id, room_id="", vendor_task_id=event.vendor_task_id, family=key.named_family)
+    return TaskKey(vendor=key.vendor, app_id=key.app_id, room_id="", vendor_task_id=event.vendor_task_id, family=key.final_family)
 
 
-#: Kinds of rows that speak of one task, in their payload.
-OF_A_TASK = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION, RESTORED, CLOCK})
+#: Kinds of rows that are about one task, whose id is in the payload.
+TASK_ROW_KINDS = frozenset({DEADLINE, MARK, STOP, UPDATE, RETRY, ANSWER, SUCCESSION, RESTORED, CLOCK})
 
-_READERS: Mapping[str, Callable[[Row, Known], Asked]] = {
-    CALLBACK: _callback,
-    REPLAY: _replay,
-    DEADLINE: _deadline,
-    MARK: _mark,
-    START: _start,
-    STOP: _stop,
-    UPDATE: _update,
-    RETRY: _retry,
-    ANSWER: _answer,
-    SUCCESSION: _succession,
-    RESTORED: _restored,
-    CLOCK: _clock,
+_DECODERS: Mapping[str, Callable[[InboxRow, Lookups], DecodedRow]] = {
+    CALLBACK: _decode_callback,
+    REPLAY: _decode_replay,
+    DEADLINE: _decode_deadline,
+    MARK: _decode_mark,
+    START: _decode_start,
+    STOP: _decode_stop,
+    UPDATE: _decode_update,
+    RETRY: _decode_retry,
+    ANSWER: _decode_answer,
+    SUCCESSION: _decode_succession,
+    RESTORED: _decode_restored,
+    CLOCK: _decode_clock,
 }

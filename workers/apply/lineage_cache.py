@@ -1,39 +1,40 @@
-"""Lineages that were saved a moment ago, so that the next callback of the same task need not read them again.
+"""Caches lineages that were saved a moment ago, so that the next callback of the same task need not load them again.
 
-What is remembered may be old: somebody else may have saved it since. So it is only what is decided upon; what is saved goes through
-only if the ledger still has the version that was decided upon, and who finds that it has not, forgets and reads.
+A cached lineage may be stale: another worker may have saved it since. So it is only decided upon; the save succeeds only if the
+ledger still has the version that was decided upon. On a conflict the applier removes the lineage from the cache and loads it.
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 
-from adapters.ledger.lineages import Stored
-from statemachine.facts import TaskKey
+from adapters.ledger.lineages import StoredLineage
+from statemachine.tasks import TaskKey
 
-#: How many are remembered; a small one takes some 5 kB.
-_KEPT = 4_096
-#: What has more is read: long lineages are few, and take much room.
-_MOST_FACTS, _MOST_TASKS = 64, 4
+#: Lineages in the cache at most; a small one takes some 5 kB.
+_MAX_LINEAGES = 4_096
+#: Lineages with more facts or tasks are not cached: they are few, and take much memory.
+_MAX_FACTS, _MAX_TASKS = 64, 4
 
 
-class Recent:
-    """For one thread at a time."""
+class LineageCache:
+    """An LRU cache of lineages. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[TaskKey, Stored] = OrderedDict()
+        self._lineages: OrderedDict[TaskKey, StoredLineage] = OrderedDict()
 
-    def among(self, keys: Collection[TaskKey]) -> dict[TaskKey, Stored]:
-        """Those of them that are remembered."""
-        return {key: self._known[key] for key in keys if key in self._known}
+    def get_many(self, keys: Collection[TaskKey]) -> dict[TaskKey, StoredLineage]:
+        """Returns those of the lineages that are cached."""
+        return {key: self._lineages[key] for key in keys if key in self._lineages}
 
-    def remember(self, saved: Mapping[TaskKey, Stored]) -> None:
+    def add(self, saved: Mapping[TaskKey, StoredLineage]) -> None:
+        """Adds lineages as they were saved, except long ones."""
         for key, stored in saved.items():
-            self._known.pop(key, None)
-            if len(stored.lineage.facts) <= _MOST_FACTS and len(stored.lineage.tasks) <= _MOST_TASKS:
-                self._known[key] = stored
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
+            self._lineages.pop(key, None)
+            if len(stored.lineage.facts) <= _MAX_FACTS and len(stored.lineage.tasks) <= _MAX_TASKS:
+                self._lineages[key] = stored
+        while len(self._lineages) > _MAX_LINEAGES:
+            self._lineages.popitem(last=False)
 
-    def forget(self, keys: Iterable[TaskKey]) -> None:
+    def remove(self, keys: Iterable[TaskKey]) -> None:
         for key in keys:
-            self._known.pop(key, None)
+            self._lineages.pop(key, None)

@@ -1,36 +1,36 @@
-"""Takes secrets out of tasks that need them no more: that have ended, and will be neither called, renewed nor started again."""
+"""Removes secrets from tasks that do not need them any more, and from the tasks that events carry.
+
+A task needs its secrets until it has ended, has no pending call, and will be neither renewed nor restarted.
+"""
 
 from adapters.contract import task_json
-from statemachine.fast_dataclasses import changed
+from statemachine.fast_dataclasses import fast_replace
 from statemachine.states import FINAL, Deadline
 from statemachine.tasks import Task
 
-#: Files that an event carries.
-MOST_FILES_TOLD = 500
+#: Files that an event lists at most; the newest are listed. An event with 50,000 of them would be 3 MB for each callback.
+MAX_FILES_IN_EVENT = 500
 
 
-def wiped(task: Task) -> Task:
-    """The task, without its secrets if nothing may need them."""
+def wipe_if_done(task: Task) -> Task:
+    """Returns the task, without its secrets if nothing may need them any more."""
     if task.action is None or task.wiped:
         return task
     ended = task.view.state in FINAL and not task.calls and Deadline.RESTART not in task.deadlines
-    return changed(without_secrets(task), wiped=True) if ended or task.merged_into is not None else task
+    return fast_replace(without_secrets(task), wiped=True) if ended or task.merged_into is not None else task
 
 
 def without_secrets(task: Task) -> Task:
-    """The task as anybody may know it, apart from the stream keys that the vendor itself told."""
+    """Returns the task without the secrets of its start request. Stream keys that the vendor itself sent stay."""
     if task.action is None:
         return task
-    return changed(task, **task_json.asked_for(task.key.vendor, task.action, task.params, task.policy, keys=False))
+    return fast_replace(task, **task_json.render_request(task.key.vendor, task.action, task.params, task.policy, keys=False))
 
 
-def as_told(task: Task) -> Task:
-    """The task as others are told of it: calls that are under way are the workers' business, and may carry secrets.
-
-    Of very many files the newest are told: an event with 50,000 of them would be 3 MB for each callback.
-    """
+def event_task(task: Task) -> Task:
+    """Returns the task as an event carries it: without pending calls, which may contain secrets, and with limited files."""
     clean = without_secrets(task)
-    if len(clean.view.files) > MOST_FILES_TOLD:
-        view = changed(clean.view, files=clean.view.files[-MOST_FILES_TOLD:], files_truncated=True)
-        clean = changed(clean, view=view)
-    return changed(clean, calls={}) if clean.calls else clean
+    if len(clean.view.files) > MAX_FILES_IN_EVENT:
+        view = fast_replace(clean.view, files=clean.view.files[-MAX_FILES_IN_EVENT:], files_truncated=True)
+        clean = fast_replace(clean, view=view)
+    return fast_replace(clean, calls={}) if clean.calls else clean

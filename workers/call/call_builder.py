@@ -1,94 +1,96 @@
-"""Which call to its vendor a task's effect means, and what is asked next where one query is not enough.
+"""Builds the vendor call that a task needs, and decides the next query if one is not enough.
 
-Whoever puts an effect into the ledger needs the call's action, for its quota; whoever makes the call needs all of it.
+The batch that writes a call into the ledger needs its action, for the quota; the caller that makes it needs the whole call.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.vendors import dialect, task_refs
-from adapters.vendors.calls import Answer, Call, Operation, Outcome, Sign, TaskRef, from_doc, to_doc
-from statemachine.calls import Pursuit
+from adapters.vendors import calls as vendor_calls
+from adapters.vendors import dialect
+from adapters.vendors.calls import Call, CallAnswer, CallOutcome, Operation, Sign, TaskRef, from_doc, to_doc
+from statemachine.calls import PendingCall
 from statemachine.tasks import Task
 
-#: Which of the query calls for a task, and which page of its answer: `{"index": 0, "call": {...}}`; without `call` the first page.
+#: One of the query calls for a task, and a page of its answer: `{"index": 0, "call": {...}}`; without `call` the first page.
 Step = Mapping[str, Any]
 
-#: A query that cannot be answered for so many attempts is passed over, if there is another one.
-_PATIENCE = 2
-#: The longest that a vendor takes, bytes.
-_LONGEST_RECORD_ID = 31
+#: Failed attempts after which a query is skipped, if there is another one.
+_MAX_QUERY_FAILURES = 2
+#: Length limit of the record id of `Dialect.start`, bytes.
+_MAX_RECORD_ID_BYTES = 31
 
 
 def ref_of(task: Task) -> TaskRef:
-    """The task as its vendor's calls name it, before its own id is known too."""
-    return task_refs.ref_of(task, record_id(task) if task.action is not None else None)
+    """Returns the reference by which calls name the task, even before the vendor's id is known."""
+    return vendor_calls.task_ref(task, record_id(task) if task.action is not None else None)
 
 
 def record_id(task: Task) -> str:
-    """Our id for what the newest start call starts: the same for as long as an earlier attempt may have happened, else a new one.
+    """Returns our id for what the newest start call starts.
 
-    A vendor starts nothing twice under one id, and nothing at all under the id of an attempt that it refused.
+    It stays the same as long as an earlier attempt may have started something; else it is new. A vendor starts nothing twice under
+    one id, and nothing at all under the id of an attempt that it refused.
     """
-    start = task.calls.get(Operation.START, Pursuit(since=0))
-    asked_about = task.calls.get(Operation.INSPECT, Pursuit(since=0))
-    doubtful = start.ambiguous or asked_about.ambiguous
-    serial = doubtful[0] if doubtful else start.serial or 1
-    return f"{task.id}-{serial}"[:_LONGEST_RECORD_ID]
+    start = task.calls.get(Operation.START, PendingCall(since=0))
+    query = task.calls.get(Operation.INSPECT, PendingCall(since=0))
+    ambiguous = start.ambiguous or query.ambiguous
+    serial = ambiguous[0] if ambiguous else start.serial or 1
+    return f"{task.id}-{serial}"[:_MAX_RECORD_ID_BYTES]
 
 
-def call_of(task: Task, operation: Operation, step: Step | None = None) -> Call | None:
-    """The call that is wanted; None: there is none (any more), as a stop before the vendor's id is known."""
-    return _CALL_OF[operation](task, step)
+def build_call(task: Task, operation: Operation, step: Step | None = None) -> Call | None:
+    """Returns the call for an operation; None if there is none (any more), such as a stop before the vendor's id is known."""
+    return _BUILDERS[operation](task, step)
 
 
-def _start(task: Task, _: Step | None) -> Call | None:
+def _start_call(task: Task, _: Step | None) -> Call | None:
     if task.action is None or task.wiped:
         return None
     return dialect(task.key.vendor).start(task.action, task.api_version, task.params, record_id=record_id(task))
 
 
-def _update(task: Task, _: Step | None) -> Call | None:
-    pursuit = task.calls.get(Operation.UPDATE)
-    return dialect(task.key.vendor).update(ref_of(task), pursuit.params) if pursuit is not None else None
+def _update_call(task: Task, _: Step | None) -> Call | None:
+    pending = task.calls.get(Operation.UPDATE)
+    return dialect(task.key.vendor).update(ref_of(task), pending.params) if pending is not None else None
 
 
-def _stop(task: Task, _: Step | None) -> Call | None:
+def _stop_call(task: Task, _: Step | None) -> Call | None:
     return dialect(task.key.vendor).stop(ref_of(task))
 
 
-def _inspect(task: Task, step: Step | None) -> Call | None:
+def _query_call(task: Task, step: Step | None) -> Call | None:
     if step is not None and step.get("call") is not None:
         return from_doc(step["call"])
-    queries, index = dialect(task.key.vendor).inspect(ref_of(task)), _index(step)
+    queries, index = dialect(task.key.vendor).inspect(ref_of(task)), _query_index(step)
     return queries[index] if index < len(queries) else None
 
 
-_CALL_OF: Mapping[Operation, Callable[[Task, Step | None], Call | None]] = {
-    Operation.START: _start,
-    Operation.UPDATE: _update,
-    Operation.STOP: _stop,
-    Operation.INSPECT: _inspect,
+_BUILDERS: Mapping[Operation, Callable[[Task, Step | None], Call | None]] = {
+    Operation.START: _start_call,
+    Operation.UPDATE: _update_call,
+    Operation.STOP: _stop_call,
+    Operation.INSPECT: _query_call,
 }
 
 
-def _index(step: Step | None) -> int:
+def _query_index(step: Step | None) -> int:
     return int(step["index"]) if step is not None else 0
 
 
-def next_step(task: Task, step: Step | None, answer: Answer) -> Step | None:
-    """The query to be made before anything is settled: the next page, or another one that may know the task. None: none."""
+def next_step(task: Task, step: Step | None, answer: CallAnswer) -> Step | None:
+    """Returns the query to make before the answer counts: the next page, or another query that may know the task. None: none."""
     if answer.next_call is not None:
-        return {"index": _index(step), "call": to_doc(answer.next_call)}
-    further = _index(step) + 1
-    if _says_nothing(task, answer) and further < len(dialect(task.key.vendor).inspect(ref_of(task))):
+        return {"index": _query_index(step), "call": to_doc(answer.next_call)}
+    further = _query_index(step) + 1
+    if _is_inconclusive(task, answer) and further < len(dialect(task.key.vendor).inspect(ref_of(task))):
         return {"index": further}
     return None
 
 
-def _says_nothing(task: Task, answer: Answer) -> bool:
+def _is_inconclusive(task: Task, answer: CallAnswer) -> bool:
     if answer.inspection is not None:
         return answer.inspection.sign is Sign.GONE
-    pursuit = task.calls.get(Operation.INSPECT)
-    failures = pursuit.failures if pursuit is not None else 0
-    return answer.outcome is Outcome.REFUSED or (answer.outcome is Outcome.RETRY and failures >= _PATIENCE)
+    pending = task.calls.get(Operation.INSPECT)
+    failures = pending.failures if pending is not None else 0
+    return answer.outcome is CallOutcome.REFUSED or (answer.outcome is CallOutcome.RETRY and failures >= _MAX_QUERY_FAILURES)

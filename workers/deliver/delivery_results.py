@@ -1,48 +1,63 @@
-"""What an answer means for the event that was sent, and for the subscription that it was sent to."""
+"""Decides what the attempts to send deliveries mean for the deliveries and their subscriptions. Pure: no ledger."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from adapters.ledger.deliveries import DeliveryResult
 from adapters.ledger.subscriptions import Subscription
-from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState, failing_from, is_failing, next_try
-from workers.deliver.messages import Sent
+from statemachine.delivery_policy import (
+    FAILING_REASON,
+    GONE_REASON,
+    DeliveryState,
+    SubscriptionState,
+    failing_since_after_failure,
+    is_failing,
+    next_attempt_at,
+)
+from workers.deliver.messages import SendAttempt
 
 
-def settled(sent: Sent, now: int, dice: Callable[[], float]) -> DeliveryResult:
-    """now: ms. dice: 0 to 1."""
-    delivery, answer, attempts = sent.delivery, sent.answer, sent.attempts()
-    if answer.ok:
+def delivery_result(attempt: SendAttempt, now: int, jitter: Callable[[], float]) -> DeliveryResult:
+    """Returns what an attempt means for its delivery: delivered, retried later, or dead.
+
+    now: ms. jitter: returns a random number from 0 to 1.
+    """
+    delivery, result, attempts = attempt.delivery, attempt.result, attempt.attempts_so_far()
+    if result.ok:
         return DeliveryResult(delivery=delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=attempts)
-    first = delivery.first_tried_at if delivery.first_tried_at is not None else sent.at
-    due_at = next_try(len(delivery.attempts) + 1, first, now, dice(), answer.retry_after_s)
+    first = delivery.first_tried_at if delivery.first_tried_at is not None else attempt.sent_at
+    due_at = next_attempt_at(len(delivery.attempts) + 1, first, now, jitter(), result.retry_after_s)
     state = DeliveryState.DEAD if due_at is None else DeliveryState.WAITING
     return DeliveryResult(delivery=delivery, state=state, due_at=due_at, attempts=attempts)
 
 
-def after(subscription: Subscription, sent: Iterable[Sent], now: int) -> Subscription:
-    """The subscription after these answers, in their order; those of a target that it had before say nothing of it."""
-    for each in sent:
-        if each.sink != subscription.sink:
+def apply_results(subscription: Subscription, attempts: Iterable[SendAttempt], now: int) -> Subscription:
+    """Returns the subscription as it is after these attempts, in their order.
+
+    An attempt to send to an earlier target of the subscription does not count. now: ms.
+    """
+    for attempt in attempts:
+        if attempt.sink != subscription.sink:
             continue
-        if each.answer.ok:
+        if attempt.result.ok:
             subscription = replace(subscription, failing_since=None, delivered_at=now)
         elif subscription.state is SubscriptionState.ACTIVE:
-            subscription = _after_failure(subscription, each, now)
+            subscription = _after_failure(subscription, attempt, now)
     return subscription
 
 
-def _after_failure(subscription: Subscription, sent: Sent, now: int) -> Subscription:
-    since = failing_from(subscription.failing_since, subscription.failed_at, now)
-    reason = GONE if sent.answer.gone else FAILING if is_failing(since, now) else None
+def _after_failure(subscription: Subscription, attempt: SendAttempt, now: int) -> Subscription:
+    since = failing_since_after_failure(subscription.failing_since, subscription.failed_at, now)
+    reason = GONE_REASON if attempt.result.gone else FAILING_REASON if is_failing(since, now) else None
     failing = replace(subscription, failing_since=since, failed_at=now)
     if reason is None:
         return failing
     return replace(failing, state=SubscriptionState.DISABLED, reason=reason, updated_at=now, version=failing.version + 1)
 
 
-def by_subscription(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
-    found: dict[str, list[Sent]] = {}
-    for each in sent:
-        found.setdefault(each.delivery.subscription_id, []).append(each)
-    return found
+def group_by_subscription(attempts: Sequence[SendAttempt]) -> dict[str, list[SendAttempt]]:
+    """Returns subscription id -> its attempts, in their order."""
+    groups: dict[str, list[SendAttempt]] = {}
+    for attempt in attempts:
+        groups.setdefault(attempt.delivery.subscription_id, []).append(attempt)
+    return groups

@@ -1,31 +1,31 @@
-"""Clears away deliveries that came to their end long ago, and what deleted subscriptions left behind."""
+"""Deletes deliveries that were delivered long ago, and the rows of deleted subscriptions."""
 
 from adapters.ledger import Ledger, deliveries, replays, subscriptions
 
-#: Rows that are dropped at once: nobody waits for a long transaction.
-_AT_ONCE = 500
+#: Rows deleted per transaction at most: other writers wait for it.
+_ROWS_PER_TRANSACTION = 500
 
 
-def clear(ledger: Ledger, before: int) -> bool:
-    """Drops a part of what ended before this time (ms); whether there may be more."""
+def delete_old_deliveries(ledger: Ledger, before: int) -> bool:
+    """Deletes some of the deliveries that ended before this time (ms), of each subscription; returns whether there may be more."""
     with ledger.read() as connection:
-        kept, deleted = subscriptions.ids(connection), subscriptions.deleted_ids(connection)
-    return any([_clear(ledger, id_, before) for id_ in kept] + [_clear_deleted(ledger, id_) for id_ in deleted])
+        kept, deleted = subscriptions.all_ids(connection), subscriptions.deleted_ids(connection)
+    return any([_delete_expired(ledger, id_, before) for id_ in kept] + [_purge_deleted(ledger, id_) for id_ in deleted])
 
 
-def _clear(ledger: Ledger, subscription_id: str, before: int) -> bool:
+def _delete_expired(ledger: Ledger, subscription_id: str, before: int) -> bool:
     with ledger.read() as connection:
-        old = deliveries.old(connection, subscription_id, before, _AT_ONCE)
-    if old:
+        expired = deliveries.expired_ids(connection, subscription_id, before, _ROWS_PER_TRANSACTION)
+    if expired:
         with ledger.write() as connection:
-            deliveries.drop(connection, old)
-    return bool(old)
+            deliveries.drop(connection, expired)
+    return bool(expired)
 
 
-def _clear_deleted(ledger: Ledger, subscription_id: str) -> bool:
+def _purge_deleted(ledger: Ledger, subscription_id: str) -> bool:
     with ledger.write() as connection:
         replays.drop_all(connection, subscription_id)
-        if deliveries.drop_some(connection, subscription_id, _AT_ONCE):
+        if deliveries.drop_some(connection, subscription_id, _ROWS_PER_TRANSACTION):
             return True
-        subscriptions.forget(connection, subscription_id)
+        subscriptions.purge(connection, subscription_id)
     return False

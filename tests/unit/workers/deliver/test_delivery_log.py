@@ -1,4 +1,4 @@
-"""The log says once that a subscription fails, once that it does not any more, and what is given up."""
+"""The log has one line about a subscription that fails, one about its recovery, and one about each dead delivery."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,18 +18,18 @@ from workers.deliver.delivery_results import delivery_result
 from workers.deliver.delivery_round import Round
 
 MINUTE = 60_000
-EMPTY = Round(taken=[], subscriptions={}, event_rows={}, results=[], updated=[], disabled=[])
+EMPTY = Round(claimed=[], subscriptions={}, event_rows={}, results=[], updated=[], disabled=[])
 
 
-def heard(*them: Subscription) -> Round:
-    return replace(EMPTY, heard_of=them)
+def updating(*them: Subscription) -> Round:
+    return replace(EMPTY, updated=them)
 
 
 def logged(rounds: Sequence[Round], now: int = T0) -> list[dict]:
-    tidings = DeliveryLog()
+    delivery_log = DeliveryLog()
     with capture_logs() as logs:
-        for made in rounds:
-            tidings.log_round(made, now)
+        for finished in rounds:
+            delivery_log.log_round(finished, now)
     return list(logs)
 
 
@@ -37,36 +37,36 @@ def failing(for_ms: int, number: int = 1) -> Subscription:
     return subscription(number, failing_since=T0 - for_ms)
 
 
-def test_who_fails_for_a_minute_is_worth_one_line() -> None:
-    assert logged([heard(failing(MINUTE - 1)), heard(failing(MINUTE)), heard(failing(2 * MINUTE))]) == [
+def test_a_subscription_that_fails_for_a_minute_is_logged_once() -> None:
+    assert logged([updating(failing(MINUTE - 1)), updating(failing(MINUTE)), updating(failing(2 * MINUTE))]) == [
         {"event": "subscription.failing", "log_level": "warning", "subscription_id": id_of(1), "since_s": 60}
     ]
 
 
-def test_so_is_who_does_not_fail_any_more() -> None:
-    found = logged([heard(failing(MINUTE)), heard(subscription()), heard(subscription()), heard(failing(MINUTE))])
+def test_so_is_one_that_recovers() -> None:
+    found = logged([updating(failing(MINUTE)), updating(subscription()), updating(subscription()), updating(failing(MINUTE))])
     assert [each["event"] for each in found] == ["subscription.failing", "subscription.recovered", "subscription.failing"]
 
 
-def test_while_all_is_well_nothing_is_said() -> None:
-    assert logged([heard(subscription(1), failing(5, 2)), EMPTY]) == []
+def test_while_all_is_well_nothing_is_logged() -> None:
+    assert logged([updating(subscription(1), failing(5, 2)), EMPTY]) == []
 
 
-def test_who_is_disabled_is_told_with_the_reason() -> None:
+def test_a_disabled_subscription_is_logged_with_the_reason() -> None:
     ended = subscription(state=SubscriptionState.DISABLED, reason="gone")
     assert logged([replace(EMPTY, disabled=[ended])]) == [
         {"event": "subscription.disabled", "log_level": "error", "subscription_id": id_of(1), "reason": "gone"}
     ]
 
 
-def _settled(state: DeliveryState) -> DeliveryResult:
+def _result_in(state: DeliveryState) -> DeliveryResult:
     return replace(delivery_result(sent(REFUSED), T0, lambda: 0), state=state)
 
 
 @pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.WAITING])
-def test_only_what_is_given_up_is_told_of_deliveries(state: DeliveryState) -> None:
-    assert logged([replace(EMPTY, settled=[_settled(state)])]) == []
-    assert logged([replace(EMPTY, settled=[_settled(DeliveryState.DEAD)])]) == [
+def test_only_dead_deliveries_are_logged(state: DeliveryState) -> None:
+    assert logged([replace(EMPTY, results=[_result_in(state)])]) == []
+    assert logged([replace(EMPTY, results=[_result_in(DeliveryState.DEAD)])]) == [
         {
             "event": "delivery.dead",
             "log_level": "warning",

@@ -1,4 +1,4 @@
-"""What an answer means for the event that was sent, and for whom it was sent to."""
+"""An answer decides about the delivery that was sent, and about its subscription."""
 
 from dataclasses import replace
 
@@ -14,13 +14,11 @@ from workers.deliver.delivery_results import apply_results, delivery_result, gro
 from workers.deliver.messages import SendAttempt
 
 S = 1_000
-
-
 HOUR = 3_600_000
 
 
 def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> SendAttempt:
-    """tried: how often it failed before."""
+    """Returns an attempt to send. tried: number of failed attempts before."""
     delivery = Delivery(
         id=number,
         subscription_id=id_of(number),
@@ -41,7 +39,7 @@ def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: in
 
 
 def failing(for_ms: int) -> dict[str, int]:
-    """Of a subscription: since so long, and just now."""
+    """Fields of a subscription that has failed for so long, ms, and just now."""
     return {"failing_since": T0 - for_ms, "failed_at": T0 - 1}
 
 
@@ -50,7 +48,7 @@ def attempt(answer: SendResult, at: int = T0) -> dict[str, object]:
     return {"at": at, "duration_ms": 12, **about}
 
 
-def test_what_was_taken_is_delivered() -> None:
+def test_an_accepted_event_is_delivered() -> None:
     one = sent(at=T0 - 5)
     assert delivery_result(one, T0, lambda: 0) == DeliveryResult(
         delivery=one.delivery, state=DeliveryState.DELIVERED, due_at=None, attempts=[attempt(TAKEN, T0 - 5)]
@@ -58,27 +56,27 @@ def test_what_was_taken_is_delivered() -> None:
 
 
 @pytest.mark.parametrize(("tried", "pause_ms"), [(0, S), (1, 5 * S), (2, 30 * S), (29, 6 * 3_600_000)])
-def test_what_was_not_is_tried_again_by_how_often_it_failed_and_not_by_how_often_it_was_taken(tried: int, pause_ms: int) -> None:
+def test_the_delay_of_a_retry_depends_on_the_failures_and_not_on_the_claims(tried: int, pause_ms: int) -> None:
     found = delivery_result(sent(REFUSED, tried=tried), T0, lambda: 0)
     assert (found.state, found.due_at, len(found.attempts)) == (DeliveryState.WAITING, T0 + pause_ms, tried + 1)
 
 
-def test_dice_and_the_targets_hint_make_a_pause_longer() -> None:
+def test_jitter_and_the_targets_retry_after_make_a_delay_longer() -> None:
     hint = replace(REFUSED, retry_after_s=90)
     found = [delivery_result(sent(answer), T0, lambda: 1).due_at for answer in (REFUSED, hint)]
     assert found == [T0 + 1_200, T0 + 90 * S]
 
 
-def test_after_three_days_it_is_dead() -> None:
+def test_after_three_days_a_delivery_is_dead() -> None:
     states = [delivery_result(sent(REFUSED, tried=18), T0 + ms, lambda: 0).state for ms in (MAX_AGE_MS - 1, MAX_AGE_MS)]
     assert states == [DeliveryState.WAITING, DeliveryState.DEAD]
 
 
-def test_what_was_never_tried_before_has_three_days_from_when_it_was_sent() -> None:
+def test_the_three_days_begin_with_the_first_attempt() -> None:
     assert delivery_result(sent(REFUSED, at=T0 + 5, first=None), T0 + MAX_AGE_MS, lambda: 0).due_at == T0 + MAX_AGE_MS + 5
 
 
-def test_thirty_attempts_are_kept_the_newest() -> None:
+def test_the_newest_thirty_attempts_are_kept() -> None:
     found = delivery_result(sent(tried=30), T0, lambda: 0)
     assert found.attempts == [*({"number": number} for number in range(1, 30)), attempt(TAKEN)]
 
@@ -98,7 +96,7 @@ def test_thirty_attempts_are_kept_the_newest() -> None:
         ({"state": SubscriptionState.DISABLED, "reason": "gone"}, [GONE], {}),
     ],
 )
-def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers: list[SendResult], changes: dict) -> None:
+def test_answers_change_the_health_of_a_subscription(before: dict, answers: list[SendResult], changes: dict) -> None:
     one = subscription(**before)
     assert apply_results(one, map(sent, answers), T0) == replace(one, **changes)
 
@@ -107,18 +105,20 @@ def test_a_subscription_is_after_its_answers_what_they_say(before: dict, answers
     ("since", "answers", "reason"),
     [(T0 - DISABLE_AFTER_MS, [REFUSED], "failing"), (None, [GONE], "gone"), (T0 - DISABLE_AFTER_MS, [GONE, REFUSED], "gone")],
 )
-def test_who_is_gone_or_fails_for_too_long_is_disabled_once(since: int | None, answers: list[SendResult], reason: str) -> None:
+def test_a_target_that_is_gone_or_fails_for_too_long_is_disabled_once(
+    since: int | None, answers: list[SendResult], reason: str
+) -> None:
     one = subscription(failing_since=since, failed_at=since and T0, version=4)
     news = {"state": SubscriptionState.DISABLED, "reason": reason, "updated_at": T0 + 9, "version": 5, "failed_at": T0 + 9}
     assert apply_results(one, map(sent, answers), T0 + 9) == replace(one, failing_since=since or T0 + 9, **news)
 
 
-def test_what_a_target_of_before_says_counts_for_nothing() -> None:
+def test_answers_of_an_earlier_target_do_not_count() -> None:
     one = subscription(sink={"type": "mailbox", "box": "another"})
     assert apply_results(one, map(sent, [REFUSED, GONE, TAKEN]), T0) == one
 
 
-def test_answers_are_sorted_by_whose_they_are_and_keep_their_order() -> None:
+def test_attempts_are_grouped_by_subscription_and_keep_their_order() -> None:
     first, second, third = sent(at=3), sent(at=2, number=2), sent(at=1)
     assert group_by_subscription([first, second, third]) == {id_of(1): [first, third], id_of(2): [second]}
 
@@ -126,5 +126,5 @@ def test_answers_are_sorted_by_whose_they_are_and_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("answer", "outcome"), [(TAKEN, "mailbox/delivered"), (REFUSED, "mailbox/status"), (SendResult(ok=False), "mailbox/failed")]
 )
-def test_the_sums_say_by_which_sink_and_how_it_went(answer: SendResult, outcome: str) -> None:
+def test_the_metrics_count_attempts_by_sink_and_outcome(answer: SendResult, outcome: str) -> None:
     assert sent(answer).outcome == outcome

@@ -1,4 +1,4 @@
-"""A round does all that is to be done for those who are served, in one transaction, and leaves the others alone."""
+"""A round does all the work for active subscriptions in one transaction, and leaves the others alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,27 +30,27 @@ def office(request: pytest.FixtureRequest, tmp_path: Path):
         office.close()
 
 
-def looked(office: DispatcherHarness, room: int = 9, now: int = T0) -> RoundPlan:
+def planned(office: DispatcherHarness, capacity: int = 9, now: int = T0) -> RoundPlan:
     with office.ledger.read() as connection:
-        return plan_round(connection, now, lambda _: room)
+        return plan_round(connection, now, lambda _: capacity)
 
 
-def whose(found: RoundPlan) -> RoundPlan:
-    """Only for whom there is something to do, not what."""
+def without_work(found: RoundPlan) -> RoundPlan:
+    """Returns the plan with the subscriptions that have work, without the work."""
     return RoundPlan(active=found.active, to_do=found.to_do)
 
 
-def wanted(active: set[int], to_do: set[int]) -> RoundPlan:
+def plan_of(active: set[int], to_do: set[int]) -> RoundPlan:
     return RoundPlan(active=frozenset(map(id_of, active)), to_do=frozenset(map(id_of, to_do)))
 
 
-def a_round(office: DispatcherHarness, *numbers: int, sent: list[SendAttempt] | None = None, room: int = 9) -> Round:
-    found = replace(looked(office, room), to_do=frozenset(map(id_of, numbers)))
-    return run_round(office.ledger, office.now, sent or [], found, lambda _: room, lambda: 0)
+def one_round(office: DispatcherHarness, *numbers: int, attempts: list[SendAttempt] | None = None, capacity: int = 9) -> Round:
+    found = replace(planned(office, capacity), to_do=frozenset(map(id_of, numbers)))
+    return run_round(office.ledger, office.now, attempts or [], found, lambda _: capacity, lambda: 0)
 
 
-def back(taken: Delivery, answer=TAKEN) -> SendAttempt:
-    return SendAttempt(delivery=taken, sink=subscription().sink, result=answer, sent_at=T0)
+def sent(delivery: Delivery, answer=TAKEN) -> SendAttempt:
+    return SendAttempt(delivery=delivery, sink=subscription().sink, result=answer, sent_at=T0)
 
 
 def newest(ledger: Ledger) -> int:
@@ -58,180 +58,180 @@ def newest(ledger: Ledger) -> int:
         return positions.newest(connection)
 
 
-# Looking.
+# Planning.
 
 
-def test_where_nobody_is_served_there_is_nothing_to_do(office: DispatcherHarness) -> None:
+def test_without_an_active_subscription_there_is_nothing_to_do(office: DispatcherHarness) -> None:
     office.subscribe(1, state=PAUSED)
     office.tell("a")
     queue(office.ledger, queued("a"))
-    assert looked(office) == NOTHING_TO_DO
+    assert planned(office) == NOTHING_TO_DO
 
 
 def statements(office: DispatcherHarness, do: Callable[[], object]) -> int:
-    """How many are made meanwhile, of any kind."""
-    made: list[str] = []
+    """Returns how many SQL statements are executed meanwhile, of any kind."""
+    executed: list[str] = []
 
-    def note(*given: Any) -> None:
-        made.append(given[2])
+    def count_statement(*event_args: Any) -> None:
+        executed.append(event_args[2])
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", count_statement)
     try:
         do()
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    return len([each for each in made if not each.startswith("BEGIN")])
+        event.remove(Engine, "before_cursor_execute", count_statement)
+    return len([statement for statement in executed if not statement.startswith("BEGIN")])
 
 
 def test_idle_subscriptions_cost_no_statements_of_their_own(office: DispatcherHarness) -> None:
-    """Each look took one for every subscription: 1,000 of them cost a third of a core."""
+    """Once each plan took a statement per subscription: 1,000 of them cost a third of a core."""
     office.subscribe(1)
-    few = statements(office, lambda: looked(office))
+    few = statements(office, lambda: planned(office))
     for number in range(2, 202):
         office.subscribe(number)
 
-    assert statements(office, lambda: looked(office)) == few <= 4
-    assert looked(office) == NOTHING_TO_DO
+    assert statements(office, lambda: planned(office)) == few <= 4
+    assert planned(office) == NOTHING_TO_DO
 
 
-def test_an_event_that_nobody_wants_costs_no_statements_for_each_subscription(office: DispatcherHarness) -> None:
+def test_an_event_that_no_subscription_matches_costs_no_statements_for_each_subscription(office: DispatcherHarness) -> None:
     for number in range(1, 201):
         office.subscribe(number, types=["tally.task.failed"])
     office.tell("a")
-    found = looked(office)
+    found = planned(office)
 
-    made = statements(office, lambda: run_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0))
+    finished = statements(office, lambda: run_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0))
 
-    assert made <= 6
-    assert looked(office) == NOTHING_TO_DO
+    assert finished <= 6
+    assert planned(office) == NOTHING_TO_DO
 
 
-def test_who_is_behind_is_served_some_at_a_time(office: DispatcherHarness) -> None:
-    """Others wait for the transaction that queues news."""
+def test_subscriptions_that_are_behind_are_served_some_at_a_time(office: DispatcherHarness) -> None:
+    """Other writers wait for the transaction that queues new events."""
     for number in range(1, 601):
         office.subscribe(number, types=["tally.task.failed"])
     office.tell("a")
     served = []
-    while (found := looked(office)).to_do:
+    while (found := planned(office)).to_do:
         served.append(len(found.to_do))
         run_round(office.ledger, office.now, [], found, lambda _: 9, lambda: 0)
 
     assert served == [250, 250, 100]
 
 
-def test_there_is_something_to_do_for_who_is_behind(office: DispatcherHarness) -> None:
+def test_there_is_work_for_a_subscription_that_is_behind(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a")
     office.subscribe(2)
-    found = looked(office)
-    assert whose(found) == wanted({1, 2}, {1})
+    found = planned(office)
+    assert without_work(found) == plan_of({1, 2}, {1})
     assert [(len(news), last) for news, last in found.new_events.values()] == [(1, newest(office.ledger))]
 
 
-def test_there_is_something_to_do_for_who_has_room_and_something_due(office: DispatcherHarness) -> None:
+def test_there_is_work_for_a_subscription_with_capacity_and_a_due_delivery(office: DispatcherHarness) -> None:
     for number in (1, 2, 3):
         office.subscribe(number)
     queue(office.ledger, queued("a"), number=1)
     queue(office.ledger, queued("a"), number=2, now=T0 + 1)
-    found = [looked(office), looked(office, now=T0 + 1), looked(office, room=0, now=T0 + 1)]
-    assert found == [wanted({1, 2, 3}, {1}), wanted({1, 2, 3}, {1, 2}), NOTHING_TO_DO]
+    found = [planned(office), planned(office, now=T0 + 1), planned(office, capacity=0, now=T0 + 1)]
+    assert found == [plan_of({1, 2, 3}, {1}), plan_of({1, 2, 3}, {1, 2}), NOTHING_TO_DO]
 
 
-def test_there_is_something_to_do_for_a_replay_of_who_is_served(office: DispatcherHarness) -> None:
+def test_there_is_work_for_a_replay_of_an_active_subscription(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.subscribe(2, state=PAUSED)
     with office.ledger.write() as connection:
         for number in (1, 2):
             replays.add(connection, subscription(number), EventSelection(since=0, until=T0), 1, T0 + 5)
-    early, late = (looked(office, now=T0 + ms) for ms in (4, 5))
-    assert (whose(early), whose(late)) == (NOTHING_TO_DO, wanted({1}, {1}))
+    early, late = (planned(office, now=T0 + ms) for ms in (4, 5))
+    assert (without_work(early), without_work(late)) == (NOTHING_TO_DO, plan_of({1}, {1}))
     assert (early.replaying, late.replaying) == (frozenset(), frozenset({id_of(1)}))
 
 
-# Making.
+# Running.
 
 
-def test_news_are_queued_for_who_wants_them_and_taken(office: DispatcherHarness) -> None:
+def test_new_events_are_queued_for_the_subscriptions_that_match_and_claimed(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.subscribe(2, types=["tally.task.failed"])
     office.tell("a", "a")
-    made = a_round(office, 1, 2)
-    (taken,) = made.taken
+    finished = one_round(office, 1, 2)
+    (taken,) = finished.claimed
     assert (taken.subscription_id, taken.subject, taken.lease_until) == (id_of(1), subject_of("a"), T0 + LEASE_MS)
-    assert [*made.event_rows] == [taken.event_id]
+    assert [*finished.event_rows] == [taken.event_id]
     assert [standing(office.ledger, number).position for number in (1, 2)] == [newest(office.ledger)] * 2
     assert [waiting(office.ledger, number) for number in (1, 2)] == [2, 0]
 
 
-def test_news_are_queued_once_however_often_it_is_looked(office: DispatcherHarness) -> None:
+def test_new_events_are_queued_once_however_many_rounds_there_are(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a", "b")
     for _ in range(3):
-        a_round(office, 1)
+        one_round(office, 1)
     assert len(listed(office.ledger)) == 2
 
 
-def test_who_is_not_served_gets_nothing_queued_and_nothing_taken(office: DispatcherHarness) -> None:
+def test_for_a_paused_subscription_nothing_is_queued_and_nothing_claimed(office: DispatcherHarness) -> None:
     office.subscribe(1, state=PAUSED)
     office.subscribe(2)
     office.tell("a")
     queue(office.ledger, queued("b"))
-    assert [each.subscription_id for each in a_round(office, 1, 2).taken] == [id_of(2)]
+    assert [each.subscription_id for each in one_round(office, 1, 2).claimed] == [id_of(2)]
     assert (len(listed(office.ledger, 1)), standing(office.ledger, 1).position) == (1, 0)
 
 
-def test_without_room_news_are_queued_and_wait(office: DispatcherHarness) -> None:
+def test_without_capacity_new_events_are_queued_and_wait(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a", "b")
-    assert (a_round(office, 1, room=0).taken, waiting(office.ledger)) == ([], 2)
-    assert len(a_round(office, 1, room=1).taken) == 1
+    assert (one_round(office, 1, capacity=0).claimed, waiting(office.ledger)) == ([], 2)
+    assert len(one_round(office, 1, capacity=1).claimed) == 1
 
 
-def test_what_came_back_is_settled_and_the_next_taken_in_the_same_round(office: DispatcherHarness) -> None:
+def test_results_are_recorded_and_the_next_event_is_claimed_in_the_same_round(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a", "a")
-    (first,) = a_round(office, 1).taken
-    made = a_round(office, sent=[back(first)])
-    assert [each.delivery for each in made.results] == [first]
-    assert [each.event_id for each in made.taken] == [(first.event_id or 0) + 1]
-    assert made.updated == [standing(office.ledger)]
+    (first,) = one_round(office, 1).claimed
+    finished = one_round(office, attempts=[sent(first)])
+    assert [each.delivery for each in finished.results] == [first]
+    assert [each.event_id for each in finished.claimed] == [(first.event_id or 0) + 1]
+    assert finished.updated == [standing(office.ledger)]
 
 
-def test_who_is_disabled_by_an_answer_gets_nothing_more_in_that_round(office: DispatcherHarness) -> None:
+def test_a_subscription_that_an_answer_disables_gets_nothing_more_in_that_round(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.subscribe(2)
     office.tell("a", "b")
-    first, *_ = a_round(office, 1, room=1).taken
-    made = a_round(office, 1, 2, sent=[back(first, GONE)])
-    assert {each.subscription_id for each in made.taken} == {id_of(2)}
-    assert made.disabled == [standing(office.ledger)]
-    assert [each.type for each in made.taken] == ["tally.task.running"] * 2
-    assert [each.type for each in a_round(office, 2).taken] == ["tally.subscription.disabled"]
+    first, *_ = one_round(office, 1, capacity=1).claimed
+    finished = one_round(office, 1, 2, attempts=[sent(first, GONE)])
+    assert {each.subscription_id for each in finished.claimed} == {id_of(2)}
+    assert finished.disabled == [standing(office.ledger)]
+    assert [each.type for each in finished.claimed] == ["tally.task.running"] * 2
+    assert [each.type for each in one_round(office, 2).claimed] == ["tally.subscription.disabled"]
 
 
-def test_answers_of_who_was_deleted_are_left_out(office: DispatcherHarness) -> None:
+def test_results_for_a_deleted_subscription_are_left_out(office: DispatcherHarness) -> None:
     office.subscribe(1)
     office.tell("a")
-    (first,) = a_round(office, 1).taken
+    (first,) = one_round(office, 1).claimed
     office.change(state=SubscriptionState.DELETED)
-    made = a_round(office, 1, sent=[back(first)])
-    assert (made.results, made.updated, made.taken) == ([], [], [])
+    finished = one_round(office, 1, attempts=[sent(first)])
+    assert (finished.results, finished.updated, finished.claimed) == ([], [], [])
 
 
-def test_a_replay_goes_on_with_the_round(office: DispatcherHarness) -> None:
+def test_a_round_advances_a_replay(office: DispatcherHarness) -> None:
     office.tell("a", "b")
     office.subscribe(1)
     with office.ledger.write() as connection:
         replays.add(connection, standing(office.ledger), EventSelection(since=0, until=T0 + 1), 1_000, T0)
     office.now += 10
-    assert [each.origin for each in a_round(office, 1).taken] == ["replay", "replay"]
+    assert [each.origin for each in one_round(office, 1).claimed] == ["replay", "replay"]
 
 
-def test_those_who_have_much_share_what_a_round_takes(office: DispatcherHarness) -> None:
+def test_subscriptions_with_many_due_deliveries_share_what_a_round_claims(office: DispatcherHarness) -> None:
     """A round is one transaction: it must not grow with the number of subscriptions."""
     office.subscribe(1)
     office.subscribe(2)
     for number in (1, 2):
         queue(office.ledger, *(queued(f"s{index}", None) for index in range(2_100)), number=number)
-    made = a_round(office, 1, 2, room=10_000)
-    assert [sum(each.subscription_id == id_of(number) for each in made.taken) for number in (1, 2)] == [2_000, 2_000]
+    finished = one_round(office, 1, 2, capacity=10_000)
+    assert [sum(each.subscription_id == id_of(number) for each in finished.claimed) for number in (1, 2)] == [2_000, 2_000]

@@ -19,7 +19,7 @@ from tests.support.ledger_deliveries import id_of, listed, standing, waiting
 from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
 from workers.deliver.delivery_round import LEASE_MS
-from workers.deliver.send_window import MOST
+from workers.deliver.send_window import MAX_CONCURRENCY
 
 S, HOUR, DAY = 1_000, 3_600_000, 86_400_000
 ACTIVE, PAUSED, DISABLED, DELETED = SubscriptionState
@@ -42,7 +42,7 @@ def refuse(office: DispatcherHarness, *ids: str, boxes: str = "123", answer: Sen
 
 def rounds(office: DispatcherHarness, number: int = 9) -> None:
     for _ in range(number):
-        office.courier.run_once()
+        office.dispatcher.run_once()
 
 
 # In order.
@@ -50,7 +50,7 @@ def rounds(office: DispatcherHarness, number: int = 9) -> None:
 
 def test_events_of_a_task_arrive_one_after_the_other(office: DispatcherHarness) -> None:
     office.tell("a", "a", "b", "a")
-    assert [office.courier.run_once() for _ in range(4)] == [2, 1, 1, 0]
+    assert [office.dispatcher.run_once() for _ in range(4)] == [2, 1, 1, 0]
     assert office.mailbox.ids() == [event_id("a", 1), event_id("b"), event_id("a", 2), event_id("a", 3)]
     assert (office.states(), waiting(office.ledger)) == (["delivered"] * 4, 0)
 
@@ -71,7 +71,7 @@ def test_what_comes_behind_a_dead_one_is_sent(office: DispatcherHarness) -> None
     office.tell("a", "a")
     for pause_ms in (0, S, 5 * S, 30 * S, 120 * S, 600 * S, HOUR, *[6 * HOUR] * 11):
         office.now += pause_ms
-        assert office.courier.run_once() == 1
+        assert office.dispatcher.run_once() == 1
     office.now = T0 + MAX_AGE_MS
     rounds(office)
     assert office.mailbox.ids() == [event_id("a")] * 19 + [event_id("a", 2)]
@@ -97,7 +97,7 @@ def test_what_was_told_before_somebody_subscribed_is_not_theirs(office: Dispatch
 
 def test_more_than_fits_into_a_round_arrives_all_the_same(office: DispatcherHarness) -> None:
     office.tell(*(f"t{number}" for number in range(1_200)))
-    while office.courier.run_once():
+    while office.dispatcher.run_once():
         pass
     assert (len(set(office.mailbox.ids())), waiting(office.ledger)) == (1_200, 0)
 
@@ -108,7 +108,7 @@ def test_more_than_fits_into_a_round_arrives_all_the_same(office: DispatcherHarn
 def test_an_attempt_is_written_down_as_it_went(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     (found,) = listed(office.ledger)
     took_ms = found.attempts[0]["duration_ms"]
     assert found.attempts == [
@@ -130,7 +130,7 @@ def test_of_many_attempts_the_newest_thirty_are_kept(office: DispatcherHarness) 
     office.mailbox.answers = lambda _: SendResult(ok=False, error="status", excerpt=str(next(answers)))
     office.tell("a")
     for _ in range(33):
-        office.courier.run_once()
+        office.dispatcher.run_once()
         with office.ledger.write() as connection:
             deliveries.retry_now(connection, id_of(1), office.now)
     (found,) = listed(office.ledger)
@@ -140,7 +140,7 @@ def test_of_many_attempts_the_newest_thirty_are_kept(office: DispatcherHarness) 
 def test_a_target_that_asks_for_time_gets_it(office: DispatcherHarness) -> None:
     refuse(office, answer=SendResult(ok=False, status=429, error="status", retry_after_s=60))
     office.tell("a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert listed(office.ledger)[0].due_at == T0 + 60 * S
 
 
@@ -169,10 +169,10 @@ def test_who_fails_for_five_days_is_not_served_any_more(office: DispatcherHarnes
     refuse(office)
     for quarter in range(20):
         office.tell(f"quarter{quarter}")
-        office.courier.run_once()
+        office.dispatcher.run_once()
         assert standing(office.ledger).state is ACTIVE
         office.now += DAY // 4
-    office.courier.run_once()
+    office.dispatcher.run_once()
     after = standing(office.ledger)
     assert (after.state, after.reason, after.failing_since) == (DISABLED, "failing", T0)
     sent = len(office.mailbox.got)
@@ -184,11 +184,11 @@ def test_who_fails_for_five_days_is_not_served_any_more(office: DispatcherHarnes
 def test_one_that_is_taken_means_that_it_does_not_fail(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert standing(office.ledger).failing_since == T0
     office.now += 4 * DAY
     office.tell("b")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     after = standing(office.ledger)
     assert (after.state, after.failing_since, after.delivered_at) == (ACTIVE, None, T0 + 4 * DAY)
 
@@ -212,17 +212,17 @@ def test_what_comes_back_from_who_was_deleted_meanwhile_is_of_no_interest(office
 
     office.mailbox.answers = delete
     office.tell("a", "b")
-    assert [office.courier.run_once() for _ in range(2)] == [2, 0]
+    assert [office.dispatcher.run_once() for _ in range(2)] == [2, 0]
     assert office.states() == ["waiting"] * 2
 
 
 def test_what_is_signed_with_is_what_is_live_at_that_moment(office: DispatcherHarness) -> None:
     office.tell("a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     office.change(secret="whsec_2", old_secret="whsec_new", old_secret_until=T0 + DAY)
     for _ in range(2):
         office.tell("a")
-        office.courier.run_once()
+        office.dispatcher.run_once()
         office.now += DAY
     assert [letter.secrets for letter in office.mailbox.got] == [["whsec_new"], ["whsec_2", "whsec_new"], ["whsec_2"]]
 
@@ -239,7 +239,7 @@ def test_a_test_is_sent_like_an_event(office: DispatcherHarness) -> None:
     with office.ledger.write() as connection:
         test = NewDelivery(event_id=None, subject="s", type="tally.test", origin="test")
         deliveries.queue(connection, id_of(1), [test], office.now)
-    office.courier.run_once()
+    office.dispatcher.run_once()
     (letter,) = office.mailbox.got
     assert (letter.id, letter.event["type"], office.states()) == (
         f"{id_of(1)}-test-{listed(office.ledger)[0].id}",
@@ -272,14 +272,14 @@ def test_a_sink_that_raises_fails_one_attempt(office: DispatcherHarness) -> None
 
     office.mailbox.answers = raise_once
     office.tell("a", "b")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert [each.attempts[0]["error"] for each in listed(office.ledger)] == ["bug", None]
 
 
 def test_a_sink_that_this_program_has_not_fails_the_attempt(office: DispatcherHarness) -> None:
     office.change(sink={"type": "pigeon"})
     office.tell("a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert [each.attempts[0]["error"] for each in listed(office.ledger)] == ["no_sink"]
 
 
@@ -293,14 +293,14 @@ def test_what_was_not_sent_in_time_is_given_back_and_is_no_attempt(office: Dispa
 
     office.mailbox.answers = take_long
     office.tell("a", "b")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert (office.mailbox.ids(), office.states()) == ([event_id("a")], ["delivered", "waiting"])
-    assert office.courier.run_once() == 1
+    assert office.dispatcher.run_once() == 1
     assert [len(each.attempts) for each in listed(office.ledger)] == [1, 1]
 
 
 def test_who_is_late_is_not_heard_once_another_has_taken_it(office: DispatcherHarness) -> None:
-    other = office.new_courier()
+    other = office.new_dispatcher()
 
     def overtake(_: ReceivedEvent) -> SendResult:
         if len(office.mailbox.got) > 1:
@@ -311,7 +311,7 @@ def test_who_is_late_is_not_heard_once_another_has_taken_it(office: DispatcherHa
 
     office.mailbox.answers = overtake
     office.tell("a", "a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert office.mailbox.ids() == [event_id("a")] * 2
     assert [(each.state.value, [one["status"] for one in each.attempts]) for each in listed(office.ledger)] == [
         ("delivered", [200]),
@@ -330,21 +330,21 @@ def test_what_another_took_meanwhile_is_not_given_back(office: DispatcherHarness
 
     office.mailbox.answers = hang
     office.tell("a", "b")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     second = listed(office.ledger)[1]
     assert (office.mailbox.ids(), second.tries, second.lease_until) == ([event_id("a")], 2, office.now + LEASE_MS)
 
 
 def test_what_a_dead_process_took_is_sent_by_the_next_at_once_on_sqlite_else_after_its_lease(office: DispatcherHarness) -> None:
     office.tell("a", "a")
-    office.courier.run_once()
+    office.dispatcher.run_once()
     assert len(office.take()) == 1
-    assert office.courier.run_once() == 0
+    assert office.dispatcher.run_once() == 0
     if office.ledger.path is None:
         office.now += LEASE_MS
-    office.courier.start()
+    office.dispatcher.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.got) == 2)
-    office.courier.stop()
+    office.dispatcher.stop()
     assert (office.mailbox.ids(), office.states()) == ([event_id("a"), event_id("a", 2)], ["delivered"] * 2)
 
 
@@ -372,23 +372,23 @@ class Away:
 
 
 def test_what_came_back_while_the_ledger_was_away_is_written_down_once_it_is_back(office: DispatcherHarness) -> None:
-    courier = office.new_courier(Away(office.ledger, 1, 2))
+    dispatcher = office.new_dispatcher(Away(office.ledger, 1, 2))
     office.tell("a", "a")
     for _ in range(2):
         with pytest.raises(LedgerUnavailableError):
-            courier.run_once()
-    assert [courier.run_once() for _ in range(2)] == [1, 0]
+            dispatcher.run_once()
+    assert [dispatcher.run_once() for _ in range(2)] == [1, 0]
     assert (office.mailbox.ids(), office.states()) == ([event_id("a"), event_id("a", 2)], ["delivered"] * 2)
 
 
 def test_a_ledger_that_is_away_and_back_loses_nothing_and_doubles_nothing(office: DispatcherHarness) -> None:
     away = Away(office.ledger, 0, 2, 3, 5)
-    courier = office.new_courier(away)
-    courier.start()
+    dispatcher = office.new_dispatcher(away)
+    dispatcher.start()
     office.tell(*("abc" * 5))
-    courier.wake()
+    dispatcher.wake()
     office.mailbox.wait_until(lambda: len(office.mailbox.got) == 15)
-    courier.stop()
+    dispatcher.stop()
     assert (away.failed, Counter(office.mailbox.ids()).most_common(1)[0][1], office.states()) == (4, 1, ["delivered"] * 15)
 
 
@@ -422,7 +422,7 @@ def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: DispatcherHa
     office.subscribe(2)
     gate = Gate(office)
     office.tell(*names(100))
-    office.courier.start()
+    office.dispatcher.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids(2)) == 100)
     assert office.mailbox.busiest["1"] == office.mailbox.busy["1"] == 8
     gate.open()
@@ -431,57 +431,57 @@ def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: DispatcherHa
 
 def test_who_takes_all_that_comes_gets_more_at_once_but_not_too_many(office: DispatcherHarness) -> None:
     office.tell(*names(100))
-    office.courier.start()
+    office.dispatcher.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 100)
     gate = Gate(office)
     office.tell(*names(300))
-    office.mailbox.wait_until(lambda: office.mailbox.busy["1"] == MOST)
+    office.mailbox.wait_until(lambda: office.mailbox.busy["1"] == MAX_CONCURRENCY)
     gate.open()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 400)
-    assert office.mailbox.busiest["1"] == MOST
+    assert office.mailbox.busiest["1"] == MAX_CONCURRENCY
 
 
 def test_who_ends_writes_down_what_came_back_and_gives_back_what_was_not_sent(office: DispatcherHarness) -> None:
     office.tell(*names(100))
-    office.courier.start()
+    office.dispatcher.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 100)
     gate = Gate(office)
     office.tell(*names(100))
-    office.mailbox.wait_until(lambda: office.mailbox.busy["1"] == MOST)
-    ending = threading.Thread(target=office.courier.stop)
+    office.mailbox.wait_until(lambda: office.mailbox.busy["1"] == MAX_CONCURRENCY)
+    ending = threading.Thread(target=office.dispatcher.stop)
     ending.start()
-    assert office.courier._stopping.wait(20)
+    assert office.dispatcher._stopping.wait(20)
     gate.open()
     ending.join()
     sent = len(office.mailbox.ids())
     assert sent < 200
     assert Counter(office.states()) == {"delivered": sent, "waiting": 200 - sent}
     assert all(each.lease_until is None for each in listed(office.ledger))
-    office.new_courier().run_once()
+    office.new_dispatcher().run_once()
     assert Counter(office.mailbox.ids()).most_common(1)[0][1] == 1
     assert office.states() == ["delivered"] * 200
 
 
 def test_who_is_woken_need_not_be_started(office: DispatcherHarness) -> None:
-    office.courier.wake()
-    office.courier.stop()
+    office.dispatcher.wake()
+    office.dispatcher.stop()
     assert office.mailbox.got == []
 
 
-def test_two_couriers_on_one_ledger_deliver_all_once_and_in_order(tmp_path: Path) -> None:
+def test_two_dispatchers_on_one_ledger_deliver_all_once_and_in_order(tmp_path: Path) -> None:
     with open_ledger("postgresql", tmp_path) as ledger:
         office, other = DispatcherHarness(ledger), Ledger(ledger.url)
         for number in (1, 2):
             office.subscribe(number)
-        couriers = [office.courier, office.new_courier(other)]
-        for courier in couriers:
-            courier.start()
+        dispatchers = [office.dispatcher, office.new_dispatcher(other)]
+        for dispatcher in dispatchers:
+            dispatcher.start()
         for _ in range(12):
             office.tell(*names(25))
-            couriers[0].wake()
+            dispatchers[0].wake()
         office.mailbox.wait_until(lambda: len(office.mailbox.got) >= 600)
-        for courier in couriers:
-            courier.stop()
+        for dispatcher in dispatchers:
+            dispatcher.stop()
         arrived: dict[tuple[str, str], list[int]] = defaultdict(list)
         for letter in office.mailbox.got:
             arrived[letter.box, letter.event["subject"]].append(letter.event["sequence"])

@@ -1,4 +1,4 @@
-"""What came to its end long ago is cleared away, and what a deleted subscription left behind; little by little."""
+"""Deliveries that ended long ago are deleted, and the rows of a deleted subscription; some at a time."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def rows(ledger: Ledger, of: object) -> int:
         return len(connection.execute(of.select()).all())  # type: ignore[attr-defined]
 
 
-def test_what_ended_long_ago_goes_and_what_waits_is_new_or_dead_stays(ledger: Ledger) -> None:
+def test_old_deliveries_are_deleted_and_waiting_new_or_dead_ones_stay(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1), subscription(2, state=SubscriptionState.PAUSED))
     for number in (1, 2):
         deliver(ledger, "old", now=T0, number=number)
@@ -42,7 +42,7 @@ def test_what_ended_long_ago_goes_and_what_waits_is_new_or_dead_stays(ledger: Le
     assert [[each.subject for each in listed(ledger, number)] for number in (1, 2)] == [["dead", "new", "waits"]] * 2
 
 
-def test_of_much_a_part_goes_at_a_time(ledger: Ledger) -> None:
+def test_many_deliveries_are_deleted_some_at_a_time(ledger: Ledger) -> None:
     subscribe(ledger, subscription())
     deliver(ledger, *(f"s{number}" for number in range(1_100)), now=T0)
     left = []
@@ -51,7 +51,7 @@ def test_of_much_a_part_goes_at_a_time(ledger: Ledger) -> None:
     assert left == [600, 100, 0]
 
 
-def test_of_a_deleted_subscription_nothing_is_left(ledger: Ledger) -> None:
+def test_nothing_is_left_of_a_deleted_subscription(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1, state=SubscriptionState.DELETED), subscription(2))
     for number in (1, 2):
         queue(ledger, *(queued(f"s{index}") for index in range(700)), number=number)
@@ -66,5 +66,5 @@ def test_of_a_deleted_subscription_nothing_is_left(ledger: Ledger) -> None:
         assert replays.of_subscription(connection, subscription(1).id) == []
 
 
-def test_where_there_is_nothing_to_clear_nothing_happens(ledger: Ledger) -> None:
+def test_without_old_deliveries_nothing_happens(ledger: Ledger) -> None:
     assert delete_old_deliveries(ledger, T0) is False
