@@ -36,7 +36,7 @@ class LineageScenario:
         """A callback of Volcengine."""
         data = {"RoomId": "r", "TaskId": "t", "Timestamp": ms(at)} | data
         body = {"EventType": event, "EventTime": "2023-11-14T22:13:20Z", "EventData": json.dumps(data)}
-        return self._callback("volcengine", body, at if received is None else received)
+        return self._receive_callback("volcengine", body, at if received is None else received)
 
     def tencent(self, event: int, at: float, *, received: float | None = None, task: str = "t", **payload: Any) -> Decision:
         """A callback of Tencent; those of group 7 have no Payload, and a RoomId stands beside it."""
@@ -44,34 +44,36 @@ class LineageScenario:
         about |= {name: payload.pop(name) for name in ("RoomId", "UserId") if name in payload}
         about |= payload if event // 100 == 7 else {"Payload": payload}
         body = {"EventGroupId": event // 100, "EventType": event, "EventInfo": about}
-        return self._callback("tencent", body, at if received is None else received)
+        return self._receive_callback("tencent", body, at if received is None else received)
 
-    def hear_again(self, number: int) -> Decision:
+    def repeat_callback(self, number: int) -> Decision:
         """The callback of this number is delivered once more."""
-        return self.ask(CallbackReceived(fact=next(fact for fact in self._lineage.facts if fact.source == str(number))))
+        return self.apply_event(
+            CallbackReceived(fact=next(fact for fact in self._known_lineage.facts if fact.source == str(number)))
+        )
 
     def withdraw(self, number: int) -> Decision:
         """The callback of this number was read again and does not concern this key any more."""
-        return self.ask(CallbackWithdrawn(source=str(number)))
+        return self.apply_event(CallbackWithdrawn(source=str(number)))
 
     def mark(self, state: State | None = None, *, at: float, clear: tuple[Anomaly, ...] = (), run: int = 1) -> Decision:
-        self._wait(at)
-        return self.ask(
+        self._advance_clock(at)
+        return self.apply_event(
             OperatorMarked(task_id=self.run(run).id, state=state, clear=clear, by="me", key=f"mark-{next(self._numbers)}")
         )
 
     def pass_due(self, at: float) -> list[Deadline]:
         """Time goes on until then: all that is due passes, soonest first, and at that time only. Which kinds did."""
-        self._wait(at)
+        self._advance_clock(at)
         passed: list[Deadline] = []
         while due := [(when, kind, task.id) for task in self.tasks for kind, when in task.deadlines.items() if when <= self._now]:
             when, kind, task_id = min(due)
-            self.ask(DeadlinePassed(task_id=task_id, kind=kind, due_at=when))
+            self.apply_event(DeadlinePassed(task_id=task_id, kind=kind, due_at=when))
             passed.append(kind)
             assert len(passed) < 100, "what passed is due again"
         return passed
 
-    def ask(self, event: Event, key: TaskKey | None = None) -> Decision:
+    def apply_event(self, event: Event, key: TaskKey | None = None) -> Decision:
         lineage = self.lineage or Lineage(key=key or _UNKNOWN)
         dialect = DIALECTS[lineage.key.vendor]
         kinds = [kind for kind in Kind if dialect.family_of(kind) == lineage.key.family]
@@ -81,22 +83,22 @@ class LineageScenario:
         self.changes += decision.changes
         return decision
 
-    def _callback(self, vendor: str, body: Mapping[str, Any], received: float) -> Decision:
+    def _receive_callback(self, vendor: str, body: Mapping[str, Any], received: float) -> Decision:
         number = str(next(self._numbers))
         raw = json.dumps(body).encode()
-        self._wait(received)
+        self._advance_clock(received)
         reading = DIALECTS[vendor].read("app", raw, received_at=ms(received), source=number, dedupe_key=f"d{number}")
         assert reading.fact is not None, reading
         assert self.lineage is None or self.lineage.key == reading.key
-        return self.ask(CallbackReceived(fact=reading.fact), reading.key)
+        return self.apply_event(CallbackReceived(fact=reading.fact), reading.key)
 
-    def _wait(self, at: float) -> None:
+    def _advance_clock(self, at: float) -> None:
         self._now = max(self._now, ms(at))
 
     # What is known.
 
     @property
-    def _lineage(self) -> Lineage:
+    def _known_lineage(self) -> Lineage:
         assert self.lineage is not None
         return self.lineage
 
@@ -116,7 +118,7 @@ class LineageScenario:
     @property
     def ends(self) -> list[str]:
         """State and reason of each run, in words; an inferred one with a question mark."""
-        return [words(task) for task in self.tasks]
+        return [state_in_words(task) for task in self.tasks]
 
     @property
     def outputs(self) -> dict[str | None, str]:
@@ -139,6 +141,6 @@ def ms(at: float) -> int:
     return T0 + round(at * 1000)
 
 
-def words(task: Task) -> str:
+def state_in_words(task: Task) -> str:
     view = task.view
     return view.state.value + (f"/{view.reason.value}" if view.reason else "") + ("?" if view.inferred else "")

@@ -5,21 +5,30 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.states import Deadline, Kind, Origin, State
 from tests.unit.statemachine.lineage_scenario import ms
-from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, UPDATE, ManagedLineage, hear_media, named, running
+from tests.unit.statemachine.managed_lineage import (
+    INSPECT,
+    START,
+    STOP,
+    UPDATE,
+    ManagedLineage,
+    key_of,
+    receive_media_sign,
+    running,
+)
 
 
 def unnamed(kind: Kind = Kind.PUSH) -> ManagedLineage:
     """A start of ours that may have happened."""
     story = ManagedLineage("tencent", kind)
     story.start(0, robot="robot")
-    story.lose(START, 30)
+    story.lose_answer(START, 30)
     return story
 
 
 def observed(kind: Kind = Kind.PUSH) -> ManagedLineage:
     """What it started, seen before anybody knows whose it is."""
     story = ManagedLineage("tencent", kind)
-    hear_media(story, 3)
+    receive_media_sign(story, 3)
     assert story.task.origin is Origin.OBSERVED
     return story
 
@@ -33,7 +42,7 @@ def test_a_start_is_adopted_by_what_was_observed(kind):
     story, twin = unnamed(kind), observed(kind)
     story.name(into=twin)
     assert (story.end, story.task.id, story.task.origin, story.task.kind) == ("running", "task-1", Origin.MANAGED, kind)
-    assert story.task.key == named("tencent", kind)
+    assert story.task.key == key_of("tencent", kind)
     assert (story.under_way, START in story.task.calls) == ([], False)
     assert merged(story) == [(twin.task.id, "task-1")]
 
@@ -54,10 +63,10 @@ def test_an_answer_after_the_adoption_says_when_it_was_accepted():
 
 def test_a_task_that_was_given_up_is_adopted_by_what_comes_later():
     story = unnamed()
-    story.go(630)
+    story.advance(630)
     assert story.end == "failed/start_unknown?"
     twin = ManagedLineage("tencent")
-    hear_media(twin, 700)
+    receive_media_sign(twin, 700)
     story.name(into=twin)
     assert (story.end, story.task.id) == ("running", "task-1")
 
@@ -92,15 +101,15 @@ def test_a_stop_of_the_twin_that_waits_for_its_next_attempt_goes_on():
     twin.stop(31)
     twin.answer(STOP, CallOutcome.RETRY, 32)
     story.name(into=twin)
-    story.go(100)
-    assert (story.end, story.times(STOP)) == ("stopping", 1)
+    story.advance(100)
+    assert (story.end, story.call_count(STOP)) == ("stopping", 1)
 
 
 def test_an_update_of_the_twin_is_called_after_it_was_merged():
     story, twin = unnamed(), observed()
     twin.update(31, a=1)
     story.name(into=twin)
-    assert (story.under_way, story.pursuit(UPDATE).params) == ([UPDATE], {"a": 1})
+    assert (story.under_way, story.pending_call(UPDATE).params) == ([UPDATE], {"a": 1})
 
 
 # The ids are ours.
@@ -108,7 +117,7 @@ def test_an_update_of_the_twin_is_called_after_it_was_merged():
 
 def test_an_observed_task_that_is_asked_for_is_one_with_the_managed_one():
     story = ManagedLineage()
-    hear_media(story, 0)
+    receive_media_sign(story, 0)
     twin = story.task.id
     story.start(10)
     assert (story.ends, story.task.id, story.task.origin) == (["running"], "task-1", Origin.MANAGED)
@@ -118,11 +127,11 @@ def test_an_observed_task_that_is_asked_for_is_one_with_the_managed_one():
 
 def test_a_question_about_the_observed_task_is_dropped_with_it():
     story = ManagedLineage()
-    hear_media(story, 0)
-    story.go(1000)
+    receive_media_sign(story, 0)
+    story.advance(1000)
     assert story.under_way == [INSPECT]
     story.start(1001)
-    assert [drop.serial for drop in story.dropped] == [1]
+    assert [drop.serial for drop in story.cancelled_calls] == [1]
     story.answer(INSPECT, serial=1, at=1002)
     assert story.end == "running"
 
@@ -181,6 +190,6 @@ def test_a_surplus_task_ends_like_any_other():
     story = surplus()
     story.answer(STOP, at=51)
     story.tencent(302, 52, task="u", LeaveCode=0)
-    story.go_to(Deadline.FINISH)
+    story.advance_to(Deadline.FINISH)
     story.inspected(Sign.GONE)
     assert (story.end, story.due) == ("stopped/stop_requested?", {})

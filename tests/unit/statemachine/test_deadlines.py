@@ -286,7 +286,7 @@ def test_a_deadline_that_passes_early_is_stale_and_moves_nothing():
     story = LineageScenario()
     relay(story, 1, 0)
     before = story.task.view
-    decision = story.ask(DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(5)))
+    decision = story.apply_event(DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(5)))
     assert (decision.verdict, decision.reason) == ("stale", "not_due")
     assert story.task.view == before
 
@@ -297,14 +297,14 @@ def test_a_deadline_that_passes_twice_changes_nothing_the_second_time():
     event = DeadlinePassed(task_id=story.task.id, kind=IDLE, due_at=ms(630))
     story.pass_due(630)
     once = story.task
-    assert story.ask(event).changes == ()
+    assert story.apply_event(event).changes == ()
     assert story.task == once
 
 
 def test_a_deadline_of_a_task_that_nobody_knows_is_stale():
     story = LineageScenario()
     relay(story, 3, 0)
-    assert story.ask(DeadlinePassed(task_id="nobody", kind=IDLE, due_at=0)).verdict == "stale"
+    assert story.apply_event(DeadlinePassed(task_id="nobody", kind=IDLE, due_at=0)).verdict == "stale"
 
 
 def test_the_same_deadlines_late_conclude_the_same():

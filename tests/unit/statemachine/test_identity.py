@@ -10,7 +10,7 @@ from statemachine.facts import Fact, FactKind
 from statemachine.rules import Rules
 from statemachine.states import State
 from statemachine.tasks import Lineage, earliest_id, new_id, task_id
-from tests.unit.statemachine.lineage_scenario import LineageScenario, ms, words
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms, state_in_words
 from tests.unit.statemachine.test_order import KEY
 
 RUNS = [
@@ -32,7 +32,7 @@ def test_runs_are_numbered_by_start_in_any_order_of_arrival(order):
     for index in order:
         event, at, data = RUNS[index]
         story.volc(event, at, received=100, **data)
-    assert [(task.run, words(task)) for task in story.tasks] == [(1, "failed/vendor_error"), (2, "completed/no_files")]
+    assert [(task.run, state_in_words(task)) for task in story.tasks] == [(1, "failed/vendor_error"), (2, "completed/no_files")]
 
 
 def test_a_task_keeps_its_id_when_an_older_run_is_found():

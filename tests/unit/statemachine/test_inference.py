@@ -41,7 +41,7 @@ class Telling:
         self.decisions: list[Decision] = []
         self.now = T0
 
-    def ask(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         decision = decide(self.lineage, event, self.now, lambda kind, params: self.rules)
         self.decisions.append(decision)
         self.lineage = decision.lineage
@@ -52,7 +52,7 @@ class Telling:
             if not due:
                 return
             at, kind, task_id = min(due)
-            self.ask(DeadlinePassed(task_id=task_id, kind=kind, due_at=at))
+            self.apply_event(DeadlinePassed(task_id=task_id, kind=kind, due_at=at))
         raise AssertionError("what passed is due again")
 
     def changes(self) -> Iterator[tuple[Lineage, Change, Lineage]]:
@@ -72,13 +72,13 @@ def told(drawn: tuple[Rules, list[Fact]], draw: st.DrawFn, *, marks: bool, repla
         telling.pass_due()
         if marks and telling.lineage.tasks and draw(st.integers(0, 5)) == 0:
             task = draw(st.sampled_from(telling.lineage.tasks))
-            telling.ask(OperatorMarked(task_id=task.id, state=draw(MARKS), key=f"m{number}"))
+            telling.apply_event(OperatorMarked(task_id=task.id, state=draw(MARKS), key=f"m{number}"))
         telling.now += draw(st.integers(0, 1))
-        telling.ask(CallbackReceived(fact=replace(fact, received_at=max(fact.at, telling.now))))
+        telling.apply_event(CallbackReceived(fact=replace(fact, received_at=max(fact.at, telling.now))))
         if replays and draw(st.integers(0, 3)) == 0:
             again = draw(st.sampled_from(facts))
             other = replace(draw(st.sampled_from(facts)), key=again.key, source=again.source)
-            telling.ask(
+            telling.apply_event(
                 draw(st.sampled_from([CallbackWithdrawn(source=again.source), CallbackReceived(fact=other, replaces=again.source)]))
             )
     telling.now += draw(WAITS)
@@ -167,7 +167,7 @@ def test_what_passes_between_callbacks_does_not_change_what_the_vendor_told(stor
     plain = Telling(telling.rules)
     plain.now += 400 * DAY
     for fact in facts:
-        plain.ask(CallbackReceived(fact=fact))
+        plain.apply_event(CallbackReceived(fact=fact))
     if len(plain.lineage.tasks) != len(telling.lineage.tasks):
         return  # an inferred end let a start open a run that else would have been a repeat
     for without, inferring in zip(outcome(plain.lineage), outcome(telling.lineage), strict=True):
@@ -186,5 +186,5 @@ def test_a_deadline_that_passes_again_changes_no_state(story, data):
     decision, task_id = data.draw(st.sampled_from(passed))
     kinds = [entry for change in decision.changes for entry in change.entries if entry["kind"] == "deadline_passed"]
     before = outcome(telling.lineage)
-    telling.ask(DeadlinePassed(task_id=task_id, kind=kinds[0]["deadline"], due_at=kinds[0]["due_at"]))
+    telling.apply_event(DeadlinePassed(task_id=task_id, kind=kinds[0]["deadline"], due_at=kinds[0]["due_at"]))
     assert outcome(telling.lineage) == before

@@ -6,7 +6,7 @@ from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File, FilesDelivered, Output
 from statemachine.states import Anomaly, Deadline, Kind, OutputState, Reason, State
 from tests.unit.statemachine.lineage_scenario import DAY, HOUR, ms
-from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, how, running
+from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, ending, running
 
 CONFIRM, EXPIRY, FINISH, IDLE, RECOVERY, SILENCE, STOP_CONFIRM = (
     Deadline.START_CONFIRM,
@@ -18,7 +18,7 @@ CONFIRM, EXPIRY, FINISH, IDLE, RECOVERY, SILENCE, STOP_CONFIRM = (
     Deadline.STOP_CONFIRM,
 )
 LOST = "lost/unknown_to_vendor?"
-UNSTATED = Inspection(sign=Sign.ENDED, ending=how(State.STOPPED, Reason.UNSTATED, 4))
+UNSTATED = Inspection(sign=Sign.ENDED, ending=ending(State.STOPPED, Reason.UNSTATED, 4))
 
 
 def push(story: ManagedLineage, task_state: int, at: float, **data):
@@ -67,9 +67,9 @@ def asked(state: str) -> ManagedLineage:
     for _ in range(20):
         if story.under_way:
             break
-        story.go_to(kind)
+        story.advance_to(kind)
     assert story.under_way == [INSPECT]
-    assert story.pursuit(INSPECT).asks is kind
+    assert story.pending_call(INSPECT).asks is kind
     return story
 
 
@@ -125,11 +125,11 @@ def test_a_sign_moves_a_task(state, sign, end):
 @pytest.mark.parametrize(
     ("ending", "end"),
     [
-        (how(State.STOPPED, Reason.STOP_REQUESTED), "stopped/stop_requested"),
-        (how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME), "idle_timeout/max_idle_time"),
-        (how(State.STOPPED, Reason.REMOVED_FROM_ROOM), "stopped/removed_from_room"),
-        (how(State.FAILED, Reason.START_REFUSED), "failed/start_refused"),
-        (how(State.FAILED, Reason.VENDOR_ERROR), "failed/vendor_error"),
+        (ending(State.STOPPED, Reason.STOP_REQUESTED), "stopped/stop_requested"),
+        (ending(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME), "idle_timeout/max_idle_time"),
+        (ending(State.STOPPED, Reason.REMOVED_FROM_ROOM), "stopped/removed_from_room"),
+        (ending(State.FAILED, Reason.START_REFUSED), "failed/start_refused"),
+        (ending(State.FAILED, Reason.VENDOR_ERROR), "failed/vendor_error"),
     ],
 )
 def test_a_told_reason_ends_a_task_and_is_not_inferred(state, ending, end):
@@ -154,8 +154,8 @@ def test_gone_after_a_stop_of_ours_is_the_stop():
     story = running()
     story.stop(3)
     story.answer(STOP, CallOutcome.REFUSED, 4)
-    story.go(1000)
-    assert story.pursuit(INSPECT).asks is SILENCE
+    story.advance(1000)
+    assert story.pending_call(INSPECT).asks is SILENCE
     story.inspected(Sign.GONE)
     assert story.end == "stopped/stop_requested?"
 
@@ -212,7 +212,7 @@ def test_an_answer_about_a_newer_run_opens_it():
 def test_an_answer_about_an_observed_task_is_its_own_however_old():
     story = ManagedLineage()
     push(story, 3, 0)
-    story.go(1000)
+    story.advance(1000)
     story.inspected(Inspection(sign=Sign.RUNNING, started_at=ms(-HOUR)))
     assert story.ends == ["running"]
 
@@ -223,29 +223,29 @@ def test_an_answer_about_an_observed_task_is_its_own_however_old():
 @pytest.mark.parametrize("outcome", [CallOutcome.ALREADY_GONE, CallOutcome.REFUSED])
 def test_no_such_task_outside_the_window_proves_nothing(outcome):
     story = running(rules={"reach_s": 3600})
-    story.go(1000)
+    story.advance(1000)
     story.answer(INSPECT, outcome, 3700, says=Sign.GONE)
     assert (story.end, story.task.anomalies) == ("running", (Anomaly.OUT_OF_REACH, Anomaly.UNHEARD))
 
 
 def test_no_such_task_inside_the_window_proves_an_end_however_late_the_answer_is_told():
     story = running(rules={"reach_s": 3600})
-    story.go(1000)
+    story.advance(1000)
     story.inspected(Sign.GONE, 4000, sent=1000)
     assert story.end == LOST
 
 
 def test_a_sign_of_life_outside_the_window_counts():
     story = running(rules={"reach_s": 1200})
-    story.go(1000)
+    story.advance(1000)
     story.inspected(Sign.CONNECTING, 1300)
     assert story.end == "interrupted"
 
 
 def test_a_deadline_outside_the_window_asks_nobody():
     story = running(kind=Kind.RECORD, params={"Control": {"MaxRecordTime": 2 * HOUR}}, rules={"reach_s": 600})
-    story.go_to(EXPIRY)
-    assert (story.end, story.times(INSPECT)) == ("expired/max_lifetime?", 0)
+    story.advance_to(EXPIRY)
+    assert (story.end, story.call_count(INSPECT)) == ("expired/max_lifetime?", 0)
 
 
 # Recordings and pages.
@@ -255,7 +255,7 @@ def test_a_deadline_outside_the_window_asks_nobody():
 @pytest.mark.parametrize("sign", [Sign.GONE, Sign.ENDED])
 def test_a_recording_that_was_heard_of_awaits_its_files_before_it_ends(kind, sign):
     story = running(kind=kind)
-    story.go(1000)
+    story.advance(1000)
     story.inspected(sign)
     assert story.end == "finishing"
     assert FINISH in story.due
@@ -264,7 +264,7 @@ def test_a_recording_that_was_heard_of_awaits_its_files_before_it_ends(kind, sig
 @pytest.mark.parametrize("kind", [Kind.RECORD, Kind.PAGE])
 def test_a_recording_of_which_nothing_was_heard_is_lost_at_once(kind):
     story = accepted(kind=kind)
-    story.go(61)
+    story.advance(61)
     story.inspected(Sign.GONE)
     assert story.end == LOST
 
@@ -272,9 +272,9 @@ def test_a_recording_of_which_nothing_was_heard_is_lost_at_once(kind):
 @pytest.mark.parametrize("sign", [Sign.RUNNING, Sign.ALIVE])
 def test_a_recording_that_awaits_its_files_and_lives_is_not_over(sign):
     story = running(kind=Kind.RECORD)
-    story.go(1000)
+    story.advance(1000)
     story.inspected(Sign.GONE)
-    story.go_to(FINISH)
+    story.advance_to(FINISH)
     story.inspected(sign)
     assert story.end == "running"
 
@@ -282,7 +282,7 @@ def test_a_recording_that_awaits_its_files_and_lives_is_not_over(sign):
 def test_a_capture_that_ended_by_a_told_reason_without_files_is_complete():
     story = asked_record()
     story.inspected(
-        Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.STOPPED, Reason.STOP_REQUESTED), delivery=FilesDelivered.OVER)
+        Inspection(sign=Sign.CAPTURE_ENDED, ending=ending(State.STOPPED, Reason.STOP_REQUESTED), delivery=FilesDelivered.OVER)
     )
     assert (story.end, story.due) == ("completed/no_files", {})
 
@@ -295,16 +295,16 @@ def test_a_capture_that_ended_with_files_awaits_their_upload():
 
 def test_a_capture_that_ended_without_files_ends_by_its_reason_when_none_come():
     story = asked_record()
-    story.inspected(Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)))
+    story.inspected(Inspection(sign=Sign.CAPTURE_ENDED, ending=ending(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)))
     assert story.end == "finishing"
-    story.go_to(FINISH)
+    story.advance_to(FINISH)
     story.inspected(Sign.GONE)
     assert (story.end, story.due) == ("idle_timeout/max_idle_time?", {})
 
 
 def asked_record() -> ManagedLineage:
     story = running(kind=Kind.RECORD)
-    story.go(1000)
+    story.advance(1000)
     assert story.under_way == [INSPECT]
     return story
 
@@ -312,23 +312,23 @@ def asked_record() -> ManagedLineage:
 def test_files_that_are_known_already_are_not_told_away():
     story = asked("finishing")
     story.inspected(
-        Inspection(sign=Sign.CAPTURE_ENDED, ending=how(State.STOPPED, Reason.STOP_REQUESTED), delivery=FilesDelivered.OVER)
+        Inspection(sign=Sign.CAPTURE_ENDED, ending=ending(State.STOPPED, Reason.STOP_REQUESTED), delivery=FilesDelivered.OVER)
     )
     assert (story.end, story.files) == ("completed/files_delivered?", {"a.mp4": "known"})
 
 
 def test_a_recording_that_failed_has_ended():
     story = asked_record()
-    story.inspected(Inspection(sign=Sign.ENDED, ending=how(State.FAILED, Reason.VENDOR_ERROR)))
+    story.inspected(Inspection(sign=Sign.ENDED, ending=ending(State.FAILED, Reason.VENDOR_ERROR)))
     assert (story.end, story.due) == ("failed/vendor_error", {})
 
 
 def test_tencents_recording_exits_without_a_reason():
     story = running("tencent", Kind.RECORD)
-    story.go(1000)
+    story.advance(1000)
     story.inspected(Sign.CAPTURE_ENDED)
     assert story.end == "finishing"
-    story.go_to(FINISH)
+    story.advance_to(FINISH)
     story.inspected(Sign.GONE)
     assert story.end == "stopped/unstated?"
 
@@ -336,7 +336,7 @@ def test_tencents_recording_exits_without_a_reason():
 def test_an_overdue_question_that_tells_of_life_marks_the_task():
     story = running(kind=Kind.INGEST, rules={"silence_s": 90 * DAY})
     while INSPECT not in story.under_way:
-        story.go_to(EXPIRY)
+        story.advance_to(EXPIRY)
     story.inspected(Inspection(sign=Sign.RUNNING))
     assert story.task.anomalies == (Anomaly.OVERDUE,)
 
@@ -351,7 +351,7 @@ def test_what_ran_before_our_start_and_still_runs_is_ours():
 def test_what_was_over_before_our_start_is_not_ours():
     story = asked("accepted")
     ended = Inspection(
-        sign=Sign.ENDED, started_at=ms(-3600), ended_at=ms(-1800), ending=how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME, 2)
+        sign=Sign.ENDED, started_at=ms(-3600), ended_at=ms(-1800), ending=ending(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME, 2)
     )
     story.inspected(ended, 62)
     assert story.end == "lost/unknown_to_vendor?"

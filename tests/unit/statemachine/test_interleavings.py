@@ -28,7 +28,7 @@ from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Anomaly, Deadline, Kind, Reason, State
 from statemachine.tasks import Lineage, Task, TaskKey
 from tests.support.hypothesis_effort import effort
-from tests.unit.statemachine.managed_lineage import how
+from tests.unit.statemachine.managed_lineage import ending
 from tests.unit.statemachine.strategies import (
     INGEST_SIGNS,
     ONE_RUN_RECORD_SIGNS,
@@ -91,9 +91,9 @@ LEASE_MS = 30_000
 PAUSES_S = [0, 0, 0.001, 1, 10, 60, 61, 600, 3600, 86_400, 73 * 3600]
 ENDINGS = [
     None,
-    how(State.STOPPED, Reason.UNSTATED, 4),
-    how(State.STOPPED, Reason.STOP_REQUESTED),
-    how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
+    ending(State.STOPPED, Reason.UNSTATED, 4),
+    ending(State.STOPPED, Reason.STOP_REQUESTED),
+    ending(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME),
 ]
 
 
@@ -116,7 +116,7 @@ class World:
     wild: bool = False
     events: int = 0
 
-    def ask(self, event: Event) -> Decision:
+    def apply_event(self, event: Event) -> Decision:
         self.events += 1
         note(f"at {(self.now - T0) / 1000} s: {event}")
         decision = decide(self.lineage, event, self.now, lambda kind, params: self.setting.rules, kind=self.setting.kind)
@@ -153,7 +153,7 @@ class World:
         """Everything that is due passes; how often something did."""
         count = 0
         while (due := self._due()) is not None:
-            self.ask(due)
+            self.apply_event(due)
             count += 1
             assert count < 60, f"what passes is due again and again: {due}"
         return count
@@ -224,7 +224,7 @@ def start(world: World, data: st.DataObject) -> None:
     number = f"task{world.events}"
     key = world.lineage.key.provisional_key(number) if world.setting.minted else world.lineage.key
     world.lineage = replace(world.lineage, key=key)
-    world.ask(
+    world.apply_event(
         StartRequested(
             task_id=number,
             kind=world.setting.kind,
@@ -244,15 +244,15 @@ def stop(world: World, data: st.DataObject) -> None:
     if task.view.state in FINAL and not task.view.inferred and Anomaly.ZOMBIE not in task.anomalies:
         return
     on_the_wire = {serial for of, serial in world.out if of == task.id} if data.draw(st.booleans()) else set()
-    world.ask(StopRequested(task_id=task.id, claimed=frozenset(on_the_wire), key=f"stop {world.events}"))
+    world.apply_event(StopRequested(task_id=task.id, claimed=frozenset(on_the_wire), key=f"stop {world.events}"))
 
 
 def update(world: World, data: st.DataObject) -> None:
-    world.ask(UpdateRequested(task_id=some(data, world.lineage.tasks).id, params={"n": world.events}))
+    world.apply_event(UpdateRequested(task_id=some(data, world.lineage.tasks).id, params={"n": world.events}))
 
 
 def retry(world: World, data: st.DataObject) -> None:
-    world.ask(RetryRequested(task_id=some(data, world.lineage.tasks).id))
+    world.apply_event(RetryRequested(task_id=some(data, world.lineage.tasks).id))
 
 
 def mark(world: World, data: st.DataObject) -> None:
@@ -260,7 +260,7 @@ def mark(world: World, data: st.DataObject) -> None:
     task = some(data, world.lineage.tasks)
     state = data.draw(st.sampled_from([None, State.STOPPED, State.FAILED, State.LOST]))
     clear = tuple(anomaly for anomaly in task.anomalies if anomaly is not Anomaly.STOP_UNCONFIRMED)
-    world.ask(OperatorMarked(task_id=task.id, state=state, clear=clear, key=f"mark {world.events}"))
+    world.apply_event(OperatorMarked(task_id=task.id, state=state, clear=clear, key=f"mark {world.events}"))
 
 
 @st.composite
@@ -331,7 +331,7 @@ def answer(world: World, data: st.DataObject) -> None:
         code="code",
     )
     world.told.append(event)
-    world.ask(event)
+    world.apply_event(event)
 
 
 def end_leases(world: World) -> None:
@@ -346,7 +346,7 @@ def end_leases(world: World) -> None:
         lost = CallAnswered(
             task_id=task_id, operation=make.operation, serial=serial, outcome=outcome, sent_at=world.now - LEASE_MS, lease=True
         )
-        world.ask(lost)
+        world.apply_event(lost)
 
 
 def ask_further(world: World, data: st.DataObject) -> None:
@@ -358,20 +358,20 @@ def ask_further(world: World, data: st.DataObject) -> None:
             answered = CallAnswered(
                 task_id=attempt[0], operation=INSPECT, serial=attempt[1], outcome=CallOutcome.ACCEPTED, step=step, sent_at=world.now
             )
-            world.ask(answered)
+            world.apply_event(answered)
             return
 
 
 def answer_again(world: World, data: st.DataObject) -> None:
     if world.told:
-        world.ask(some(data, world.told))
+        world.apply_event(some(data, world.told))
 
 
 def name(world: World, *, told: bool) -> None:
     """The vendor's id became known: by an answer, or because callbacks showed whose they are."""
     leaving, world.lineage = world.lineage, world.other or Lineage(key=KEY)
     world.other = None
-    world.ask(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, named_by_answer=told))
+    world.apply_event(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, named_by_answer=told))
 
 
 def hear(world: World, data: st.DataObject) -> None:
@@ -380,7 +380,7 @@ def hear(world: World, data: st.DataObject) -> None:
     created = data.draw(st.sampled_from([None, None, None, at - 2 * S])) if world.setting.rules.single_output else None
     fact = Fact(at=at, received_at=world.now, key=f"k{world.events}", source=f"s{world.events}", started_at=created, **sign)
     if not world.lineage.key.is_provisional:
-        world.ask(CallbackReceived(fact=fact))
+        world.apply_event(CallbackReceived(fact=fact))
         return
     rules = world.setting.rules
     seen = decide(

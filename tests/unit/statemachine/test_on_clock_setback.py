@@ -6,7 +6,7 @@ from statemachine.calls import CallOutcome
 from statemachine.events import ClockCorrected
 from statemachine.states import Deadline, Kind
 from tests.unit.statemachine.lineage_scenario import ms
-from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, hear_media
+from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, receive_media_sign
 
 BACK_S = 8 * 3_600
 AHEAD_S = BACK_S + 1_000
@@ -14,7 +14,7 @@ AHEAD_S = BACK_S + 1_000
 
 def correct(story: ManagedLineage, at: float):
     story._now = ms(at)
-    return story.ask(ClockCorrected(task_id=story.task.id))
+    return story.apply_event(ClockCorrected(task_id=story.task.id))
 
 
 def ahead(vendor: str = "volcengine", **start) -> ManagedLineage:
@@ -30,10 +30,10 @@ def test_a_start_is_tried_again_after_the_pause_that_its_failures_give_it(failur
     for _ in range(failures):
         story.answer(START, CallOutcome.RETRY)
         if _ < failures - 1:
-            story.go_to(Deadline.START_RETRY)
+            story.advance_to(Deadline.START_RETRY)
     correct(story, 1_000)
     assert story.due[Deadline.START_RETRY] - 1_000 <= within_s
-    assert story.go_to(Deadline.START_RETRY) <= 1_000 + within_s
+    assert story.advance_to(Deadline.START_RETRY) <= 1_000 + within_s
     assert story.under_way == [START]
 
 
@@ -58,20 +58,20 @@ def test_a_start_that_may_have_happened_is_not_repeated_and_given_up_in_its_own_
     story.answer(START, CallOutcome.AMBIGUOUS)
     correct(story, 1_000)
     assert story.due[Deadline.START_RETRY] <= 1_600
-    story.go(1_700)
-    assert (story.end, story.times(START)) == ("failed/start_unknown?", 1)
+    story.advance(1_700)
+    assert (story.end, story.call_count(START)) == ("failed/start_unknown?", 1)
 
 
 def test_a_stop_is_tried_again() -> None:
     story = ManagedLineage("volcengine", Kind.PUSH)
     story.start(0)
     story.answer(START, CallOutcome.ACCEPTED, 1)
-    hear_media(story, 2)
+    receive_media_sign(story, 2)
     story.stop(AHEAD_S)
     story.answer(STOP, CallOutcome.RETRY)
     correct(story, 1_000)
     assert story.due[Deadline.CALL_RETRY] <= 1_001
-    story.go_to(Deadline.CALL_RETRY)
+    story.advance_to(Deadline.CALL_RETRY)
     assert STOP in story.under_way
 
 

@@ -6,7 +6,7 @@ from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File
 from statemachine.states import Anomaly, Deadline, Kind, Reason, State
 from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, T0, ms
-from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, hear_media, how, running
+from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, ending, receive_media_sign, running
 
 CALL_RETRY, CONFIRM, EXPIRY, FINISH, IDLE, REACH, RECOVERY, SILENCE = (
     Deadline.CALL_RETRY,
@@ -30,10 +30,10 @@ def push(story: ManagedLineage, task_state: int, at: float, **data):
 
 def asked_by(kind: Deadline, story: ManagedLineage) -> ManagedLineage:
     """The story once this deadline has asked; where it was armed for earlier before, it is armed anew first."""
-    if not story.go_to(kind) or not story.under_way:
-        story.go_to(kind)
+    if not story.advance_to(kind) or not story.under_way:
+        story.advance_to(kind)
     assert story.under_way == [INSPECT]
-    assert story.pursuit(INSPECT).asks is kind
+    assert story.pending_call(INSPECT).asks is kind
     return story
 
 
@@ -54,7 +54,7 @@ def test_an_accepted_task_that_is_gone_is_lost():
 
 def test_an_accepted_task_that_cannot_be_asked_is_unheard():
     story = accepted("tencent")
-    story.go_to(CONFIRM)
+    story.advance_to(CONFIRM)
     assert (story.end, story.task.anomalies, story.under_way) == ("accepted", (Anomaly.UNHEARD,), [])
 
 
@@ -86,7 +86,7 @@ def test_a_task_that_can_be_asked_is_idle_after_the_defaults_of_its_vendor():
 
 def test_an_idle_task_that_is_gone_timed_out():
     story = standby()
-    story.go_to(CONFIRM)
+    story.advance_to(CONFIRM)
     story.inspected(Sign.ACCEPTED)
     asked_by(IDLE, story)
     story.inspected(Sign.GONE)
@@ -95,7 +95,7 @@ def test_an_idle_task_that_is_gone_timed_out():
 
 def test_an_idle_task_that_lives_is_waited_for():
     story = standby()
-    story.go_to(CONFIRM)
+    story.advance_to(CONFIRM)
     story.inspected(Sign.ACCEPTED)
     asked_by(IDLE, story)
     story.inspected(Sign.ACCEPTED)
@@ -107,7 +107,7 @@ def test_an_idle_task_that_cannot_be_asked_timed_out():
     story.start(0)
     story.answer(story.under_way[0], at=1)
     story.volc("RelayStreamStateChanged", 2, Status=1)
-    story.go_to(IDLE)
+    story.advance_to(IDLE)
     assert story.end == "idle_timeout/max_idle_time?"
 
 
@@ -127,7 +127,7 @@ def recovering(**policy) -> ManagedLineage:
 def test_an_interrupted_task_is_asked_after_90_seconds_and_then_every_five_minutes():
     story = recovering()
     for at in (100, 400, 700):
-        assert story.go_to(RECOVERY) == at
+        assert story.advance_to(RECOVERY) == at
         assert story.under_way == [INSPECT]
         story.inspected(Inspection(sign=Sign.CONNECTING))
     assert story.end == "interrupted"
@@ -141,36 +141,36 @@ def test_an_interrupted_task_that_runs_has_recovered():
 
 def test_an_interrupted_task_that_is_gone_has_the_end_that_the_answer_tells():
     story = asked_by(RECOVERY, recovering())
-    story.inspected(Inspection(sign=Sign.ENDED, ending=how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)))
+    story.inspected(Inspection(sign=Sign.ENDED, ending=ending(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)))
     assert (story.end, story.due) == ("idle_timeout/max_idle_time", {})
 
 
 def test_without_a_policy_a_task_that_does_not_recover_is_asked_on():
     story = recovering()
-    story.go(3 * HOUR)
-    assert story.times(STOP) == 0
+    story.advance(3 * HOUR)
+    assert story.call_count(STOP) == 0
 
 
 def test_a_policy_stops_what_does_not_recover_after_half_an_hour():
     story = recovering(recovery={"stop": True})
-    story.go(10 + 1800 - 1)
-    assert story.times(STOP) == 0
-    story.go(10 + 1800)
-    assert (story.end, story.times(STOP)) == ("stopping", 1)
+    story.advance(10 + 1800 - 1)
+    assert story.call_count(STOP) == 0
+    story.advance(10 + 1800)
+    assert (story.end, story.call_count(STOP)) == ("stopping", 1)
 
 
 @pytest.mark.parametrize("max_s", [60, 95, 100, 1000])
 def test_a_policy_says_after_how_long(max_s):
     story = recovering(recovery={"stop": True, "max_s": max_s})
-    story.go(10 + max_s - 0.001)
-    assert story.times(STOP) == 0
-    story.go(10 + max_s)
-    assert story.times(STOP) == 1
+    story.advance(10 + max_s - 0.001)
+    assert story.call_count(STOP) == 0
+    story.advance(10 + max_s)
+    assert story.call_count(STOP) == 1
 
 
 def test_a_stop_for_a_policy_is_confirmed_like_any_other():
     story = recovering(recovery={"stop": True, "max_s": 200})
-    story.go(210)
+    story.advance(210)
     story.answer(STOP)
     assert Deadline.STOP_CONFIRM in story.due
 
@@ -188,30 +188,30 @@ def test_a_task_that_lives_after_its_allowed_life_is_overdue_and_asked_hourly():
     story = running(kind=Kind.INGEST, rules=QUIET)
     due = story.due[EXPIRY]
     for hour in range(3):
-        assert story.go_to(EXPIRY) == due + hour * HOUR
+        assert story.advance_to(EXPIRY) == due + hour * HOUR
         story.inspected(Sign.RUNNING)
         assert (story.end, story.task.anomalies) == ("running", (Anomaly.OVERDUE,))
 
 
 def test_a_task_that_cannot_be_asked_after_its_allowed_life_has_expired():
     story = running(kind=Kind.INGEST, rules=QUIET | {"askable": False})
-    story.go_to(EXPIRY)
+    story.advance_to(EXPIRY)
     assert (story.end, story.due) == ("expired/max_lifetime?", {})
 
 
 def test_a_sign_of_life_revokes_an_expiry_for_an_hour_and_marks_it_overdue():
     story = asked_by(EXPIRY, running(kind=Kind.INGEST, rules=QUIET))
     story.inspected(Sign.GONE)
-    hear_media(story, 80 * HOUR)
+    receive_media_sign(story, 80 * HOUR)
     assert (story.end, story.task.anomalies, story.due[EXPIRY]) == ("running", (Anomaly.OVERDUE,), 81 * HOUR)
 
 
 def test_a_question_that_expiry_asks_as_well_has_its_end():
     story = running(kind=Kind.INGEST)
-    story.go(story.due[SILENCE])
-    assert story.pursuit(INSPECT).asks is SILENCE
-    story.go(story.due[EXPIRY])
-    assert (story.times(INSPECT), story.pursuit(INSPECT).asks) == (1, EXPIRY)
+    story.advance(story.due[SILENCE])
+    assert story.pending_call(INSPECT).asks is SILENCE
+    story.advance(story.due[EXPIRY])
+    assert (story.call_count(INSPECT), story.pending_call(INSPECT).asks) == (1, EXPIRY)
     story.inspected(Sign.GONE)
     assert story.end == "expired/max_lifetime?"
 
@@ -225,7 +225,7 @@ def test_silence_asks_after_a_jittered_quarter_of_an_hour():
         story = ManagedLineage()
         story.start(0, task=f"task {number}")
         story.answer(story.under_way[0], at=1)
-        hear_media(story, 100)
+        receive_media_sign(story, 100)
         dues.append(story.task.deadlines[SILENCE])
     spread = [due - min(dues) for due in dues]
     assert ms(0) + 0.9 * 900_000 <= min(dues)
@@ -247,8 +247,8 @@ def test_silence_asks_again_and_again_and_is_never_due_at_once():
 def test_silence_that_nobody_answers_asks_no_second_time():
     story = running()
     for _ in range(5):
-        story.go_to(SILENCE)
-    assert story.times(INSPECT) == 1
+        story.advance_to(SILENCE)
+    assert story.call_count(INSPECT) == 1
 
 
 def test_silence_is_stretched_where_there_are_many_to_ask():
@@ -272,16 +272,16 @@ def test_a_silent_task_whose_query_is_refused_is_unheard_and_after_30_days_lost(
     story = asked_by(SILENCE, running(rules={"reach_s": None, "silence_s": 8 * HOUR}))
     story.answer(INSPECT, CallOutcome.REFUSED)
     assert (story.end, story.task.anomalies) == ("running", (Anomaly.UNHEARD,))
-    story.go(31 * DAY)
+    story.advance(31 * DAY)
     story.answer(INSPECT, CallOutcome.REFUSED)
     assert story.end == "lost/silent?"
 
 
 def test_out_of_the_window_silence_is_unheard_after_a_day():
     story = running(rules={"reach_s": 60, "silence_s": 900})
-    story.go(1000)
+    story.advance(1000)
     assert story.due[SILENCE] == 2 + DAY
-    story.go(2 + DAY)
+    story.advance(2 + DAY)
     assert (story.end, story.under_way) == ("running", [])
     assert Anomaly.UNHEARD in story.task.anomalies
 
@@ -293,14 +293,14 @@ def test_out_of_the_window_silence_is_unheard_after_a_day():
 def test_a_question_that_fails_retryably_is_asked_again(outcome):
     story = asked_by(CONFIRM, accepted())
     story.answer(INSPECT, outcome)
-    story.go_to(CALL_RETRY)
-    assert (story.under_way, story.pursuit(INSPECT).asks) == ([INSPECT], CONFIRM)
+    story.advance_to(CALL_RETRY)
+    assert (story.under_way, story.pending_call(INSPECT).asks) == ([INSPECT], CONFIRM)
 
 
 def test_a_question_that_another_one_follows_is_not_settled_by_its_first_answer():
     story = asked_by(CONFIRM, accepted())
     story.answer(INSPECT, step={"index": 1})
-    assert (story.end, story.under_way, story.made[-1].step) == ("accepted", [INSPECT], {"index": 1})
+    assert (story.end, story.under_way, story.made_calls[-1].step) == ("accepted", [INSPECT], {"index": 1})
     story.inspected(Sign.GONE)
     assert story.end == LOST
 
@@ -309,13 +309,13 @@ def test_a_question_that_fails_on_its_second_step_goes_on_there():
     story = asked_by(CONFIRM, accepted())
     story.answer(INSPECT, step={"index": 1})
     story.answer(INSPECT, CallOutcome.RETRY)
-    story.go_to(CALL_RETRY)
-    assert story.made[-1].step == {"index": 1}
+    story.advance_to(CALL_RETRY)
+    assert story.made_calls[-1].step == {"index": 1}
 
 
 def test_the_real_answer_to_a_question_counts_after_its_lease_was_over():
     story = asked_by(CONFIRM, accepted())
-    story.lose(INSPECT, 92)
+    story.lose_answer(INSPECT, 92)
     story.answer(INSPECT, serial=2, at=93, sent=62, says=Sign.RUNNING)
     assert story.end == "running"
 
@@ -344,7 +344,7 @@ def test_a_recording_whose_files_are_known_is_complete_when_nothing_more_can_be_
 def test_files_that_the_answer_tells_complete_a_recording():
     story = running("tencent", Kind.RECORD)
     story.tencent(302, 10, LeaveCode=1)
-    story.go(10 + DAY - 1)
+    story.advance(10 + DAY - 1)
     asked_by(FINISH, story)
     story.inspected(Inspection(sign=Sign.CAPTURE_ENDED, files=(File(name="b.mp4"),)))
     assert (story.end, story.files) == ("completed/files_delivered?", {"b.mp4": "known"})
@@ -371,7 +371,7 @@ def test_a_recording_without_files_ends_as_its_capture_did(leave, end):
 
 def test_a_recording_that_cannot_be_asked_finishes_as_what_is_known():
     story = finishing(QUIET | {"askable": False})
-    story.go_to(FINISH)
+    story.advance_to(FINISH)
     assert (story.end, story.due) == ("completed/files_delivered?", {})
 
 
@@ -385,15 +385,15 @@ def test_a_run_that_another_one_followed_finishes_without_a_question():
     story = running(kind=Kind.RECORD, rules=QUIET)
     story.volc("RecordStopped", 10, Code=0, RecordFileList=FILES)
     story.volc("RecordStarted", 20, Code=0)
-    story.go(10 + 10 * MINUTE)
-    assert (story.ends, story.times(INSPECT)) == (["completed/files_delivered?", "running"], 0)
+    story.advance(10 + 10 * MINUTE)
+    assert (story.ends, story.call_count(INSPECT)) == (["completed/files_delivered?", "running"], 0)
 
 
 def test_a_recording_that_is_gone_and_was_heard_of_awaits_its_files_first():
     story = asked_by(SILENCE, running(kind=Kind.RECORD))
     story.inspected(Sign.GONE)
     assert story.end == "finishing"
-    story.go_to(FINISH)
+    story.advance_to(FINISH)
     story.inspected(Sign.GONE)
     assert (story.end, story.due) == (LOST, {})
 
@@ -417,22 +417,22 @@ def test_a_finish_that_tells_nothing_is_asked_hourly():
 
 def test_an_hour_before_the_window_closes_a_task_is_marked():
     story = running(rules=QUIET)
-    assert story.go_to(REACH) == 1 + 71 * HOUR
-    assert (story.end, story.task.anomalies, story.times(STOP)) == ("running", (Anomaly.OUT_OF_REACH,), 0)
+    assert story.advance_to(REACH) == 1 + 71 * HOUR
+    assert (story.end, story.task.anomalies, story.call_count(STOP)) == ("running", (Anomaly.OUT_OF_REACH,), 0)
     assert REACH not in story.due
 
 
 def test_a_policy_stops_a_task_before_the_window_closes():
     story = running(rules=QUIET, policy={"reach": "stop"})
-    story.go_to(REACH)
-    assert (story.end, story.task.anomalies, story.times(STOP)) == ("stopping", (Anomaly.OUT_OF_REACH,), 1)
+    story.advance_to(REACH)
+    assert (story.end, story.task.anomalies, story.call_count(STOP)) == ("stopping", (Anomaly.OUT_OF_REACH,), 1)
 
 
 def test_a_task_that_is_to_be_stopped_already_is_only_marked():
     story = running(rules=QUIET, policy={"reach": "stop"})
     story.stop(10)
-    story.go_to(REACH)
-    assert (story.task.anomalies, story.times(STOP)) == ((Anomaly.OUT_OF_REACH,), 1)
+    story.advance_to(REACH)
+    assert (story.task.anomalies, story.call_count(STOP)) == ((Anomaly.OUT_OF_REACH,), 1)
 
 
 def test_a_recordings_window_is_its_resource_expired_hour():
@@ -476,7 +476,7 @@ def test_a_policy_stops_a_zombie():
 def test_a_zombie_that_is_gone_is_not_stopped():
     story = zombie(stop_zombies=True)
     story.inspected(Sign.GONE, 21)
-    assert story.times(STOP) == 0
+    assert story.call_count(STOP) == 0
 
 
 def test_a_zombies_stop_is_retried():
@@ -484,7 +484,7 @@ def test_a_zombies_stop_is_retried():
     story.inspected(Sign.RUNNING, 21)
     story.answer(STOP, CallOutcome.RETRY, 22)
     assert story.due.keys() == {CALL_RETRY}
-    story.go_to(CALL_RETRY)
+    story.advance_to(CALL_RETRY)
     assert story.under_way == [STOP]
 
 
@@ -507,7 +507,7 @@ def unstated() -> ManagedLineage:
 
 def test_a_told_end_without_a_reason_is_asked_about_and_refined():
     story = unstated()
-    story.inspected(Inspection(sign=Sign.ENDED, ending=how(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)), 11)
+    story.inspected(Inspection(sign=Sign.ENDED, ending=ending(State.IDLE_TIMEOUT, Reason.MAX_IDLE_TIME)), 11)
     assert (story.end, story.due) == ("idle_timeout/max_idle_time", {})
     assert story.changes[-1].move.corrects
 
@@ -523,14 +523,14 @@ def test_it_is_asked_about_once():
     story = unstated()
     story.inspected(Sign.ENDED, 11)
     push(story, 1, 12, FinishTime=ms(12) // 1000)
-    assert (story.end, story.times(INSPECT)) == ("stopped/unstated", 1)
+    assert (story.end, story.call_count(INSPECT)) == ("stopped/unstated", 1)
 
 
 def test_it_is_asked_about_until_there_is_an_answer():
     story = unstated()
     story.answer(INSPECT, CallOutcome.RETRY, 11)
     assert story.due.keys() == {CALL_RETRY}
-    story.go_to(CALL_RETRY)
+    story.advance_to(CALL_RETRY)
     assert story.under_way == [INSPECT]
 
 

@@ -6,7 +6,7 @@ from statemachine.calls import CallOutcome, Sign
 from statemachine.events import CallAnswered
 from statemachine.states import Anomaly, Deadline, Kind, Origin, State
 from tests.unit.statemachine.lineage_scenario import DAY, T0, ms
-from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, hear_media
+from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, receive_media_sign
 
 RETRY, THROTTLED, REFUSED, AMBIGUOUS = CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS
 START_RETRY = Deadline.START_RETRY
@@ -32,7 +32,7 @@ def pauses(story: ManagedLineage, outcome: CallOutcome, **more) -> list[float]:
         story.answer(START, outcome, **more)
         if START_RETRY in story.task.deadlines:
             waited.append((story.task.deadlines[START_RETRY] - story._now) / 1000)
-            story.go_to(START_RETRY)
+            story.advance_to(START_RETRY)
     return waited
 
 
@@ -49,7 +49,7 @@ def test_a_start_that_is_asked_for_twice_begins_once():
     story = asked(task="same")
     decision = story.start(5, task="same")
     assert (decision.verdict, decision.reason, decision.changes) == ("stale", "begun_before", ())
-    assert story.times(START) == 1
+    assert story.call_count(START) == 1
 
 
 @pytest.mark.parametrize("outcome", [CallOutcome.ACCEPTED, CallOutcome.ALREADY_THERE])
@@ -66,7 +66,7 @@ def test_a_task_whose_start_is_under_way_has_a_deadline():
 
 def test_silence_asks_nothing_while_a_start_is_tried():
     story = asked()
-    story.go(DAY)
+    story.advance(DAY)
     assert (story.end, story.under_way, story.task.anomalies) == ("requested", [START], ())
 
 
@@ -78,7 +78,7 @@ def test_a_start_that_fails_retryably_is_called_again(outcome, attempts):
     story = asked()
     story.answer(START, outcome, 0)
     assert (story.end, story.under_way) == ("requested", [])
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     assert (story.under_way, story.task.attempts) == ([START], attempts)
 
 
@@ -86,7 +86,7 @@ def test_waiting_for_a_quota_is_neither_an_attempt_nor_trying():
     story = asked(policy={"start": {"max_attempts": 2, "max_elapsed_s": 600}})
     story.answer(START, THROTTLED, 700, sent=700)
     assert (story.end, story.task.attempts) == ("requested", 1)
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     story.answer(START, CallOutcome.ACCEPTED, 702)
     assert (story.end, story.task.attempts) == ("accepted", 2)
 
@@ -146,7 +146,7 @@ def test_a_start_is_given_up_when_its_next_attempt_would_come_after_ten_minutes(
     story = asked()
     story.answer(START, THROTTLED, 0, retry_after_s=600)
     assert story.end == "requested"
-    story.go(600)
+    story.advance(600)
     story.answer(START, THROTTLED, 600, retry_after_s=1)
     assert (story.end, story.task.view.ended_at) == ("failed/start_gave_up", ms(600))
 
@@ -173,14 +173,14 @@ def test_an_ambiguous_start_of_an_id_of_ours_is_repeated():
     story = asked()
     story.answer(START, AMBIGUOUS, 10, sent=0)
     assert story.end == "requested"
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     assert story.under_way == [START]
 
 
 def test_a_repeated_start_that_is_there_already_has_succeeded():
     story = asked()
     story.answer(START, AMBIGUOUS, 10, sent=0)
-    at = story.go_to(START_RETRY)
+    at = story.advance_to(START_RETRY)
     story.answer(START, CallOutcome.ALREADY_THERE)
     assert (story.end, story.task.view.accepted_at) == ("accepted", ms(at))
 
@@ -189,7 +189,7 @@ def test_a_repeated_start_that_is_there_already_has_succeeded():
 def test_a_start_that_may_have_happened_is_stopped_before_it_is_given_up(last):
     story = asked(policy={"start": {"max_attempts": 2}})
     story.answer(START, AMBIGUOUS, 10, sent=0)
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     story.answer(START, last)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
@@ -204,7 +204,7 @@ def given_up() -> ManagedLineage:
 def test_a_given_up_start_that_is_gone_after_its_stop_is_unknown():
     story = given_up()
     story.answer(STOP, CallOutcome.ACCEPTED, 11)
-    story.go(71)
+    story.advance(71)
     story.inspected(Sign.GONE, 72)
     assert (story.end, story.due) == (UNKNOWN, {})
 
@@ -220,7 +220,7 @@ def test_a_given_up_start_of_which_the_vendor_knows_nothing_is_unknown():
 def test_a_given_up_start_that_runs_all_the_same_is_stopped():
     story = given_up()
     story.answer(STOP, CallOutcome.ACCEPTED, 11)
-    story.go(71)
+    story.advance(71)
     story.inspected(Sign.RUNNING, 72)
     assert (story.end, story.under_way) == ("stopping", [STOP])
     story.answer(STOP, CallOutcome.ACCEPTED, 73)
@@ -231,8 +231,8 @@ def test_a_given_up_start_that_runs_all_the_same_is_stopped():
 def test_a_given_up_start_is_not_started_again():
     story = given_up()
     story.retry(20)
-    story.go(DAY)
-    assert story.times(START) == 1
+    story.advance(DAY)
+    assert story.call_count(START) == 1
 
 
 # Ambiguous, and the vendor mints ids.
@@ -241,11 +241,11 @@ def test_a_given_up_start_is_not_started_again():
 def test_an_ambiguous_start_that_must_not_be_repeated_waits_to_be_adopted_and_is_then_unknown():
     story = relay()
     story.answer(START, AMBIGUOUS, 10, sent=0)
-    story.go(599)
-    assert (story.end, story.times(START)) == ("requested", 1)
-    story.go(600)
+    story.advance(599)
+    assert (story.end, story.call_count(START)) == ("requested", 1)
+    story.advance(600)
     assert (story.end, story.task.view.ended_at, story.due) == (UNKNOWN, ms(600), {})
-    assert story.times(START) == 1
+    assert story.call_count(START) == 1
 
 
 def test_a_policy_says_how_long_it_waits():
@@ -257,10 +257,10 @@ def test_a_policy_says_how_long_it_waits():
 def test_an_ingest_is_looked_for_a_minute_after_its_start_was_sent_and_then_waited_for():
     story = asked("tencent", Kind.INGEST)
     story.answer(START, AMBIGUOUS, 10, sent=2)
-    assert story.go_to(START_RETRY) == 62
+    assert story.advance_to(START_RETRY) == 62
     assert (story.end, story.due[START_RETRY]) == ("requested", 602)
-    story.go(602)
-    assert (story.end, story.times(START)) == (UNKNOWN, 1)
+    story.advance(602)
+    assert (story.end, story.call_count(START)) == (UNKNOWN, 1)
 
 
 def test_an_ambiguous_recording_is_repeated_and_at_last_unknown():
@@ -272,10 +272,10 @@ def test_an_ambiguous_recording_is_repeated_and_at_last_unknown():
 def test_an_ambiguous_web_recording_is_repeated_and_asked_about_before_it_is_given_up():
     story = asked("tencent", Kind.PAGE, policy={"start": {"max_attempts": 2}})
     story.answer(START, AMBIGUOUS, 10, sent=0)
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     story.answer(START, AMBIGUOUS)
     assert (story.end, story.under_way) == ("requested", [INSPECT])
-    assert story.pursuit(INSPECT).ambiguous == (1, 2)
+    assert story.pending_call(INSPECT).ambiguous == (1, 2)
     story.inspected(Sign.GONE)
     assert (story.end, story.due) == (UNKNOWN, {})
 
@@ -297,7 +297,7 @@ def test_a_web_recording_that_cannot_be_asked_about_is_unknown():
 def test_a_web_recording_that_is_there_after_an_ambiguous_start_is_asked_about():
     story = asked("tencent", Kind.PAGE)
     story.answer(START, AMBIGUOUS, 10, sent=0)
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     story.answer(START, CallOutcome.ALREADY_THERE)
     assert story.under_way == [INSPECT]
     story.inspected(Sign.RUNNING, task="t")
@@ -314,7 +314,7 @@ def test_an_accepted_start_tells_the_id_under_which_the_task_goes_from_then_on()
     story = relay()
     story.answer(START, CallOutcome.ACCEPTED, 1, task="t")
     assert (story.end, story.task.key.vendor_task_id, story.task.key.is_provisional) == ("accepted", "t", False)
-    hear_media(story, 2)
+    receive_media_sign(story, 2)
     assert story.end == "running"
 
 
@@ -323,7 +323,7 @@ def test_an_accepted_start_tells_the_id_under_which_the_task_goes_from_then_on()
 
 def test_the_real_answer_counts_after_its_lease_was_over():
     story = asked()
-    story.lose(START, 30)
+    story.lose_answer(START, 30)
     story.answer(START, CallOutcome.ACCEPTED, 30.001, serial=1, sent=1)
     assert (story.end, story.task.view.accepted_at, story.under_way) == ("accepted", ms(1), [])
     assert START_RETRY not in story.due
@@ -331,15 +331,15 @@ def test_the_real_answer_counts_after_its_lease_was_over():
 
 def test_the_real_answer_of_a_relay_tells_its_id_after_its_lease_was_over():
     story = relay()
-    story.lose(START, 30)
+    story.lose_answer(START, 30)
     story.answer(START, CallOutcome.ACCEPTED, 40, serial=1, sent=1, task="t")
     assert (story.end, story.task.key.vendor_task_id, story.under_way) == ("accepted", "t", [])
 
 
 def test_a_start_answer_with_an_id_is_not_dropped_after_its_task_was_given_up():
     story = relay()
-    story.lose(START, 30, sent=0)
-    story.go(600)
+    story.lose_answer(START, 30, sent=0)
+    story.advance(600)
     assert story.end == UNKNOWN
     story.answer(START, CallOutcome.ACCEPTED, 700, serial=1, sent=1, task="t")
     assert (story.end, story.task.key.vendor_task_id) == ("accepted", "t")
@@ -349,7 +349,7 @@ def test_a_start_answer_with_an_id_is_not_dropped_after_its_task_was_given_up():
 def test_a_start_answer_that_was_sent_before_all_that_is_known_of_its_end_revokes_nothing():
     story = given_up()
     story.answer(STOP, CallOutcome.ACCEPTED, 11)
-    story.go(71)
+    story.advance(71)
     story.inspected(Sign.GONE, 72)
     story.answer(START, CallOutcome.ACCEPTED, 73, serial=1, sent=0)
     assert story.end == UNKNOWN
@@ -358,21 +358,21 @@ def test_a_start_answer_that_was_sent_before_all_that_is_known_of_its_end_revoke
 @pytest.mark.parametrize("outcome", [RETRY, REFUSED, CallOutcome.NOT_MADE])
 def test_a_late_answer_that_it_did_not_happen_takes_the_doubt_away(outcome):
     story = relay()
-    story.lose(START, 30)
+    story.lose_answer(START, 30)
     story.answer(START, outcome, 40, serial=1, sent=1)
-    assert (story.pursuit(START).ambiguous, story.due[START_RETRY]) == ((), 40)
-    story.go(40)
+    assert (story.pending_call(START).ambiguous, story.due[START_RETRY]) == ((), 40)
+    story.advance(40)
     story.answer(START, REFUSED)
     assert story.end == "failed/start_refused"
 
 
 def test_one_doubt_of_two_stays():
     story = asked()
-    story.lose(START, 30)
-    story.go_to(START_RETRY)
-    story.lose(START, 70)
+    story.lose_answer(START, 30)
+    story.advance_to(START_RETRY)
+    story.lose_answer(START, 70)
     story.answer(START, RETRY, 71, serial=1, sent=0)
-    assert story.pursuit(START).ambiguous == (2,)
+    assert story.pending_call(START).ambiguous == (2,)
 
 
 def test_an_answer_that_comes_twice_changes_nothing_the_second_time():
@@ -386,7 +386,7 @@ def test_an_answer_that_comes_twice_changes_nothing_the_second_time():
 def test_an_answer_to_a_task_that_nobody_knows_is_stale():
     story = asked()
     event = CallAnswered(task_id="nobody", operation=START, serial=1, outcome=CallOutcome.ACCEPTED, sent_at=T0)
-    decision = story.ask(event)
+    decision = story.apply_event(event)
     assert (decision.verdict, decision.reason, decision.changes) == ("stale", "no_such_task", ())
 
 
@@ -396,28 +396,28 @@ def test_an_answer_to_a_task_that_nobody_knows_is_stale():
 @pytest.mark.parametrize("outcome", [RETRY, AMBIGUOUS, REFUSED, CallOutcome.ACCEPTED])
 def test_a_start_that_callbacks_show_is_neither_repeated_nor_given_up(outcome):
     story = asked(policy=ONE_ATTEMPT)
-    hear_media(story, 2)
+    receive_media_sign(story, 2)
     assert story.end == "running"
     story.answer(START, outcome, 10, sent=0)
     assert (story.end, story.under_way) == ("running", [])
-    story.go(800)
-    assert story.times(START) == 1
+    story.advance(800)
+    assert story.call_count(START) == 1
 
 
 @pytest.mark.parametrize("outcome", [RETRY, AMBIGUOUS, REFUSED])
 def test_the_answer_to_a_repeated_start_does_not_stop_what_callbacks_show(outcome):
     story = asked(policy={"start": {"max_attempts": 2}})
-    story.lose(START, 30)
-    story.go_to(START_RETRY)
-    hear_media(story, 40)
+    story.lose_answer(START, 30)
+    story.advance_to(START_RETRY)
+    receive_media_sign(story, 40)
     story.answer(START, outcome, 41)
     assert (story.end, story.under_way) == ("running", [])
 
 
 def test_a_start_that_waits_for_its_next_attempt_is_not_wanted_once_callbacks_show_it():
     story = asked()
-    story.lose(START, 30)
-    hear_media(story, 30.0001)
+    story.lose_answer(START, 30)
+    receive_media_sign(story, 30.0001)
     assert START_RETRY not in story.due
     assert (story.end, story.task.calls) == ("running", {})
 
@@ -455,7 +455,7 @@ def test_an_ambiguous_start_that_must_not_be_repeated_is_not_tried_when_somebody
 def test_a_call_that_is_under_way_is_not_made_twice_when_somebody_asks():
     story = asked()
     story.retry(5)
-    assert (story.under_way, story.times(START)) == ([START], 1)
+    assert (story.under_way, story.call_count(START)) == ([START], 1)
 
 
 # Planned starts.
@@ -491,7 +491,7 @@ def test_an_operators_word_ends_a_start_that_waits():
 def test_nothing_is_unheard_of_a_start_that_failed():
     story = asked()
     story.answer(START, REFUSED, 1)
-    story.go(40 * DAY)
+    story.advance(40 * DAY)
     assert Anomaly.UNHEARD not in story.task.anomalies
 
 
@@ -499,13 +499,13 @@ def test_a_refusal_of_an_attempt_that_nobody_answered_is_not_that_of_the_next_on
     """The first one was done and failed at once; the second one, sent a moment later, runs."""
     story = asked()
     story.answer(START, AMBIGUOUS, 1, sent=0)
-    story.go_to(START_RETRY)
+    story.advance_to(START_RETRY)
     story.volc("TranscodeStarted", 1.5, received=2.6, Code=1)
     assert story.end == "failed/start_refused"
     story.answer(START, CallOutcome.ACCEPTED, 2.7, sent=2)
     assert (story.end, story.changes[-1].move.corrects) == ("accepted", True)
     story.volc("TranscodeStarted", 3, Code=0)
-    hear_media(story, 4)
+    receive_media_sign(story, 4)
     assert (story.ends, story.task.action is not None) == (["running"], True)
     story.stop(10)
     assert story.under_way == [STOP]

@@ -6,7 +6,7 @@ from statemachine.calls import CallOutcome, Sign
 from statemachine.commands import CancelCall
 from statemachine.states import Anomaly, Deadline, Kind, State
 from tests.unit.statemachine.lineage_scenario import DAY, ms
-from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, hear_media, running
+from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, receive_media_sign, running
 
 CALL_RETRY, START_RETRY, STOP_CONFIRM = Deadline.CALL_RETRY, Deadline.START_RETRY, Deadline.STOP_CONFIRM
 ASKED = "stopped/stop_requested"
@@ -34,7 +34,7 @@ def test_a_stop_before_anything_was_sent_ends_it_at_once_and_drops_its_start():
     story = asked()
     story.stop(5)
     assert (story.end, story.task.view.ended_at) == (ASKED, ms(5))
-    assert story.dropped == [CancelCall(task_id=story.task.id, serial=1, unsent=True)]
+    assert story.cancelled_calls == [CancelCall(task_id=story.task.id, serial=1, unsent=True)]
     assert (story.due, story.task.calls) == ({}, {})
 
 
@@ -43,7 +43,7 @@ def test_a_stop_of_a_start_that_waits_after_it_did_not_happen_ends_it_at_once(ou
     story = asked()
     story.answer(START, outcome, 0, retry_after_s=100)
     story.stop(5)
-    assert (story.end, story.dropped, story.due) == (ASKED, [], {})
+    assert (story.end, story.cancelled_calls, story.due) == (ASKED, [], {})
 
 
 def test_a_task_that_ended_before_anything_was_sent_is_no_doubt():
@@ -78,7 +78,7 @@ def test_stop_is_called_once_the_start_is_accepted(vendor, task):
 def test_a_start_that_did_not_happen_is_stopped_without_a_call(outcome):
     story = on_the_wire()
     story.answer(START, outcome, 6)
-    assert (story.end, story.times(STOP), story.due) == (ASKED, 0, {})
+    assert (story.end, story.call_count(STOP), story.due) == (ASKED, 0, {})
 
 
 def test_an_ambiguous_start_of_an_id_of_ours_is_settled_by_the_stop():
@@ -91,14 +91,14 @@ def test_an_ambiguous_start_of_an_id_of_ours_is_settled_by_the_stop():
 def test_an_ambiguous_start_of_a_minted_id_is_not_repeated_after_a_stop(kind):
     story = on_the_wire("tencent", kind)
     story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
-    story.go(599)
-    assert (story.end, story.times(START), story.times(STOP)) == ("stopping", 1, 0)
+    story.advance(599)
+    assert (story.end, story.call_count(START), story.call_count(STOP)) == ("stopping", 1, 0)
 
 
 def test_a_start_that_stays_ambiguous_after_a_stop_is_unknown():
     story = on_the_wire("tencent")
     story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
-    story.go(600)
+    story.advance(600)
     assert (story.end, story.due) == ("failed/start_unknown?", {})
 
 
@@ -106,7 +106,7 @@ def test_a_start_that_is_adopted_after_a_stop_is_stopped():
     story = on_the_wire("tencent")
     story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     heard = ManagedLineage("tencent")
-    hear_media(heard, 3)
+    receive_media_sign(heard, 3)
     story.name(into=heard)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
@@ -122,14 +122,14 @@ def test_no_start_is_tried_once_a_stop_was_asked_for():
     story = on_the_wire("tencent", Kind.RECORD)
     story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     story.retry(20)
-    story.go(DAY)
-    assert story.times(START) == 1
+    story.advance(DAY)
+    assert story.call_count(START) == 1
 
 
 def test_the_late_answer_to_an_earlier_start_calls_no_stop_while_a_repeated_one_is_on_the_wire():
     story = asked()
-    story.lose(START, 30)
-    story.go_to(START_RETRY)
+    story.lose_answer(START, 30)
+    story.advance_to(START_RETRY)
     story.stop(32, taken=True)
     story.answer(START, CallOutcome.ACCEPTED, 33, serial=1, sent=0)
     assert story.under_way == [START]
@@ -140,8 +140,8 @@ def test_the_late_answer_to_an_earlier_start_calls_no_stop_while_a_repeated_one_
 @pytest.mark.parametrize("outcome", [CallOutcome.RETRY, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS])
 def test_whatever_becomes_of_a_repeated_start_the_one_that_was_accepted_is_stopped(outcome):
     story = asked()
-    story.lose(START, 30)
-    story.go_to(START_RETRY)
+    story.lose_answer(START, 30)
+    story.advance_to(START_RETRY)
     story.stop(32, taken=True)
     story.answer(START, CallOutcome.ACCEPTED, 33, serial=1, sent=0)
     story.answer(START, outcome, 34, serial=2)
@@ -150,7 +150,7 @@ def test_whatever_becomes_of_a_repeated_start_the_one_that_was_accepted_is_stopp
 
 def test_a_stop_waits_for_the_answer_of_a_start_that_callbacks_show():
     story = asked()
-    hear_media(story, 2)
+    receive_media_sign(story, 2)
     story.stop(5, taken=True)
     assert (story.end, story.under_way) == ("stopping", [START])
     story.answer(START, CallOutcome.ACCEPTED, 6)
@@ -169,7 +169,7 @@ def test_a_running_task_is_stopped_by_a_call(vendor):
 
 def test_a_task_is_stopping_until_its_end_is_told_whatever_signs_of_life_say():
     story = stopping()
-    hear_media(story, 12)
+    receive_media_sign(story, 12)
     assert story.end == "stopping"
     story.volc("TranscodeStopped", 13, Code=0)
     assert (story.end, story.due) == (ASKED, {})
@@ -179,7 +179,7 @@ def test_a_stop_that_is_asked_for_twice_is_called_once():
     story = running()
     story.stop(10)
     story.stop(11)
-    assert (story.under_way, story.times(STOP)) == ([STOP], 1)
+    assert (story.under_way, story.call_count(STOP)) == ([STOP], 1)
 
 
 def test_an_end_that_is_told_drops_a_stop_that_waits_for_its_turn():
@@ -187,21 +187,21 @@ def test_an_end_that_is_told_drops_a_stop_that_waits_for_its_turn():
     story.stop(10)
     story.volc("TranscodeStopped", 11, Code=0)
     assert (story.end, story.under_way) == (ASKED, [])
-    assert [drop.unsent for drop in story.dropped] == [False]
+    assert [drop.unsent for drop in story.cancelled_calls] == [False]
 
 
 def test_a_stop_while_files_are_on_their_way_calls_nothing():
     story = running(kind=Kind.RECORD)
     story.volc("RecordStopped", 5, Code=0, RecordFileList=[{"ObjectKey": "a"}])
     story.stop(10)
-    assert (story.end, story.times(STOP)) == ("finishing", 0)
+    assert (story.end, story.call_count(STOP)) == ("finishing", 0)
 
 
 def test_a_task_without_an_account_is_not_called():
     story = ManagedLineage(rules={"callable": False, "askable": False})
-    hear_media(story, 0)
+    receive_media_sign(story, 0)
     story.stop(10)
-    assert (story.end, story.made) == ("stopping", [])
+    assert (story.end, story.made_calls) == ("stopping", [])
 
 
 def test_a_stop_of_an_inferred_end_is_called():
@@ -220,7 +220,7 @@ def test_a_stop_that_fails_retryably_is_called_again(outcome):
     story.stop(10)
     story.answer(STOP, outcome, 11)
     assert story.under_way == []
-    story.go_to(CALL_RETRY)
+    story.advance_to(CALL_RETRY)
     assert story.under_way == [STOP]
 
 
@@ -234,11 +234,11 @@ def test_a_stop_honours_the_vendors_hint():
 def test_a_stop_that_fails_for_ten_minutes_is_told_and_called_on_without_a_limit():
     story = running()
     story.stop(10)
-    while story.times(STOP) < 100:
+    while story.call_count(STOP) < 100:
         story.answer(STOP, CallOutcome.RETRY)
         told = Anomaly.STOP_UNCONFIRMED in story.task.anomalies
         assert told == (story._now - ms(10) >= 600_000)
-        story.go_to(CALL_RETRY)
+        story.advance_to(CALL_RETRY)
     assert (story.end, told) == ("stopping", True)
 
 
@@ -315,14 +315,14 @@ def test_a_stop_of_what_has_ended_meanwhile_says_nothing():
 def test_an_accepted_stop_is_confirmed_after_a_minute():
     story = stopping()
     assert story.due[STOP_CONFIRM] == 71
-    story.go(71)
+    story.advance(71)
     assert (story.end, story.under_way) == ("stopping", [INSPECT])
 
 
 @pytest.mark.parametrize("sign", [Sign.GONE, Sign.ENDED])
 def test_a_stop_that_is_confirmed_ends_it(sign):
     story = stopping()
-    story.go(71)
+    story.advance(71)
     story.inspected(sign, 72)
     assert (story.end, story.task.view.ended_at, story.due) == (f"{ASKED}?", ms(11), {})
 
@@ -330,7 +330,7 @@ def test_a_stop_that_is_confirmed_ends_it(sign):
 @pytest.mark.parametrize("sign", [Sign.RUNNING, Sign.ALIVE, Sign.NO_MEDIA, Sign.CONNECTING, Sign.ACCEPTED])
 def test_a_task_that_lives_after_its_stop_is_stopped_again(sign):
     story = stopping()
-    story.go(71)
+    story.advance(71)
     story.inspected(sign, 72)
     assert (story.end, story.under_way) == ("stopping", [STOP])
     story.answer(STOP, at=73)
@@ -340,7 +340,7 @@ def test_a_task_that_lives_after_its_stop_is_stopped_again(sign):
 def test_a_task_that_lives_after_three_stops_is_told_and_stopped_on():
     story = stopping()
     for number in range(1, 5):
-        story.go_to(STOP_CONFIRM)
+        story.advance_to(STOP_CONFIRM)
         story.inspected(Sign.RUNNING)
         assert (Anomaly.STOP_UNCONFIRMED in story.task.anomalies) == (number >= 3)
         story.answer(STOP)
@@ -350,23 +350,23 @@ def test_a_task_that_lives_after_three_stops_is_told_and_stopped_on():
 def test_three_accepted_stops_end_a_task_that_cannot_be_asked():
     story = stopping("tencent")
     for _ in range(2):
-        story.go_to(STOP_CONFIRM)
+        story.advance_to(STOP_CONFIRM)
         assert (story.end, story.under_way) == ("stopping", [STOP])
         last = (story._now - ms(0)) / 1000
         story.answer(STOP)
-    story.go_to(STOP_CONFIRM)
+    story.advance_to(STOP_CONFIRM)
     assert (story.end, story.task.view.ended_at, story.due) == (f"{ASKED}?", ms(last), {})
-    assert story.times(STOP) == 3
+    assert story.call_count(STOP) == 3
 
 
 def test_a_task_whose_query_is_refused_is_stopped_three_times_too():
     story = stopping()
     for _ in range(2):
-        story.go_to(STOP_CONFIRM)
+        story.advance_to(STOP_CONFIRM)
         story.answer(INSPECT, CallOutcome.REFUSED)
         assert (story.end, story.under_way) == ("stopping", [STOP])
         story.answer(STOP)
-    story.go_to(STOP_CONFIRM)
+    story.advance_to(STOP_CONFIRM)
     story.answer(INSPECT, CallOutcome.REFUSED)
     assert (story.end, story.due) == (f"{ASKED}?", {})
 
@@ -374,10 +374,10 @@ def test_a_task_whose_query_is_refused_is_stopped_three_times_too():
 def test_a_stop_is_confirmed_by_a_question_that_another_deadline_asked_before():
     story = accepted()
     story.volc("TranscodeStateChanged", 2, TaskState=1, Code=0, FinishTime=0)
-    story.go_to(Deadline.IDLE)
+    story.advance_to(Deadline.IDLE)
     story.stop(215)
     story.answer(STOP, at=216)
-    story.go(276)
+    story.advance(276)
     story.inspected(Sign.RUNNING, 277)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
@@ -387,7 +387,7 @@ def test_an_overdue_task_that_is_to_be_stopped_is_stopped_again():
     end = story.due[Deadline.EXPIRY]
     story.stop(end - 60)
     story.answer(STOP, at=end - 60)
-    story.go(end)
+    story.advance(end)
     story.inspected(Sign.RUNNING, end + 1)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
@@ -395,11 +395,11 @@ def test_an_overdue_task_that_is_to_be_stopped_is_stopped_again():
 def test_a_sign_of_life_after_three_stops_is_stopped_or_looked_at_again():
     story = stopping("tencent")
     for _ in range(2):
-        story.go_to(STOP_CONFIRM)
+        story.advance_to(STOP_CONFIRM)
         story.answer(STOP)
-    story.go_to(STOP_CONFIRM)
+    story.advance_to(STOP_CONFIRM)
     assert story.end == f"{ASKED}?"
-    hear_media(story, 500)
+    receive_media_sign(story, 500)
     assert story.end == "stopping"
     assert STOP in story.under_way or story.due.get(STOP_CONFIRM) == 560
 
@@ -409,7 +409,7 @@ def test_a_sign_of_life_after_an_operators_word_goes_on_with_the_stop():
     story.stop(10)
     story.mark(State.LOST, at=11)
     assert story.under_way == []
-    hear_media(story, 12)
+    receive_media_sign(story, 12)
     assert (story.end, story.under_way) == ("stopping", [STOP])
 
 
@@ -417,14 +417,14 @@ def test_a_sign_of_life_of_what_was_taken_to_be_never_started_is_stopped():
     story = on_the_wire()
     story.answer(START, CallOutcome.RETRY, 6)
     assert story.end == ASKED
-    hear_media(story, 7)
+    receive_media_sign(story, 7)
     assert story.under_way == [STOP]
 
 
 def test_a_late_answer_that_a_stop_was_accepted_counts():
     story = running()
     story.stop(10)
-    story.lose(STOP, 40)
+    story.lose_answer(STOP, 40)
     story.answer(STOP, CallOutcome.ACCEPTED, 41, serial=2, sent=10)
     assert story.task.view.stop_accepted_at == ms(10)
 
@@ -437,9 +437,9 @@ def test_a_stop_that_the_vendor_says_failed_is_marked():
 
 def test_a_recording_that_is_stopped_waits_for_its_files():
     story = stopping(kind=Kind.RECORD)
-    story.go(71)
+    story.advance(71)
     story.inspected(Sign.GONE, 72)
     assert story.end == "finishing"
-    story.go_to(Deadline.FINISH)
+    story.advance_to(Deadline.FINISH)
     story.inspected(Sign.GONE)
     assert (story.end, story.due) == (f"{ASKED}?", {})

@@ -6,7 +6,7 @@ from statemachine.calls import CallOutcome
 from statemachine.events import StartRequested, SuccessorReported
 from statemachine.states import Deadline, Kind, State
 from tests.unit.statemachine.lineage_scenario import DAY, HOUR, ms
-from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, hear_media, running
+from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, receive_media_sign, running
 
 RENEW, RESTART = Deadline.RENEW, Deadline.RESTART
 ONE = {"TaskId": "one"}
@@ -20,7 +20,7 @@ def relay(policy=RENEWING, params=ONE, **more) -> ManagedLineage:
 
 
 def posted(story: ManagedLineage) -> StartRequested:
-    (post,) = story.posted
+    (post,) = story.posted_events
     assert post.vendor == "volcengine"
     assert isinstance(post.event, StartRequested)
     return post.event
@@ -29,13 +29,13 @@ def posted(story: ManagedLineage) -> StartRequested:
 def successor(event: StartRequested, at: float, *, kind: Kind = Kind.INGEST) -> ManagedLineage:
     """The story of the task that this asks for."""
     story = ManagedLineage(kind=kind)
-    story._wait(at)
-    story.ask(event)
+    story._advance_clock(at)
+    story.apply_event(event)
     return story
 
 
 def succession(story: ManagedLineage) -> list[tuple[str, str, bool]]:
-    events = [post.event for post in story.posted]
+    events = [post.event for post in story.posted_events]
     return [(event.task_id, event.successor, event.runs) for event in events if isinstance(event, SuccessorReported)]
 
 
@@ -54,30 +54,30 @@ def test_a_policy_says_how_long_before():
 
 def test_a_successor_is_asked_for_with_the_other_parameters():
     story = relay()
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     event = posted(story)
     assert (event.params, event.renews, event.action) == (OTHER, story.task.id, story.task.action)
     assert story.task.renewed_by == event.task_id
-    assert (story.end, story.times(STOP), RENEW in story.due) == ("running", 0, False)
+    assert (story.end, story.call_count(STOP), RENEW in story.due) == ("running", 0, False)
 
 
 def test_the_two_sets_of_parameters_alternate():
     story = relay({"renew": {"params": OTHER, "lead_s": 1000}, "start": {"max_attempts": 3}})
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     event = posted(story)
     assert event.policy == {"renew": {"params": ONE, "lead_s": 1000}, "start": {"max_attempts": 3}}
     next_one = successor(event, 0)
     next_one.answer(START, at=1)
-    next_one.go(next_one.due[RENEW] - 1)
+    next_one.advance(next_one.due[RENEW] - 1)
     next_one.calls.clear()
-    next_one.go_to(RENEW)
-    again = [post.event for post in next_one.posted if isinstance(post.event, StartRequested)]
+    next_one.advance_to(RENEW)
+    again = [post.event for post in next_one.posted_events if isinstance(post.event, StartRequested)]
     assert [(one.params, one.policy["renew"]["params"]) for one in again] == [(ONE, OTHER)]
 
 
 def test_the_predecessor_is_stopped_only_when_the_successor_runs():
     story = relay()
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     assert story.end == "running"
     story.succeeded(LIFE, runs=True)
     assert (story.end, story.under_way) == ("stopping", [STOP])
@@ -85,47 +85,47 @@ def test_the_predecessor_is_stopped_only_when_the_successor_runs():
 
 def test_what_is_not_its_successor_stops_nothing():
     story = relay()
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     story.succeeded(LIFE, runs=True, successor="another")
-    assert (story.end, story.times(STOP)) == ("running", 0)
+    assert (story.end, story.call_count(STOP)) == ("running", 0)
 
 
 def test_a_successor_that_runs_after_its_predecessor_ended_stops_nothing():
     story = relay()
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     story.volc("RelayStreamStateChanged", LIFE - 500, Status=4, Reason=3)
     story.succeeded(LIFE, runs=True)
-    assert (story.end, story.times(STOP)) == ("completed/source_finished", 0)
+    assert (story.end, story.call_count(STOP)) == ("completed/source_finished", 0)
 
 
 def test_a_failed_successor_is_followed_by_another_one_later():
     story = relay()
-    at = story.go_to(RENEW)
+    at = story.advance_to(RENEW)
     first = posted(story)
     story.succeeded(at + 10, runs=False)
     assert (story.task.renewed_by, story.due[RENEW]) == (None, at + 60)
-    story.go_to(RENEW)
-    again = story.posted[-1].event
+    story.advance_to(RENEW)
+    again = story.posted_events[-1].event
     assert again.params == OTHER
     assert again.task_id == story.task.renewed_by != first.task_id
 
 
 def test_a_successor_tells_once_that_it_runs():
     story = relay()
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     event = posted(story)
     next_one = successor(event, LIFE)
     next_one.answer(START, at=LIFE + 1)
     assert succession(next_one) == []
-    hear_media(next_one, LIFE + 2)
-    hear_media(next_one, LIFE + 3)
+    receive_media_sign(next_one, LIFE + 2)
+    receive_media_sign(next_one, LIFE + 3)
     next_one.volc("RelayStreamStateChanged", LIFE + 4, Status=4, Reason=4)
     assert succession(next_one) == [(story.task.id, event.task_id, True)]
 
 
 def test_a_successor_tells_once_that_it_failed_before_it_ran():
     story = relay()
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     event = posted(story)
     next_one = successor(event, LIFE)
     next_one.answer(START, CallOutcome.REFUSED, LIFE + 1)
@@ -145,12 +145,12 @@ def test_a_task_without_an_allowed_life_is_not_renewed():
 def test_a_renewal_that_passes_late_is_asked_for_once():
     story = relay()
     story.pass_due(1 + LIFE - 100)
-    assert len(story.posted) == 1
+    assert len(story.posted_events) == 1
 
 
 def test_a_renewed_task_is_not_restarted():
     story = relay({**RENEWING, "restart": {"on": ["completed"]}})
-    story.go_to(RENEW)
+    story.advance_to(RENEW)
     story.volc("RelayStreamStateChanged", LIFE - 500, Status=4, Reason=3)
     assert (story.end, story.due) == ("completed/source_finished", {})
 
@@ -170,7 +170,7 @@ def test_a_task_that_ended_as_named_is_started_again_after_a_pause():
     story = restarting()
     fail(story, 100)
     assert story.due == {RESTART: 105}
-    story.go_to(RESTART)
+    story.advance_to(RESTART)
     event = posted(story)
     assert (event.params, event.policy, event.restarts) == (ONE, story.task.policy, story.task.id)
     assert (event.restart_count, story.task.restarted_by, story.due) == (1, event.task_id, {})
@@ -201,13 +201,13 @@ def test_a_task_is_started_again_at_most_so_often():
     ids = [story.task.id]
     for count in (1, 2):
         fail(story, 100)
-        story.go_to(RESTART)
+        story.advance_to(RESTART)
         event = posted(story)
         assert event.restart_count == count
         ids.append(event.task_id)
         story = successor(event, 0, kind=Kind.PUSH)
         story.answer(START, at=1)
-        hear_media(story, 2)
+        receive_media_sign(story, 2)
     fail(story, 100)
     assert story.due == {}
     assert len(set(ids)) == 3
@@ -224,15 +224,15 @@ def test_a_start_that_was_refused_can_be_tried_again_by_policy():
     story = ManagedLineage()
     story.start(0, policy={"restart": {"on": ["failed"]}})
     story.answer(START, CallOutcome.REFUSED, 1)
-    story.go_to(RESTART)
+    story.advance_to(RESTART)
     assert posted(story).restarts == story.task.id
 
 
 def test_an_id_of_ours_that_is_started_again_is_a_new_run():
     story = restarting()
     fail(story, 100)
-    story.go_to(RESTART)
-    story.ask(posted(story))
+    story.advance_to(RESTART)
+    story.apply_event(posted(story))
     assert (story.ends, story.run(2).restart_count) == (["failed/bad_source", "requested"], 1)
     assert [make.task_id for make in story.calls.values()] == [story.run(2).id]
 
@@ -248,7 +248,7 @@ def test_a_revoked_end_is_not_started_again():
     story = restarting(on=["lost"])
     story.mark(State.LOST, at=5)
     assert RESTART in story.due
-    hear_media(story, 6)
+    receive_media_sign(story, 6)
     assert (story.end, RESTART in story.due) == ("running", False)
 
 

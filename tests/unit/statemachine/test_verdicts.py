@@ -84,7 +84,7 @@ def test_the_second_delivery_of_a_superseded_sign_is_stale_and_changes_nothing()
     story = LineageScenario()
     push(story, 3, 0)
     push(story, 2, 5)
-    decision = story.hear_again(1)
+    decision = story.repeat_callback(1)
     assert (said(decision), decision.changes) == (STALE, ())
 
 
@@ -125,7 +125,7 @@ def test_what_nobody_sees_is_no_version():
     story = LineageScenario()
     push(story, 3, 0)
     push(story, 3, 1)
-    story.hear_again(1)
+    story.repeat_callback(1)
     assert story.task.version == 1
 
 
