@@ -141,7 +141,7 @@ def test_a_wrong_path_is_refused_in_words_and_listed(tmp_path: Path):
     with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:
         answer = house.client.post("/callbacks/byteplus", content=b"{}")
         assert answer.status_code == 404
-        assert "set /callbacks/tencent or /callbacks/volcengine" in answer.json()["detail"]
+        assert "change it to /callbacks/tencent or /callbacks/volcengine" in answer.json()["detail"]
     with InProcessApp(tmp_path, 1_768_960_000_000).open() as house:
         assert [r["reason"] for r in house.get("/v1/rejections")["items"]] == ["wrong_path"]
 
