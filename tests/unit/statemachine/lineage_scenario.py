@@ -1,4 +1,4 @@
-"""Tells stories black-box: vendors' callbacks in their own shapes in, tasks out."""
+"""Drives the state machine as a black box: callbacks in the vendors' own format in, tasks out."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ URL = "rtmp://push.example.com/live/s1"
 
 
 class LineageScenario:
-    """What happens to the tasks of one key. Times are seconds after T0; the clock follows what is heard and what passes.
+    """A lineage and a clock. Times are seconds after T0; callbacks and deadlines advance the clock.
 
-    params: of the start call, as far as they are known.
+    params: of the start call, as far as they are known to the rules.
     """
 
     def __init__(self, **params: Any) -> None:
@@ -30,16 +30,16 @@ class LineageScenario:
         self._now = T0
         self._numbers = count(1)
 
-    # What happens.
+    # Events.
 
     def volc(self, event: str, at: float, *, received: float | None = None, **data: Any) -> Decision:
-        """A callback of Volcengine."""
+        """Receives a callback of Volcengine."""
         data = {"RoomId": "r", "TaskId": "t", "Timestamp": ms(at)} | data
         body = {"EventType": event, "EventTime": "2023-11-14T22:13:20Z", "EventData": json.dumps(data)}
         return self._receive_callback("volcengine", body, at if received is None else received)
 
     def tencent(self, event: int, at: float, *, received: float | None = None, task: str = "t", **payload: Any) -> Decision:
-        """A callback of Tencent; those of group 7 have no Payload, and a RoomId stands beside it."""
+        """Receives a callback of Tencent; those of group 7 have no Payload, and a RoomId beside it."""
         about = {"TaskId": task, "EventMsTs": ms(at)}
         about |= {name: payload.pop(name) for name in ("RoomId", "UserId") if name in payload}
         about |= payload if event // 100 == 7 else {"Payload": payload}
@@ -47,13 +47,13 @@ class LineageScenario:
         return self._receive_callback("tencent", body, at if received is None else received)
 
     def repeat_callback(self, number: int) -> Decision:
-        """The callback of this number is delivered once more."""
+        """Receives the callback of this number once more."""
         return self.apply_event(
             CallbackReceived(fact=next(fact for fact in self._known_lineage.facts if fact.source == str(number)))
         )
 
     def withdraw(self, number: int) -> Decision:
-        """The callback of this number was read again and does not concern this key any more."""
+        """Withdraws the callback of this number: a replay found that it does not concern this key."""
         return self.apply_event(CallbackWithdrawn(source=str(number)))
 
     def mark(self, state: State | None = None, *, at: float, clear: tuple[Anomaly, ...] = (), run: int = 1) -> Decision:
@@ -63,14 +63,14 @@ class LineageScenario:
         )
 
     def pass_due(self, at: float) -> list[Deadline]:
-        """Time goes on until then: all that is due passes, soonest first, and at that time only. Which kinds did."""
+        """Advances the clock, then passes all deadlines that are due, the earliest first; returns their kinds."""
         self._advance_clock(at)
         passed: list[Deadline] = []
         while due := [(when, kind, task.id) for task in self.tasks for kind, when in task.deadlines.items() if when <= self._now]:
             when, kind, task_id = min(due)
             self.apply_event(DeadlinePassed(task_id=task_id, kind=kind, due_at=when))
             passed.append(kind)
-            assert len(passed) < 100, "what passed is due again"
+            assert len(passed) < 100, "a deadline that passed is due again"
         return passed
 
     def apply_event(self, event: Event, key: TaskKey | None = None) -> Decision:
@@ -95,7 +95,7 @@ class LineageScenario:
     def _advance_clock(self, at: float) -> None:
         self._now = max(self._now, ms(at))
 
-    # What is known.
+    # State.
 
     @property
     def _known_lineage(self) -> Lineage:
@@ -108,7 +108,7 @@ class LineageScenario:
 
     @property
     def task(self) -> Task:
-        """The only one."""
+        """The only task."""
         (task,) = self.tasks
         return task
 
@@ -117,7 +117,7 @@ class LineageScenario:
 
     @property
     def ends(self) -> list[str]:
-        """State and reason of each run, in words; an inferred one with a question mark."""
+        """State and reason of each run; an inferred one has a question mark."""
         return [state_in_words(task) for task in self.tasks]
 
     @property
@@ -130,7 +130,7 @@ class LineageScenario:
 
     @property
     def due(self) -> dict[Deadline, float]:
-        """When the only task's deadlines pass, seconds after T0."""
+        """Due times of the only task's deadlines, seconds after T0."""
         return {kind: (at - T0) / 1000 for kind, at in self.task.deadlines.items()}
 
 

@@ -1,4 +1,4 @@
-"""Tells stories of tasks that we start: what is asked for, what the vendor answers, what passes, and which calls are made."""
+"""Drives the state machine with requests, answers and deadlines of tasks that we start, and records the calls."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -45,10 +45,10 @@ ACTIONS = {
 
 
 class ManagedLineage(LineageScenario):
-    """A story that calls are made in. The vendor's own rules hold; `rules` overrides fields of them.
+    """A lineage scenario with calls. The rules are the vendor's own; `rules` overrides fields of them.
 
-    calls: those that are made and not answered yet, by (task id, serial). made: all that were ever made. posted, dropped: the
-    other effects, in order.
+    calls: the calls without an answer, by (task id, serial). made_calls: all calls ever made. cancelled_calls, posted_events: the
+    other commands, in order.
     """
 
     def __init__(self, vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None) -> None:
@@ -61,10 +61,10 @@ class ManagedLineage(LineageScenario):
         self.posted_events: list[PostEvent] = []
         self._request_count = 0
 
-    # What happens.
+    # Events.
 
     def start(self, at: float = 0, *, policy: Mapping[str, Any] | None = None, task: str | None = None, **more: Any) -> Decision:
-        """Somebody wants the task. Where the vendor mints ids, it is known under our own until then."""
+        """Requests a start. If the vendor assigns ids, the task has a provisional key until its id is known."""
         self._advance_clock(at)
         self._request_count += 1
         task_id = task or f"task-{self._request_count}"
@@ -86,7 +86,7 @@ class ManagedLineage(LineageScenario):
         )
 
     def stop(self, at: float, *, taken: bool = False, run: int | None = None) -> Decision:
-        """Somebody wants it stopped. taken: what is made is on the wire already."""
+        """Requests a stop. taken: a worker has claimed the task's calls."""
         self._advance_clock(at)
         self._request_count += 1
         task = self._task_of_run(run)
@@ -102,7 +102,7 @@ class ManagedLineage(LineageScenario):
         return self.apply_event(RetryRequested(task_id=self._task_of_run(None).id))
 
     def succeeded(self, at: float, *, runs: bool, successor: str | None = None) -> Decision:
-        """The successor runs, or failed."""
+        """Reports that the successor runs, or failed."""
         self._advance_clock(at)
         task = self._task_of_run(None)
         successor = successor or task.renewed_by or ""
@@ -123,7 +123,7 @@ class ManagedLineage(LineageScenario):
         run: int | None = None,
         **more: Any,
     ) -> Decision:
-        """What became of the newest call of this sort. task: the id that the vendor minted, which it then goes by."""
+        """Answers the newest call of this operation. task: the id that the vendor assigned; from then on it is the task's key."""
         if at is not None:
             self._advance_clock(at)
         of, serial = self._find_attempt(operation, serial, run)
@@ -143,17 +143,17 @@ class ManagedLineage(LineageScenario):
         return self.apply_event(event)
 
     def lose_answer(self, operation: Operation, at: float, **more: Any) -> Decision:
-        """Nobody brought an answer to this call; its real one may yet come."""
+        """Lets the lease of this call expire; its real answer may still arrive."""
         outcome = CallOutcome.AMBIGUOUS if operation is START else CallOutcome.RETRY
         return self.answer(operation, outcome, at, lease=True, code="no_answer", **more)
 
     def inspected(self, sign: Sign | Inspection, at: float | None = None, **more: Any) -> Decision:
-        """The vendor answers the query that is under way."""
+        """Answers the query that is under way."""
         gone = sign is Sign.GONE or (isinstance(sign, Inspection) and sign.sign is Sign.GONE)
         return self.answer(INSPECT, CallOutcome.ALREADY_GONE if gone else CallOutcome.ACCEPTED, at, says=sign, **more)
 
     def name(self, vendor_task_id: str = "t", *, told: bool = False, into: LineageScenario | None = None) -> Decision:
-        """The vendor's id became known. into: what was heard under it before."""
+        """Makes the vendor's id known. into: the lineage of that id, if callbacks came before."""
         key = key_of(self.vendor, self.kind, vendor_task_id)
         leaving = self._known_lineage
         self.lineage = into.lineage if into is not None else Lineage(key=key)
@@ -162,23 +162,23 @@ class ManagedLineage(LineageScenario):
         return self.apply_event(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, named_by_answer=told))
 
     def surplus(self, of: Task, at: float, *, sent: float, vendor_task_id: str = "u") -> Decision:
-        """One more start of this task was answered with an id of its own: the story of that one."""
+        """Finds a surplus task: one more start of this task was answered with an id of its own."""
         self._advance_clock(at)
         return self.apply_event(
             SurplusTaskFound(of=of, sent_at=ms(sent), key="surplus-1"), key_of(self.vendor, self.kind, vendor_task_id)
         )
 
     def advance(self, at: float) -> list[Deadline]:
-        """Time goes on until then, and everything that falls due passes at its own time. Which kinds did."""
+        """Advances the clock; each deadline passes at its due time. Returns their kinds."""
         passed: list[Deadline] = []
         while (due := self._next_due()) is not None and due <= ms(at):
             passed += self.pass_due((due - T0) / 1000)
-            assert len(passed) < 2_000, "what passes is due again and again"
+            assert len(passed) < 2_000, "a deadline that passed is due again and again"
         self._advance_clock(at)
         return passed
 
     def advance_to(self, kind: Deadline) -> float:
-        """Passes the armed deadline of this kind of the only task at its time, and what is due before; that time, s."""
+        """Advances the clock to the only task's deadline of this kind, and passes it; returns that time, s."""
         at = self.due[kind]
         assert kind in self.advance(at)
         return at
@@ -193,21 +193,21 @@ class ManagedLineage(LineageScenario):
         decision = decide(lineage, event, self._now, self.rules, kind=kinds[0] if len(kinds) == 1 else None)
         self.lineage = decision.lineage
         self.changes += decision.changes
-        for effect in decision.commands:
-            if isinstance(effect, MakeCall):
-                self.made_calls.append(effect)
-                self.calls[effect.task_id, effect.serial] = effect
-            elif isinstance(effect, CancelCall):
-                self.cancelled_calls.append(effect)
-                del self.calls[effect.task_id, effect.serial]
+        for command in decision.commands:
+            if isinstance(command, MakeCall):
+                self.made_calls.append(command)
+                self.calls[command.task_id, command.serial] = command
+            elif isinstance(command, CancelCall):
+                self.cancelled_calls.append(command)
+                del self.calls[command.task_id, command.serial]
             else:
-                self.posted_events.append(effect)
+                self.posted_events.append(command)
         return decision
 
     def rules(self, kind: Kind, params: Mapping[str, Any]) -> Rules:
         return replace(DIALECTS[self.vendor].rules(kind, params, callable=True), **self._overrides)
 
-    # What is known.
+    # State.
 
     def _task_of_run(self, run: int | None) -> Task:
         return self.task if run is None else self.run(run)
@@ -222,11 +222,11 @@ class ManagedLineage(LineageScenario):
 
     @property
     def under_way(self) -> list[Operation]:
-        """The calls that are made and not answered, in the order in which they were made."""
+        """The calls without an answer, in the order in which they were made."""
         return [make.operation for make in self.calls.values()]
 
     def call_count(self, operation: Operation) -> int:
-        """How often this call was made."""
+        """Returns how many calls of this operation were made."""
         return sum(make.operation is operation for make in self.made_calls)
 
     def pending_call(self, operation: Operation) -> PendingCall:
@@ -234,12 +234,12 @@ class ManagedLineage(LineageScenario):
 
     @property
     def end(self) -> str:
-        """How the only task stands, in words."""
+        """State and reason of the only task."""
         return state_in_words(self.task)
 
 
 def key_of(vendor: str, kind: Kind, vendor_task_id: str = "t") -> TaskKey:
-    """The key of a task by the vendor's own id, as its callbacks have it."""
+    """Returns the key of a task with the vendor's own id, as its callbacks have it."""
     room_id = "r" if vendor == "volcengine" else ""
     family = DIALECTS[vendor].family_of(kind)
     return TaskKey(vendor=vendor, app_id="app", room_id=room_id, vendor_task_id=vendor_task_id, family=family)
@@ -248,7 +248,7 @@ def key_of(vendor: str, kind: Kind, vendor_task_id: str = "t") -> TaskKey:
 def accepted(
     vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None, **start: Any
 ) -> ManagedLineage:
-    """A task whose start was asked for at 0 s and accepted at 1 s."""
+    """Returns a task whose start was requested at 0 s and accepted at 1 s."""
     story = ManagedLineage(vendor, kind, rules)
     story.start(0, **start)
     story.answer(START, CallOutcome.ACCEPTED, 1, task="t" if vendor == "tencent" else None)
@@ -258,14 +258,14 @@ def accepted(
 def running(
     vendor: str = "volcengine", kind: Kind = Kind.PUSH, rules: Mapping[str, Any] | None = None, **start: Any
 ) -> ManagedLineage:
-    """The same, of which media is shown at 2 s."""
+    """Returns the same, with media at 2 s."""
     story = accepted(vendor, kind, rules, **start)
     receive_media_sign(story, 2)
     return story
 
 
 def receive_media_sign(story: ManagedLineage, at: float) -> Decision:
-    """The vendor's callback that says that media flows."""
+    """Receives the vendor's callback for "media flows"."""
     match story.vendor, story.kind:
         case "volcengine", Kind.PUSH:
             return story.volc("TranscodeStateChanged", at, TaskState=3, Code=0)
@@ -286,5 +286,5 @@ def receive_media_sign(story: ManagedLineage, at: float) -> Decision:
 
 
 def ending(state: State, reason: Reason, rank: int = 2) -> Ending:
-    """How a query says that a task ended."""
+    """Returns the ending that a query reports."""
     return Ending(state=state, reason=reason, rank=rank)

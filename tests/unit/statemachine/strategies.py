@@ -1,4 +1,4 @@
-"""Hypothesis strategies for lineages of facts, in the shapes that the vendors' families really have."""
+"""Hypothesis strategies for lineages of facts, in the shapes that the vendors really send."""
 
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ RECORD = Rules(finish_unheard_s=600)
 ONE_RUN = Rules(single_run=True, life_s=3600, life_margin_s=60)
 
 
-def _end(state: State, reason: Reason, rank: int = 4, *, stop_wins: bool = False, life_wins: bool = False) -> dict:
+def _end_sign(state: State, reason: Reason, rank: int = 4, *, stop_wins: bool = False, life_wins: bool = False) -> dict:
     outcome = Ending(state=state, reason=reason, rank=rank, stop_wins=stop_wins, life_wins=life_wins)
     return {"kind": FactKind.END, "outcome": outcome}
 
@@ -28,7 +28,7 @@ INTENT = {"kind": FactKind.INTENT}
 ACCEPTED = {"kind": FactKind.ACCEPTED}
 
 
-def _capture(state: State, reason: Reason, **more: object) -> dict:
+def _capture_sign(state: State, reason: Reason, **more: object) -> dict:
     return {"kind": FactKind.CAPTURE_END, "outcome": Ending(state=state, reason=reason), **more}
 
 
@@ -42,9 +42,9 @@ PUSH_SIGNS = [
     {"kind": FactKind.MEDIA, "output": Output(url="rtmp://a/b", state=OutputState.RUNNING)},
     {"kind": FactKind.INTERRUPTED, "output": Output(url=None, state=OutputState.RECOVERING)},
     {"kind": FactKind.NO_MEDIA, "idle": True},
-    _end(State.STOPPED, Reason.UNSTATED, 3, stop_wins=True),
-    _end(State.STOPPED, Reason.UNSTATED, 4, stop_wins=True),
-    _end(State.FAILED, Reason.BAD_SOURCE, 1),
+    _end_sign(State.STOPPED, Reason.UNSTATED, 3, stop_wins=True),
+    _end_sign(State.STOPPED, Reason.UNSTATED, 4, stop_wins=True),
+    _end_sign(State.FAILED, Reason.BAD_SOURCE, 1),
     {"kind": FactKind.STOP_FAILED},
     NOTE,
     ASKED,
@@ -55,17 +55,17 @@ RELAY_SIGNS = [
     {"kind": FactKind.START, "opens": True, "idle": True},
     {"kind": FactKind.CONNECTING, "opens": True},
     {"kind": FactKind.MEDIA, "opens": True},
-    _end(State.COMPLETED, Reason.SOURCE_FINISHED, 1),
-    _end(State.STOPPED, Reason.UNSTATED, 4, life_wins=True),
+    _end_sign(State.COMPLETED, Reason.SOURCE_FINISHED, 1),
+    _end_sign(State.STOPPED, Reason.UNSTATED, 4, life_wins=True),
     NOTE,
     ASKED,
 ]
 RECORD_SIGNS = [
     {"kind": FactKind.START, "opens": True, "one_off": True, "media": True},
     REFUSED,
-    _capture(State.COMPLETED, Reason.FILES_UNKNOWN, files=FILE),
-    _capture(State.COMPLETED, Reason.NO_FILES, delivery=FilesDelivered.OVER),
-    _end(State.FAILED, Reason.VENDOR_ERROR),
+    _capture_sign(State.COMPLETED, Reason.FILES_UNKNOWN, files=FILE),
+    _capture_sign(State.COMPLETED, Reason.NO_FILES, delivery=FilesDelivered.OVER),
+    _end_sign(State.FAILED, Reason.VENDOR_ERROR),
     {"kind": FactKind.UPLOAD},
     {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED},
     {"kind": FactKind.UPLOAD, "file_state": FileState.BACKED_UP},
@@ -74,13 +74,13 @@ RECORD_SIGNS = [
 ONE_RUN_RECORD_SIGNS = [
     {"kind": FactKind.START, "opens": True, "one_off": True, "media": True, "kind_hint": Kind.RECORD},
     REFUSED,
-    _capture(State.STOPPED, Reason.STOP_REQUESTED),
-    _capture(State.EXPIRED, Reason.MAX_LIFETIME),
+    _capture_sign(State.STOPPED, Reason.STOP_REQUESTED),
+    _capture_sign(State.EXPIRED, Reason.MAX_LIFETIME),
     {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.WITH_CAPTURE, "file_state": FileState.DELIVERED},
     {"kind": FactKind.UPLOAD, "delivery": FilesDelivered.OVER},
     {"kind": FactKind.FILES, "files": FILE, "recording": True},
     {"kind": FactKind.FILES, "files": OTHER_FILE, "delivery": FilesDelivered.SINCE_CAPTURE},
-    _end(State.FAILED, Reason.VENDOR_ERROR),
+    _end_sign(State.FAILED, Reason.VENDOR_ERROR),
     {"kind": FactKind.INTERRUPTED},
     {"kind": FactKind.MEDIA, "kind_hint": Kind.PAGE},
     NOTE,
@@ -93,7 +93,7 @@ OUTPUT_SIGNS = [
 INGEST_SIGNS = [
     {"kind": FactKind.START, "opens": True, "one_off": True, "media": True},
     {"kind": FactKind.CONNECTING},
-    _end(State.COMPLETED, Reason.UNSTATED, stop_wins=True, life_wins=True),
+    _end_sign(State.COMPLETED, Reason.UNSTATED, stop_wins=True, life_wins=True),
     ASKED,
 ]
 FAMILIES = [
@@ -104,13 +104,13 @@ FAMILIES = [
     (ONE_RUN, OUTPUT_SIGNS, False),
     (ONE_RUN, INGEST_SIGNS, False),
 ]
-#: Few distinct times, so that equal ones and tolerances are met often; now and then days apart.
+#: Few distinct times, so that equal times and tolerances are frequent; some are days apart.
 SECONDS = st.one_of(st.integers(0, 12), st.sampled_from([60, 3_600, 4_000, 72 * 3600 - 100, 73 * 3600]))
 
 
 @st.composite
 def lineages(draw: st.DrawFn, families: list = FAMILIES, max_size: int = 9) -> tuple[Rules, list[Fact]]:
-    """The rules of a family, and a set of facts of one key."""
+    """Draws the rules of a family, and a set of facts of one key."""
     rules, signs, tells_creation = draw(st.sampled_from(families))
     facts = []
     for number in range(draw(st.integers(1, max_size))):

@@ -1,4 +1,4 @@
-"""Tasks that turn out to be one: the vendor's id becomes known, a twin was observed before, a start made one too many."""
+"""Tasks that turn out to be the same: the vendor's id becomes known, or callbacks came first; and surplus tasks."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.unit.statemachine.managed_lineage import (
 
 
 def unnamed(kind: Kind = Kind.PUSH) -> ManagedLineage:
-    """A start of ours that may have happened."""
+    """Returns a start of ours that may have happened."""
     story = ManagedLineage("tencent", kind)
     story.start(0, robot="robot")
     story.lose_answer(START, 30)
@@ -26,7 +26,7 @@ def unnamed(kind: Kind = Kind.PUSH) -> ManagedLineage:
 
 
 def observed(kind: Kind = Kind.PUSH) -> ManagedLineage:
-    """What it started, seen before anybody knows whose it is."""
+    """Returns the task that it started, observed before the two are matched."""
     story = ManagedLineage("tencent", kind)
     receive_media_sign(story, 3)
     assert story.task.origin is Origin.OBSERVED
@@ -84,7 +84,7 @@ def test_the_vendors_id_before_anything_was_heard_of_it_joins_nothing():
     assert (story.end, merged(story)) == ("accepted", [])
 
 
-# What was asked of the twin goes on.
+# Pending calls of the twin are kept.
 
 
 def test_a_stop_of_the_twin_is_called_after_it_was_merged():
@@ -112,7 +112,7 @@ def test_an_update_of_the_twin_is_called_after_it_was_merged():
     assert (story.under_way, story.pending_call(UPDATE).params) == ([UPDATE], {"a": 1})
 
 
-# The ids are ours.
+# Ids that we choose.
 
 
 def test_an_observed_task_that_is_asked_for_is_one_with_the_managed_one():
@@ -161,11 +161,11 @@ def test_callbacks_of_the_run_before_stay_with_it():
     assert story.ends == ["failed/bad_source", "requested"]
 
 
-# One too many.
+# Surplus tasks.
 
 
 def surplus() -> ManagedLineage:
-    """A second start of a recording was answered with an id of its own."""
+    """Returns a recording whose second start was answered with an id of its own."""
     first = running("tencent", Kind.RECORD)
     story = ManagedLineage("tencent", Kind.RECORD)
     story.surplus(first.task, 50, sent=40)

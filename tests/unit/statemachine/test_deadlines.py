@@ -1,4 +1,4 @@
-"""Deadlines of tasks that nobody can ask: what arms each, when it is due, and what its passing means (DESIGN.md A5)."""
+"""Deadlines of tasks that cannot be queried: when each is armed and due, and what follows (docs/deadlines.md)."""
 
 import pytest
 
@@ -279,7 +279,7 @@ def test_a_sign_of_life_after_thirty_days_of_silence_is_believed():
     assert story.due == {SILENCE: 33 * DAY}
 
 
-# Passing late, early and often.
+# Deadlines that pass late, early and repeatedly.
 
 
 def test_a_deadline_that_passes_early_is_stale_and_moves_nothing():
@@ -316,7 +316,7 @@ def test_the_same_deadlines_late_conclude_the_same():
     assert soon.task.view == late.task.view
 
 
-# What an inferred end is worth.
+# Inferred ends that are corrected.
 
 
 def test_an_inferred_end_stands_where_our_knowledge_stood():

@@ -68,8 +68,8 @@ INSPECTIONS = st.builds(
 
 @effort(150)
 @given(PURSUITS)
-def test_a_pending_call_is_decoded_as_it_was_encoded(pursuit):
-    assert pending_call_from_doc(json.loads(json.dumps(pending_call_to_doc(pursuit)))) == pursuit
+def test_a_pending_call_is_decoded_as_it_was_encoded(call):
+    assert pending_call_from_doc(json.loads(json.dumps(pending_call_to_doc(call)))) == call
 
 
 @effort(150)

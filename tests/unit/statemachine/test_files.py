@@ -1,4 +1,4 @@
-"""Files decide: how a recording ends, and what is known of its files."""
+"""Files of recordings: how they decide the end, and what is known of them."""
 
 import pytest
 
@@ -216,7 +216,7 @@ def test_files_may_be_added_to_a_final_task():
     assert list(story.files) == ["a.mp4", "b.mp4"]
 
 
-# Where no file ever comes, the capture's end speaks.
+# Without files, the end of the capture decides.
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_captures_end_that_was_not_known_takes_the_inference_back():
     assert story.ends == ["completed/files_delivered?"]
 
 
-# A page or a recording?
+# Pages and recordings.
 
 
 def test_a_group_three_task_is_a_page_until_something_says_otherwise():

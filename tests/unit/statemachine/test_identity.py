@@ -1,4 +1,4 @@
-"""Which task tells which run's story: ids, run numbers, merging."""
+"""Runs and their tasks: ids, run numbers, merging."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""What the answer to a query says of a task, in each state that it can be asked in (mapping.md, "query answer")."""
+"""Answers to queries, in each state that a task can be queried in."""
 
 import pytest
 
@@ -61,7 +61,7 @@ STANDING = {
 
 
 def asked(state: str) -> ManagedLineage:
-    """A task in this state, asked by the deadline that asks of it."""
+    """Returns a task in this state, with a query that the deadline of this state needed."""
     begun, kind = STANDING[state]
     story = begun()
     for _ in range(20):
@@ -187,7 +187,7 @@ def test_nobody_publishes_arms_idle():
     assert story.due[IDLE] == 61 + 180 + 30
 
 
-# Whose answer it is.
+# The run that an answer is about.
 
 
 @pytest.mark.parametrize("sign", [Sign.CAPTURE_ENDED, Sign.ENDED, Sign.GONE])
@@ -217,7 +217,7 @@ def test_an_answer_about_an_observed_task_is_its_own_however_old():
     assert story.ends == ["running"]
 
 
-# The window in which the vendor knows it.
+# The time within which the vendor knows a task.
 
 
 @pytest.mark.parametrize("outcome", [CallOutcome.ALREADY_GONE, CallOutcome.REFUSED])
@@ -342,7 +342,7 @@ def test_an_overdue_question_that_tells_of_life_marks_the_task():
 
 
 def test_what_ran_before_our_start_and_still_runs_is_ours():
-    """Our start met it running: the vendor tells when it was created, long before."""
+    """Our start found it running: the vendor reports that it was created long before."""
     story = asked("accepted")
     story.inspected(Inspection(sign=Sign.RUNNING, started_at=ms(-3600)), 62)
     assert (story.ends, story.task.anomalies) == (["running"], ())

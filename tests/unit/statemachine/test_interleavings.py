@@ -1,4 +1,4 @@
-"""Whatever is asked, answered, heard and passed, in any order: what holds of the calls and of the task after every step."""
+"""Requests, answers, callbacks and deadlines in any order: invariants of calls and tasks after each step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +47,7 @@ OURS = {"intent", "accepted", "stop_asked", "stop_accepted"}
 
 @dataclass(frozen=True)
 class Setting:
-    """A vendor's kind of task: its rules, and the signs that its callbacks can give."""
+    """A kind of task at a vendor: its rules, and the facts that its callbacks can have."""
 
     kind: Kind
     rules: Rules
@@ -58,25 +58,27 @@ class Setting:
         return self.rules.single_run
 
 
-def _setting(kind: Kind, signs: list[dict], **rules: object) -> Setting:
+def _make_setting(kind: Kind, signs: list[dict], **rules: object) -> Setting:
     kept = [sign for sign in signs if sign["kind"].value not in OURS]
     return Setting(kind, Rules(callable=True, **rules), kept)  # type: ignore[arg-type]
 
 
-#: By name, so that a failing story is short to read.
+#: By name, so that a failing example is short to read.
 SETTINGS = {
-    "push": _setting(Kind.PUSH, PUSH_SIGNS, single_output=True, idle_s=180, reach_s=72 * 3600, askable=True, repeatable=True),
-    "ingest": _setting(Kind.INGEST, RELAY_SIGNS, life_s=72 * 3600, life_margin_s=300, idle_s=300, askable=True, repeatable=True),
-    "ingest that cannot be asked": _setting(Kind.INGEST, RELAY_SIGNS, life_s=3600, idle_s=300, repeatable=True),
-    "record": _setting(Kind.RECORD, RECORD_SIGNS, finish_unheard_s=600, reach_s=7200, askable=True, repeatable=True),
-    "push of a minted id": _setting(Kind.PUSH, OUTPUT_SIGNS, single_run=True, idle_s=86_400, reach_s=30 * 24 * 3600),
-    "ingest of a minted id": _setting(
+    "push": _make_setting(Kind.PUSH, PUSH_SIGNS, single_output=True, idle_s=180, reach_s=72 * 3600, askable=True, repeatable=True),
+    "ingest": _make_setting(
+        Kind.INGEST, RELAY_SIGNS, life_s=72 * 3600, life_margin_s=300, idle_s=300, askable=True, repeatable=True
+    ),
+    "ingest that cannot be asked": _make_setting(Kind.INGEST, RELAY_SIGNS, life_s=3600, idle_s=300, repeatable=True),
+    "record": _make_setting(Kind.RECORD, RECORD_SIGNS, finish_unheard_s=600, reach_s=7200, askable=True, repeatable=True),
+    "push of a minted id": _make_setting(Kind.PUSH, OUTPUT_SIGNS, single_run=True, idle_s=86_400, reach_s=30 * 24 * 3600),
+    "ingest of a minted id": _make_setting(
         Kind.INGEST, INGEST_SIGNS, single_run=True, life_s=3600, life_margin_s=60, meets_s=60, askable=True
     ),
-    "record of a minted id": _setting(
+    "record of a minted id": _make_setting(
         Kind.RECORD, ONE_RUN_RECORD_SIGNS, single_run=True, idle_s=30, reach_s=72 * 3600, askable=True, repeatable=True
     ),
-    "page of a minted id": _setting(
+    "page of a minted id": _make_setting(
         Kind.PAGE, ONE_RUN_RECORD_SIGNS, single_run=True, life_s=3600, askable=True, askable_unnamed=True, repeatable=True
     ),
 }
@@ -99,20 +101,20 @@ ENDINGS = [
 
 @dataclass
 class World:
-    """One lineage, the calls on their way to the vendor, and the time. `pending` is left for the vendor's own key once known."""
+    """One lineage, the calls on their way to the vendor, and the time. A provisional key is replaced once the vendor's is known."""
 
     setting: Setting
     lineage: Lineage
     now: int = T0
-    #: What was heard under the vendor's id before anybody knew whose it is.
+    #: The lineage of the vendor's id, before the two are matched.
     other: Lineage | None = None
-    #: (task id, serial) -> the call: made, and neither answered nor dropped.
+    #: (task id, serial) -> the call: made, and neither answered nor cancelled.
     out: dict[tuple[str, int], MakeCall] = field(default_factory=dict)
-    #: Calls that were dropped or whose lease was over: one answer may yet come.
+    #: Calls that were cancelled or whose lease expired: one answer may still arrive.
     late: dict[tuple[str, int], MakeCall] = field(default_factory=dict)
-    #: Answers that came.
+    #: Answers that arrived.
     told: list[CallAnswered] = field(default_factory=list)
-    #: Answers may contradict each other, and be of no use.
+    #: Answers may contradict each other, and prove nothing.
     wild: bool = False
     events: int = 0
 
@@ -126,18 +128,18 @@ class World:
         return decision
 
     def take(self, decision: Decision) -> None:
-        """What is to be called is on its way, what is dropped may be."""
-        for effect in decision.commands:
-            attempt = (effect.task_id, effect.serial) if isinstance(effect, MakeCall | CancelCall) else None
-            if isinstance(effect, MakeCall):
+        """Takes over the commands: new calls are on their way, cancelled ones may be."""
+        for command in decision.commands:
+            attempt = (command.task_id, command.serial) if isinstance(command, MakeCall | CancelCall) else None
+            if isinstance(command, MakeCall):
                 assert attempt not in self.out
-                self.out[attempt] = effect
+                self.out[attempt] = command
             elif attempt in self.out:
-                dropped = self.out.pop(attempt)
-                if not effect.unsent:
-                    self.late[attempt] = dropped
+                cancelled = self.out.pop(attempt)
+                if not command.unsent:
+                    self.late[attempt] = cancelled
 
-    # What holds after every step.
+    # Invariants.
 
     def _check(self, decision: Decision) -> None:
         for change in decision.changes:
@@ -146,19 +148,19 @@ class World:
         for task in self.lineage.tasks:
             one_call_at_a_time([make.operation for (of, _), make in self.out.items() if of == task.id])
             looked_after(task)
-            assert self.wild or is_pursued(task), "nobody stops it any more"
+            assert self.wild or is_pursued(task), "the stop is not pursued any more"
             written_and_read(task)
 
     def pass_all(self) -> int:
-        """Everything that is due passes; how often something did."""
+        """Passes all deadlines that are due; returns how many."""
         count = 0
-        while (due := self._due()) is not None:
+        while (due := self._next_due()) is not None:
             self.apply_event(due)
             count += 1
-            assert count < 60, f"what passes is due again and again: {due}"
+            assert count < 60, f"a deadline that passed is due again and again: {due}"
         return count
 
-    def _due(self) -> DeadlinePassed | None:
+    def _next_due(self) -> DeadlinePassed | None:
         due = [(at, kind, task.id) for task in self.lineage.tasks for kind, at in task.deadlines.items() if at <= self.now]
         if not due:
             return None
@@ -177,7 +179,7 @@ def final_only_corrects(change: Change) -> None:
 
 def no_call_for_what_is_followed(change: Change) -> None:
     if change.after.view.followed:
-        assert [effect for effect in change.commands if isinstance(effect, MakeCall)] == []
+        assert [command for command in change.commands if isinstance(command, MakeCall)] == []
 
 
 def one_call_at_a_time(operations: list[Operation]) -> None:
@@ -192,12 +194,12 @@ def looked_after(task: Task) -> None:
         assert kinds
     elif not task.calls:
         assert kinds <= {Deadline.RESTART}
-    waits = {pursuit.retry_at for pursuit in task.calls.values()} - {None}
+    waits = {call.retry_at for call in task.calls.values()} - {None}
     assert bool(waits) == bool(kinds & {Deadline.START_RETRY, Deadline.CALL_RETRY})
 
 
 def is_pursued(task: Task) -> bool:
-    """A stop that was asked for is called until it is confirmed; where the vendor refuses it, operators are told."""
+    """A requested stop is called until it is confirmed; if the vendor rejects it, the task is marked."""
     if task.view.state is not State.STOPPING or task.view.followed:
         return True
     wanted = {START, STOP, INSPECT} & set(task.calls) or Deadline.STOP_CONFIRM in task.deadlines
@@ -205,11 +207,11 @@ def is_pursued(task: Task) -> bool:
 
 
 def written_and_read(task: Task) -> None:
-    for pursuit in task.calls.values():
-        assert pending_call_from_doc(pending_call_to_doc(pursuit)) == pursuit
+    for call in task.calls.values():
+        assert pending_call_from_doc(pending_call_to_doc(call)) == call
 
 
-# What can happen.
+# Possible events.
 
 
 def some(data: st.DataObject, items: Sequence[T]) -> T:
@@ -217,7 +219,7 @@ def some(data: st.DataObject, items: Sequence[T]) -> T:
 
 
 def start(world: World, data: st.DataObject) -> None:
-    """At most one task of a key is live, those that await their files apart; of an id that the vendor mints there is but one."""
+    """At most one task of a key is live, apart from those that wait for files; a vendor-assigned id has only one task."""
     live_ones = [task for task in world.lineage.tasks if task.view.state in LIVE - {State.FINISHING}]
     if live_ones or (world.setting.minted and world.lineage.tasks):
         return
@@ -239,7 +241,7 @@ def start(world: World, data: st.DataObject) -> None:
 
 
 def stop(world: World, data: st.DataObject) -> None:
-    """Nobody can ask it of what the vendor told to have ended, unless it shows signs of life."""
+    """A task whose end the vendor reported cannot be stopped, unless it shows signs of life."""
     task = some(data, world.lineage.tasks)
     if task.view.state in FINAL and not task.view.inferred and Anomaly.ZOMBIE not in task.anomalies:
         return
@@ -256,7 +258,7 @@ def retry(world: World, data: st.DataObject) -> None:
 
 
 def mark(world: World, data: st.DataObject) -> None:
-    """An operator's word. Whoever clears `stop_unconfirmed` takes the stop upon himself."""
+    """An operator's mark. An operator who clears `stop_unconfirmed` is responsible for the stop."""
     task = some(data, world.lineage.tasks)
     state = data.draw(st.sampled_from([None, State.STOPPED, State.FAILED, State.LOST]))
     clear = tuple(anomaly for anomaly in task.anomalies if anomaly is not Anomaly.STOP_UNCONFIRMED)
@@ -278,7 +280,7 @@ def inspections(draw: st.DrawFn, now: int) -> Inspection:
     )
 
 
-#: What can become of a call, beside everything in a wild world.
+#: Outcomes of each call; in a wild world any outcome is possible.
 OUTCOMES = {
     START: [o for o in CallOutcome if o is not CallOutcome.ALREADY_GONE],
     STOP: [
@@ -302,7 +304,7 @@ OUTCOMES = {
 
 
 def answer(world: World, data: st.DataObject) -> None:
-    """An answer to a call that is on its way, or a late one, or one that comes twice."""
+    """An answer to a call on its way, a late one, or a repeated one."""
     attempts = [*world.out, *world.late]
     if not attempts:
         return
@@ -335,11 +337,11 @@ def answer(world: World, data: st.DataObject) -> None:
 
 
 def end_leases(world: World) -> None:
-    """Nobody brought an answer within half a minute; it may yet come."""
+    """Leases expire after half a minute without an answer; it may still arrive."""
     world.now += LEASE_MS
     for attempt, make in list(world.out.items()):
         if attempt not in world.out:
-            continue  # the end of another one dropped it
+            continue  # the end of another one cancelled it
         world.late[attempt] = world.out.pop(attempt)
         outcome = CallOutcome.AMBIGUOUS if make.operation is START else CallOutcome.RETRY
         task_id, serial = attempt
@@ -350,7 +352,7 @@ def end_leases(world: World) -> None:
 
 
 def ask_further(world: World, data: st.DataObject) -> None:
-    """One query is not enough."""
+    """A query that needs one more call."""
     for attempt, make in list(world.out.items()):
         if make.operation is INSPECT:
             del world.out[attempt]
@@ -368,7 +370,7 @@ def answer_again(world: World, data: st.DataObject) -> None:
 
 
 def name(world: World, *, told: bool) -> None:
-    """The vendor's id became known: by an answer, or because callbacks showed whose they are."""
+    """The vendor's id becomes known: by an answer, or because callbacks match the start."""
     leaving, world.lineage = world.lineage, world.other or Lineage(key=KEY)
     world.other = None
     world.apply_event(TasksAdopted(facts=leaving.facts, tasks=leaving.tasks, named_by_answer=told))
@@ -401,7 +403,7 @@ def pass_time(world: World, data: st.DataObject) -> None:
 
 
 def pass_at_its_time(world: World, data: st.DataObject) -> None:
-    """The next deadline passes just when it is due."""
+    """The next deadline passes exactly when it is due."""
     due = [at for task in world.lineage.tasks for at in task.deadlines.values()]
     if due:
         let_pass(world, max(0, min(due) - world.now))
@@ -457,7 +459,7 @@ def live(world: World, data: st.DataObject) -> None:
 @effort(75)
 @given(st.sampled_from([name for name, setting in SETTINGS.items() if not setting.minted]), st.data())
 def test_the_order_in_which_callbacks_come_between_calls_does_not_matter(kind, data):
-    """Of callbacks that tell of the time after the start was asked for."""
+    """Callbacks about the time after the start request."""
     setting = SETTINGS[kind]
     heard = data.draw(st.lists(facts(setting), min_size=1, max_size=6, unique_by=lambda fact: fact.key))
     outcomes = []
@@ -473,7 +475,7 @@ def test_the_order_in_which_callbacks_come_between_calls_does_not_matter(kind, d
     assert outcomes[0] == outcomes[1]
 
 
-#: When requests came, ms: their facts have that time.
+#: Times of the requests, ms: their facts have them.
 FIXED = {StartRequested: T0 - S, StopRequested: T0 + 20 * S}
 
 
@@ -482,7 +484,7 @@ def start_of(task_id: str, kind: Kind) -> StartRequested:
 
 
 def calls_of(task_id: str) -> list[Event]:
-    """A start that was accepted, a stop that was accepted, and a query that showed it running, in this order."""
+    """Returns an accepted start, an accepted stop, and a query that shows the task running, in this order."""
     accepted = CallOutcome.ACCEPTED
     return [
         CallAnswered(task_id=task_id, operation=START, serial=1, outcome=accepted, sent_at=T0 - S + 1),
@@ -500,7 +502,7 @@ def calls_of(task_id: str) -> list[Event]:
 
 
 def after(events: list) -> int:
-    """Where the events end that are no callbacks."""
+    """Returns the position after the last event that is no callback."""
     return max((n + 1 for n, event in enumerate(events) if not isinstance(event, CallbackReceived)), default=0)
 
 

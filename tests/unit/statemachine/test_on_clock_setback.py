@@ -1,4 +1,4 @@
-"""A clock that was set back keeps no call waiting, repeats no start that may have happened, and moves nothing of the vendor's."""
+"""After a clock setback no call waits too long, no ambiguous start is repeated, and the vendor's times stay."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def correct(story: ManagedLineage, at: float):
 
 
 def ahead(vendor: str = "volcengine", **start) -> ManagedLineage:
-    """Asked for while the clock was eight hours ahead."""
+    """Returns a task requested while the clock was eight hours ahead."""
     story = ManagedLineage(vendor, Kind.PUSH)
     story.start(AHEAD_S, **start)
     return story

@@ -1,4 +1,4 @@
-"""Arrival order must not matter: for any order and any duplication of one set of facts the outcome is one and the same."""
+"""The order of arrival does not matter: any order and repetition of a set of facts gives the same result."""
 
 from hypothesis import given
 from hypothesis import strategies as st

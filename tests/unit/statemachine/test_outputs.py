@@ -1,4 +1,4 @@
-"""A relay tells of its urls only (401): how they stand, and what that makes of the task."""
+"""A relay reports only its urls (event 401): their states, and the state of the task that follows."""
 
 from itertools import permutations
 
@@ -100,7 +100,7 @@ def test_the_vendors_words_about_an_output_are_the_tasks():
     assert (story.task.view.vendor_code, story.task.view.vendor_message) == ("7", "refused by the CDN")
 
 
-# With our own stop (facts; the calls come later).
+# With our own stop.
 
 
 def fact(kind: FactKind, at: float, url: str = "a", state: OutputState | None = None) -> Fact:

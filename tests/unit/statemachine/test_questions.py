@@ -1,4 +1,4 @@
-"""Deadlines of tasks that can be asked: what each asks, what follows from the answer, and when it asks again (DESIGN.md A5)."""
+"""Deadlines of tasks that can be queried: the query, what follows from its answer, and the next query (docs/deadlines.md)."""
 
 import pytest
 
@@ -20,7 +20,7 @@ CALL_RETRY, CONFIRM, EXPIRY, FINISH, IDLE, REACH, RECOVERY, SILENCE = (
 )
 LOST = "lost/unknown_to_vendor?"
 FILES = [{"ObjectKey": "a.mp4"}]
-#: Silence hardly ever asks.
+#: `silence` is hardly ever due.
 QUIET = {"silence_s": 400 * DAY}
 
 
@@ -29,7 +29,7 @@ def push(story: ManagedLineage, task_state: int, at: float, **data):
 
 
 def asked_by(kind: Deadline, story: ManagedLineage) -> ManagedLineage:
-    """The story once this deadline has asked; where it was armed for earlier before, it is armed anew first."""
+    """Returns the scenario with a query that this deadline needed; if it passes early, it is armed again first."""
     if not story.advance_to(kind) or not story.under_way:
         story.advance_to(kind)
     assert story.under_way == [INSPECT]
@@ -448,7 +448,7 @@ def test_a_window_without_an_end_is_not_marked():
 
 
 def zombie(**policy) -> ManagedLineage:
-    """A sign of life at 20 s of a task whose end the vendor told."""
+    """Returns a task with a sign of life at 20 s, after the vendor reported its end."""
     story = running(policy=policy)
     story.volc("TranscodeStopped", 10, Code=0)
     story.inspected(Sign.GONE, 11)

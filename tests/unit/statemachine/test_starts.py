@@ -1,4 +1,4 @@
-"""Start calls: tried, retried, given up, and answered late (DESIGN.md A5, "start_retry" and "Calls")."""
+"""Start calls: tried, retried, given up, and answered late (docs/deadlines.md, `start_retry`)."""
 
 import pytest
 
@@ -21,12 +21,12 @@ def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> Manage
 
 
 def relay(**start) -> ManagedLineage:
-    """A start that must not be repeated, and of which nobody can be asked."""
+    """Returns a start that must not be repeated and cannot be queried."""
     return asked("tencent", Kind.PUSH, **start)
 
 
 def pauses(story: ManagedLineage, outcome: CallOutcome, **more) -> list[float]:
-    """How long each next attempt is waited for, until it is given up, s."""
+    """Returns the pause before each attempt until the start is given up, s."""
     waited = []
     while START in story.under_way:
         story.answer(START, outcome, **more)
@@ -36,7 +36,7 @@ def pauses(story: ManagedLineage, outcome: CallOutcome, **more) -> list[float]:
     return waited
 
 
-# Begun.
+# Started.
 
 
 def test_a_start_that_is_asked_for_is_called_at_once():
@@ -166,7 +166,7 @@ def test_a_refused_start_fails_with_the_vendors_code(vendor):
     assert (story.due, story.under_way) == ({}, [])
 
 
-# Ambiguous, and the ids are ours.
+# Ambiguous, with ids that we choose.
 
 
 def test_an_ambiguous_start_of_an_id_of_ours_is_repeated():
@@ -235,7 +235,7 @@ def test_a_given_up_start_is_not_started_again():
     assert story.call_count(START) == 1
 
 
-# Ambiguous, and the vendor mints ids.
+# Ambiguous, with ids that the vendor assigns.
 
 
 def test_an_ambiguous_start_that_must_not_be_repeated_waits_to_be_adopted_and_is_then_unknown():
@@ -390,7 +390,7 @@ def test_an_answer_to_a_task_that_nobody_knows_is_stale():
     assert (decision.verdict, decision.reason, decision.changes) == ("stale", "no_such_task", ())
 
 
-# What callbacks say meanwhile.
+# Callbacks meanwhile.
 
 
 @pytest.mark.parametrize("outcome", [RETRY, AMBIGUOUS, REFUSED, CallOutcome.ACCEPTED])
@@ -478,7 +478,7 @@ def test_a_start_that_was_accepted_after_it_was_planned_counts_from_then():
     assert story.task.view.started_at == ms(1)
 
 
-# An operator's word.
+# Marks of operators.
 
 
 def test_an_operators_word_ends_a_start_that_waits():
@@ -496,7 +496,7 @@ def test_nothing_is_unheard_of_a_start_that_failed():
 
 
 def test_a_refusal_of_an_attempt_that_nobody_answered_is_not_that_of_the_next_one():
-    """The first one was done and failed at once; the second one, sent a moment later, runs."""
+    """The first attempt started a task that failed at once; the second one, sent a moment later, runs."""
     story = asked()
     story.answer(START, AMBIGUOUS, 1, sent=0)
     story.advance_to(START_RETRY)

@@ -1,4 +1,4 @@
-"""Stop calls: at once, after a start, retried without a limit, confirmed (DESIGN.md A5, "stop_confirm", "Calls")."""
+"""Stop calls: at once, after a start, retried without limit, confirmed (docs/deadlines.md, `stop_confirm`)."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def asked(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **start) -> Manage
 
 
 def stopping(vendor: str = "volcengine", kind: Kind = Kind.PUSH, **more) -> ManagedLineage:
-    """A running task of which the vendor accepted our stop at 11 s."""
+    """Returns a running task whose stop the vendor accepted at 11 s."""
     story = running(vendor, kind, **more)
     story.stop(10)
     story.answer(STOP, at=11)

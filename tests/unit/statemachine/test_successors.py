@@ -1,4 +1,4 @@
-"""Successors: renewals before the allowed life is over, and restarts after named ends (DESIGN.md A5, "renew" and "restart")."""
+"""Successors: renewals before the maximum lifetime is over, and restarts after certain ends (docs/deadlines.md)."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def posted(story: ManagedLineage) -> StartRequested:
 
 
 def successor(event: StartRequested, at: float, *, kind: Kind = Kind.INGEST) -> ManagedLineage:
-    """The story of the task that this asks for."""
+    """Returns the scenario of the requested task."""
     story = ManagedLineage(kind=kind)
     story._advance_clock(at)
     story.apply_event(event)

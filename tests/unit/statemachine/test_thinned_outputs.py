@@ -15,7 +15,7 @@ from tests.support.hypothesis_effort import effort
 from tests.unit.statemachine.folding.test_compaction import FEW
 from tests.unit.statemachine.strategies import FAMILIES, ONE_RUN, T0, S, lineages
 
-#: (second, output, state); no state: the vendor accepted our stop.
+#: (second, output, state); state None: the vendor accepted our stop.
 Sign = tuple[int, str, OutputState | None]
 CONNECTING, RUNNING, FAILED = OutputState.CONNECTING, OutputState.RUNNING, OutputState.FAILED
 ENDED, LEAVING = OutputState.ENDED, OutputState.DISCONNECTING
@@ -40,7 +40,7 @@ def facts_of(signs: list[Sign]) -> list[Fact]:
 
 
 def read(facts: list[Fact], rules: object) -> tuple[list[object], list[object]]:
-    """How the runs read, and how they do once they are thinned to what they rest on and their newest fact."""
+    """Returns the views of the runs, before and after they are thinned to the facts that they depend on and their newest fact."""
     runs = cut_runs(facts, rules)
     kept = {fact.key for run in runs for fact in thinning._thin_run(run, frozenset(), rules, 1)}
     thin = cut_runs([fact for fact in facts if fact.key in kept], rules)

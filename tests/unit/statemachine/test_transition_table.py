@@ -1,4 +1,4 @@
-"""The table of moves: total, checked, and drawn."""
+"""The table of moves is total, checked, and drawn as a diagram."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_a_move_that_the_table_does_not_know_raises(before, after):
 
 
 def test_an_unknown_move_changes_nothing():
-    """What is stored says that it ran, though no fact does: the fold steps back, which nothing explains."""
+    """The stored task ran, though no fact shows it: folding moves it back, and nothing explains the move."""
     start, remark = (Fact(kind=kind, at=ms(0), received_at=ms(0), key=kind.value) for kind in (FactKind.START, FactKind.NOTE))
     lineage = decide(Lineage(key=KEY), CallbackReceived(fact=start), ms(0), lambda kind, params: Rules()).lineage
     (task,) = lineage.tasks

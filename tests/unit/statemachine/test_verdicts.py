@@ -1,4 +1,4 @@
-"""What a callback did: applied, stale or anomaly (DESIGN.md A3); and when a task has a new version."""
+"""Verdicts on callbacks: applied, stale or anomaly (docs/tasks.md); and versions of tasks."""
 
 import pytest
 
