@@ -22,7 +22,7 @@ class StartPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPolicy:
-    """Whether a task that stays interrupted is stopped, and after which time."""
+    """Automatic stop of a task that stays interrupted for too long."""
 
     stop: bool = False
     max_s: int = 1800

@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a task comes from."""
+    """The origin of a task."""
 
     #: We started it.
     MANAGED = "managed"
@@ -60,7 +60,7 @@ class Origin(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a task is in its state."""
+    """The reasons of states."""
 
     STOP_REQUESTED = "stop_requested"
     SOURCE_FINISHED = "source_finished"

@@ -115,7 +115,7 @@ class ArchivedRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """All facts and tasks of one vendor key: the set of facts, and one task for each run that they form."""
+    """Facts and tasks of one vendor key: the set of facts, and one task for each run that they form."""
 
     key: TaskKey
     facts: tuple[Fact, ...] = ()

@@ -322,7 +322,7 @@ def test_a_cleared_zombie_is_raised_again_by_newer_signs_only():
     ended(story, 10)
     push(story, 3, 20)
     story.mark(at=30, clear=(Anomaly.ZOMBIE,))
-    story.hear_again(2)
+    story.repeat_callback(2)
     assert story.task.anomalies == ()
     push(story, 3, 40)
     assert story.task.anomalies == (Anomaly.ZOMBIE,)
