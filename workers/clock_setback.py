@@ -11,7 +11,7 @@ from workers.deliver.delivery_round import LEASE_MS as DELIVERY_LEASE_MS
 #: Interval between two checks while the clock runs as it should, ms: the clock of another machine may be wrong too.
 _CHECK_INTERVAL_MS = 600_000
 #: The longest times that a worker's own rows can lie ahead.
-_LONGEST_WAITS = LongestWaits(delivery_lease=DELIVERY_LEASE_MS, call_lease=CALL_LEASE_MS, held=MAX_DEFERRAL_MS)
+_LONGEST_WAITS = LongestWaits(delivery_lease=DELIVERY_LEASE_MS, call_lease=CALL_LEASE_MS, deferral=MAX_DEFERRAL_MS)
 #: Rows repaired per transaction at most.
 _ROWS_PER_TRANSACTION = 500
 

@@ -1,26 +1,25 @@
-"""Finds tasks that may be one: a start of ours whose id nobody told us, and what callbacks told of under an id of its own."""
+"""Finds tasks that may be the same: a start of ours whose vendor id is unknown, and a task that callbacks reported under its id."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
-from adapters.ledger.documents import task_of
-from adapters.ledger.schema import effects, lineages, tasks
+from adapters.ledger.lineages import read_tasks, select_tasks
+from adapters.ledger.schema import effects, tasks
 from statemachine.states import Origin, Reason, State
 from statemachine.tasks import Task, TaskKey, earliest_id
 
-#: Our clock and the vendor's may differ by this much, ms.
+#: Maximum difference between our clock and the vendor's, ms.
 _SKEW_MS = 5_000
-#: What a robot of the same name does so long after its start was given up is somebody else's, ms.
+#: A robot of the same name that appears later than this after the start was given up belongs to another task, ms.
 _ROBOT_GRACE_MS = 3_600_000
 _WAITING_STATES = (State.REQUESTED, State.STOPPING)
-_KEY = (lineages.c.vendor, lineages.c.app_id, lineages.c.room_id, lineages.c.vendor_task_id, lineages.c.family)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Robot:
-    """Somebody whom the vendor itself sent into a room. at: when it was first seen there, ms."""
+    """A user that the vendor itself sent into a room. at: when it was first seen there, ms."""
 
     vendor: str
     app_id: str
@@ -30,21 +29,24 @@ class Robot:
 
 
 def starts_of_robots(connection: Connection, robots: Sequence[Robot]) -> Mapping[Robot, TaskKey]:
-    """robot -> the key of the start that sent it and does not know its id yet; not while a call of that start is on the wire."""
+    """Returns robot -> key of the start without a vendor id that sent it.
+
+    Starts with a call in flight are left out.
+    """
     if not robots:
         return {}
     on_the_wire = select(effects.c.id).where(effects.c.task_id == tasks.c.id, effects.c.lease_until.is_not(None)).exists()
-    found = _tasks(connection, tasks.c.robot.in_({robot.name for robot in robots}), _has_no_id(), ~on_the_wire)
+    starts = _tasks_where(connection, tasks.c.robot.in_({robot.name for robot in robots}), _has_no_id(), ~on_the_wire)
     keys = {}
     for robot in robots:
-        for task in found:
+        for task in starts:
             if _is_sent_by(robot, task):
                 keys[robot] = task.key
     return keys
 
 
 def _has_no_id() -> ColumnElement[bool]:
-    """Managed tasks whose id is not known and may yet be: live ones, and those of which nobody knows whether they run."""
+    """Selects managed tasks whose vendor id is unknown and may yet arrive: live ones, and those whose start is uncertain."""
     unknown = and_(tasks.c.state == State.FAILED, tasks.c.reason == Reason.START_UNKNOWN)
     return and_(
         tasks.c.vendor_task_id == "",
@@ -62,10 +64,10 @@ def _is_sent_by(robot: Robot, task: Task) -> bool:
 
 
 def observed_matches(connection: Connection, task: Task) -> list[Task]:
-    """What callbacks told of since this start, with its robot in its room: the newest first."""
+    """Returns tasks that callbacks reported since this start, with its robot in its room, the newest first."""
     if task.view.robot is None:
         return []
-    found = _tasks(
+    observed = _tasks_where(
         connection,
         tasks.c.robot == task.view.robot,
         tasks.c.vendor == task.key.vendor,
@@ -74,7 +76,7 @@ def observed_matches(connection: Connection, task: Task) -> list[Task]:
         _is_observed(),
         tasks.c.id >= earliest_id(task.created_at - _SKEW_MS),
     )
-    return sorted(found, key=lambda each: each.id, reverse=True)
+    return sorted(observed, key=lambda task: task.id, reverse=True)
 
 
 def _is_observed() -> ColumnElement[bool]:
@@ -82,22 +84,17 @@ def _is_observed() -> ColumnElement[bool]:
 
 
 def observed_between(connection: Connection, task: Task, since: int, until: int) -> list[Task]:
-    """Tasks of its app and kind of which callbacks told, and that began between these times (ms): `until` not included."""
+    """Returns tasks of its app and kind that callbacks reported and that began in [since, until) (ms)."""
     of_app = (tasks.c.vendor == task.key.vendor, tasks.c.app_id == task.key.app_id, tasks.c.kind == task.kind)
-    found = _tasks(connection, *of_app, _is_observed(), tasks.c.id >= earliest_id(since - _SKEW_MS))
-    return [each for each in found if since <= each.view.begins_at < until]
+    observed = _tasks_where(connection, *of_app, _is_observed(), tasks.c.id >= earliest_id(since - _SKEW_MS))
+    return [other for other in observed if since <= other.view.begins_at < until]
 
 
 def starts_without_id(connection: Connection, task: Task) -> list[Task]:
-    """Starts of its app and kind whose ids nobody knows, itself included."""
+    """Returns starts of its app and kind whose vendor ids are unknown, itself included."""
     of_app = (tasks.c.vendor == task.key.vendor, tasks.c.app_id == task.key.app_id, tasks.c.kind == task.kind)
-    return _tasks(connection, *of_app, _has_no_id())
+    return _tasks_where(connection, *of_app, _has_no_id())
 
 
-def _tasks(connection: Connection, *wanted: ColumnElement[bool]) -> list[Task]:
-    statement = select(tasks.c.doc, *_KEY).join(lineages, lineages.c.id == tasks.c.lineage_id).where(*wanted)
-    found = []
-    for doc, vendor, app_id, room_id, vendor_task_id, family in connection.execute(statement):
-        key = TaskKey(vendor=vendor, app_id=app_id, room_id=room_id, vendor_task_id=vendor_task_id, family=family)
-        found.append(task_of(key, doc))
-    return found
+def _tasks_where(connection: Connection, *conditions: ColumnElement[bool]) -> list[Task]:
+    return read_tasks(connection, select_tasks().where(*conditions))

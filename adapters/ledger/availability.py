@@ -1,6 +1,6 @@
-"""Checks all the time whether the ledger can be read and has the schema that this version needs, so that nobody has to wait for it.
+"""Checks continually whether the ledger can be read and has the schema that this version needs.
 
-A thread of its own does it: who asks for the readiness of the process gets what was found last, however long the ledger hangs.
+A thread of its own does it: a readiness probe gets the newest result at once, however long the ledger hangs.
 """
 
 import threading
@@ -10,15 +10,17 @@ from adapters.ledger.errors import LedgerFileError
 from adapters.ledger.migrate import SchemaError, require_current
 from adapters.supervision import LEDGER, Health, SupervisedThread
 
-#: Between two checks, s.
+#: Pause between two checks, s.
 _INTERVAL_S = 1.0
-#: A ledger that takes longer does not answer, s.
+#: Timeout after which the ledger counts as not answering, s.
 _PATIENCE_S = 3.0
 
 
 class LedgerCheck:
-    """Tells `health` about the parts `ledger` (a fault that all processes share: it makes none of them unready), `schema` and
-    `ledger_file` (SQLite: the file that this process opened is still the one of that name).
+    """Reports three parts to `health`.
+
+    `ledger`: a fault that all processes share, so it makes none of them unready; `schema`; `ledger_file` (SQLite: the file that
+    this process opened is still the one of that name).
     """
 
     def __init__(self, ledger: Ledger, health: Health, *, patience_s: float = _PATIENCE_S) -> None:
@@ -31,7 +33,7 @@ class LedgerCheck:
         self._thread = SupervisedThread(health, self._state, self._run, self._stopping)
 
     def start(self, wait_s: float = 1.0) -> None:
-        """wait_s: so long it waits for the first result."""
+        """Starts the thread and waits for its first result, at most `wait_s`."""
         self._thread.start()
         self._checked.wait(wait_s)
 
@@ -40,6 +42,7 @@ class LedgerCheck:
         self._thread.join(timeout=1)
 
     def check_once(self) -> None:
+        """Runs one check and reports its result."""
         try:
             with self._state.at_work():
                 self._check_schema()

@@ -1,12 +1,11 @@
-"""Copies a SQLite ledger while it is served, with the callbacks that wait in its spool, into one file that stands alone.
+"""Copies a SQLite ledger while it is served, with the callbacks that wait in its spool, into one self-contained file.
 
-The copy is of one moment: it is read within one transaction, so no commit makes it begin anew (as the shell's `.backup` does), and
-no writer waits for it. What is written meanwhile stays in the write-ahead log until the copy is made; then that is emptied.
-The copy is written under a name of its own beside its target, synced, checked, and renamed at the end: whoever kills it leaves the
-earlier backup as it was, and a leftover that the next run removes.
+The copy shows one moment: it is read within one transaction, so no commit restarts it (as with the shell's `.backup`), and no
+writer waits for it. Commits made meanwhile stay in the write-ahead log until the copy is complete; then the log is emptied.
+The copy is written under a temporary name beside its target, synced, checked, and renamed at the end: a killed run leaves the
+earlier backup as it was, and a temporary file that the next run removes.
 
-A backup says of itself that it is one, so that nobody serves it by mistake (`require_no_backup`); `tally restore` makes a ledger of
-it.
+A backup carries a mark, so that it is not served by mistake (`require_no_backup`); `tally restore` makes a ledger of it.
 """
 
 import fcntl
@@ -28,21 +27,21 @@ from adapters.ledger import inbox
 from adapters.ledger.engine import Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import Arrival
 
-#: Pages that are copied in one step: 16 MiB. After each the copy is synced: with all of it to write at the end, the door waited.
+#: Pages per step: 16 MiB. The copy is synced after each step: with one sync of the whole copy at the end, the door had to wait.
 _PAGES_PER_STEP = 4096
-#: Between two steps, s: the disk is others' too.
+#: Pause between two steps, s: the served ledger uses the same disk.
 _PAUSE_S = 0.005
 _MARK = ("backup", "made_at")
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 class BackupError(Exception):
-    """The backup cannot be made, or cannot be used; the message says what to do."""
+    """A backup cannot be made or used; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """A backup. spooled: callbacks of the spool that are in it. log_bytes: how long the write-ahead log was at the end."""
+    """A finished backup. spooled: number of added callbacks from the spool. log_bytes: size of the write-ahead log at the end."""
 
     path: Path
     size: int
@@ -53,9 +52,9 @@ class BackupReport:
 
 
 def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *, thorough: bool = False) -> BackupReport:
-    """Copies a ledger's file. spooled: callbacks that wait in its spool, as of before. now: ms. Raises BackupError.
+    """Copies a ledger's file. spooled: the callbacks that waited in its spool before the copy. now: ms. Raises BackupError.
 
-    thorough: the whole copy is checked against its indices too, which takes several times as long.
+    thorough: also check the whole copy against its indexes, which takes several times as long.
     """
     began = monotonic_s()
     if not source.is_file():
@@ -82,7 +81,7 @@ def back_up(source: Path, target: Path, spooled: Iterator[Arrival], now: int, *,
 
 
 def _require_free_name(source: Path, target: Path) -> None:
-    """An earlier backup is replaced, and nothing else is."""
+    """Raises BackupError unless the target is free or an earlier backup, which may be replaced."""
     if not target.parent.is_dir():
         raise BackupError(f"there is no folder {target.parent}")
     if str(target) in {f"{source.absolute()}{end}" for end in ("", *_SIDE_FILES)} or (target.exists() and target.samefile(source)):
@@ -90,7 +89,7 @@ def _require_free_name(source: Path, target: Path) -> None:
     if target.is_dir():
         raise BackupError(f"{target} is a folder: give the backup a name in it")
     if target.exists() and made_at(target) is None:
-        raise BackupError(f"{target} is there and is no backup: it is not overwritten; give another name, or move it away")
+        raise BackupError(f"{target} exists and is no backup: it is not overwritten; give another name, or move it away")
 
 
 def _require_room(source: Path, folder: Path) -> None:
@@ -108,7 +107,7 @@ def _size_of(path: Path) -> int:
 
 @contextmanager
 def _new_file(target: Path, word: str) -> Iterator[tuple[Path, int]]:
-    """An empty file beside the target, its owner's alone, locked while it is written."""
+    """Creates an empty file beside the target, readable only by its owner and locked while it is written."""
     path = target.with_name(f".{target.name}.{word}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -127,7 +126,7 @@ def _new_file(target: Path, word: str) -> Iterator[tuple[Path, int]]:
 
 
 def remove_leftovers(target: Path, word: str) -> None:
-    """Removes what killed runs have left beside this target: what nobody holds locked."""
+    """Removes the files that killed runs have left beside the target: those that no process has locked."""
     for path in target.parent.glob(f".{glob_escape(target.name)}.{word}-*"):
         with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,19 +138,19 @@ def glob_escape(name: str) -> str:
 
 
 def _copy_pages(source: Path, copy: Path, fd: int) -> int:
-    """Copies all pages as of one moment; how long the write-ahead log was at the end, bytes."""
+    """Copies all pages as of one moment; returns the size of the write-ahead log at the end, bytes."""
 
-    def breathe(_status: int, _left: int, _all: int) -> None:
+    def sync_and_pause(_status: int, _left: int, _all: int) -> None:
         os.fdatasync(fd)
         threading.Event().wait(_PAUSE_S)
 
     try:
         with closing(_open_sqlite(source)) as read, closing(_open_sqlite(copy)) as write:
-            for pragma in ("journal_mode=OFF", "synchronous=OFF"):  # it is synced here, and begun anew if it fails
+            for pragma in ("journal_mode=OFF", "synchronous=OFF"):  # this function syncs, and a failed copy is discarded
                 write.execute(f"PRAGMA {pragma}")
             read.execute("BEGIN")
-            read.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on it sees one moment
-            read.backup(write, pages=_PAGES_PER_STEP, progress=breathe)
+            read.execute("SELECT count(*) FROM sqlite_master").fetchone()  # takes the snapshot
+            read.backup(write, pages=_PAGES_PER_STEP, progress=sync_and_pause)
             log_bytes = _size_of(Path(f"{source}-wal"))
             read.execute("COMMIT")
     except sqlite3.DatabaseError as error:
@@ -166,42 +165,42 @@ def _open_sqlite(path: Path) -> sqlite3.Connection:
 
 
 def _finish_copy(copy: Path, spooled: Iterator[Arrival], now: int) -> tuple[int, str]:
-    """Puts what waits in the spool into the copy, and the mark of a backup; (how many were new, the schema's revision)."""
-    with closing(_open_sqlite(copy)) as alone:
-        alone.execute("PRAGMA journal_mode=DELETE")
+    """Adds the spool's callbacks and the backup mark to the copy; returns (number of new callbacks, the schema's revision)."""
+    with closing(_open_sqlite(copy)) as own_connection:
+        own_connection.execute("PRAGMA journal_mode=DELETE")
     with exclusive_transaction(copy) as connection:
         revision = revision_of(connection)
         if revision is None:
-            raise BackupError("it is no ledger: it has no revision of a schema")
-        added = sum(_record_arrivals(connection, some) for some in _in_batches(spooled))
+            raise BackupError("the file is no ledger: it has no schema revision")
+        added = sum(_record_arrivals(connection, batch) for batch in _in_batches(spooled))
         connection.exec_driver_sql("DELETE FROM counters WHERE name = ?", (_MARK[0],))
         connection.exec_driver_sql("INSERT INTO counters (name, label, value) VALUES (?, ?, ?)", (*_MARK, now))
     return added, revision
 
 
 def _record_arrivals(connection: Connection, arrivals: Sequence[Arrival]) -> int:
-    """Records callbacks; how many were new. What the ledger refuses for what it is stays in the spool."""
+    """Records callbacks; returns the number of new ones. A callback that the database rejects stays in the spool only."""
     try:
         with connection.begin_nested():
             return len(inbox.record(connection, arrivals))
     except DBAPIError:
-        return sum(_record_arrivals(connection, [each]) for each in arrivals) if len(arrivals) > 1 else 0
+        return sum(_record_arrivals(connection, [arrival]) for arrival in arrivals) if len(arrivals) > 1 else 0
 
 
 def _in_batches(arrivals: Iterator[Arrival]) -> Iterator[Sequence[Arrival]]:
-    some: list[Arrival] = []
+    batch: list[Arrival] = []
     for arrival in arrivals:
-        some.append(arrival)
-        if len(some) == 500:
-            yield some
-            some = []
-    if some:
-        yield some
+        batch.append(arrival)
+        if len(batch) == 500:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 @contextmanager
 def exclusive_transaction(path: Path) -> Iterator[Connection]:
-    """A transaction on a file that nobody else has. No log stays beside it."""
+    """Opens a transaction on a file that no other process uses. It leaves no log beside the file."""
     engine = create_engine("sqlite://", creator=lambda: _open_sqlite(path), poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.begin() as connection:
@@ -209,24 +208,24 @@ def exclusive_transaction(path: Path) -> Iterator[Connection]:
 
 
 def revision_of(connection: Connection) -> str | None:
-    there = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'").scalar()
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if there else None
+    exists = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'").scalar()
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() if exists else None
 
 
 def check_integrity(path: Path, *, thorough: bool = False) -> None:
     """Raises BackupError if the file is damaged."""
-    asked = "integrity_check" if thorough else "quick_check"
+    pragma = "integrity_check" if thorough else "quick_check"
     try:
         with closing(_open_sqlite(path)) as connection:
-            found = [row[0] for row in connection.execute(f"PRAGMA {asked}(3)")]
+            findings = [row[0] for row in connection.execute(f"PRAGMA {pragma}(3)")]
     except sqlite3.DatabaseError as error:
-        found = [str(error)]
-    if found != ["ok"]:
-        raise BackupError(f"{path} is damaged: {'; '.join(found)}")
+        findings = [str(error)]
+    if findings != ["ok"]:
+        raise BackupError(f"{path} is damaged: {'; '.join(findings)}")
 
 
 def made_at(path: Path) -> int | None:
-    """When the backup in this file was made, ms; None: it is none. Changes nothing."""
+    """Returns when a backup was made, ms; None: the file is no backup. Does not change the file."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             row = connection.execute("SELECT value FROM counters WHERE name = ? AND label = ?", _MARK).fetchone()
@@ -236,14 +235,14 @@ def made_at(path: Path) -> int | None:
 
 
 def remove_mark(connection: Connection) -> None:
-    """It is a ledger now."""
+    """Removes the backup mark: the file becomes a ledger."""
     connection.exec_driver_sql("DELETE FROM counters WHERE name = ?", (_MARK[0],))
 
 
 def require_no_backup(ledger: Ledger) -> None:
-    """A file that is a backup, put in a ledger's place by hand, is not served: it would repeat what the lost ledger did and said.
+    """Raises LedgerUnavailableError if the ledger's file is a backup that was put there by hand.
 
-    Raises LedgerUnavailableError.
+    Served as it is, it would repeat calls, ids and events of the lost ledger.
     """
     if ledger.path is None or not ledger.path.is_file():
         return
@@ -251,12 +250,12 @@ def require_no_backup(ledger: Ledger) -> None:
     if made_at(ledger.path) is not None:
         raise LedgerUnavailableError(
             f"{ledger.path} is a backup that was put there by hand: run `tally db new-epoch` to make a ledger of it"
-            " (`tally restore FILE` does all of that)"
+            " (`tally restore FILE` does both steps)"
         )
 
 
 def require_no_foreign_log(path: Path) -> None:
-    """Raises LedgerUnavailableError if a write-ahead log lies beside a file that has none: SQLite would write it into the file."""
+    """Raises LedgerUnavailableError if a foreign write-ahead log lies beside the file: SQLite would write it into the file."""
     if _has_foreign_log(path):
         raise LedgerUnavailableError(
             f"{path}-wal belongs to another file than {path}, which was put beside it by hand, and would damage it: move"
@@ -265,7 +264,7 @@ def require_no_foreign_log(path: Path) -> None:
 
 
 def _has_foreign_log(path: Path) -> bool:
-    """A file that is not in WAL mode (bytes 18 and 19 of its header are 1), as backups are, never has a log of its own."""
+    """Returns whether a log lies beside a file that is not in WAL mode (header bytes 18 and 19 are 1), as backups are not."""
     if not _size_of(Path(f"{path}-wal")):
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""`tally backup`, `tally restore` and `tally db new-epoch`: what they print, and their exit status."""
+"""The commands `tally backup`, `tally restore` and `tally db new-epoch`: their output and exit status."""
 
 import sys
 from collections.abc import Iterator
@@ -29,38 +29,43 @@ _POSTGRESQL_RESTORE = """tally: this ledger is a PostgreSQL database: stop all `
 
 
 def run_backup(ledger: Ledger, file: Path, spool: Path, *, thorough: bool) -> int:
-    """Makes a backup; the exit status. spool: the ledger's own folder. Raises BackupError."""
+    """Makes a backup; returns the exit status. spool: folder of the ledger's spool. Raises BackupError."""
     if ledger.path is None:
         sys.stderr.write(_POSTGRESQL_BACKUP)
         return _EXIT_UNSUPPORTED
     with snapshot_arrivals(spool) as spooled:
-        made = back_up(ledger.path, file, spooled, now_ms(), thorough=thorough)
-    _print_line(f"backup     {made.path}")
-    _print_line(f"size       {made.size:,} bytes, made and checked in {made.took_s:.1f} s")
-    _print_line(f"schema     {made.revision}")
-    _print_line(f"spool      {made.spooled} callback(s) that waited in the spool were added to it")
+        backup = back_up(ledger.path, file, spooled, now_ms(), thorough=thorough)
+    _print_line(f"backup     {backup.path}")
+    _print_line(f"size       {backup.size:,} bytes, made and checked in {backup.took_s:.1f} s")
+    _print_line(f"schema     {backup.revision}")
+    _print_line(f"spool      {backup.spooled} callback(s) that waited in the spool were added to it")
     return 0
 
 
 def run_restore(ledger: Ledger, file: Path, spool: Path, *, replace: bool, with_wal: bool) -> int:
-    """Restores a backup; the exit status. Raises BackupError, AlreadyServedError."""
+    """Restores a backup; returns the exit status. Raises BackupError, AlreadyServedError."""
     if ledger.path is None:
         sys.stderr.write(_POSTGRESQL_RESTORE)
         return _EXIT_UNSUPPORTED
     target = ledger.path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive_access(ledger), UpgradeLock(target):
-        done = restore(file, target, now_ms(), replace=replace, with_wal=with_wal)
-    of_when = f"a backup of {to_rfc3339(done.made_at)}" if done.made_at is not None else "a copy that `tally backup` did not make"
-    _print_line(f"restored   {file}, {of_when}, to {target}")
-    _print_line(f"replaced   {f'the ledger before is kept as {done.aside}' if done.aside else 'nothing: there was no ledger'}")
-    _print_epoch(done.begun)
-    _print_line(f"spool      what waits in {spool} is taken in at the next start; of another machine's, copy the files there first")
+        report = restore(file, target, now_ms(), replace=replace, with_wal=with_wal)
+    time = to_rfc3339(report.made_at) if report.made_at is not None else None
+    _print_line(f"restored   {file}, {f'a backup of {time}' if time else 'a copy that `tally backup` did not make'}, to {target}")
+    _print_line(
+        f"replaced   {f'the previous ledger is kept as {report.aside}' if report.aside else 'nothing: there was no ledger'}"
+    )
+    _print_epoch(report.begun)
+    _print_line(f"spool      the next start records the callbacks in {spool}; copy another machine's spool files there first")
     return 0
 
 
 def begin_epoch(ledger: Ledger) -> int:
-    """Opens a new epoch in a ledger that was restored by other means; the exit status. Raises BackupError, AlreadyServedError."""
+    """Begins a new epoch in a ledger that was restored by other means; returns the exit status.
+
+    Raises BackupError, AlreadyServedError.
+    """
     if ledger.path is not None:
         if not ledger.path.is_file():
             raise BackupError(f"there is no ledger at {ledger.path}")
@@ -78,15 +83,13 @@ def begin_epoch(ledger: Ledger) -> int:
 
 
 def _print_epoch(begun: epochs.NewEpoch) -> None:
-    _print_line(f"epoch      {begun.number}: versions of tasks and sequences of events go on from there")
-    _print_line(
-        f"asked      {begun.to_inspect} task(s) that lived or wanted something will be looked at, and their vendors asked first"
-    )
+    _print_line(f"epoch      {begun.number}: versions of tasks and sequences of events continue from there")
+    _print_line(f"inspected  {begun.to_inspect} task(s) that are live or need a call will be checked with their vendors first")
 
 
 @contextmanager
 def _exclusive_access(ledger: Ledger) -> Iterator[None]:
-    """Nothing serves the ledger meanwhile. Raises AlreadyServedError, LedgerUnavailableError."""
+    """Locks all roles, so that no process serves the ledger in the block. Raises AlreadyServedError, LedgerUnavailableError."""
     with ExitStack() as stack:
         for role in ("web", "work"):
             lock = ServingLock(ledger.url, role)
@@ -98,12 +101,12 @@ def _exclusive_access(ledger: Ledger) -> Iterator[None]:
 
 
 def _require_no_sessions(ledger: Ledger) -> None:
-    """PostgreSQL: each process of ours keeps connections, and says so."""
+    """PostgreSQL: raises LedgerUnavailableError while our processes have connections, which `application_name` identifies."""
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tally'"
     with ledger.read() as connection:
-        found = connection.scalar(text(f"{others} AND pid <> pg_backend_pid()"))
-    if found:
-        raise LedgerUnavailableError(f"{found} connection(s) of `tally` processes are open to this database: stop them all first")
+        number = connection.scalar(text(f"{others} AND pid <> pg_backend_pid()"))
+    if number:
+        raise LedgerUnavailableError(f"{number} connection(s) of `tally` processes are open to this database: stop them all first")
 
 
 def _print_line(line: str) -> None:

@@ -1,8 +1,8 @@
-"""Many rows by one statement, on either database. SQL text stands here where SQLAlchemy's own would cost more than the work.
+"""Inserts, updates and deletes many rows by one statement, on either database.
 
-SQLite inserts many rows by one statement, and does all else by one that is prepared and run for each row. PostgreSQL gets one array
-for each column and unnests them, so that a batch is one round trip and one plan (measured with 200 rows of four columns: 4 us a
-row, 1 of them ours; row by row: 13 and 12).
+It builds SQL text itself, where compiling with SQLAlchemy would cost more than the work. SQLite inserts many rows by one statement;
+for everything else one prepared statement runs for each row. PostgreSQL gets one array per column and unnests them, so that a batch
+is one round trip and one plan (measured with 200 rows of four columns: 4 us a row, 1 of them ours; row by row: 13 and 12).
 
 Rows are mappings with the same keys, which are columns of the table.
 """
@@ -17,9 +17,9 @@ from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, Tabl
 from sqlalchemy.types import TypeEngine
 
 Row = Mapping[str, Any]
-#: SQLite: rows of one statement at the most; a power of two, so that few different statements are kept prepared.
+#: SQLite: maximum number of rows of one statement; a power of two, so that few different statements are cached.
 _MAX_ROWS = 128
-#: The columns of a table that are written.
+#: Names of columns of a table.
 _Columns = tuple[str, ...]
 
 
@@ -29,7 +29,7 @@ def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _Columns) -> int:
-    """Inserts rows whose key is not there yet; how many."""
+    """Inserts the rows whose key does not exist yet; returns their number."""
     if not rows:
         return 0
     ending = f" ON CONFLICT ({_column_list(key)}) DO NOTHING"
@@ -37,15 +37,15 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: _
 
 
 def existing(connection: Connection, table: Table, column: str, values: Sequence[Any]) -> set[Any]:
-    """Those of these values that stand in the column. SQLite: by statements of 128, 64, 32 ... values."""
-    found: set[Any] = set()
+    """Returns those of these values that the column contains. For SQLite: by statements of 128, 64, 32 ... values."""
+    present: set[Any] = set()
     begin = 0
     while begin < len(values):
         number = min(_MAX_ROWS, 1 << ((len(values) - begin).bit_length() - 1))
-        some = tuple(values[begin : begin + number])
-        found.update(each for (each,) in connection.exec_driver_sql(_existing_sql(table, column, number), some))
+        batch = tuple(values[begin : begin + number])
+        present.update(value for (value,) in connection.exec_driver_sql(_existing_sql(table, column, number), batch))
         begin += number
-    return found
+    return present
 
 
 @lru_cache(maxsize=64)
@@ -56,7 +56,7 @@ def _existing_sql(table: Table, column: str, number: int) -> str:
 def insert_returning(
     connection: Connection, table: Table, rows: Sequence[Row], key: _Columns, returning: _Columns
 ) -> list[tuple[Any, ...]]:
-    """The same; of each that was inserted, in any order, the values that the ledger now has."""
+    """Does the same; returns the values of the columns `returning` of each inserted row, in any order."""
     if not rows:
         return []
     ending = f" ON CONFLICT ({_column_list(key)}) DO NOTHING RETURNING {_column_list(returning)}"
@@ -66,7 +66,7 @@ def insert_returning(
 def upsert(
     connection: Connection, table: Table, rows: Sequence[Row], key: _Columns, *, put: _Columns = (), add: _Columns = ()
 ) -> None:
-    """Inserts rows; of those whose key is there, columns are overwritten (`put`) or added to (`add`)."""
+    """Inserts rows; for existing keys, overwrites columns (`put`) or adds to them (`add`)."""
     if not rows:
         return
     ordered = _sorted_by_key(connection, rows, key)
@@ -77,9 +77,10 @@ def upsert(
 
 
 def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Columns, *, counts: str = "", empty: str = "") -> int:
-    """Overwrites the other columns of the rows with these keys; of how many.
+    """Overwrites the other columns of the rows with these keys; returns the number of updated rows.
 
-    counts: a column of which the new value is one more than what is there, or the row is left alone. empty: one that must be null.
+    counts: a column whose new value must be one more than the stored value, or the row is not updated. empty: a column that must be
+    null, or the row is not updated.
     """
     if not rows:
         return 0
@@ -87,13 +88,13 @@ def update(connection: Connection, table: Table, rows: Sequence[Row], key: _Colu
 
 
 def delete(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Deletes the rows that have these values."""
+    """Deletes the rows that have these values in these columns."""
     if rows:
         _run_for_rows(connection, rows, _delete_sql(table, tuple(rows[0])))
 
 
 def _sorted_by_key(connection: Connection, rows: Sequence[Row], key: _Columns) -> Sequence[Row]:
-    """PostgreSQL: in the order of their keys, or two transactions that share keys would wait for each other."""
+    """Returns the rows, for PostgreSQL in the order of their keys, or two transactions that share keys could deadlock."""
     if connection.dialect.name == "sqlite":
         return rows
     return sorted(rows, key=lambda row: tuple(row[name] for name in key))
@@ -110,7 +111,7 @@ def _insert_sql(table: Table, names: _Columns, ending: str = "") -> Mapping[str,
 
 @lru_cache(maxsize=256)
 def _insert_many_sql(table: Table, names: _Columns, number: int, ending: str) -> str:
-    """SQLite: of so many rows at once."""
+    """Returns SQLite's statement that inserts `number` rows."""
     return f"INSERT INTO {table.name} ({_column_list(names)}) VALUES {', '.join([_value_placeholders(names)] * number)}{ending}"
 
 
@@ -139,7 +140,7 @@ def _set_clause(names: _Columns, key: _Columns, values: Mapping[str, str]) -> st
 def _where_clause(table: Table, key: _Columns, values: Mapping[str, str], counts: str, empty: str) -> str:
     conditions = [f"{table.name}.{name} = {values[name]}" for name in key]
     conditions += [f"{table.name}.{counts} = {values[counts]} - 1"] if counts else []
-    # In these words no planner takes it for rare, and walks along all rows that are so instead of those that are given.
+    # Written so that the planner does not use the partial index on NULLs, and read all its rows, but the given keys.
     conditions += [f"NOT coalesce({table.name}.{empty} > 0, FALSE)"] if empty else []
     return " AND ".join(conditions)
 
@@ -153,9 +154,9 @@ def _delete_sql(table: Table, names: _Columns) -> Mapping[str, str]:
 
 
 def unnest_clause(table: Table, names: _Columns, more: Mapping[str, str] = MappingProxyType({})) -> str:
-    """PostgreSQL: the rows that are given as arrays, one for each of these columns, under the name `given`.
+    """Returns PostgreSQL's FROM item `given`: rows from array parameters, one for each of these columns.
 
-    more: names and types of columns that the table has not.
+    more: names and types of additional columns, which the table does not have.
     """
     types = {name: _postgresql_type(table.c[name].type) for name in names} | dict(more)
     arrays = ", ".join(f"%b::{type_}[]" for type_ in types.values())
@@ -163,7 +164,7 @@ def unnest_clause(table: Table, names: _Columns, more: Mapping[str, str] = Mappi
 
 
 def arrays_of(rows: Sequence[Row]) -> tuple[list[Any], ...]:
-    """The parameters of `given`."""
+    """Returns the parameters of `unnest_clause`."""
     return tuple([row[name] for row in rows] for name in rows[0])
 
 
@@ -183,10 +184,10 @@ def _column_list(names: Sequence[str]) -> str:
 
 
 def _run_insert(connection: Connection, rows: Sequence[Row], table: Table, ending: str = "") -> int:
-    """How many were inserted.
+    """Inserts rows; returns their number.
 
-    SQLite: by statements of 128, 64, 32 ... rows. Each is one step, and at each step the interpreter is given to other threads,
-    which keep it for 5 ms if they are busy: row by row a door that is busy would hardly ever come to its commit.
+    For SQLite: by statements of 128, 64, 32 ... rows. Each statement releases the interpreter lock once, and other busy threads
+    then keep it for 5 ms: row by row, a busy door would hardly ever reach its commit.
     """
     names = tuple(rows[0])
     if connection.dialect.name != "sqlite":
@@ -201,7 +202,7 @@ def _run_insert(connection: Connection, rows: Sequence[Row], table: Table, endin
 
 
 def _run_for_rows(connection: Connection, rows: Sequence[Row], statement: Mapping[str, str]) -> int:
-    """How many rows it was done to."""
+    """Runs a statement for all rows; returns the number of affected rows."""
     if connection.dialect.name == "sqlite":
         return connection.exec_driver_sql(statement["sqlite"], [tuple(row.values()) for row in rows]).rowcount
     return connection.exec_driver_sql(statement["postgresql"], arrays_of(rows)).rowcount
@@ -211,5 +212,5 @@ def _run_returning(connection: Connection, rows: Sequence[Row], statement: Mappi
     if connection.dialect.name != "sqlite":
         return [tuple(row) for row in connection.exec_driver_sql(statement["postgresql"], arrays_of(rows))]
     raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # SQLAlchemy says Any or None
-    found = (raw.execute(statement["sqlite"], tuple(row.values())).fetchone() for row in rows)
-    return [row for row in found if row is not None]
+    returned = (raw.execute(statement["sqlite"], tuple(row.values())).fetchone() for row in rows)
+    return [row for row in returned if row is not None]

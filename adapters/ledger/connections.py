@@ -1,4 +1,4 @@
-"""Makes the engines that connect to a ledger, set so that commits are durable and nothing waits for ever."""
+"""Creates the SQLAlchemy engines of a ledger, configured so that commits are durable and no statement waits for ever."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,35 +10,40 @@ from adapters.ledger.failover import PostgresqlServer
 from adapters.ledger.ledger_url import driver_url, hosts_of, sqlite_path
 from adapters.ledger.process_locks import reject_other_name
 
-#: How long a SQLite writer waits for another process's transaction, ms.
+#: Timeout of a SQLite writer that waits for another process's transaction, ms.
 BUSY_TIMEOUT_MS = 10_000
-#: How long a transaction waits for a free connection of the pool, s.
+#: Timeout of a transaction that waits for a free connection of the pool, s.
 _POOL_TIMEOUT_S = 10
-#: PostgreSQL: how long a new connection may take, s.
+#: PostgreSQL: timeout of a new connection, s.
 _CONNECT_TIMEOUT_S = 3
-#: PostgreSQL: when a silent connection is probed, how often, and when it is given up: a server that vanished is noticed in 15 s.
+#: PostgreSQL: idle time before a connection is probed, interval and number of probes, and the limit for unacknowledged data (ms): a
+#: server that vanished is noticed in 15 s.
 _KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
-#: PostgreSQL ends a session that holds a transaction open and says nothing for so long: its process hangs, its locks must not, ms.
+#: PostgreSQL ends a session whose open transaction has been idle for this time, ms: its process hangs and must not keep its locks.
 _IDLE_IN_TRANSACTION_MS = 10_000
 
 
-def sqlite_engine(url: str, pool_size: int, *, begin: str, opened: Callable[[], None]) -> Engine:
-    """begin: the statement that begins a transaction. opened: called with each new connection; what it raises refuses that one."""
-    # What is bound to a statement may be a secret, and the text of an error comes into the log.
+def sqlite_engine(url: str, pool_size: int, *, begin: str, on_connect: Callable[[], None]) -> Engine:
+    """Creates an engine for a SQLite ledger.
+
+    begin: the statement that begins a transaction. on_connect: called for each new connection; an exception from it rejects the
+    connection.
+    """
+    # Bound parameters may be secret, and error texts are logged.
     engine = create_engine(url, pool_size=pool_size, max_overflow=8, pool_timeout=_POOL_TIMEOUT_S, hide_parameters=True)
     path = Path(sqlite_path(url) or "")
     event.listen(engine, "do_connect", lambda *_: reject_other_name(path))
     event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "connect", lambda *_: opened())
+    event.listen(engine, "connect", lambda *_: on_connect())
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
 def migration_engine(url: str) -> Engine:
-    """Makes the engine that migrations run on: each transaction is a real one, DDL included, and none has a limit of time.
+    """Creates the engine that migrations run on: its transactions include DDL and have no time limit.
 
-    On SQLite the driver's own transactions end at DDL, so they are ours; the write lock is taken at their beginning. Without a
-    pool: no connection outlives a migration that fails.
+    On SQLite the driver's own transactions end at DDL, so this engine begins them itself; the write lock is taken at their
+    beginning. It has no pool: no connection outlives a failed migration.
     """
     if sqlite_path(url) is None:
         limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
@@ -62,12 +67,12 @@ def _prepare_for_migrations(connection: Any, _record: object) -> None:
     # fails (sqlite.org/lang_altertable.html, "Making Other Kinds Of Table Schema Changes"); inside a transaction
     # it cannot be switched off.
     connection.execute("PRAGMA foreign_keys=OFF")
-    # An index over millions of rows is sorted in a file, not in memory.
+    # SQLite sorts the rows of a new index over millions of rows in a file, not in memory.
     connection.execute("PRAGMA temp_store=DEFAULT")
 
 
 def _prepare_connection(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are ours, not the driver's
+    connection.isolation_level = None  # the engine begins transactions, not the driver
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     if not _is_foreign_database(connection):
         connection.execute("PRAGMA journal_mode=WAL")
@@ -75,7 +80,7 @@ def _prepare_connection(connection: Any, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
-        "secure_delete=ON",  # what is wiped must not lie on in free pages; costs a tenth of the rows applied per second
+        "secure_delete=ON",  # deleted secrets must not stay in free pages; costs a tenth of the rows applied per second
         "cache_size=-65536",
         "wal_autocheckpoint=4000",
     ):
@@ -91,19 +96,20 @@ def postgresql_engine(
     isolation_level: Any,
     plans: str = "force_custom_plan",
 ) -> Engine:
-    """plans: whether a statement is planned anew each time."""
+    """Creates an engine for a PostgreSQL ledger. plans: `plan_cache_mode`, by which the server decides when to plan a statement."""
     timeout_ms = round(statement_timeout_s * 1000)
     options = {
         "statement_timeout": timeout_ms,
         "lock_timeout": timeout_ms,
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_MS,
-        "synchronous_commit": "on",  # what is answered is on disk, whatever the server's default
+        "synchronous_commit": "on",  # a commit is on disk before it returns, whatever the server's default
         "timezone": "UTC",
-        # A table can grow a thousandfold before its statistics are new: a plan that was good is not kept, and what the statements
-        # are made for, a walk along an index, is not given up for what looks cheaper in a table that looks empty.
+        # A table can grow a thousandfold before its statistics are updated: a plan that was good once is not kept, and the index
+        # scan that the statements are written for is not replaced by a plan that looks cheaper in a table that looks empty.
         "plan_cache_mode": plans,
         **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")},
-        # A seek costs little more than the next row: at the usual 4, the newest of a few old rows is looked for among all others.
+        # A seek costs little more than the next row: at the default 4, the planner searches all rows for the newest of a few old
+        # ones.
         "random_page_cost": 1.1,
         "jit": "off",
     }
@@ -130,6 +136,6 @@ def _network_settings(url: str) -> dict[str, Any]:
 
 
 def _is_foreign_database(connection: Any) -> bool:
-    """Whether another program's tables are in it: not even its way of keeping a journal is changed, which stays in the file."""
+    """Returns whether the file has another program's tables: not even its journal mode, which is stored in it, may be changed."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     return not (tables <= {"alembic_version"} or tables >= {"alembic_version", "counters"})

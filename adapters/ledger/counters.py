@@ -1,4 +1,4 @@
-"""Sums kept as they change, so that the statistics are cheap to read."""
+"""Sums that are updated with each change, so that statistics are cheap to read."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from adapters.ledger.schema import counters
 
 
 def add(connection: Connection, name: str, changes: Mapping[str, int]) -> None:
-    """Adds to the named sums, by label."""
+    """Adds changes (label -> number) to the sums of one name."""
     add_all(connection, {name: changes})
 
 
 def add_all(connection: Connection, changes: Mapping[str, Mapping[str, int]]) -> None:
-    """Adds to sums, by name and label; by one statement, because all who add to them wait for each other."""
+    """Adds changes to sums, by name and label, in one statement: transactions that add to the same sum wait for each other."""
     rows = [
         {"name": name, "label": label, "value": value}
         for name, by_label in changes.items()
@@ -25,13 +25,13 @@ def add_all(connection: Connection, changes: Mapping[str, Mapping[str, int]]) ->
 
 
 def set_values(connection: Connection, name: str, values: Mapping[str, int]) -> None:
-    """Sets the named values, by label."""
+    """Sets the values of one name, by label."""
     rows = [{"name": name, "label": label, "value": value} for label, value in values.items()]
     bulk.upsert(connection, counters, rows, key=("name", "label"), put=("value",))
 
 
 def sums(connection: Connection, name: str) -> dict[str, int]:
-    """label -> sum, of the sums that are not zero."""
+    """Returns label -> sum of one name, without sums that are zero."""
     statement = select(counters.c.label, counters.c.value).where(counters.c.name == name, counters.c.value != 0)
     return {row.label: row.value for row in connection.execute(statement)}
 
@@ -45,8 +45,8 @@ def total(connection: Connection, name: str) -> int:
 
 
 def fold_older(connection: Connection, name: str, label: str, into: str) -> None:
-    """Adds up all sums whose label sorts before `label` into the one labelled `into`, and drops them."""
+    """Folds all sums whose label sorts before `label` into the one labelled `into`, and deletes them."""
     older = (counters.c.name == name) & (counters.c.label < label) & (counters.c.label != into)
-    # By one statement: what somebody else adds or folds meanwhile is neither lost nor counted twice.
+    # One statement deletes and reads: what another process adds or folds meanwhile is neither lost nor counted twice.
     moved = sum(connection.scalars(delete(counters).where(older).returning(counters.c.value)))
     add(connection, name, {into: moved})

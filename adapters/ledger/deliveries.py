@@ -1,10 +1,10 @@
-"""Events on their way to subscriptions: one row for each event and subscription, kept for a while after it came to its end.
+"""Deliveries of events to subscriptions: one row per event and subscription, kept for a while after it has ended.
 
-What is of one subject (a task) is sent in the order of these rows: only the first one that waits has a time when it is due, and
-whoever says that it was heard, or is dead, calls up the next one in the same transaction. So no event is sent before the ledger
-knows what became of the one before it, whoever dies in between; and what waits in one subject holds up no other.
+Deliveries of one subject (a task) are sent in the order of these rows: only the first waiting one has a due time, and the
+transaction that records its end (delivered or dead) also makes the next one due. So no event is sent before the ledger knows the
+result of the one before it, even if a process dies in between; and a subject that waits delays no other subject.
 
-Who queues, settles or requeues has locked the subscription (`subscriptions.lock`).
+Callers of `queue`, `record_results` and `requeue` hold the lock of the subscription (`subscriptions.lock`).
 """
 
 import json
@@ -24,7 +24,7 @@ from adapters.ledger.page_size import Page, fitting_ids
 from adapters.ledger.schema import deliveries, subscriptions
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 
-#: The name of the sums: how many wait, by subscription; how many attempts had which outcome.
+#: Names of the sums: waiting deliveries by subscription; attempts by sink and outcome.
 _WAITING, _ATTEMPTS = "undelivered", "deliveries"
 
 _IS_WAITING = deliveries.c.state == DeliveryState.WAITING.value
@@ -32,7 +32,7 @@ _IS_WAITING = deliveries.c.state == DeliveryState.WAITING.value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
-    """What is to be sent. event_id: None for a test."""
+    """A delivery to be queued. event_id: None for a test."""
 
     event_id: int | None
     subject: str
@@ -43,7 +43,7 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """An event on its way, or at its end. Times in ms."""
+    """The delivery of an event to a subscription, waiting or ended. Times in ms."""
 
     id: int
     subscription_id: str
@@ -53,21 +53,21 @@ class Delivery:
     origin: str
     state: DeliveryState
     queued_at: int
-    #: When it is sent, or counts as not answered; None: another one of its subject waits before it, or it is at its end.
+    #: When it is to be sent, or when its lease ends; None: another one of its subject waits before it, or it has ended.
     due_at: int | None
-    #: Whoever took it has until then to say what became of it; None: nobody has.
+    #: End of the lease of the worker that claimed it; None: it is not claimed.
     lease_until: int | None
-    #: How often it was taken; tells who has it.
+    #: Number of claims; identifies the current claim.
     tries: int
     first_tried_at: int | None
     done_at: int | None
-    #: What was answered each time.
+    #: The answer to each attempt.
     attempts: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """What became of a delivery that was taken. due_at: when it is tried again, ms, if it still waits."""
+    """The result of an attempt of a claimed delivery. due_at: time of the next attempt, ms, if it still waits."""
 
     delivery: Delivery
     state: DeliveryState
@@ -77,24 +77,24 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFilter:
-    """What a delivery must be to be listed; None: anything."""
+    """Filter of listed deliveries; None: no condition."""
 
     state: DeliveryState | None = None
     subject: str | None = None
 
 
-# On their way.
+# Queueing, claiming and recording results.
 
 
 def queue(connection: Connection, subscription_id: str, items: Sequence[NewDelivery], now: int) -> None:
-    """Queues events, in this order."""
+    """Queues deliveries, in this order."""
     if not items:
         return
-    busy = _waiting_subjects(connection, subscription_id, {item.subject for item in items})
+    waiting = _waiting_subjects(connection, subscription_id, {item.subject for item in items})
     rows = []
     for item in items:
-        rows.append(_new_row(subscription_id, item, now, due_at=None if item.subject in busy else now))
-        busy.add(item.subject)
+        rows.append(_new_row(subscription_id, item, now, due_at=None if item.subject in waiting else now))
+        waiting.add(item.subject)
     bulk.insert(connection, deliveries, rows)
     add(connection, _WAITING, {subscription_id: len(rows)})
 
@@ -115,15 +115,15 @@ def _new_row(subscription_id: str, item: NewDelivery, now: int, *, due_at: int |
 
 
 def _waiting_subjects(connection: Connection, subscription_id: str, subjects: Collection[str]) -> set[str]:
-    """Those of these subjects of which something waits."""
+    """Returns those of these subjects that have a waiting delivery."""
     of_these = (deliveries.c.subscription_id == subscription_id, deliveries.c.subject.in_(subjects), _IS_WAITING)
     return set(connection.scalars(select(deliveries.c.subject).where(*of_these).distinct()))
 
 
 def due_subscriptions(connection: Connection, now: int, among: Collection[str] | None = None) -> list[str]:
-    """The active subscriptions of which something is due: one statement, with a seek in the index for each of them.
+    """Returns the active subscriptions with due deliveries, by one statement with an index seek per subscription.
 
-    among: only of these.
+    among: only these subscriptions.
     """
     is_due = select(deliveries.c.id).where(deliveries.c.subscription_id == subscriptions.c.id, deliveries.c.due_at <= now)
     chosen = true() if among is None else subscriptions.c.id.in_(among)
@@ -132,19 +132,19 @@ def due_subscriptions(connection: Connection, now: int, among: Collection[str] |
 
 
 def claim(connection: Connection, subscription_id: str, now: int, limit: int, lease_until: int) -> list[Delivery]:
-    """Takes what is due, the most overdue first: nobody else does until `lease_until` (ms)."""
+    """Claims due deliveries until `lease_until` (ms), the most overdue first."""
     ids = list(connection.scalars(_select_due(subscription_id, now, limit).with_for_update(skip_locked=True)))
     if not ids:
         return []
-    taken = {
+    claimed = {
         "due_at": lease_until,
         "lease_until": lease_until,
         "tries": deliveries.c.tries + 1,
         "first_tried_at": func.coalesce(deliveries.c.first_tried_at, now),
     }
-    statement = update(deliveries).where(deliveries.c.id.in_(ids)).values(taken).returning(*deliveries.c)
-    found = {row["id"]: delivery_of(row) for row in connection.execute(statement).mappings()}
-    return [found[id_] for id_ in ids]
+    statement = update(deliveries).where(deliveries.c.id.in_(ids)).values(claimed).returning(*deliveries.c)
+    by_id = {row["id"]: delivery_of(row) for row in connection.execute(statement).mappings()}
+    return [by_id[id_] for id_ in ids]
 
 
 def _select_due(subscription_id: str, now: int, limit: int) -> Any:
@@ -152,43 +152,44 @@ def _select_due(subscription_id: str, now: int, limit: int) -> Any:
     return select(deliveries.c.id).where(*due).order_by(deliveries.c.due_at, deliveries.c.id).limit(limit)
 
 
-def release_leases(connection: Connection, now: int, taken: Sequence[Delivery] | None = None) -> int:
-    """Makes what was taken due again, as if nobody had; how many.
+def release_leases(connection: Connection, now: int, claimed: Sequence[Delivery] | None = None) -> int:
+    """Ends leases and makes the deliveries due again; returns their number.
 
-    taken: only these, and not what another one took meanwhile; None: all, whoever took them.
+    claimed: only these, unless another worker has claimed them since; None: all claimed deliveries.
     """
-    # Only so do they lead to an index.
-    these = deliveries.c.subscription_id.in_(select(subscriptions.c.id)) if taken is None else _is_same_claim(taken)
+    # Written so that the index on subscription and due time is used.
+    these = deliveries.c.subscription_id.in_(select(subscriptions.c.id)) if claimed is None else _is_same_claim(claimed)
     of_them = (these, _IS_WAITING, deliveries.c.lease_until.is_not(None))
     return connection.execute(update(deliveries).where(*of_them).values(due_at=now, lease_until=None)).rowcount
 
 
-def _is_same_claim(taken: Sequence[Delivery]) -> ColumnElement[bool]:
-    tries = tuple_(deliveries.c.id, deliveries.c.tries).in_([(each.id, each.tries) for each in taken])
-    return and_(deliveries.c.id.in_([each.id for each in taken]), tries)
+def _is_same_claim(claimed: Sequence[Delivery]) -> ColumnElement[bool]:
+    tries = tuple_(deliveries.c.id, deliveries.c.tries).in_([(delivery.id, delivery.tries) for delivery in claimed])
+    return and_(deliveries.c.id.in_([delivery.id for delivery in claimed]), tries)
 
 
 def record_results(
     connection: Connection, results: Sequence[DeliveryResult], now: int, outcomes: Mapping[str, int] = MappingProxyType({})
 ) -> list[DeliveryResult]:
-    """Writes down what became of deliveries, and calls up what is next in their subjects; which of them still were who settles'.
+    """Records results and makes the next delivery of each ended subject due; returns the results that were recorded.
 
-    Who was so late that another one took it meanwhile is not heard: that one says what became of it. outcomes: how many attempts
-    had which one, `sink/outcome`.
+    Results whose lease was lost to another worker are dropped: the delivery's current holder reports it. outcomes: number of
+    attempts by `sink/outcome`.
     """
-    still = _current_tries(connection, [result.delivery for result in results])
-    heard = [result for result in results if still.get(result.delivery.id) == result.delivery.tries]
-    bulk.update(connection, deliveries, [_result_row(result, now) for result in heard], key=("id",))
-    ended = [result.delivery for result in heard if result.state is not DeliveryState.WAITING]
+    tries = _current_tries(connection, [result.delivery for result in results])
+    recorded = [result for result in results if tries.get(result.delivery.id) == result.delivery.tries]
+    bulk.update(connection, deliveries, [_result_row(result, now) for result in recorded], key=("id",))
+    ended = [result.delivery for result in recorded if result.state is not DeliveryState.WAITING]
     _release_next(connection, ended, now)
-    fewer = {whose: -number for whose, number in Counter(each.subscription_id for each in ended).items()}
+    fewer = {id_: -number for id_, number in Counter(delivery.subscription_id for delivery in ended).items()}
     add_all(connection, {_WAITING: fewer, _ATTEMPTS: outcomes})
-    return heard
+    return recorded
 
 
-def _current_tries(connection: Connection, taken: Sequence[Delivery]) -> dict[int, int]:
-    """delivery -> by which try, of those that still wait."""
-    statement = select(deliveries.c.id, deliveries.c.tries).where(deliveries.c.id.in_([each.id for each in taken]), _IS_WAITING)
+def _current_tries(connection: Connection, claimed: Sequence[Delivery]) -> dict[int, int]:
+    """Returns delivery id -> number of its current claim, for those that still wait."""
+    ids = [delivery.id for delivery in claimed]
+    statement = select(deliveries.c.id, deliveries.c.tries).where(deliveries.c.id.in_(ids), _IS_WAITING)
     return {row.id: row.tries for row in connection.execute(statement)}
 
 
@@ -205,9 +206,10 @@ def _result_row(result: DeliveryResult, now: int) -> dict[str, Any]:
 
 
 def _release_next(connection: Connection, ended: Iterable[Delivery], now: int) -> None:
-    by_subscription = sorted(ended, key=lambda each: each.subscription_id)
-    for subscription_id, of_one in groupby(by_subscription, key=lambda each: each.subscription_id):
-        subjects = {each.subject for each in of_one}
+    """Makes the first waiting delivery of each of these subjects due."""
+    by_subscription = sorted(ended, key=lambda delivery: delivery.subscription_id)
+    for subscription_id, of_one in groupby(by_subscription, key=lambda delivery: delivery.subscription_id):
+        subjects = {delivery.subject for delivery in of_one}
         of_these = (deliveries.c.subscription_id == subscription_id, deliveries.c.subject.in_(subjects), _IS_WAITING)
         firsts = list(connection.scalars(select(func.min(deliveries.c.id)).where(*of_these).group_by(deliveries.c.subject)))
         if firsts:
@@ -215,7 +217,7 @@ def _release_next(connection: Connection, ended: Iterable[Delivery], now: int) -
             connection.execute(statement)
 
 
-# Asked for by people.
+# For the desk.
 
 
 def find(connection: Connection, subscription_id: str, delivery_id: int) -> Delivery | None:
@@ -224,15 +226,17 @@ def find(connection: Connection, subscription_id: str, delivery_id: int) -> Deli
     return delivery_of(row) if row is not None else None
 
 
-def page(connection: Connection, subscription_id: str, wanted: DeliveryFilter, *, before: int | None, limit: int) -> Page[Delivery]:
-    """Newest first, older than this one; fewer than `limit` where they had many long answers."""
+def page(
+    connection: Connection, subscription_id: str, delivery_filter: DeliveryFilter, *, before: int | None, limit: int
+) -> Page[Delivery]:
+    """Returns deliveries older than the id `before`, newest first; fewer than `limit` where they have many long answers."""
     older = true() if before is None else deliveries.c.id < before
-    subject = true() if wanted.subject is None else deliveries.c.subject == wanted.subject
+    subject = true() if delivery_filter.subject is None else deliveries.c.subject == delivery_filter.subject
     chosen = and_(deliveries.c.subscription_id == subscription_id, subject, older)
-    states = tuple(DeliveryState) if wanted.state is None else (wanted.state,)
-    # The index has those of each state in order.
-    found = [id_ for state in states for id_ in _newest_ids(connection, and_(chosen, deliveries.c.state == state.value), limit)]
-    ids, cut = fitting_ids(connection, deliveries, deliveries.c.attempts, sorted(found, reverse=True)[:limit])
+    states = tuple(DeliveryState) if delivery_filter.state is None else (delivery_filter.state,)
+    # The index holds the deliveries of each state in order.
+    newest = [id_ for state in states for id_ in _newest_ids(connection, and_(chosen, deliveries.c.state == state.value), limit)]
+    ids, cut = fitting_ids(connection, deliveries, deliveries.c.attempts, sorted(newest, reverse=True)[:limit])
     statement = select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id.desc())
     return Page((delivery_of(row) for row in connection.execute(statement).mappings()), cut=cut)
 
@@ -242,10 +246,10 @@ def _newest_ids(connection: Connection, chosen: ColumnElement[bool], limit: int)
 
 
 def retry_now(connection: Connection, subscription_id: str, now: int, delivery: Delivery | None = None) -> None:
-    """What waits for its next try, and nobody has taken, is due now, and has three days from now.
+    """Makes unclaimed deliveries that wait for a retry due now, and restarts their three days.
 
-    delivery: only this one; or what it waits for, the first of its subject. So has what
-    was due already, or taken by somebody who never said what became of it.
+    delivery: only this one, or the first of its subject, for which it waits. Deliveries that were due already, or whose lease
+    expired without a result, are included.
     """
     free = or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now)
     tried = or_(deliveries.c.due_at > now, and_(deliveries.c.due_at.is_not(None), deliveries.c.first_tried_at.is_not(None)))
@@ -255,16 +259,16 @@ def retry_now(connection: Connection, subscription_id: str, now: int, delivery: 
 
 
 def requeue(connection: Connection, subscription_id: str, ended: Sequence[Delivery], now: int, *, origin: str) -> None:
-    """Queues the events of deliveries that are at their end once more; dead ones are not dead any more."""
-    again = [NewDelivery(event_id=each.event_id, subject=each.subject, type=each.type, origin=origin) for each in ended]
+    """Queues the events of ended deliveries again; dead ones become requeued."""
+    again = [NewDelivery(event_id=old.event_id, subject=old.subject, type=old.type, origin=origin) for old in ended]
     queue(connection, subscription_id, again, now)
-    dead = [each.id for each in ended if each.state is DeliveryState.DEAD]
+    dead = [delivery.id for delivery in ended if delivery.state is DeliveryState.DEAD]
     if dead:
         connection.execute(update(deliveries).where(deliveries.c.id.in_(dead)).values(state=DeliveryState.REQUEUED.value))
 
 
 def dead(connection: Connection, subscription_id: str, *, after: int, last: int, limit: int) -> list[Delivery]:
-    """Dead ones behind this delivery, in order. last: none behind this one."""
+    """Returns dead deliveries with ids in (after, last], in order."""
     of_it = (deliveries.c.subscription_id == subscription_id, deliveries.c.state == DeliveryState.DEAD.value)
     between = (deliveries.c.id > after, deliveries.c.id <= last)
     statement = select(deliveries).where(*of_it, *between).order_by(deliveries.c.id).limit(limit)
@@ -272,41 +276,41 @@ def dead(connection: Connection, subscription_id: str, *, after: int, last: int,
 
 
 def newest_dead_id(connection: Connection, subscription_id: str) -> int:
-    """0: there is none."""
+    """Returns the id of the newest dead delivery; 0: there is none."""
     of_it = (deliveries.c.subscription_id == subscription_id, deliveries.c.state == DeliveryState.DEAD.value)
     return connection.scalar(select(func.max(deliveries.c.id)).where(*of_it)) or 0
 
 
-# In numbers.
+# For statistics.
 
 
 def waiting_by_subscription(connection: Connection) -> dict[str, int]:
-    """subscription -> how many wait."""
+    """Returns subscription id -> number of waiting deliveries."""
     return sums(connection, _WAITING)
 
 
 def attempts_by_outcome(connection: Connection) -> dict[tuple[str, str], int]:
-    """(sink, outcome) -> how many attempts."""
+    """Returns (sink, outcome) -> number of attempts."""
     return {(sink, outcome): n for label, n in sums(connection, _ATTEMPTS).items() for sink, outcome in [label.split("/")]}
 
 
 def oldest_waiting(connection: Connection, subscription_id: str) -> int | None:
-    """Since when the oldest one that waits was queued, ms."""
+    """Returns when the oldest waiting delivery was queued, ms."""
     of_it = (deliveries.c.subscription_id == subscription_id, _IS_WAITING)
     return connection.scalar(select(deliveries.c.queued_at).where(*of_it).order_by(deliveries.c.id).limit(1))
 
 
-# Cleared away.
+# Retention.
 
 
 def expired_ids(connection: Connection, subscription_id: str, before: int, limit: int) -> list[int]:
-    """The oldest deliveries, if they came to their end before this time (ms); dead ones apart, which somebody may yet ask for."""
-    found: list[int] = []
+    """Returns ids of the oldest deliveries that ended before a time (ms), without dead ones: they may yet be requeued."""
+    ids: list[int] = []
     for state in (DeliveryState.DELIVERED, DeliveryState.REQUEUED):
         of_it = (deliveries.c.subscription_id == subscription_id, deliveries.c.state == state.value)
         oldest = select(deliveries.c.id, deliveries.c.done_at).where(*of_it).order_by(deliveries.c.id).limit(limit)
-        found += [row.id for row in connection.execute(oldest) if row.done_at < before]
-    return found
+        ids += [row.id for row in connection.execute(oldest) if row.done_at < before]
+    return ids
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> None:
@@ -315,7 +319,7 @@ def drop(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def drop_some(connection: Connection, subscription_id: str, limit: int) -> int:
-    """Drops what there is of a subscription that is no more; how many. If none, nothing waits for it either."""
+    """Deletes deliveries of a deleted subscription, at most `limit`; returns their number. After the last, deletes its sum too."""
     of_it = select(deliveries.c.id).where(deliveries.c.subscription_id == subscription_id).limit(limit)
     ids = list(connection.scalars(of_it))
     drop(connection, ids)

@@ -1,32 +1,31 @@
-"""How far those who are told of events are behind: of active subscriptions only, since the others wait by intent."""
+"""Measures the delivery lag of active subscriptions; paused and disabled ones wait by intent."""
 
 from sqlalchemy import Connection
 
 from adapters.ledger import deliveries, events, subscriptions
 from adapters.ledger.subscriptions import Subscription
 
-#: Events that nobody has queued yet are not counted beyond this.
+#: Maximum number of events that are counted after one position.
 _MAX_COUNTED = 10_000
 
 
 def count_unqueued(connection: Connection, subscription: Subscription, most: int) -> int:
-    """How many of the next events, looked at no more of them than these, are for a subscription and not queued for it yet."""
-    found = events.headers(connection, after=subscription.position, limit=most)
-    return sum(subscription.matches(event) for event in found)
+    """Returns how many of the next `most` events match a subscription and are not queued for it yet."""
+    headers = events.headers(connection, after=subscription.position, limit=most)
+    return sum(subscription.matches(header) for header in headers)
 
 
 def read(connection: Connection) -> tuple[int, int | None]:
-    """(how many events were not delivered to somebody who wants them, since when the oldest of them waits; ms)
+    """Returns (number of undelivered events over all active subscriptions, time since which the oldest waits, ms).
 
-    Events that were not queued yet count once for each subscription, wanted or not: they are so for a moment only.
+    Events that are not queued yet count once per subscription, matching or not: they stay so for a moment only.
     """
     active = subscriptions.active(connection)
     waiting = deliveries.waiting_by_subscription(connection)
-    number = sum(waiting.get(each.id, 0) for each in active)
-    ages = [deliveries.oldest_waiting(connection, each.id) for each in active if waiting.get(each.id, 0)]
-    places = {each.position for each in active}
-    for position in places:
+    number = sum(waiting.get(subscription.id, 0) for subscription in active)
+    times = [deliveries.oldest_waiting(connection, subscription.id) for subscription in active if waiting.get(subscription.id, 0)]
+    for position in {subscription.position for subscription in active}:
         more, oldest = events.backlog_after(connection, after=position, most=_MAX_COUNTED)
-        number += more * sum(each.position == position for each in active)
-        ages.append(oldest)
-    return number, min((age for age in ages if age is not None), default=None)
+        number += more * sum(subscription.position == position for subscription in active)
+        times.append(oldest)
+    return number, min((time for time in times if time is not None), default=None)

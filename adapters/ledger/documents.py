@@ -1,4 +1,4 @@
-"""Tasks and facts as JSON text and back, for the ledger only: the API has its own form."""
+"""Encodes tasks and facts as JSON text and decodes them, for the ledger only: the API has its own format."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ def json_text(value: Any) -> str:
 
 
 def task_text(task: Task) -> str:
-    """Everything of a task but its key, which stands in the row's columns."""
+    """Returns a task as JSON, without its key, which the lineage's columns hold."""
     doc = _sparse_task(task)
     doc["view"] = _sparse_view(task.view)
     if task.view.files:
@@ -41,16 +41,19 @@ def task_text(task: Task) -> str:
 
 
 class TaskTexts:
-    """The texts of tasks that are saved and told of at once: each is made once. For as long as the tasks live."""
+    """Cache of task documents for one transaction, so that each task is encoded once for its row and its event.
+
+    Valid for as long as the tasks live: the key is the object's identity.
+    """
 
     def __init__(self) -> None:
         self._texts: dict[int, tuple[Task, str]] = {}
 
     def text_of(self, task: Task) -> str:
-        made = self._texts.get(id(task))
-        if made is None:
-            made = self._texts[id(task)] = (task, task_text(task))
-        return made[1]
+        entry = self._texts.get(id(task))
+        if entry is None:
+            entry = self._texts[id(task)] = (task, task_text(task))
+        return entry[1]
 
 
 def task_of(key: TaskKey, text: str) -> Task:
@@ -58,7 +61,7 @@ def task_of(key: TaskKey, text: str) -> Task:
 
 
 def task_from_doc(key: TaskKey, doc: dict[str, Any]) -> Task:
-    """What `task_text` wrote, read as JSON; it is used up."""
+    """Decodes a task from the parsed JSON of `task_text`. Modifies `doc`."""
     doc["kind"] = Kind(doc["kind"])
     doc["origin"] = Origin(doc["origin"])
     if "anomalies" in doc:

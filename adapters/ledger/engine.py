@@ -1,10 +1,10 @@
-"""Opens the ledger and hands out transactions.
+"""Opens the ledger and provides its transactions.
 
 SQLite: WAL with `synchronous=FULL`, so that a commit survives a power cut; readers never wait for the one writer. A write
-transaction takes the write lock at its beginning, because one that takes it halfway can fail in a way no waiting mends.
+transaction takes the write lock at its beginning, because one that takes it later can fail in a way that waiting does not solve.
 
-PostgreSQL: readers see one snapshot, writers what is committed when each statement begins. A connection that was lost is replaced
-by the next transaction; nothing waits for a server for longer than the settings allow.
+PostgreSQL: a reader sees one snapshot; a writer sees what is committed when each statement begins. The next transaction replaces a
+lost connection; no transaction waits for a server for longer than the settings allow.
 """
 
 from collections.abc import Iterator
@@ -27,21 +27,21 @@ __all__ = ["ConflictError", "Ledger", "LedgerUnavailableError", "driver_url", "s
 
 
 class Ledger:
-    """One process's connections to the ledger. Thread-safe; opening one touches no file until it is used.
+    """The connections of one process to the ledger. Thread-safe; creating one touches no database file until it is used.
 
-    pool_size: connections kept for reading, and as many for writing. statement_timeout_s: PostgreSQL ends what takes longer.
+    pool_size: connections kept for reading, and as many for writing. statement_timeout_s: PostgreSQL cancels longer statements.
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, statement_timeout_s: float = 10.0) -> None:
-        """Raises LedgerUnavailableError where there can be no folder for the file."""
+        """Creates the folder of a SQLite ledger. Raises LedgerUnavailableError if that fails."""
         self.url = url
         self.path = sqlite_path(url)
         self._server = PostgresqlServer()
         if self.path is not None:
             _make_folder(self.path.parent)
             self._files = FileWatch(self.path)
-            self._reader = sqlite_engine(url, pool_size, begin="BEGIN", opened=self._files.connection_opened)
-            self._writer = sqlite_engine(url, pool_size, begin="BEGIN IMMEDIATE", opened=self._files.connection_opened)
+            self._reader = sqlite_engine(url, pool_size, begin="BEGIN", on_connect=self._files.connection_opened)
+            self._writer = sqlite_engine(url, pool_size, begin="BEGIN IMMEDIATE", on_connect=self._files.connection_opened)
             self._writer_queue: WriterQueue | None = WriterQueue(BUSY_TIMEOUT_MS / 1_000)
         else:
             self._writer_queue = None
@@ -54,39 +54,40 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the ledger. Raises LedgerUnavailableError."""
-        reading = statement_timeout.current()
-        if reading is None:
-            with self._transaction(self._reader) as connection:
+        """Opens a transaction that sees one state of the ledger. Raises LedgerUnavailableError."""
+        reads = statement_timeout.current()
+        if reads is None:
+            with self._transaction_on(self._reader) as connection:
                 yield connection
             return
-        if reading.cancelled:
-            raise LedgerUnavailableError("the reading was stopped")
-        with self._transaction(self._reader) as connection, reading.running_on(connection):
+        if reads.cancelled:
+            raise LedgerUnavailableError("the read was cancelled")
+        with self._transaction_on(self._reader) as connection, reads.running_on(connection):
             yield connection
-            if reading.cancelled:
-                raise LedgerUnavailableError("the reading was stopped")
+            if reads.cancelled:
+                raise LedgerUnavailableError("the read was cancelled")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is durable once the block has ended. Raises LedgerUnavailableError, ConflictError."""
-        with self._write_turn(first=False), self._transaction(self._writer) as connection:
+        """Opens a transaction that is durable once the block has ended. Raises LedgerUnavailableError, ConflictError."""
+        with self._write_turn(first=False), self._transaction_on(self._writer) as connection:
             yield connection
 
     @contextmanager
     def write_once(self) -> Iterator[Connection]:
-        """A transaction of one statement, durable once it was made. On SQLite of any number, durable once the block has ended.
+        """Opens a transaction of one statement that is durable once the statement has run.
 
-        For whoever is waited for: on PostgreSQL it saves two round trips, on SQLite it is first in line. Raises
-        LedgerUnavailableError, ConflictError.
+        On SQLite it may have several statements and is durable once the block has ended. For callers that a client waits for: on
+        PostgreSQL it saves two round trips, on SQLite it goes to the front of the queue. Raises LedgerUnavailableError,
+        ConflictError.
         """
         engine = self._writer if self.path is not None else self._single
-        with self._write_turn(first=True), self._transaction(engine) as connection:
+        with self._write_turn(first=True), self._transaction_on(engine) as connection:
             yield connection
 
     @contextmanager
     def _write_turn(self, *, first: bool) -> Iterator[None]:
-        """SQLite: of the threads of this process it is this one's turn to write. Raises LedgerUnavailableError."""
+        """SQLite: makes this thread the only writer of its process within the block. Raises LedgerUnavailableError."""
         if self._writer_queue is None:
             yield
             return
@@ -101,9 +102,10 @@ class Ledger:
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
-        """A connection on which every statement is a transaction of its own, for locks that are held as long as it lives.
+        """Opens a connection on which every statement is its own transaction, for locks that last as long as the connection.
 
-        It is closed at the end, however that comes: nobody else gets it with its locks and settings. Raises LedgerUnavailableError.
+        It is always closed at the end of the block: no other user of the pool gets it with its locks and settings. Raises
+        LedgerUnavailableError.
         """
         with self.translated_errors(), self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.detach()
@@ -111,34 +113,34 @@ class Ledger:
 
     @property
     def generation(self) -> int:
-        """PostgreSQL: a number that grows when a server is left. What is held on a session from before is held in vain."""
+        """PostgreSQL: a number that grows each time a server is left. Locks of sessions from an older generation are void."""
         return self._server.generation
 
     def leave_if_read_only(self, session: Connection) -> None:
-        """Leaves the server if it told this session of `session()` that it takes no writes."""
+        """Leaves the server if it has reported to this session (from `session()`) that it takes no writes."""
         driver_connection = session.connection.driver_connection
         if driver_connection is not None and is_read_only_server(driver_connection):
             self._server.leave(self._server.generation)
 
     @contextmanager
     def translated_errors(self) -> Iterator[None]:
-        """What goes wrong inside is told by whose fault it is. Raises LedgerUnavailableError, ConflictError."""
+        """Translates database errors in the block by their cause. Raises LedgerUnavailableError, ConflictError."""
         with translated_errors(self.url), self._leaves_unusable_server():
             yield
 
     @contextmanager
     def _leaves_unusable_server(self) -> Iterator[None]:
-        """An error inside that says that the server is of no use ends all connections to it."""
-        seen = self._server.generation
+        """Ends all connections to the server when an error in the block says that the server is unusable."""
+        generation = self._server.generation
         try:
             yield
         except (DBAPIError, psycopg.Error) as error:
             if is_server_unusable(error):
-                self._server.leave(seen)
+                self._server.leave(generation)
             raise
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+    def _transaction_on(self, engine: Engine) -> Iterator[Connection]:
         if self.path is None:
             with translated_errors(self.url), engine.begin() as connection, self._leaves_unusable_server():
                 yield connection
@@ -149,7 +151,7 @@ class Ledger:
         self._files.transaction_ended()
 
     def checkpoint(self) -> None:
-        """SQLite: empties the write-ahead log, where what was overwritten lies on; not if others are busy with it."""
+        """SQLite: empties the write-ahead log, which still holds overwritten data; does nothing while other connections use it."""
         if self.path is None:
             return
         connection = self._writer.raw_connection()
@@ -172,4 +174,4 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerUnavailableError(f"the ledger's folder {folder} cannot be made: {error.strerror}") from error
+        raise LedgerUnavailableError(f"the ledger's folder {folder} cannot be created: {error.strerror}") from error

@@ -1,11 +1,11 @@
-"""Epochs: what a ledger that was restored from a backup gives out is never confused with what the lost one had given out.
+"""Epochs: the versions, ids and positions of a restored ledger never collide with those of the lost one.
 
-A restored ledger does not know how far the lost one went. So at each restore a new epoch begins. Its number is made of the time, so
-that it is greater than any version that was given before, in whichever ledger that grew from the same backup; versions, and with
-them ids and sequences of events, go on from it. Positions, and ids that people and programs see, go on from the time too.
+A restored ledger does not know how far the lost one went. So each restore begins a new epoch. Its number is computed from the time,
+so that it is greater than any version assigned before, in any ledger that grew from the same backup; versions, and with them ids
+and sequences of events, continue from it. Positions, and ids that people and programs see, continue from the time too.
 
-A number is four for each second since 2026: a task would have to change four times a second, from one restore to the next, to reach
-the next epoch. It stays below 2**31 until 2043, which is as far as an integer of CloudEvents goes.
+The number grows by four for each second since 2026: a task would have to change four times a second, from one restore to the next,
+to reach the next epoch. It stays below 2**31, the maximum of a CloudEvents integer, until 2043.
 """
 
 import json
@@ -29,23 +29,23 @@ _NAME = "epoch"
 _NUMBER, _POSITION, _BEGAN = "number", "position", "began_at"
 _2026_S = 1_767_225_600
 _VERSIONS_PER_S = 4
-#: How far an epoch is behind one of a moment ago: no more than must be, or a restore elsewhere would come before this one.
-#: And how far behind one that by the clock is yet to come: the clock was set back.
+#: Minimum distance between two epochs: as small as possible, or a restore elsewhere could get a smaller number than this one. And
+#: the distance to an epoch that by the clock lies in the future: the clock was set back.
 _MIN_STEP, _CLOCK_BACK_STEP = 1_000, 1_000_000
-#: So many tasks are asked about in a second after a restore, so that the vendors' quotas are left to others.
+#: Inspections per second after a restore, so that the vendors' quotas suffice for other calls too.
 _INSPECTIONS_PER_S = 10
-#: Inbox rows that wait for a call, a part of which may have been made: they are marked, and the vendor is asked first.
+#: Kinds of inbox rows that request a call, which may have been made already: they are marked, and the vendor is queried first.
 _DOUBTED = (inbox.START, inbox.STOP, inbox.UPDATE, inbox.SUCCESSION)
-#: Rows that say nothing any more: deadlines are found again, and what was to be tried at once is asked about.
+#: Kinds of inbox rows that are obsolete: deadlines are found again, and tasks that were to be retried are inspected.
 _OBSOLETE = (inbox.DEADLINE, inbox.RETRY)
 _POSTINGS_PER_INSERT = 500
-#: How long before the end of its lease a call was sent, ms (`workers.call.call_attempt`).
+#: Duration of a call's lease, ms (`workers.call.call_attempt`): the call was sent this long before its lease ends.
 _LEASE_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighWaterMark:
-    """How far a ledger went: its epoch, and its newest position."""
+    """The highest values that a ledger has assigned: its epoch and its newest position."""
 
     epoch: int
     position: int
@@ -53,14 +53,14 @@ class HighWaterMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEpoch:
-    """A new epoch. asked: of how many tasks it will be asked how they stand."""
+    """A new epoch. to_inspect: number of tasks whose state the vendors will be asked for."""
 
     number: int
     to_inspect: int
 
 
 def current(connection: Connection) -> int:
-    """The number of the epoch; 0: the ledger was never restored."""
+    """Returns the number of the epoch; 0: the ledger was never restored."""
     return _read_value(connection, _NUMBER)
 
 
@@ -69,9 +69,9 @@ def high_water_mark(connection: Connection) -> HighWaterMark:
 
 
 def resume_position(connection: Connection, after: int) -> int:
-    """Where a reader who asks for what is behind a position goes on.
+    """Returns the position from which a reader continues that has read up to `after`.
 
-    A position that this ledger never gave was given by the one that was lost: its reader goes on where the epoch begins.
+    A position that this ledger never assigned is the lost ledger's: its reader continues at the beginning of the epoch.
     """
     begin = _read_value(connection, _POSITION)
     if not begin or after <= begin or connection.scalar(select(events_table.c.id).where(events_table.c.id == after)) is not None:
@@ -80,10 +80,13 @@ def resume_position(connection: Connection, after: int) -> int:
 
 
 def begin(connection: Connection, now: int, *, beyond: Sequence[HighWaterMark] = ()) -> NewEpoch:
-    """Opens a new epoch. Nothing else may use the ledger. now: ms. beyond: of ledgers whose ids must not be repeated either."""
-    known = [*beyond, high_water_mark(connection)]
-    number = _next_number(now, max(each.epoch for each in known))
-    position = max(positions.first_position(now + 1000), *(each.position + (1 << 20) for each in known))
+    """Begins a new epoch. Nothing else may use the ledger. now: ms.
+
+    beyond: marks of other ledgers whose ids must not be repeated either.
+    """
+    marks = [*beyond, high_water_mark(connection)]
+    number = _next_number(now, max(mark.epoch for mark in marks))
+    position = max(positions.first_position(now + 1000), *(mark.position + (1 << 20) for mark in marks))
     positions.advance(connection, position)
     for label, value in ((_NUMBER, number), (_POSITION, position), (_BEGAN, now)):
         _write_value(connection, _NAME, label, value)
@@ -115,14 +118,14 @@ def _write_value(connection: Connection, name: str, label: str, value: int) -> N
 
 
 def _advance_ids(connection: Connection, to: int) -> None:
-    """Ids that tables give by counting go on from here. On PostgreSQL those of large tables are made of the time anyway."""
+    """Advances the counted ids of all tables to `to`. On PostgreSQL the ids of large tables are made of the time anyway."""
     for table in metadata.sorted_tables:
         if not table.c[0].autoincrement or table.c[0].name != "id" or table.name in ("tasks", "events", "subscriptions"):
             continue
         if not postgresql.is_postgresql(connection):
             connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name AND seq < :to"), {"name": table.name, "to": to})
-            there = connection.scalar(text("SELECT count(*) FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
-            if not there:
+            exists = connection.scalar(text("SELECT count(*) FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
+            if not exists:
                 connection.execute(
                     text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :to)"), {"name": table.name, "to": to}
                 )
@@ -132,10 +135,10 @@ def _advance_ids(connection: Connection, to: int) -> None:
 
 
 def _mark_doubted(connection: Connection) -> None:
-    """Of what was asked for and not applied: it may have been done since."""
+    """Marks requests that are not applied as doubted: the lost ledger may have made their calls. Deletes obsolete rows."""
     waiting = inbox_table.c.applied_at.is_(None)
-    void = select(inbox_table.c.id).where(waiting, inbox_table.c.kind.in_(_OBSOLETE))
-    inbox.drop(connection, list(connection.scalars(void)))
+    obsolete = select(inbox_table.c.id).where(waiting, inbox_table.c.kind.in_(_OBSOLETE))
+    inbox.drop(connection, list(connection.scalars(obsolete)))
     doubted = select(inbox_table.c.id, inbox_table.c.payload).where(waiting, inbox_table.c.kind.in_(_DOUBTED))
     for row in connection.execute(doubted).all():
         payload = json.dumps({**json.loads(row.payload), "doubted": True})
@@ -143,7 +146,7 @@ def _mark_doubted(connection: Connection) -> None:
 
 
 def _drop_calls(connection: Connection) -> dict[str, int]:
-    """Takes away all calls; task -> when its start was sent, or was to be, ms."""
+    """Deletes all calls; returns task -> when its start was sent, or was to be sent, ms."""
     starts = select(effects_table).where(effects_table.c.operation == "start")
     sent = {row["task_id"]: _sent_at(row) for row in connection.execute(starts).mappings()}
     effects.drop_all(connection)
@@ -156,21 +159,24 @@ def _sent_at(row: Any) -> int:
 
 
 def _post_inspections(connection: Connection, now: int, sent: dict[str, int]) -> int:
-    """Has each task looked at that lives or wants something, first those that want a call, then the rest in turn; how many."""
-    asked = 0
+    """Posts an inspection of each task that has a deadline; returns their number.
+
+    Tasks with a pending call come first, the others at `_INSPECTIONS_PER_S`.
+    """
+    posted = 0
     postings = _inspection_postings(connection, now, sent)
-    while some := list(islice(postings, _POSTINGS_PER_INSERT)):
-        asked += inbox.post_all(connection, inbox.RESTORED, some, now)
-    return asked
+    while batch := list(islice(postings, _POSTINGS_PER_INSERT)):
+        posted += inbox.post_all(connection, inbox.RESTORED, batch, now)
+    return posted
 
 
 def _inspection_postings(connection: Connection, now: int, sent: dict[str, int]) -> Iterator[Posting]:
-    wants = func.max(case((tasks.c.doc.contains('"calls":{'), 1), else_=0))
-    of_tasks = select(deadlines.c.task_id, func.max(deadlines.c.shard).label("shard"), wants.label("wants"))
+    has_call = func.max(case((tasks.c.doc.contains('"calls":{'), 1), else_=0))
+    of_tasks = select(deadlines.c.task_id, func.max(deadlines.c.shard).label("shard"), has_call.label("has_call"))
     statement = of_tasks.join(tasks, tasks.c.id == deadlines.c.task_id).group_by(deadlines.c.task_id).order_by(deadlines.c.task_id)
     turn = 0
     for row in connection.execute(statement).all():
-        at_once = bool(row.wants)
+        at_once = bool(row.has_call)
         turn += not at_once
         yield Posting(
             key=(row.task_id, str(now)),

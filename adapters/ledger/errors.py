@@ -1,4 +1,4 @@
-"""Sorts errors of the database by whose fault they are: the ledger's, another transaction's, or that of what was asked."""
+"""Classifies database errors by their cause: the ledger itself, a conflicting transaction, or the statement and its row."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from adapters.ledger.ledger_url import without_password
 
-#: Two transactions stood in each other's way: the one that was ended can be tried again (SQLSTATE class 40).
+#: Two transactions conflicted; the one that was rolled back can be retried (SQLSTATE class 40).
 _CONTENTION_CLASS = "40"
-#: It is not the statement's fault: connection, resources, an operator, the system, an internal error (SQLSTATE classes).
+#: SQLSTATE classes that are not the statement's fault: connection, resources, operator intervention, system, internal error.
 _LEDGER_FAULT_CLASSES = ("08", "53", "55", "57", "58", "XX")
-#: The same, of classes that say something else too: a standby that took over an address and takes no writes (yet); a session that
-#: the server ended because a transaction said nothing, or took too long; tables, columns or functions that are not there, or not
-#: yet, as before an upgrade; a right that is missing.
+#: Single SQLSTATEs of other classes that are not the statement's fault either: a standby that took over an address and takes no
+#: writes (yet); a session that the server ended because its transaction was idle or took too long; tables, columns or functions
+#: that do not exist (yet), as before an upgrade; a missing privilege.
 _LEDGER_FAULT_STATES = ("25006", "25P03", "25P04", "42P01", "42703", "42883", "42501")
-#: The server, or the address it is reached by, is of no use to any connection: it shuts down, crashed, starts up or lost the
+#: The server, or the address it is reached by, is unusable for every connection: it shuts down, crashed, starts up or lost the
 #: database (57P0x), takes no writes any more (25006), or the connection broke (08xxx; PostgreSQL Appendix A, "Error Codes").
 _UNUSABLE_CLASSES = ("08", "57P0")
 _UNUSABLE_STATES = ("25006",)
@@ -33,12 +33,12 @@ class LedgerFileError(LedgerUnavailableError):
 
 
 class ConflictError(Exception):
-    """Somebody else has saved what was read meanwhile: read it again and decide again."""
+    """Another transaction has changed what was read; the caller must read it again and decide again."""
 
 
 @contextmanager
 def translated_errors(url: str) -> Iterator[None]:
-    """Raises what goes wrong inside by whose fault it is: LedgerUnavailableError, ConflictError; what a row did wrong as it is."""
+    """Translates database errors in the block to LedgerUnavailableError or ConflictError; errors of one row pass unchanged."""
     try:
         yield
     except PoolTimeoutError as error:
@@ -49,25 +49,26 @@ def translated_errors(url: str) -> Iterator[None]:
             raise ConflictError from error
         if not is_ledger_fault(cause):
             _hide_row_values(error, cause)
-            raise  # what one row did wrong; the ledger is well
-        said = " ".join(str(cause).split())  # a driver's error may have several lines
-        raise LedgerUnavailableError(f"{said} ({without_password(url)})") from error
+            raise  # the error concerns one row; the ledger itself works
+        reason = " ".join(str(cause).split())  # a driver's error may have several lines
+        raise LedgerUnavailableError(f"{reason} ({without_password(url)})") from error
 
 
 def _hide_row_values(error: BaseException, cause: BaseException | None) -> None:
-    """PostgreSQL tells what the row held; that may be a secret, and the text of an error comes into the log."""
+    """Removes the row's values from the error text: PostgreSQL quotes them, they may be secret, and error texts are logged."""
     detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else None
-    for each in (error, cause):
-        if detail and each is not None:
-            each.args = tuple(str(text).replace(detail, "(hidden)") for text in each.args)
+    for shown in (error, cause):
+        if detail and shown is not None:
+            shown.args = tuple(str(text).replace(detail, "(hidden)") for text in shown.args)
 
 
 def is_contention(error: BaseException | None) -> bool:
+    """Returns whether the error says that two transactions conflicted."""
     return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_CONTENTION_CLASS)
 
 
 def is_ledger_fault(error: BaseException | None) -> bool:
-    """Whether the ledger is, and not what was asked of it."""
+    """Returns whether the ledger caused the error, and not the statement."""
     if isinstance(error, psycopg.Error):
         state = error.sqlstate
         return _is_connection_lost(error) or (
@@ -77,7 +78,7 @@ def is_ledger_fault(error: BaseException | None) -> bool:
 
 
 def is_server_unusable(error: BaseException | None) -> bool:
-    """Whether this error says that the PostgreSQL server at the other end is of no use, so that all connections to it must go."""
+    """Returns whether the error says that the PostgreSQL server is unusable, so that all connections to it must be replaced."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, psycopg.Error):
         return False

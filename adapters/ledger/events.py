@@ -1,6 +1,7 @@
-"""What others are told: an event for each version of a task, and a word on subscriptions that end; written with what they tell.
+"""Domain events: one for each version of a task, and some about subscriptions and the ledger itself.
 
-An event's id is its position: who follows them misses none (`positions`).
+An event is written in the transaction of the change that it describes. Its id is its position: a reader that follows the positions
+misses none (`positions`).
 """
 
 import json
@@ -19,17 +20,17 @@ from statemachine.tasks import Task, TaskKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEvent:
-    """A task came to a version. `at`: when, ms."""
+    """The event of a new version of a task. `at`: ms."""
 
-    #: The task as it is now, without secrets.
+    #: The task at this version, without secrets.
     task: Task
-    #: `tally.task.running` and its like.
+    #: Type of the event, such as `tally.task.running`.
     type: str
     at: int
     previous_state: str | None
-    #: What made it so: the kind of inbox row, and what tells which one it was.
+    #: The cause: the kind of the inbox row, and members that identify it.
     cause: Mapping[str, Any]
-    #: The ledger's, in which it was told (`epochs`).
+    #: Epoch of the ledger in which the event was written (`epochs`).
     epoch: int = 0
 
     @property
@@ -43,9 +44,9 @@ class TaskEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemEvent:
-    """Something came to pass that is no task's. `at`: when, ms."""
+    """An event that is not about a task: about a subscription or the ledger. `at`: ms."""
 
-    #: What it is about, and the how manieth word about it this is.
+    #: The subject's id, and the number of this event among its events (from 1).
     subject: str
     version: int
     type: str
@@ -56,7 +57,7 @@ class SystemEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Where it stands among all events, and what it tells."""
+    """An event with its position among all events."""
 
     position: int
     content: TaskEvent | SystemEvent
@@ -64,7 +65,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHeader:
-    """What must be known of an event to choose it. Of one that is no task's, vendor, app and kind are empty."""
+    """The columns by which events are selected. vendor, app_id and kind are empty if the event is not about a task."""
 
     position: int
     subject: str
@@ -75,7 +76,7 @@ class EventHeader:
     kind: str
 
 
-#: An event as the ledger has it, for `event_of`.
+#: An event's row before it is decoded (`event_of`).
 EventRow = RowMapping
 
 #: The fields of a task's key, in the order in which a document has them.
@@ -86,17 +87,17 @@ _HEADER_COLUMNS = (
 )
 
 
-def append(connection: Connection, told: Sequence[TaskEvent], texts: TaskTexts) -> None:
-    """texts: the documents of tasks, for whoever needs them next.
+def append(connection: Connection, task_events: Sequence[TaskEvent], texts: TaskTexts) -> None:
+    """Appends events of tasks. texts: a cache of task documents, shared with other writers.
 
-    Transactions of others that append wait from here to the end of this one.
+    Other transactions that append wait from here until this one ends.
     """
-    _append_rows(connection, [_row_of_task(event, texts) for event in told])
+    _append_rows(connection, [_row_of_task(event, texts) for event in task_events])
 
 
-def append_system_events(connection: Connection, notes: Sequence[SystemEvent]) -> None:
-    """The same for what is no task's."""
-    _append_rows(connection, [_row_of_system_event(note) for note in notes])
+def append_system_events(connection: Connection, system_events: Sequence[SystemEvent]) -> None:
+    """Appends events that are not about tasks. Other transactions that append wait as for `append`."""
+    _append_rows(connection, [_row_of_system_event(event) for event in system_events])
 
 
 def _append_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -118,24 +119,24 @@ def _row_of_task(event: TaskEvent, texts: TaskTexts) -> dict[str, Any]:
     }
 
 
-def _row_of_system_event(note: SystemEvent) -> dict[str, Any]:
-    about = {"vendor": "", "app_id": "", "kind": "", "doc": json_text({"data": note.data, "epoch": note.epoch})}
-    return {"subject": note.subject, "version": note.version, "type": note.type, "at": note.at, **about}
+def _row_of_system_event(event: SystemEvent) -> dict[str, Any]:
+    about = {"vendor": "", "app_id": "", "kind": "", "doc": json_text({"data": event.data, "epoch": event.epoch})}
+    return {"subject": event.subject, "version": event.version, "type": event.type, "at": event.at, **about}
 
 
 def _document_text(event: TaskEvent, texts: TaskTexts) -> str:
-    """The document of a task leaves out its key, which stands in columns of other tables."""
-    told = {
+    """Returns the event's JSON. It adds the task's key, which the task's document leaves out because the lineage has it."""
+    about = {
         "key": [getattr(event.task.key, name) for name in _KEY_FIELDS],
         "previous_state": event.previous_state,
         "cause": event.cause,
         **({"epoch": event.epoch} if event.epoch else {}),
     }
-    return f'{json_text(told)[:-1]},"task":{texts.text_of(event.task)}}}'
+    return f'{json_text(about)[:-1]},"task":{texts.text_of(event.task)}}}'
 
 
 def page(connection: Connection, *, after: int, limit: int, most_bytes: int = PAGE_BYTES) -> Page[Event]:
-    """Events behind a position, in order; fewer than `limit` where they have more than `most_bytes` together, but at least one."""
+    """Returns events after a position, in order: at most `limit`, and at most `most_bytes` together, but at least one."""
     sizes = select(events.c.id, size_of(connection, events.c.doc)).where(events.c.id > after).order_by(events.c.id).limit(limit)
     number, last, cut = fitting_rows(connection, sizes, most_bytes)
     if not number:
@@ -145,14 +146,14 @@ def page(connection: Connection, *, after: int, limit: int, most_bytes: int = PA
 
 
 def read_rows(connection: Connection, ids: Collection[int]) -> dict[int, EventRow]:
-    """position -> event."""
+    """Returns position -> row of these events."""
     if not ids:
         return {}
     return {row["id"]: row for row in connection.execute(select(events).where(events.c.id.in_(ids))).mappings()}
 
 
 def versions(connection: Connection, ids: Collection[int]) -> dict[int, int]:
-    """position -> version of its subject."""
+    """Returns position -> version of the event's subject."""
     if not ids:
         return {}
     rows = connection.execute(select(events.c.id, events.c.version).where(events.c.id.in_(ids)))
@@ -162,11 +163,11 @@ def versions(connection: Connection, ids: Collection[int]) -> dict[int, int]:
 def headers(
     connection: Connection, *, after: int, limit: int, last: int | None = None, subject: str | None = None
 ) -> list[EventHeader]:
-    """Of events behind a position, in order. last: none behind this one. subject: only of this one."""
+    """Returns the headers of events after a position, in order. last: none after this one. subject: only events of this one."""
     statement = select(*_HEADER_COLUMNS).where(events.c.id > after).limit(limit)
     if last is not None:
         statement = statement.where(events.c.id <= last)
-    # The events of one subject are found by its versions, which have the same order.
+    # The index holds the events of one subject by version, which is the same order.
     order = events.c.id if subject is None else events.c.version
     if subject is not None:
         statement = statement.where(events.c.subject == subject)
@@ -174,14 +175,14 @@ def headers(
 
 
 def backlog_after(connection: Connection, *, after: int, most: int) -> tuple[int, int | None]:
-    """(how many events are behind a position, when the first of them was; ms). most: more are not counted."""
+    """Returns (number of events after a position, time of the first of them, ms). most: counts no further."""
     behind = select(events.c.at).where(events.c.id > after).order_by(events.c.id).limit(most).subquery()
     number, oldest = connection.execute(select(func.count(), func.min(behind.c.at)).select_from(behind)).one()
     return number, oldest
 
 
 def event_of(row: EventRow) -> Event:
-    """Raises whatever an event that this version cannot read makes go wrong."""
+    """Decodes a row. Raises KeyError, ValueError or TypeError for an event that this version of the program cannot read."""
     doc = json.loads(row["doc"])
     return Event(position=row["id"], content=_task_event(row, doc) if "task" in doc else _system_event(row, doc))
 

@@ -1,9 +1,8 @@
-"""Facets: what tasks have in common that can be filtered by and takes few values. How many tasks each has is kept as it changes.
+"""Facets: combinations of the task properties that have few values and can be filtered by, with their numbers of tasks.
 
-A facet's number is made from what it says, so that a task can be saved without asking what number its facet has.
+A facet's number is a hash of its values, so that a task can be saved without a look-up of its facet.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +11,18 @@ from functools import lru_cache
 from sqlalchemy import Connection, func, select
 
 from adapters.ledger import bulk
+from adapters.ledger.inbox import unique_key
 from adapters.ledger.schema import facets
 from statemachine.states import Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
 
-#: Facets are few and asked for at every change of a task; to make one and its number takes 6 us.
+#: Number of cached facets: they are few and needed at every change of a task; computing one with its number takes 6 us.
 _CACHE_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facet:
-    """Columns of `facets`."""
+    """The values of one facet; the columns of `facets`."""
 
     vendor: str
     kind: str
@@ -44,12 +44,11 @@ class Facet:
 
 @lru_cache(_CACHE_SIZE)
 def _facet_number(facet: Facet) -> int:
-    joined = "".join(f"{len(part)}:{part}" for part in facet.parts)
-    return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8], signed=True)
+    return int.from_bytes(unique_key(*facet.parts)[:8], signed=True)
 
 
 def facet_of(task: Task) -> Facet | None:
-    """None for a merged task: it is in no list and in no sum."""
+    """Returns the facet of a task; None for a merged task: it is in no list and in no sum."""
     if task.merged_into is not None:
         return None
     key, view = task.key, task.view
@@ -72,12 +71,12 @@ def _cached_facet(
 
 
 def slash_delimited(anomaly: str) -> str:
-    """As it stands in `anomalies`."""
+    """Returns an anomaly as the column `anomalies` contains it."""
     return f"/{anomaly}/"
 
 
 def add_counts(connection: Connection, changes: Mapping[Facet, int]) -> None:
-    """Adds to how many tasks the facets have."""
+    """Adds changes to the facets' numbers of tasks."""
     rows = [
         {"facet": facet.number, **{name: getattr(facet, name) for name in Facet.__slots__}, "tasks": change}
         for facet, change in changes.items()
@@ -87,25 +86,25 @@ def add_counts(connection: Connection, changes: Mapping[Facet, int]) -> None:
 
 
 def by_state(connection: Connection) -> dict[tuple[str, str, str], int]:
-    """(vendor, kind, state) -> tasks."""
+    """Returns (vendor, kind, state) -> number of tasks."""
     columns = (facets.c.vendor, facets.c.kind, facets.c.state)
     statement = select(*columns, func.sum(facets.c.tasks)).where(facets.c.tasks > 0).group_by(*columns).order_by(*columns)
     return {(vendor, kind, state): int(tasks) for vendor, kind, state, tasks in connection.execute(statement)}
 
 
 def by_app(connection: Connection) -> dict[tuple[str, str, str, str], int]:
-    """(vendor, app, kind, state) -> tasks."""
+    """Returns (vendor, app, kind, state) -> number of tasks."""
     columns = (facets.c.vendor, facets.c.app_id, facets.c.kind, facets.c.state)
     statement = select(*columns, func.sum(facets.c.tasks)).where(facets.c.tasks > 0).group_by(*columns)
     return {(vendor, app_id, kind, state): int(tasks) for vendor, app_id, kind, state, tasks in connection.execute(statement)}
 
 
 def by_anomaly(connection: Connection) -> dict[str, int]:
-    """anomaly -> tasks that have it."""
-    found: Counter[str] = Counter()
+    """Returns anomaly -> number of tasks that have it."""
+    numbers: Counter[str] = Counter()
     for words, tasks in connection.execute(
         select(facets.c.anomalies, facets.c.tasks).where(facets.c.tasks > 0, facets.c.anomalies != "")
     ):
         for word in words.strip("/").split("//"):
-            found[word] += tasks
-    return dict(sorted(found.items()))
+            numbers[word] += tasks
+    return dict(sorted(numbers.items()))

@@ -1,13 +1,13 @@
-"""Leaves a PostgreSQL server that is of no use any more: one error that says so ends all connections to it, readers' too.
+"""Leaves a PostgreSQL server that has become unusable: one error that says so ends all connections to it, also those of readers.
 
-After a failover the old primary may stay up, read-only, and keep its connections: whoever held one would be answered by it for
-ever. So each connection belongs to a *generation*; an error that says that the server is of no use begins the next one, and a
-connection of an older generation is replaced when it is taken next. A new connection finds what is behind the address now.
+After a failover the old primary may stay up, read-only, and keep its connections: they would lead to it for ever. So each
+connection belongs to a *generation*. An error that says that the server is unusable begins the next generation, and a connection of
+an older one is replaced when it is next taken from the pool. A new connection reaches the server that now has the address.
 
-A server tells its clients unasked, with its next answer, that it takes no writes (`in_hot_standby` and
-`default_transaction_read_only`, PostgreSQL 15, 55.2.7): a reader, which meets no error there, looks at what it was told. Where the
-new connection is told the same, it is used for a while: the address may not have moved yet, and what a read-only server says is
-better than nothing.
+A server reports to its clients, unasked and with its next answer, that it takes no writes (`in_hot_standby` and
+`default_transaction_read_only`, PostgreSQL 15, 55.2.7). A reader gets no error from such a server, so its connection's reported
+parameters are checked. If a new connection reports the same, it is used for a while: the address may not have moved yet, and a
+read-only server is better than none.
 """
 
 import select
@@ -20,7 +20,7 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 
 from adapters.clock import monotonic_s
 
-#: A generation lasts for so long at the least, and so does a connection to a read-only server, s.
+#: Minimum life of a generation, and of a connection to a read-only server, s.
 _MIN_AGE_S = 1.0
 _READ_ONLY_PARAMETERS = ("in_hot_standby", "default_transaction_read_only")
 _GENERATION, _MADE_AT = "tally.generation", "tally.made_at"
@@ -35,14 +35,17 @@ class PostgresqlServer:
         self._lock = threading.Lock()
 
     def leave(self, seen: int) -> None:
-        """Ends all connections, each when it is taken next; nothing if that was done since. seen: the failed one's generation."""
+        """Ends all connections, each when it is next taken from the pool. Does nothing if that has been done since.
+
+        seen: the generation of the failed connection.
+        """
         with self._lock:
             now = monotonic_s()
             if seen == self.generation and now - self._began_at >= _MIN_AGE_S:
                 self.generation, self._began_at = seen + 1, now
 
     def watch(self, engine: Engine) -> None:
-        """Replaces connections of this engine that must not be used any more, as they are taken from its pool."""
+        """Replaces connections of this engine that must not be used any more, when they are taken from its pool."""
         event.listen(engine, "connect", self._mark_generation)
         event.listen(engine, "checkout", self._check_generation)
 
@@ -59,15 +62,15 @@ class PostgresqlServer:
 
 
 def is_read_only_server(connection: Any) -> bool:
-    """Whether the server has told this psycopg connection that it is a standby, or read-only."""
+    """Returns whether the server has reported to this psycopg connection that it is a standby or read-only."""
     return any(connection.info.parameter_status(name) == "on" for name in _READ_ONLY_PARAMETERS)
 
 
 def _reject_ended_connection(connection: Any) -> None:
-    """A server that ends says so on all connections: one on which something was said unasked is replaced, and all like it.
+    """Raises InvalidatePoolError if the idle connection has unread data: a server that shuts down says so on all connections.
 
-    So the first transaction after a restart finds the new server, and no transaction has to ask first: that took as long as the
-    rest of a commit of few rows.
+    All connections like it are replaced too. So the first transaction after a restart reaches the new server, and no transaction
+    needs a ping first, which took as long as the rest of a commit of few rows.
     """
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)

@@ -1,8 +1,8 @@
-"""Chooses which rows of the inbox are applied next, so that no task's backlog holds up the other tasks.
+"""Chooses the inbox rows that are applied next, so that the backlog of one task does not delay the other tasks.
 
-Rows are taken oldest first, but of one shard only so many at a time; those of other shards that wait behind them go first then.
-Rows of one task share a shard and are always taken from its oldest on, so their order stays. Without this a replay of 5,203
-callbacks of one task kept all others waiting for more than 60 s.
+Rows are chosen oldest first, but of one shard at most `MAX_ROWS_PER_SHARD` at a time; rows of other shards that wait behind them
+then go first. Rows of one task share a shard and are always chosen from its oldest on, so their order stays. Without this a replay
+of 5,203 callbacks of one task delayed all others by more than 60 s.
 """
 
 from collections import Counter
@@ -12,23 +12,22 @@ from sqlalchemy import Connection
 
 from adapters.ledger.inbox import InboxRow, places_behind, unapplied, unapplied_of
 
-#: Rows of one shard in one batch, at the most.
+#: Maximum number of rows of one shard in one batch.
 MAX_ROWS_PER_SHARD = 50
-#: A shard that has more rows than this in a full batch is busy: other shards are looked for behind it. Where rows are spread evenly
-#: over the 256 shards, a batch of 400 has 1.6 of each.
+#: A shard with more rows than this in a full batch is busy: rows of other shards are searched behind it. Where rows are spread
+#: evenly over the 256 shards, a batch of 400 has 1.6 of each.
 _BUSY_ROWS = 8
-#: How often others are looked for behind the rows of busy shards. Each look passes over those rows in an index.
+#: Maximum number of searches behind the rows of busy shards. Each one passes over those rows in an index.
 _MAX_SCANS = 16
 
-#: Where a row waits: (id, shard).
+#: (id, shard) of a waiting row.
 _Place = tuple[int, int]
 
 
 def next_rows(connection: Connection, limit: int, now: int, shards: Collection[int] | None = None) -> tuple[list[InboxRow], bool]:
-    """(the rows to be applied next, in the order in which they came; whether more may wait)
+    """Returns (the rows to be applied next, in the order in which they arrived; whether more may wait).
 
-    limit: rows that are looked at, at once; where there are backlogs a batch may have up to twice as many. now: ms. shards: only of
-    these.
+    limit: rows per search; where there are backlogs a batch may have up to twice as many. now: ms. shards: only rows of these.
     """
     oldest = unapplied(connection, limit, now, shards)
     places = [(row.id, row.shard) for row in oldest]
@@ -46,16 +45,16 @@ def next_rows(connection: Connection, limit: int, now: int, shards: Collection[i
 def _ids_behind_busy(
     connection: Connection, limit: int, now: int, shards: Collection[int] | None, *, after: int, busy: set[int], room: int
 ) -> list[int]:
-    """Returns ids of rows that wait behind those of busy shards. Once there are `room` of them, only such as are no backlog."""
+    """Returns ids of rows that wait behind those of busy shards; from the `room`-th on only rows of shards without a backlog."""
     ids: list[int] = []
     for _ in range(_MAX_SCANS):
-        found = places_behind(connection, limit, now, shards, after=after, without=busy)
-        newly_busy = _busy_shards(found)
-        wanted = found if len(ids) < room else [place for place in found if place[1] not in newly_busy]
-        ids += [id_ for id_, _ in _first_of_each_shard(wanted)]
-        if len(found) < limit or not newly_busy or len(ids) >= limit:
+        places = places_behind(connection, limit, now, shards, after=after, without=busy)
+        newly_busy = _busy_shards(places)
+        chosen = places if len(ids) < room else [place for place in places if place[1] not in newly_busy]
+        ids += [id_ for id_, _ in _first_of_each_shard(chosen)]
+        if len(places) < limit or not newly_busy or len(ids) >= limit:
             break
-        busy, after = busy | newly_busy, found[-1][0]
+        busy, after = busy | newly_busy, places[-1][0]
     return ids
 
 

@@ -1,8 +1,8 @@
-"""Notices that the files of a SQLite ledger are not those that were opened: deleted, moved away, or replaced under the process.
+"""Detects that the files of a SQLite ledger are no longer those that were opened: deleted, moved away, or replaced.
 
-Names say nothing: what is committed into a file that has no name any more is gone when the process ends. So a file is known by its
-device and inode, and a transaction is believed only if the names still lead there after it. The write-ahead log and the index of it
-(`-wal`, `-shm`) are watched too: what was committed lies in them first. Three looks take 4 us, a transaction 150.
+SQLite does not notice it, and data committed to a file without a name is lost when the process ends. So a file is identified by its
+device and inode, and a transaction counts only if the names still lead to the same files after it. The write-ahead log and its
+index (`-wal`, `-shm`) are watched too: commits are in them first. Three checks take 4 us, a transaction 150.
 """
 
 import os
@@ -19,7 +19,7 @@ _Identity = tuple[int, int]
 
 
 class FileWatch:
-    """The files of one ledger, known since they were opened first. Thread-safe."""
+    """The identities of one ledger's files since they were first opened. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -28,44 +28,46 @@ class FileWatch:
         self._lost = ""
 
     def connection_opened(self) -> None:
-        """A connection was made. Raises LedgerFileError if it is one to another file than those before."""
-        if self._path not in self._known and (found := _identity_of(self._path)) is not None:
+        """Records a new connection. Raises LedgerFileError if it leads to another file than those before."""
+        if self._path not in self._known and (identity := _identity_of(self._path)) is not None:
             with self._lock:
-                self._known = {self._path: found} | self._known
+                self._known = {self._path: identity} | self._known
         self.check()
 
     def transaction_ended(self) -> None:
-        """Something was read or written: what SQLite put beside the ledger stays there as long as it is connected."""
+        """Checks the files after a transaction, and records SQLite's files beside the ledger, which stay while it is connected."""
         self.check()
         if len(self._known) <= len(_SIDE_FILES):
             self._learn_side_files()
 
     def forget(self) -> None:
-        """All connections are closed: SQLite deletes what it put beside the ledger."""
+        """Forgets all identities, when all connections are closed: SQLite then deletes its files beside the ledger."""
         with self._lock:
             self._known = {}
 
     def check(self) -> None:
         """Raises LedgerFileError unless each name leads to the file that was opened."""
         for name, known in self._known.items():
-            found = _identity_of(name)
-            if found != known:
-                self._report_lost(name, found)
+            identity = _identity_of(name)
+            if identity != known:
+                self._report_lost(name, identity)
         if self._lost:
             self._report_found()
 
     def _learn_side_files(self) -> None:
-        """With the lock, and as a new table: others go through the old one."""
+        """Records SQLite's files beside the ledger. It builds a new dict, because other threads iterate over the old one."""
         with self._lock:
-            real = os.path.realpath(self._path)  # SQLite, too, puts them beside the file itself and not beside a link to it
-            found = {name: _identity_of(name) for name in (real + ending for ending in _SIDE_FILES) if name not in self._known}
+            real = os.path.realpath(self._path)  # SQLite creates them beside the file itself, not beside a link to it
+            side_files = {name: _identity_of(name) for name in (real + ending for ending in _SIDE_FILES) if name not in self._known}
             if self._known:
-                self._known = self._known | {name: identity for name, identity in found.items() if identity is not None}
+                self._known = self._known | {name: identity for name, identity in side_files.items() if identity is not None}
 
-    def _report_lost(self, name: str, found: _Identity | None) -> None:
-        """Says it once, loudly. Raises LedgerFileError."""
-        event, what = ("ledger.file_gone", "was deleted or moved away") if found is None else ("ledger.replaced", "was replaced")
-        message = f"{name} {what} while it was in use: put the very file back, or stop this process, restore, and start it again"
+    def _report_lost(self, name: str, identity: _Identity | None) -> None:
+        """Logs the loss once. Raises LedgerFileError."""
+        event, what = ("ledger.file_gone", "was deleted or moved away") if identity is None else ("ledger.replaced", "was replaced")
+        message = (
+            f"{name} {what} while it was in use: put the same file back, or stop this process, restore a backup, and restart it"
+        )
         with self._lock:
             before, self._lost = self._lost, event + name
         if before != event + name:
@@ -80,9 +82,9 @@ class FileWatch:
 
 
 def _identity_of(name: str) -> _Identity | None:
-    """Of the file, not of a link to it; None: there is none."""
+    """Returns the identity of a file, not of a link to it; None: it does not exist."""
     try:
-        found = os.stat(name)
+        status = os.stat(name)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

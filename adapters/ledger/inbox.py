@@ -1,4 +1,4 @@
-"""The inbox: what is to be applied, in the order in which it came to be known."""
+"""The inbox: callbacks, requests, deadlines and answers that wait to be applied, in the order in which they arrived."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ CALLBACK, REPLAY, DEADLINE, MARK = "callback", "replay", "deadline", "mark"
 START, STOP, UPDATE, RETRY = "start", "stop", "update", "retry"
 ANSWER, SUCCESSION = "answer", "succession"
 RESTORED = "restored"
-#: The clock was set back: what a task waits for may lie too far ahead.
+#: The clock was set back: the times that a task waits for may lie too far ahead.
 CLOCK = "clock"
 
-#: Into how many parts the work can be shared out.
+#: Number of parts into which the work can be divided among workers.
 SHARDS = 256
 
 
@@ -34,12 +34,12 @@ class Arrival:
     app_id: str
     event_type: str
     dedupe_key: str
-    #: The task's id at the vendor, if it is told: callbacks of one task are applied by one worker.
+    #: The task's id at the vendor, if the callback has it: callbacks of one task are applied by one worker.
     vendor_task_id: str = ""
     received_at: int
     headers: Mapping[str, str]
     body: bytes
-    #: 44 hex digits, of a time and of its signature; empty: none.
+    #: 44 hex digits, made of the event's time and the signature; empty: none.
     signature_key: str = ""
 
 
@@ -55,16 +55,16 @@ class InboxRow:
     received_at: int
     body: bytes
     payload: Mapping[str, Any]
-    #: Rows of one task have one.
+    #: All rows of one task have the same shard.
     shard: int
 
 
-_ROW = tuple(inbox.c[each] for each in ("id", "kind", "vendor", "app_id", "dedupe_key", "received_at", "body", "payload", "shard"))
+_ROW = tuple(inbox.c[name] for name in ("id", "kind", "vendor", "app_id", "dedupe_key", "received_at", "body", "payload", "shard"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedRow:
-    """What became of an inbox row."""
+    """The result of applying an inbox row."""
 
     id: int
     applied_at: int
@@ -76,21 +76,22 @@ class AppliedRow:
 
 
 def unique_key(*parts: str) -> bytes:
-    """A key over several texts that cannot be confused by where they are cut."""
+    """Returns a sha256 over the texts with their lengths, so that different divisions of one text give different keys."""
     joined = "".join([f"{len(part)}:{part}" for part in parts])
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()
 
 
 def record(connection: Connection, arrivals: Sequence[Arrival]) -> set[bytes]:
-    """Records callbacks; which of them were new, as `recorded_key` names them. On PostgreSQL by one statement.
+    """Records callbacks; returns the keys (`recorded_key`) of the new ones. On PostgreSQL by one statement.
 
-    A copy is what has the same dedupe key or the same signature; of copies the first counts. The signatures of copies are kept too:
-    a vendor may sign a retry anew, and what changes that one's values is a copy as well.
+    A callback with the dedupe key or the signature of an earlier one is a copy; only the first is recorded. The signatures of
+    copies are kept too: a vendor may sign a retry anew, and a callback that reuses the retry's signature with other values is a
+    copy as well.
     """
     rows, signatures = _without_copies(arrivals)
     if not rows:
         return set()
-    # A sum for each process: doors that added to one would wait for each other's commits.
+    # One sum per process: doors that add to the same sum would wait for each other's commits.
     counted = ("received", f"{arrivals[0].received_at // 1000}/{os.getpid()}")
     if signatures and not postgresql.is_postgresql(connection):
         rows = _without_signed(rows, _add_signatures(connection, signatures))
@@ -102,7 +103,7 @@ _SignedRow = tuple[Mapping[str, Any], bytes | None]
 
 
 def _without_copies(arrivals: Sequence[Arrival]) -> tuple[list[_SignedRow], set[bytes]]:
-    """(rows without those that are copies of ones before, the keys of all signatures)"""
+    """Returns (rows without copies of earlier ones, the keys of all signatures)."""
     rows: list[_SignedRow] = []
     keys: set[bytes] = set()
     signatures: set[bytes] = set()
@@ -121,20 +122,23 @@ def _without_signed(rows: Sequence[_SignedRow], old: Set[bytes]) -> list[_Signed
 
 
 def _add_signatures(connection: Connection, signatures: Set[bytes]) -> set[bytes]:
-    """Adds those that are not there yet; which ones were there."""
+    """Adds the new signatures; returns those that existed before."""
     old = bulk.existing(connection, inbox_signatures, "signature_key", list(signatures))
-    bulk.insert(connection, inbox_signatures, [{"signature_key": each} for each in sorted(signatures - old)])
+    bulk.insert(connection, inbox_signatures, [{"signature_key": key} for key in sorted(signatures - old)])
     return old
 
 
 def recorded_key(arrival: Arrival) -> bytes:
-    """Begins with the time that the vendor's key begins with: what comes at one time is written to few pages."""
+    """Returns the row's dedupe key. It begins with the time in the vendor's key, so that callbacks of one time share few pages."""
     key = unique_key(CALLBACK, arrival.vendor, arrival.app_id, arrival.dedupe_key)
     return bytes.fromhex(arrival.dedupe_key[:12]) + key[:26]
 
 
 def recorded_signature(arrival: Arrival) -> bytes | None:
-    """Begins with a time too. The app is left out: it is one of the values that are signed, and may have changed places."""
+    """Returns the key of the signature, which begins with a time too; None: there is none.
+
+    The app is not part of it: it is one of the signed values, and may have changed places with another one.
+    """
     return bytes.fromhex(arrival.signature_key) if arrival.signature_key else None
 
 
@@ -153,33 +157,33 @@ def _callback_row(arrival: Arrival, key: bytes) -> dict[str, Any]:
 
 
 def shard_of(app_id: str, vendor_task_id: str) -> int:
-    """What rows of one task have in common, for whoever shares out the work: 0 to 255."""
+    """Returns the shard of a task's rows, 0 to 255: by it the work is divided among workers."""
     return zlib.crc32(f"{app_id} {vendor_task_id}".encode("utf-8", "surrogatepass")) % SHARDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """Something to be applied that is no callback; `key` tells it from others of its kind."""
+    """An inbox row to be added that is not a callback; `key` distinguishes it from others of its kind."""
 
     key: Sequence[str]
     payload: Mapping[str, Any]
-    #: What it can be found by while it waits.
+    #: Columns by which a waiting row can be found.
     vendor: str | None = None
     app_id: str | None = None
     task_id: str | None = None
-    #: That of the task it is about.
+    #: The shard of the task that the row concerns.
     shard: int = 0
-    #: It waits until then, ms.
+    #: Time before which it is not applied, ms.
     held_until: int | None = None
 
 
 def post(connection: Connection, kind: str, key: Sequence[str], payload: Mapping[str, Any], now: int, *, shard: int = 0) -> bool:
-    """Puts something that is no callback into the inbox, unless it waits there already; whether it was new."""
+    """Adds a row that is not a callback, unless the same one waits already; returns whether it was new."""
     return post_all(connection, kind, [Posting(key=key, payload=payload, shard=shard)], now) == 1
 
 
 def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now: int) -> int:
-    """The same for many; how many were new."""
+    """Does the same for many rows; returns the number of new ones."""
     rows = [
         {
             "kind": kind,
@@ -196,31 +200,29 @@ def post_all(connection: Connection, kind: str, postings: Sequence[Posting], now
     ]
     if not rows:
         return 0
-    by_key = {row["dedupe_key"]: row for row in reversed(rows)}  # of equal ones the first counts
+    by_key = {row["dedupe_key"]: row for row in reversed(rows)}  # the first of equal ones stays
     return len(by_key) - len(_insert_new(connection, [(row, None) for row in reversed(by_key.values())]))
 
 
 def post_replays(connection: Connection, ids: Sequence[int], now: int) -> int:
-    """Asks for these callbacks to be read again; for how many nobody had asked at this moment (ms)."""
-    found = connection.execute(select(inbox.c.id, inbox.c.shard).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK))
-    shards = {row.id: row.shard for row in found}
-    postings = [
-        Posting(key=(str(each), str(now)), payload={"callback_id": each}, shard=shards[each]) for each in ids if each in shards
-    ]
+    """Posts replays of these callbacks; returns the number of those not yet posted for this moment (`now`, ms)."""
+    rows = connection.execute(select(inbox.c.id, inbox.c.shard).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK))
+    shards = {row.id: row.shard for row in rows}
+    postings = [Posting(key=(str(id_), str(now)), payload={"callback_id": id_}, shard=shards[id_]) for id_ in ids if id_ in shards]
     return post_all(connection, REPLAY, postings, now)
 
 
 def _insert_new(
     connection: Connection, signed: Sequence[_SignedRow], signatures: Collection[bytes] = (), counted: tuple[str, str] = ("", "")
 ) -> set[bytes]:
-    """Inserts rows whose dedupe key is new, and adds their number to a sum (name, label); which keys were not new.
+    """Inserts rows with new dedupe keys and adds their number to a sum (name, label); returns the keys that were not new.
 
     signatures: PostgreSQL adds them in the same statement, and leaves out rows whose signature is not new.
     """
     rows = [row for row, _ in signed]
     if postgresql.is_postgresql(connection):
-        each = [signature for _, signature in signed]
-        return postgresql.insert_new_rows(connection, rows, counted=counted, signatures=each, every=sorted(signatures))
+        of_rows = [signature for _, signature in signed]
+        return postgresql.insert_new_rows(connection, rows, counted=counted, signatures=of_rows, every=sorted(signatures))
     newest = connection.scalar(select(func.max(inbox.c.id))) or 0
     new = bulk.insert_new(connection, inbox, rows, key=("dedupe_key",))
     name, label = counted
@@ -232,27 +234,30 @@ def _insert_new(
 
 
 def unapplied(connection: Connection, limit: int, now: int | None = None, shards: Collection[int] | None = None) -> list[InboxRow]:
-    """The oldest rows that wait, at most `limit`. now: ms: without those that are held for longer. shards: only of these."""
-    return [_inbox_row(*found) for found in connection.execute(_select_unapplied(_ROW, limit, now, shards))]
+    """Returns the oldest waiting rows, at most `limit`.
+
+    now: if given (ms), rows that are deferred beyond it are left out. shards: only rows of these.
+    """
+    return [_inbox_row(*row) for row in connection.execute(_select_unapplied(_ROW, limit, now, shards))]
 
 
 def places_behind(
     connection: Connection, limit: int, now: int, shards: Collection[int] | None, *, after: int, without: Collection[int]
 ) -> list[tuple[int, int]]:
-    """(id, shard) of the oldest rows that wait and have a greater id than `after`, at most `limit`.
+    """Returns (id, shard) of the oldest waiting rows with an id above `after`, at most `limit`.
 
-    now: ms: without those that are held for longer. shards: only of these. without: but of none of these.
+    now: rows that are deferred beyond it (ms) are left out. shards: only rows of these. without: no rows of these shards.
     """
     behind = _select_unapplied((inbox.c.id, inbox.c.shard), limit, now, shards).where(
         inbox.c.id > after, inbox.c.shard.not_in(without)
     )
-    return [(found.id, found.shard) for found in connection.execute(behind)]
+    return [(row.id, row.shard) for row in connection.execute(behind)]
 
 
 def unapplied_of(connection: Connection, ids: Collection[int]) -> list[InboxRow]:
-    """Those of these rows that wait, the oldest first."""
+    """Returns those of these rows that wait, the oldest first."""
     statement = select(*_ROW).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None)).order_by(inbox.c.id)
-    return [_inbox_row(*found) for found in connection.execute(statement)] if ids else []
+    return [_inbox_row(*row) for row in connection.execute(statement)] if ids else []
 
 
 def _select_unapplied(columns: Sequence[Column[Any]], limit: int, now: int | None, shards: Collection[int] | None) -> Select[Any]:
@@ -265,14 +270,14 @@ def _select_unapplied(columns: Sequence[Column[Any]], limit: int, now: int | Non
 
 
 def still_waiting(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Those of these rows that nobody has applied."""
+    """Returns the ids of those of these rows that have not been applied."""
     return set(connection.scalars(select(inbox.c.id).where(inbox.c.id.in_(ids), inbox.c.applied_at.is_(None))))
 
 
 def callback_rows(connection: Connection, ids: Sequence[int]) -> dict[int, InboxRow]:
-    """Callbacks by id, applied or not."""
+    """Returns callbacks by id, applied or not."""
     statement = select(*_ROW).where(inbox.c.id.in_(ids), inbox.c.kind == CALLBACK)
-    return {row.id: row for row in (_inbox_row(*found) for found in connection.execute(statement))}
+    return {row.id: row for row in (_inbox_row(*values) for values in connection.execute(statement))}
 
 
 def _inbox_row(
@@ -299,46 +304,46 @@ def _inbox_row(
     )
 
 
-def write_results(connection: Connection, settled: Sequence[AppliedRow]) -> None:
-    """Marks rows as applied, or as set aside where there is an error."""
-    bulk.update(connection, inbox, _result_rows(settled), key=("id",))
+def write_results(connection: Connection, results: Sequence[AppliedRow]) -> None:
+    """Marks rows as applied, or as set aside where there is an error; overwrites earlier results."""
+    bulk.update(connection, inbox, _result_rows(results), key=("id",))
 
 
-def mark_applied(connection: Connection, settled: Sequence[AppliedRow], done: Sequence[int]) -> None:
-    """Marks callbacks as applied, and drops rows that are no callbacks: what they did stands in the timeline.
+def mark_applied(connection: Connection, results: Sequence[AppliedRow], done: Sequence[int]) -> None:
+    """Marks callbacks as applied and deletes rows that are not callbacks (`done`): the timeline keeps what they changed.
 
-    Raises ConflictError where somebody else has applied one of them.
+    Raises ConflictError if another worker has applied one of them.
     """
-    applied = bulk.update(connection, inbox, _result_rows(settled), key=("id",), empty="applied_at")
+    applied = bulk.update(connection, inbox, _result_rows(results), key=("id",), empty="applied_at")
     dropped = _delete_rows(connection, done) if done else 0
-    if applied + dropped != len(settled) + len(done):
+    if applied + dropped != len(results) + len(done):
         raise ConflictError
 
 
-def _result_rows(settled: Sequence[AppliedRow]) -> list[dict[str, Any]]:
+def _result_rows(results: Sequence[AppliedRow]) -> list[dict[str, Any]]:
     return [
         {
-            "id": each.id,
-            "applied_at": each.applied_at,
-            "event_at": each.event_at,
-            "verdict": each.verdict or "",
-            "reason": each.reason,
-            "task_id": each.task_id,
-            "error": each.error,
+            "id": result.id,
+            "applied_at": result.applied_at,
+            "event_at": result.event_at,
+            "verdict": result.verdict or "",
+            "reason": result.reason,
+            "task_id": result.task_id,
+            "error": result.error,
         }
-        for each in settled
+        for result in results
     ]
 
 
 def backlog(connection: Connection) -> tuple[int, int | None]:
-    """(callbacks that wait to be applied, when the oldest of them was received; ms)"""
+    """Returns (number of callbacks that wait to be applied, when the oldest of them was received, ms)."""
     statement = select(func.count(), func.min(inbox.c.received_at)).where(inbox.c.applied_at.is_(None), inbox.c.kind == CALLBACK)
     count, oldest = connection.execute(statement).one()
     return count, oldest
 
 
 def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> None:
-    """Drops the row of this key if no worker will come back to it, so that it does not stand in the way for ever."""
+    """Deletes the row of this key if it was set aside: no worker will take it again, and it would block its key for ever."""
     dedupe_key = unique_key(kind, *key)
     if postgresql.is_postgresql(connection):
         postgresql.drop_orphaned_key(connection, dedupe_key)
@@ -349,12 +354,12 @@ def drop_set_aside(connection: Connection, kind: str, key: Sequence[str]) -> Non
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> int:
-    """Drops rows that are no callbacks; how many."""
+    """Deletes rows that are not callbacks, 500 per statement; returns their number."""
     return sum(_delete_rows(connection, ids[start : start + 500]) for start in range(0, len(ids), 500))
 
 
 def _delete_rows(connection: Connection, ids: Sequence[int]) -> int:
-    """Drops rows that are no callbacks; how many."""
+    """Deletes rows that are not callbacks; returns their number."""
     if postgresql.is_postgresql(connection):
         return postgresql.delete_rows(connection, ids)
     return connection.execute(delete(inbox).where(inbox.c.id.in_(ids), inbox.c.kind != CALLBACK)).rowcount
@@ -365,13 +370,13 @@ def any_waiting(connection: Connection) -> bool:
 
 
 def defer(connection: Connection, ids: Sequence[int], until: int) -> None:
-    """These rows wait until then, ms, or until they are released."""
+    """Defers rows until a time (ms), or until `release_deferred`."""
     if ids:
         connection.execute(update(inbox).where(inbox.c.id.in_(ids)).values(held_until=until))
 
 
 def release_deferred(connection: Connection, vendor: str, app_id: str) -> None:
-    """What was held of this app can be applied: an answer came."""
-    held = inbox.c.held_until.is_not(None) & inbox.c.applied_at.is_(None)
-    statement = update(inbox).where(held, inbox.c.vendor == vendor, inbox.c.app_id == app_id)
+    """Makes deferred rows of an app applicable again: an answer to a call of that app has arrived."""
+    deferred = inbox.c.held_until.is_not(None) & inbox.c.applied_at.is_(None)
+    statement = update(inbox).where(deferred, inbox.c.vendor == vendor, inbox.c.app_id == app_id)
     connection.execute(statement.values(held_until=None))

@@ -1,25 +1,27 @@
-"""Lineages with their tasks: read together, saved together, and only by who has read the newest."""
+"""Lineages with their tasks: loaded together, and saved together only over the version that was loaded (optimistic locking)."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Select, delete, select
 
 from adapters.ledger import bulk, deadlines, facets
 from adapters.ledger.documents import TaskTexts, facts_of, facts_text, task_of
 from adapters.ledger.engine import ConflictError
 from adapters.ledger.facets import Facet, facet_of
-from adapters.ledger.inbox import shard_of
+from adapters.ledger.inbox import shard_of, unique_key
 from adapters.ledger.schema import lineages, tasks
 from statemachine.tasks import ArchivedRuns, Lineage, Task, TaskKey
+
+#: The columns of a task's key, in the order of `task_key`.
+KEY_COLUMNS = (lineages.c.vendor, lineages.c.app_id, lineages.c.room_id, lineages.c.vendor_task_id, lineages.c.family)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLineage:
-    """A lineage as it was read. `id` None: there is none yet."""
+    """A lineage as it was loaded, with its version. `id` None: the ledger has none yet."""
 
     id: int | None
     version: int
@@ -27,22 +29,36 @@ class StoredLineage:
 
 
 def key_hash(key: TaskKey) -> bytes:
-    parts = (key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)
-    joined = "".join(f"{len(part)}:{part}" for part in parts)
-    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:16]
+    return unique_key(key.vendor, key.app_id, key.room_id, key.vendor_task_id, key.family)[:16]
 
 
 def shard_of_key(key: TaskKey) -> int:
-    """As `inbox.shard_of`."""
+    """Returns the shard of a key's tasks (`inbox.shard_of`)."""
     return shard_of(key.app_id, key.vendor_task_id)
 
 
+def task_key(values: Sequence[str]) -> TaskKey:
+    """Returns the key that the values of `KEY_COLUMNS` make."""
+    vendor, app_id, room_id, vendor_task_id, family = values
+    return TaskKey(vendor=vendor, app_id=app_id, room_id=room_id, vendor_task_id=vendor_task_id, family=family)
+
+
+def select_tasks() -> Select[Any]:
+    """Selects the columns that `read_tasks` needs, from tasks with their lineages."""
+    return select(tasks.c.doc, *KEY_COLUMNS).join(lineages, lineages.c.id == tasks.c.lineage_id)
+
+
+def read_tasks(connection: Connection, statement: Select[Any]) -> list[Task]:
+    """Runs a statement that `select_tasks` began; returns its tasks."""
+    return [task_of(task_key(key), doc) for doc, *key in connection.execute(statement)]
+
+
 def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, StoredLineage]:
-    """The lineages of these keys; an empty one where nothing is known."""
-    wanted = {key_hash(key): key for key in keys}
-    found = list(connection.execute(select(lineages).where(lineages.c.key_hash.in_(list(wanted)))).mappings())
-    by_id: dict[int, list[Task]] = {row["id"]: [] for row in found}
-    keys_by_id = {row["id"]: wanted[row["key_hash"]] for row in found}
+    """Returns the lineages of these keys; an empty one where the ledger has none."""
+    by_hash = {key_hash(key): key for key in keys}
+    rows = list(connection.execute(select(lineages).where(lineages.c.key_hash.in_(list(by_hash)))).mappings())
+    by_id: dict[int, list[Task]] = {row["id"]: [] for row in rows}
+    keys_by_id = {row["id"]: by_hash[row["key_hash"]] for row in rows}
     statement = (
         select(tasks.c.lineage_id, tasks.c.doc)
         .join(lineages, lineages.c.id == tasks.c.lineage_id)
@@ -50,8 +66,8 @@ def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Store
     )
     for lineage_id, doc in connection.execute(statement):
         by_id[lineage_id].append(task_of(keys_by_id[lineage_id], doc))
-    stored = {key: StoredLineage(id=None, version=0, lineage=Lineage(key=key)) for key in wanted.values()}
-    for row in found:
+    stored = {key: StoredLineage(id=None, version=0, lineage=Lineage(key=key)) for key in by_hash.values()}
+    for row in rows:
         key = keys_by_id[row["id"]]
         runs = tuple(sorted(by_id[row["id"]], key=lambda task: task.run))
         sealed = ArchivedRuns(runs=row["sealed_runs"], until=row["sealed_until"])
@@ -61,20 +77,14 @@ def load(connection: Connection, keys: Iterable[TaskKey]) -> dict[TaskKey, Store
 
 
 def keys_of_tasks(connection: Connection, task_ids: Sequence[str]) -> dict[str, TaskKey]:
-    """The keys under which tasks stand; without those that do not exist."""
-    columns = (lineages.c.vendor, lineages.c.app_id, lineages.c.room_id, lineages.c.vendor_task_id, lineages.c.family)
-    statement = select(tasks.c.id, *columns).join(tasks, tasks.c.lineage_id == lineages.c.id).where(tasks.c.id.in_(task_ids))
-    return {task_id: _key(key) for task_id, *key in connection.execute(statement)}
-
-
-def _key(parts: Sequence[str]) -> TaskKey:
-    vendor, app_id, room_id, vendor_task_id, family = parts
-    return TaskKey(vendor=vendor, app_id=app_id, room_id=room_id, vendor_task_id=vendor_task_id, family=family)
+    """Returns the keys of tasks by task id; ids that do not exist are left out."""
+    statement = select(tasks.c.id, *KEY_COLUMNS).join(tasks, tasks.c.lineage_id == lineages.c.id).where(tasks.c.id.in_(task_ids))
+    return {task_id: task_key(key) for task_id, *key in connection.execute(statement)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageSave:
-    """A lineage to be saved over what was read, and the tasks of it that changed: (as they were, as they are)."""
+    """A lineage to be saved over the version that was loaded, and its changed tasks as (before, after)."""
 
     stored: StoredLineage
     lineage: Lineage
@@ -82,7 +92,7 @@ class LineageSave:
 
 
 def require_unchanged(connection: Connection, read: Sequence[StoredLineage]) -> None:
-    """These are still what was read, and stay so until this transaction ends. Raises ConflictError."""
+    """Locks these lineages until the transaction ends. Raises ConflictError if one has changed since it was loaded."""
     versions = {stored.id: stored.version for stored in read if stored.id is not None}
     if not versions:
         return
@@ -94,9 +104,9 @@ def require_unchanged(connection: Connection, read: Sequence[StoredLineage]) -> 
 def save_if_version(
     connection: Connection, saves: Sequence[LineageSave], texts: TaskTexts | None = None
 ) -> dict[TaskKey, StoredLineage]:
-    """Saves each lineage if it still is what was read, all or none; what `load` would give once that is committed.
+    """Saves the lineages, all or none; returns what `load` would return after the commit.
 
-    texts: documents of tasks that somebody has made already. Raises ConflictError.
+    texts: documents of tasks that the caller has made already. Raises ConflictError if a lineage has changed since it was loaded.
     """
     texts = texts or TaskTexts()
     _save_facts(connection, [save for save in saves if save.stored.id is not None])
@@ -111,19 +121,19 @@ def save_if_version(
 
 def _as_saved(save: LineageSave, lineage_id: int) -> StoredLineage:
     lineage = save.lineage
-    read = [task for task in lineage.tasks if task.run > lineage.sealed.runs and task.merged_into is None]
-    tasks_ = tuple(sorted(read, key=lambda task: task.run))
+    loaded = [task for task in lineage.tasks if task.run > lineage.sealed.runs and task.merged_into is None]
+    tasks_ = tuple(sorted(loaded, key=lambda task: task.run))
     lineage = lineage if tasks_ == lineage.tasks else replace(lineage, tasks=tasks_)
     return StoredLineage(id=lineage_id, version=save.stored.version + 1, lineage=lineage)
 
 
 def _is_emptied(save: LineageSave) -> bool:
-    """A key under which a task waited for the vendor's id, and does no more."""
+    """Returns whether the key is provisional and its task has moved to the key with the vendor's id."""
     return save.lineage.key.is_provisional and not save.lineage.facts and not save.lineage.tasks
 
 
 def _save_facts(connection: Connection, saves: Sequence[LineageSave]) -> None:
-    """Only of lineages that still have the version that was read. Raises ConflictError."""
+    """Saves the facts of lineages that still have the version that was loaded. Raises ConflictError."""
     rows = [{"id": save.stored.id, "version": save.stored.version + 1, **_changing_columns(save.lineage)} for save in saves]
     if bulk.update(connection, lineages, rows, key=("id",), counts="version") != len(rows):
         raise ConflictError
@@ -132,21 +142,21 @@ def _save_facts(connection: Connection, saves: Sequence[LineageSave]) -> None:
 def _drop_emptied(connection: Connection, saves: Sequence[LineageSave]) -> None:
     emptied = [save.stored.id for save in saves if _is_emptied(save)]
     if emptied:
-        connection.execute(delete(lineages).where(lineages.c.id.in_([each for each in emptied if each is not None])))
+        connection.execute(delete(lineages).where(lineages.c.id.in_([id_ for id_ in emptied if id_ is not None])))
 
 
 def _changing_columns(lineage: Lineage) -> dict[str, Any]:
-    """The columns that change."""
+    """Returns the columns that change in a lineage's life."""
     sealed = lineage.sealed
     return {"facts": facts_text(lineage.facts), "sealed_runs": sealed.runs, "sealed_until": sealed.until}
 
 
 def _insert_lineages(connection: Connection, saves: Sequence[LineageSave]) -> dict[TaskKey, int]:
-    """Their ids. Raises ConflictError where somebody else has made one of them meanwhile."""
+    """Inserts lineages; returns their ids. Raises ConflictError if another worker has inserted one of them meanwhile."""
     keys = {key_hash(save.lineage.key): save.lineage for save in saves}
     rows = [_lineage_row(hashed, lineage) for hashed, lineage in keys.items()]
-    made = bulk.insert_returning(connection, lineages, rows, key=("key_hash",), returning=("id", "key_hash"))
-    ids = {keys[hashed].key: lineage_id for lineage_id, hashed in made}
+    inserted = bulk.insert_returning(connection, lineages, rows, key=("key_hash",), returning=("id", "key_hash"))
+    ids = {keys[hashed].key: lineage_id for lineage_id, hashed in inserted}
     if len(ids) != len(saves):
         raise ConflictError
     return ids
@@ -176,11 +186,11 @@ def _save_tasks(connection: Connection, changed: Sequence[tuple[Task | None, Tas
 def _changed_columns(
     changed: Sequence[tuple[Task | None, Task, int]], texts: TaskTexts
 ) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-    """What is to be written of tasks that are there, by the columns that differ.
+    """Returns the updates of existing tasks, grouped by the set of columns that differ.
 
-    SQLite writes the indexes of all columns that are named, and those are pages all over the file.
+    SQLite rewrites the indexes of all columns that an update names, and those are pages all over the file.
     """
-    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    updates: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for before, after, lineage_id in changed:
         if before is None or before == after:
             continue
@@ -188,8 +198,8 @@ def _changed_columns(
         differing = {name: value for name, value in row.items() if value != was[name]} | {"doc": texts.text_of(after)}
         if before.key != after.key:
             differing["lineage_id"] = lineage_id
-        found.setdefault(tuple(differing), []).append({"id": after.id, **differing})
-    return found
+        updates.setdefault(tuple(differing), []).append({"id": after.id, **differing})
+    return updates
 
 
 def _task_row(task: Task, lineage_id: int, texts: TaskTexts) -> dict[str, Any]:
@@ -198,7 +208,7 @@ def _task_row(task: Task, lineage_id: int, texts: TaskTexts) -> dict[str, Any]:
 
 
 def _filter_columns(task: Task) -> dict[str, Any]:
-    """Those that say in part what the document says."""
+    """Returns the columns that repeat parts of the document, so that tasks can be filtered by them."""
     facet = facet_of(task)
     return {
         "run": task.run,
@@ -229,7 +239,7 @@ def _save_deadlines(connection: Connection, changed: Sequence[tuple[Task | None,
 
 
 def _facet_changes(changed: Sequence[tuple[Task | None, Task]]) -> Counter[Facet]:
-    """How many tasks more each facet has."""
+    """Returns facet -> change of its number of tasks."""
     tally: Counter[Facet] = Counter()
     for before, after in changed:
         was, now = facet_of(before) if before is not None else None, facet_of(after)

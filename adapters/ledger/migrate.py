@@ -1,4 +1,4 @@
-"""Brings the ledger's schema up to date, and tells when it is not."""
+"""Upgrades the ledger's schema, and checks that it is current."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ _OLDEST_POSTGRESQL = 15
 
 
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
-    """Runs the migrations that are missing, under a lock, each in one transaction. (revision before, revision after)
+    """Runs the missing migrations under a lock, each in one transaction; returns (revision before, revision after).
 
     Raises SchemaError, LedgerUnavailableError.
     """
@@ -46,10 +46,10 @@ def _run_migrations(ledger: Ledger, before: str | None) -> None:
         _undo_interrupted(ledger.url, before)
     known = revisions()
     progress = MigrationProgress([before, *known[known.index(before) + 1 if before else 0 :]])
-    making = alembic_config()
-    making.attributes.update({"url": ledger.url, "progress": progress})
+    config = alembic_config()
+    config.attributes.update({"url": ledger.url, "progress": progress})
     with progress.reporting():
-        command.upgrade(making, "head")
+        command.upgrade(config, "head")
 
 
 def _undo_interrupted(url: str, before: str | None) -> None:
@@ -60,17 +60,17 @@ def _undo_interrupted(url: str, before: str | None) -> None:
 
 
 def make_partitions(ledger: Ledger, now: int) -> None:
-    """Makes sure that there are partitions for the months to come. now: ms."""
+    """Creates the missing partitions for this month and the next ones. now: ms."""
     if ledger.path is not None:
         return
     with ledger.write() as connection:
-        made = postgresql.make_partitions(connection, now)
-    if made:
-        log.info("db.partitions_made", names=made)
+        names = postgresql.make_partitions(connection, now)
+    if names:
+        log.info("db.partitions_made", names=names)
 
 
 def _prepare_postgresql(ledger: Ledger) -> None:
-    """Partitions for the months to come, and statistics: without any, plans are bad until the server finds time to make some."""
+    """Creates partitions and statistics: without statistics, plans are bad until autovacuum has created some."""
     make_partitions(ledger, now_ms())
     with ledger.session() as connection:
         _disable_timeouts(connection)
@@ -78,7 +78,7 @@ def _prepare_postgresql(ledger: Ledger) -> None:
 
 
 def _make_private(path: Path | None) -> None:
-    """A new ledger is its owner's alone, and so are the files that SQLite puts beside it: it may hold secrets."""
+    """Creates a new ledger file that only its owner can read, as SQLite's files beside it then are: it may hold secrets."""
     if path is not None and not path.exists():
         path.touch(mode=0o600)
 
@@ -86,14 +86,14 @@ def _make_private(path: Path | None) -> None:
 def require_current(ledger: Ledger) -> None:
     """Raises SchemaError unless the schema is the newest."""
     with ledger.read() as connection:
-        found = revision_of(connection)
-    if found != newest():
-        raise SchemaError(f"the ledger's schema is {found or 'missing'}, this version needs {newest()}: run `tally db upgrade`")
+        revision = revision_of(connection)
+    if revision != newest():
+        raise SchemaError(f"the ledger's schema is {revision or 'missing'}, this version needs {newest()}: run `tally db upgrade`")
 
 
 @contextmanager
 def _exclusive_upgrade(ledger: Ledger) -> Iterator[None]:
-    """Two processes that start at once must not both migrate."""
+    """Makes sure that only one of several processes that start at once migrates."""
     if ledger.path is None:
         with ledger.session() as connection:
             _require_version(connection)
@@ -106,12 +106,12 @@ def _exclusive_upgrade(ledger: Ledger) -> Iterator[None]:
 
 
 def _disable_timeouts(connection: Connection) -> None:
-    """What stands on a large ledger's whole tables may take its time, and so may whoever was there before us."""
+    """Removes the time limits: a statement over the whole tables of a large ledger may take long, and so may another migration."""
     for limit in ("statement_timeout", "lock_timeout"):
         connection.execute(text(f"SET {limit} = 0"))
 
 
 def _require_version(connection: Connection) -> None:
-    found = str(connection.scalar(text("SHOW server_version_num")))
-    if int(found) < _OLDEST_POSTGRESQL * 10_000:
-        raise SchemaError(f"the ledger's PostgreSQL must be version {_OLDEST_POSTGRESQL} or newer; it is {int(found) // 10_000}")
+    version = int(str(connection.scalar(text("SHOW server_version_num"))))
+    if version < _OLDEST_POSTGRESQL * 10_000:
+        raise SchemaError(f"the ledger's PostgreSQL must be version {_OLDEST_POSTGRESQL} or newer; it is {version // 10_000}")

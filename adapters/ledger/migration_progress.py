@@ -1,4 +1,4 @@
-"""Says how far a migration is: a long one is otherwise taken for one that hangs, and killed."""
+"""Logs the progress of a migration: an operator could otherwise take a long one for a hanging one, and kill it."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ from adapters.logs import logger
 
 log = logger(__name__)
 
-#: How often it is said, s.
+#: Interval between two log lines, s.
 _INTERVAL_S = 5.0
 
 
 class MigrationProgress:
-    """What is under way, told by a thread of its own: the one that migrates is in a statement. Thread-safe."""
+    """The progress of an upgrade, logged by a thread of its own, because the migrating thread is in a statement. Thread-safe."""
 
     def __init__(self, missing: Sequence[str | None], *, every_s: float = _INTERVAL_S) -> None:
-        """missing: the revision that is there, and those that are to come."""
+        """missing: the current revision, then those to be reached."""
         self._steps = list(pairwise(missing))
-        self._is_new = missing[0] is None  # then there is nothing to wait for, and nothing to say of each step
+        self._is_new = missing[0] is None  # a new ledger takes no time, so its steps are not logged
         self._every_s = every_s
         self._began = monotonic_s()
         self._rows: tuple[int, int] | None = None
@@ -30,22 +30,22 @@ class MigrationProgress:
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
-        """Tells of it while the block runs."""
-        teller = threading.Thread(target=self._log_periodically, name="migration-progress", daemon=True)
+        """Logs the progress while the block runs."""
+        reporter = threading.Thread(target=self._log_periodically, name="migration-progress", daemon=True)
         self._log_step()
-        teller.start()
+        reporter.start()
         try:
             yield
         finally:
             self._ended.set()
-            teller.join()
+            reporter.join()
 
     def set_rows(self, done: int, total: int) -> None:
-        """So many rows of a long copy are done."""
+        """Sets the progress of a long copy."""
         self._rows = (done, total)
 
     def step_done(self) -> None:
-        """One revision is reached and committed with this; the next one begins."""
+        """Moves on to the next revision; called when one is reached, in its transaction."""
         self._steps, self._rows, self._began = self._steps[1:], None, monotonic_s()
         self._log_step()
 
@@ -63,7 +63,7 @@ class MigrationProgress:
 
 
 def report_rows(done: int, total: int) -> None:
-    """For a migration that copies many rows: so many of so many are done. Says nothing where no upgrade runs."""
+    """Reports the progress of a migration that copies many rows. Does nothing outside an upgrade."""
     config = getattr(context, "config", None)
     if config is not None and (progress := config.attributes.get("progress")) is not None:
-        progress.rows(done, total)
+        progress.set_rows(done, total)

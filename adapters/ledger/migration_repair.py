@@ -1,9 +1,10 @@
-"""Undoes what a killed upgrade of an older version left in a SQLite ledger.
+"""Undoes the partial changes that a killed upgrade of an older version left in a SQLite ledger.
 
-Up to revision 0004 the driver committed each change of a table by itself: who was killed on the way left the old revision's number
-with some of the next one's tables, columns and indexes, and no start got any further. Rows were copied in one transaction, so new
-tables are empty, and what was renamed (`events` to `events_before`) has all rows. So the old revision can be made whole again: its
-tables as the migrations make them in memory say what it must have, the next one's what may be too much. Anything else is refused.
+Up to revision 0004 the driver committed each change of a table by itself: a process that was killed in between left the old
+revision's number with some of the next one's tables, columns and indexes, and every later start failed. Rows were copied in one
+transaction, so new tables are empty, and the renamed table (`events`, then `events_before`) has all rows. So the old revision can
+be restored: the migrations, run in memory, show which tables it must have and which ones the next revision adds. Any other
+difference raises SchemaError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +18,15 @@ from adapters.logs import logger
 
 log = logger(__name__)
 
-#: Since the revision after this one, each migration is one transaction.
+#: The last revision that can be half made: each later migration is one transaction.
 _LAST_REPAIRABLE = "0004"
-#: What a migration renamed: the name meanwhile, the name that it had.
+#: Tables that a migration renames: temporary name -> original name.
 _RENAMED = {"events_before": "events"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """tables: the columns of each. indexes: the table and the columns of each. sql: by which each was made."""
+    """The schema of a database: table -> columns, index -> (table, columns), and the SQL that created each of them."""
 
     tables: Mapping[str, Sequence[str]]
     indexes: Mapping[str, tuple[str, Sequence[str]]]
@@ -33,9 +34,9 @@ class _Shape:
 
 
 def undo_interrupted(connection: Connection, revision: str | None) -> list[str]:
-    """Makes this revision whole again where a killed upgrade left it half changed; what was undone.
+    """Restores this revision where a killed upgrade left it half changed; returns the names of what was undone.
 
-    In the transaction of the connection. Raises SchemaError where that could lose something.
+    It runs in the transaction of the connection. Raises SchemaError where the repair could lose data.
     """
     following = _next_revision(revision)
     if following is None:
@@ -63,7 +64,7 @@ def _next_revision(revision: str | None) -> str | None:
 
 
 def _has_shape(found: _Shape, old: _Shape) -> bool:
-    """Somebody may have added tables or indexes of their own."""
+    """Returns whether the database has this schema. Additional tables or indexes, which a user may have added, do not matter."""
     has_tables = all(sorted(found.tables.get(name, ())) == sorted(columns) for name, columns in old.tables.items())
     has_indexes = all(found.indexes.get(name) == made for name, made in old.indexes.items())
     return has_tables and has_indexes and not _RENAMED.keys() & found.tables.keys() and (bool(old.tables) or not found.tables)
@@ -78,7 +79,7 @@ def _drop_new_indexes(connection: Connection, found: _Shape, old: _Shape, new: _
 
 
 def _drop_new_tables(connection: Connection, found: _Shape, old: _Shape, new: _Shape) -> list[str]:
-    """Those that the old revision has not, or has with other columns while the rows lie under another name."""
+    """Drops the tables that the old revision lacks, or has with other columns while the rows are under the temporary name."""
     gone = []
     for name, columns in found.tables.items():
         is_new = name in new.tables and name not in old.tables
@@ -93,14 +94,14 @@ def _drop_new_tables(connection: Connection, found: _Shape, old: _Shape, new: _S
 
 
 def _rename_back(connection: Connection, found: _Shape) -> list[str]:
-    there = [(meanwhile, before) for meanwhile, before in _RENAMED.items() if meanwhile in found.tables]
-    for meanwhile, before in there:
-        connection.exec_driver_sql(f"ALTER TABLE {meanwhile} RENAME TO {before}")
-    return [meanwhile for meanwhile, _ in there]
+    renamed = [(temporary, original) for temporary, original in _RENAMED.items() if temporary in found.tables]
+    for temporary, original in renamed:
+        connection.exec_driver_sql(f"ALTER TABLE {temporary} RENAME TO {original}")
+    return [temporary for temporary, _ in renamed]
 
 
 def _recreate_emptied(connection: Connection, old: _Shape) -> list[str]:
-    """What was renamed had no rows, and was dropped already."""
+    """Creates renamed tables again that had no rows and were dropped already."""
     missing = [name for name in _RENAMED.values() if name in old.tables and name not in _read_shape(connection).tables]
     for name in missing:
         connection.exec_driver_sql(old.sql[name])
@@ -111,15 +112,15 @@ def _drop_new_columns(connection: Connection, old: _Shape, new: _Shape) -> list[
     gone = []
     for name, columns in _read_shape(connection).tables.items():
         added = set(new.tables.get(name, ())) - set(old.tables.get(name, ()))
-        for column in [each for each in columns if name in old.tables and each in added]:
+        for column in [column for column in columns if name in old.tables and column in added]:
             connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
             gone.append(f"{name}.{column}")
     return gone
 
 
 def _make_old_indexes(connection: Connection, old: _Shape) -> list[str]:
-    there = _read_shape(connection)
-    missing = [name for name, (table, _) in old.indexes.items() if name not in there.indexes and table in there.tables]
+    current = _read_shape(connection)
+    missing = [name for name, (table, _) in old.indexes.items() if name not in current.indexes and table in current.tables]
     for name in missing:
         connection.exec_driver_sql(old.sql[name])
     return missing
@@ -128,7 +129,7 @@ def _make_old_indexes(connection: Connection, old: _Shape) -> list[str]:
 def _failure_text(revision: str | None, why: str) -> str:
     at = f" of {revision}" if revision else ""
     return (
-        f"an upgrade{at} by an older version was cut off, and cannot be undone safely: {why}. Nothing was changed. "
+        f"an upgrade{at} by an older version was interrupted and cannot be undone safely: {why}. Nothing was changed. "
         "Restore a backup from before that upgrade, or keep the file and report this"
     )
 
@@ -146,16 +147,16 @@ def _column_names(connection: Connection, pragma: str, name: str) -> Sequence[st
 
 
 def _shape_at(revision: str | None) -> _Shape:
-    """As the migrations make it, in memory."""
+    """Returns the schema of a revision, by running the migrations in memory."""
     if revision is None:
         return _Shape(tables={}, indexes={}, sql={})
     engine = create_engine("sqlite://", poolclass=StaticPool)
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     try:
         with engine.connect() as connection:
-            made = alembic_config()
-            made.attributes["connection"] = connection
-            command.upgrade(made, revision)
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
             return _read_shape(connection)
     finally:
         engine.dispose()

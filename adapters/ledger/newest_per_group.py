@@ -1,9 +1,9 @@
-"""The newest rows of many groups, at the cost of a page.
+"""Selects the newest rows of many groups, at the cost of a page.
 
-An index holds the rows of each group in order. First each group is asked for its newest row, its head: of the groups, only as
-many as rows are wanted can have a row on the page, and only rows that are no older than the oldest of so many heads. Then of
-each group that is left the newest rows are read, no more than are wanted. So a page costs a seek for each group and a few
-entries more, however many rows there are and however few of them are on the page.
+An index holds the rows of each group in order. First the newest row of each group, its head, is read. For a page of N rows, only
+the N groups with the newest heads can have a row on it, and only rows that are no older than the oldest of these heads. Then at
+most N rows of each remaining group are read. So a page costs one seek per group and a few more entries, however many rows there are
+and however few of them are on the page.
 """
 
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, String, Table, func, select
 
-#: (rows, groups) -> whether a row is of a group: equalities that an index begins with, before the position.
+#: (rows, groups) -> condition that a row belongs to a group: equalities of the columns that precede the position in an index.
 Same = Callable[[FromClause, FromClause], ColumnElement[bool]]
-#: (position, id) -> whether a row may be listed.
+#: (position, id) -> condition that a row may be listed.
 Within = Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
 
 
 def newest_of(groups: FromClause, table: Table, position: str, same: Same, within: Within, limit: int) -> Select[Any]:
-    """Selects the ids of the newest rows of all groups together: by the column `position`, then by id. limit: of rows."""
+    """Selects the ids of the newest `limit` rows of all groups together, by the column `position`, then by id."""
     lowest: str | int = "" if isinstance(table.c[position].type, String) else 0
     newer, nth, rows = alias(table, "newer"), alias(table, "nth"), alias(table, "rows")
     newest = select(func.max(newer.c[position])).where(same(newer, groups), within(newer.c[position], newer.c.id))
     head = newest.scalar_subquery().label("head")
     heads = select(*groups.c, head).cte("heads")
     nth_head = select(heads.c.head).where(heads.c.head.is_not(None)).order_by(heads.c.head.desc()).limit(1).offset(limit - 1)
-    # While there are fewer heads than rows wanted, any row may be on the page.
+    # With fewer heads than `limit`, any row may be on the page.
     oldest_head = func.coalesce(nth_head.scalar_subquery(), lowest)
     nth_newest = (
         select(nth.c[position])
@@ -51,10 +51,10 @@ def newest_of(groups: FromClause, table: Table, position: str, same: Same, withi
 
 @cache
 def alias(table: Table, name: str) -> FromClause:
-    """A table under another name. Kept, because making its columns takes longer than most statements."""
+    """Returns a table under another name. Cached, because creating its columns takes longer than most statements."""
     return table.alias(name)
 
 
 def unordered(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The same value, but no planner takes an index for it: tempted by the order, it would read all rows to find few."""
+    """Returns an expression of the same value that no index serves: for its order, a planner would read all rows to find few."""
     return column + ("" if isinstance(column.type, String) else 0)

@@ -1,9 +1,9 @@
-"""What only PostgreSQL needs: ids that tell the time, partitions by time, dedupe keys in a table of their own, locks by name.
+"""Features that only PostgreSQL needs: time-ordered ids, partitions by time, dedupe keys in a table of their own, named locks.
 
 Ids of `inbox` and `timeline` are made of the server's clock (ms) and a number, those of `events` are positions (`positions`): a
-range of ids is a range of time. The tables are partitioned by it, and whoever knows an id knows the partition. A unique key cannot
-span partitions unless it holds what they are cut by; so what must be unique over all time, the dedupe keys of the inbox, stands in
-`inbox_keys`, which is written in the statement that writes the row.
+range of ids is a range of time. The tables are partitioned by it, so an id determines its partition. A unique key cannot span
+partitions unless it contains the partition key; so the values that must be unique over all time, the dedupe keys of the inbox, are
+in `inbox_keys`, which the statement that writes the inbox row also writes.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from adapters.ledger.bulk import Row, arrays_of, unnest_clause
 from adapters.ledger.positions import first_position
 from adapters.ledger.schema import inbox
 
-#: Tables that SQLite has not.
+#: Tables that exist only on PostgreSQL.
 metadata = MetaData()
-#: The dedupe keys of all inbox rows, and which row has each.
+#: The dedupe keys of all inbox rows, with the id of the row.
 inbox_keys = Table(
     "inbox_keys",
     metadata,
@@ -28,11 +28,11 @@ inbox_keys = Table(
     Column("inbox_id", BigInteger, nullable=False),
 )
 
-#: Bits of an id below the milliseconds.
+#: Number of bits of an id below its milliseconds.
 _NUMBER_BITS = 20
-#: Months of which there is a partition ahead of time.
+#: Number of months for which partitions are created in advance.
 _MONTHS_AHEAD = 3
-#: For a lock that nobody waits for long, ms: who makes a partition must not stand in the door's way.
+#: Lock timeout of the creation of partitions, ms: while it waits for a table lock, it blocks the door.
 _LOCK_TIMEOUT_MS = 2_000
 
 
@@ -42,7 +42,7 @@ def is_postgresql(connection: Connection) -> bool:
 
 # Ids and the inbox.
 
-#: An id of now. Numbers wrap within a millisecond only after a million of them.
+#: Statements that create the id generator. Its numbers wrap within a millisecond only after a million of them.
 MAKE_ID = (
     "CREATE SEQUENCE tally_ids",
     f"""
@@ -55,11 +55,11 @@ MAKE_ID = (
 
 
 def first_id(ms: int) -> int:
-    """The least id of a moment, ms since the epoch."""
+    """Returns the smallest id of a time, ms since the Unix epoch."""
     return ms << _NUMBER_BITS
 
 
-#: Tables that grow with time, and are cut by it; of each, the least id of a moment, ms.
+#: Tables that are partitioned by time -> function that returns the smallest id of a time (ms).
 PARTITIONED: Mapping[str, Callable[[int], int]] = {"inbox": first_id, "timeline": first_id, "events": first_position}
 
 
@@ -71,10 +71,10 @@ def insert_new_rows(
     signatures: Sequence[bytes | None] = (),
     every: Sequence[bytes] = (),
 ) -> set[bytes]:
-    """Puts rows into the inbox whose keys are new, and adds their number to a sum (name, label); which dedupe keys were not put in.
+    """Inserts inbox rows with new dedupe keys and adds their number to a sum (name, label); returns the keys that were not new.
 
-    signatures: the key of each row's signature, if it has one. every: those, and others to be kept; each once, and sorted.
-    One statement, so that the door needs no other in its transaction. No two of the rows have the same key.
+    signatures: the key of each row's signature, if it has one. every: these signature keys and others to be kept; unique and
+    sorted. It is one statement, so that the door needs no other in its transaction. No two of the rows may have the same key.
     """
     names, values = tuple(rows[0]), arrays_of(rows)
     if every:
@@ -87,9 +87,9 @@ def insert_new_rows(
 @cache
 def _insert_new_rows(names: tuple[str, ...], *, signed: bool) -> str:
     listed = ", ".join(names)
-    # Wrapped like this, IN looks into a hash table; as a join it would compare each with each.
+    # Written like this, IN uses a hash table; a join would compare all pairs.
     is_fresh = "(id IN (SELECT inbox_id FROM fresh)) IS"
-    # All signatures, in their order, come before any dedupe key: two doors that share some of both wait in one order.
+    # All signatures, sorted, are inserted before any dedupe key: two doors that share some of both lock them in the same order.
     is_new, add_signatures = "", ""
     if signed:
         is_new = "WHERE signature_key IS NULL OR (signature_key IN (SELECT signature_key FROM signed)) IS TRUE"
@@ -120,7 +120,7 @@ def _insert_new_rows(names: tuple[str, ...], *, signed: bool) -> str:
 
 
 def delete_rows(connection: Connection, ids: Sequence[int]) -> int:
-    """Takes rows that are no callbacks out of the inbox, and their keys: the same may come again. How many."""
+    """Deletes inbox rows that are not callbacks, with their keys, so that the same can be posted again; returns their number."""
     statement = """
         WITH gone AS (DELETE FROM inbox WHERE id = ANY(%b::bigint[]) AND kind <> 'callback' RETURNING dedupe_key)
         DELETE FROM inbox_keys USING gone WHERE inbox_keys.dedupe_key = gone.dedupe_key
@@ -129,12 +129,12 @@ def delete_rows(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def id_of_key(connection: Connection, dedupe_key: bytes) -> int | None:
-    """The inbox row that has this key."""
+    """Returns the id of the inbox row with this key."""
     return connection.scalar(select(inbox_keys.c.inbox_id).where(inbox_keys.c.dedupe_key == dedupe_key))
 
 
 def drop_orphaned_key(connection: Connection, dedupe_key: bytes) -> None:
-    """Drops this key if its row is gone, as with a partition that was detached."""
+    """Deletes a key whose row is gone, for example with a detached partition."""
     row = select(inbox.c.id).where(inbox.c.id == inbox_keys.c.inbox_id).exists()
     connection.execute(delete(inbox_keys).where(inbox_keys.c.dedupe_key == dedupe_key, ~row))
 
@@ -143,10 +143,10 @@ def drop_orphaned_key(connection: Connection, dedupe_key: bytes) -> None:
 
 
 def make_partitions(connection: Connection, now: int) -> list[str]:
-    """Makes the partitions of this month (by `now`, ms) and the next ones where they are missing; which ones those were."""
-    wanted = [(f"{table}_{first:%Y%m}", table, first, until) for table in PARTITIONED for first, until in _month_ranges(now)]
-    there = set(connection.scalars(text("SELECT relname FROM pg_class WHERE relispartition")))
-    missing = [each for each in wanted if each[0] not in there]
+    """Creates the missing partitions of this month (by `now`, ms) and the next ones; returns their names."""
+    needed = [(f"{table}_{first:%Y%m}", table, first, until) for table in PARTITIONED for first, until in _month_ranges(now)]
+    existing = set(connection.scalars(text("SELECT relname FROM pg_class WHERE relispartition")))
+    missing = [partition for partition in needed if partition[0] not in existing]
     if missing:
         connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
         lock(connection, "partitions")
@@ -156,17 +156,17 @@ def make_partitions(connection: Connection, now: int) -> list[str]:
 
 
 def _make_partition(connection: Connection, name: str, table: str, first: int, until: int) -> None:
-    """What came before its partition was there lies in the table for the rest; it is moved, or it could not be attached."""
+    """Creates one partition. Rows that were inserted before are in the default partition; they are moved, or ATTACH would fail."""
     connection.execute(text(f"CREATE TABLE IF NOT EXISTS {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE)"))
     if connection.scalar(text("SELECT relispartition FROM pg_class WHERE oid = to_regclass(:name)"), {"name": name}):
-        return  # somebody else has made it meanwhile
+        return  # another process has created it meanwhile
     strays = f"DELETE FROM {table}_rest WHERE id >= {first} AND id < {until} RETURNING *"
     connection.execute(text(f"WITH moved AS ({strays}) INSERT INTO {name} SELECT * FROM moved"))
     connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({until})"))
 
 
 def _month_ranges(now: int) -> Iterator[tuple[datetime, datetime]]:
-    """(first moment, first moment of the next one) of this month and those ahead."""
+    """Yields (start, end) of this month and of the next ones."""
     today = datetime.fromtimestamp(now / 1000, UTC)
     months = [today.year * 12 + today.month - 1 + ahead for ahead in range(_MONTHS_AHEAD + 2)]
     firsts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months]
@@ -181,15 +181,15 @@ def _epoch_ms(moment: datetime) -> int:
 
 
 def lock(connection: Connection, name: str) -> None:
-    """Waits for a lock that ends with the transaction."""
+    """Acquires a named lock that ends with the transaction; waits for it."""
     connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
 
 
 def lock_session(connection: Connection, name: str) -> None:
-    """Waits for a lock that ends with the connection."""
+    """Acquires a named lock that ends with the connection; waits for it."""
     connection.execute(select(func.pg_advisory_lock(lock_number(name))))
 
 
 def lock_number(name: str) -> int:
-    """64 bits, signed."""
+    """Returns the number of a named lock: 64 bits, signed."""
     return int.from_bytes(hashlib.sha256(f"tally:{name}".encode()).digest()[:8], signed=True)

@@ -1,9 +1,10 @@
-"""Locks of a SQLite ledger: one process plays each role for it, and one upgrades it. Other ledgers need none of them.
+"""Process locks of a SQLite ledger: one process has each role (`web`, `work`) for it, and one upgrades it.
 
-A second server would not be wrong, but slow in ways nobody understands; under another name of the same file (a hard link) it would
-be wrong: SQLite keeps a write-ahead log beside each name. So a role is locked twice. A lock file beside the ledger says which
-process has it. And a byte of the ledger itself is locked, far behind its end and behind the bytes that SQLite locks, so that the
-file is known whatever it is called, and whoever deletes lock files: with an "open file description lock" (Linux, fcntl(2)).
+Ledgers on PostgreSQL need none of them. A second server would work, but slowly and for no visible reason; under another name of the
+same file (a hard link) it would corrupt data, because SQLite keeps a write-ahead log beside each name. So a role has two locks. A
+lock file beside the ledger names the process that has it. And a byte of the ledger itself is locked, far behind its end and behind
+the bytes that SQLite locks: this lock works under any name of the file, and if lock files are deleted. It is an "open file
+description lock" (Linux, fcntl(2)).
 
 SQLite's own locks are of the older kind, which a process loses when it closes *any* descriptor of the file. So the descriptors here
 are kept until the process ends.
@@ -21,10 +22,10 @@ from typing import Self
 from adapters.ledger.errors import LedgerUnavailableError
 from adapters.ledger.ledger_url import sqlite_path
 
-#: The bytes of a ledger that stand for roles. SQLite locks bytes at 2^30, and its files end below 2^48.
+#: Role -> the byte of the ledger that is locked. SQLite locks bytes at 2^30, and its files end below 2^48.
 _BYTES = {"web": 1 << 60, "work": (1 << 60) + 1}
 _SUPPORTED = hasattr(fcntl, "F_OFD_SETLK")
-#: By device and inode: descriptors of ledgers, never closed.
+#: (device, inode) -> descriptor of a ledger; never closed.
 _DESCRIPTORS: dict[tuple[int, int], int] = {}
 _LOCK = threading.Lock()
 
@@ -34,9 +35,9 @@ class AlreadyServedError(Exception):
 
 
 class ServingLock:
-    """Held by a process while it plays a role (`web` or `work`) for a ledger.
+    """The lock of a process that has a role (`web` or `work`) for a ledger.
 
-    The kernel lets go of it when the process ends, however it ends.
+    The kernel releases it when the process ends, however it ends.
     """
 
     def __init__(self, url: str, role: str) -> None:
@@ -46,7 +47,7 @@ class ServingLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Raises AlreadyServedError, LedgerUnavailableError."""
+        """Acquires both locks of the role. Raises AlreadyServedError, LedgerUnavailableError."""
         if self._ledger is None:
             return
         path = _lock_path(self._ledger, self._role)
@@ -61,7 +62,7 @@ class ServingLock:
         if not _lock_byte(self._ledger, self._role):
             os.close(file)
             raise AlreadyServedError(
-                f"another process already plays `{self._role}` for this very file, under another name or with its lock file "
+                f"another process already plays `{self._role}` for the same file, under another name or with its lock file "
                 f"deleted ({self._ledger}); stop it first"
             )
         self._file = file
@@ -75,7 +76,7 @@ class ServingLock:
 
 
 class UpgradeLock:
-    """Waits until nobody else upgrades the ledger; held within the block. Raises LedgerUnavailableError."""
+    """The lock of the process that upgrades the ledger; waits for it, and holds it in the block. Raises LedgerUnavailableError."""
 
     def __init__(self, ledger: Path) -> None:
         self._path = Path(f"{ledger.resolve()}.upgrade.lock")
@@ -93,10 +94,10 @@ class UpgradeLock:
 def reject_other_name(ledger: Path) -> None:
     """Raises LedgerUnavailableError if the file has several names and is served under another one than this."""
     try:
-        found = ledger.stat()
+        status = ledger.stat()
     except OSError:
         return
-    several = S_ISREG(found.st_mode) and found.st_nlink > 1
+    several = S_ISREG(status.st_mode) and status.st_nlink > 1
     real = ledger.resolve()
     for role in _BYTES if several else ():
         if _is_byte_locked(real, role) and not _is_lock_file_held(_lock_path(real, role)):
@@ -108,7 +109,7 @@ def _lock_path(ledger: Path, role: str) -> Path:
 
 
 def _open_lock_file(path: Path) -> int:
-    """For reading at the least: who may not write into the file of another user can lock it all the same."""
+    """Opens a lock file, at least for reading: that suffices to lock a file of another user that this one may not write."""
     try:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -116,12 +117,14 @@ def _open_lock_file(path: Path) -> int:
             return os.open(path, os.O_RDONLY)
     except OSError as error:
         why = "the folder cannot be written" if isinstance(error, FileNotFoundError) else error.strerror
-        message = f"the lock file {path} cannot be opened by user {os.geteuid()}: {why}; give file and folder to that user"
+        message = (
+            f"the lock file {path} cannot be opened by user {os.geteuid()}: {why}; make that user the owner of file and folder"
+        )
         raise LedgerUnavailableError(message) from error
 
 
 def _write_pid(file: int) -> None:
-    """Says whose it is, where that may be written."""
+    """Writes the process id into the lock file, if it may be written."""
     try:
         os.ftruncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
@@ -147,7 +150,7 @@ def _is_lock_file_held(path: Path) -> bool:
 
 
 def _lock_byte(ledger: Path, role: str) -> bool:
-    """Whether it is ours now; True where the system has no such locks, or there is no file yet."""
+    """Locks a role's byte; returns whether this process has it. True where such locks are not supported or the file is missing."""
     descriptor = _ledger_descriptor(ledger)
     if descriptor is None:
         return True
@@ -156,7 +159,7 @@ def _lock_byte(ledger: Path, role: str) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError:
-        return True  # a file system without them
+        return True  # the file system does not support them
     return True
 
 
@@ -167,7 +170,7 @@ def _unlock_byte(ledger: Path, role: str) -> None:
 
 
 def _is_byte_locked(ledger: Path, role: str) -> bool:
-    """Whether another process has it."""
+    """Returns whether another process has locked the role's byte."""
     descriptor = _ledger_descriptor(ledger)
     if descriptor is None:
         return False
@@ -179,22 +182,22 @@ def _is_byte_locked(ledger: Path, role: str) -> bool:
 
 
 def _ledger_descriptor(ledger: Path) -> int | None:
-    """Of the ledger's file, the same for the whole life of the process. Raises LedgerUnavailableError."""
+    """Returns the descriptor of the ledger's file, the same for the life of the process. Raises LedgerUnavailableError."""
     if not _SUPPORTED:
         return None
     with _LOCK:
         try:
-            found = ledger.stat()
-            known = (found.st_dev, found.st_ino)
-            if known not in _DESCRIPTORS:
-                _DESCRIPTORS[known] = os.open(ledger, os.O_RDWR)
+            status = ledger.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity not in _DESCRIPTORS:
+                _DESCRIPTORS[identity] = os.open(ledger, os.O_RDWR)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise LedgerUnavailableError(f"the ledger {ledger} cannot be written: {error.strerror}") from error
-        return _DESCRIPTORS[known]
+        return _DESCRIPTORS[identity]
 
 
 def _flock_struct(kind: int, role: str) -> bytes:
-    """A `struct flock` for one byte: type, from where, start, length, process (must be 0)."""
+    """Returns a `struct flock` for one byte: type, whence, start, length, process (must be 0)."""
     return struct.pack("hhqqi0q", kind, os.SEEK_SET, _BYTES[role], 1, 0)

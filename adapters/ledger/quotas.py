@@ -1,11 +1,11 @@
-"""How many calls may be made: a token bucket for each account and API, kept in the ledger so that it holds across processes.
+"""Rate limits of vendor calls: one token bucket per account and API, kept in the ledger so that it holds across processes.
 
-A vendor that allows N calls/s counts them in any second. A bucket of b tokens that fills by r a second gives at most b + r of
-them in one second; so b + r is kept a tenth under N, which leaves room for calls that do not go out at the very moment they were
-taken. A vendor that says "too many" all the same is called more slowly for a while: `pace` is the part of r that is used.
+A vendor that allows N calls/s counts the calls of any second. A bucket of b tokens that refills at r per second grants at most b +
+r calls in one second; so b + r is kept a tenth under N, which leaves room for calls that are sent somewhat later than they were
+granted. If a vendor answers "too many" all the same, it is called more slowly for a while: `pace` is the part of r that is used.
 
-Clocks: the bucket follows the most advanced one. One that is behind gets what that one left; one that is far behind (a clock that
-was set back) is followed again, without a gift of tokens.
+Clocks: the bucket follows the most advanced one. A process whose clock is behind gets the tokens that are left; a clock that is far
+behind (it was set back) is followed again, without extra tokens.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,28 +17,28 @@ from sqlalchemy import Connection, select, update
 from adapters.ledger import bulk
 from adapters.ledger.schema import quotas
 
-#: A clock that is further behind than this was set back, ms.
+#: A clock that is further behind the bucket than this was set back, ms.
 _MAX_CLOCK_LAG_MS = 10_000
-#: The longest that a vendor's hint is heeded, ms.
+#: Maximum time that a vendor's Retry-After hint is followed, ms.
 _MAX_HINT_MS = 3_600_000
-#: What is left of the pace after the vendor said "too many", the least of it, and how much comes back in a second.
+#: Factor of the pace after a "too many" answer, its minimum, and its recovery per second.
 _SLOWDOWN_FACTOR, _MIN_PACE, _RECOVERY_PER_S = 0.7, 0.05, 0.1
-#: What it says within so many ms is said of the same calls.
+#: "Too many" answers within this time (ms) concern the same calls: only the first slows down.
 _SLOWDOWN_INTERVAL_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketRate:
-    """What a limit of so many calls in any second allows."""
+    """Size and refill rate of a bucket, derived from a vendor's limit."""
 
-    #: Calls at once.
+    #: Maximum number of calls at once.
     burst: int
     #: Calls/s in the long run.
     per_s: float
 
 
-def rate_of(limit: float) -> BucketRate:
-    """limit: the vendor's, calls/s. Of a limit of less than 1 it makes 1."""
+def bucket_rate(limit: float) -> BucketRate:
+    """Returns the bucket rate for a vendor's limit (calls/s); a limit below 1 counts as 1."""
     most = max(limit, 1.0)
     burst = max(1, int(most // 10))
     # A limit of 1 or 2 leaves nothing beside the burst: every other second is used then.
@@ -47,7 +47,7 @@ def rate_of(limit: float) -> BucketRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A bucket as it was at `at`. Times in ms."""
+    """The state of a bucket at the time `at`. Times in ms."""
 
     tokens: float
     at: int
@@ -55,15 +55,15 @@ class Bucket:
     slowed_at: int = 0
     blocked_until: int = 0
 
-    def consume(self, wanted: int, rate: BucketRate, now: int) -> "tuple[int, Bucket]":
-        """How many of so many calls may be made now, and the bucket without them. The same one if it needs not be kept anew."""
-        seen = self._refilled_at(now, rate)
-        granted = 0 if now < seen.blocked_until else max(0, min(wanted, int(seen.tokens + 1e-9)))
-        set_back = seen.at < self.at or seen.slowed_at < self.slowed_at or seen.blocked_until < self.blocked_until
-        return granted, replace(seen, tokens=seen.tokens - granted) if granted or set_back else self
+    def consume(self, requested: int, rate: BucketRate, now: int) -> "tuple[int, Bucket]":
+        """Returns (number of granted calls, the bucket without them); the same bucket if it need not be saved."""
+        refilled = self._refilled_at(now, rate)
+        granted = 0 if now < refilled.blocked_until else max(0, min(requested, int(refilled.tokens + 1e-9)))
+        set_back = refilled.at < self.at or refilled.slowed_at < self.slowed_at or refilled.blocked_until < self.blocked_until
+        return granted, replace(refilled, tokens=refilled.tokens - granted) if granted or set_back else self
 
     def _refilled_at(self, now: int, rate: BucketRate) -> "Bucket":
-        """The same, later. Its times are never further ahead of `now` than they can be."""
+        """Returns the bucket at a later time. Its times are never further ahead of `now` than they can be."""
         return Bucket(
             tokens=min(float(rate.burst), self.tokens + rate.per_s * self.pace_at(now) * max(0, now - self.at) / 1000),
             at=max(self.at, now) if self.at - now <= _MAX_CLOCK_LAG_MS else now,
@@ -76,7 +76,7 @@ class Bucket:
         return min(1.0, self.pace + _RECOVERY_PER_S * max(0, now - self.slowed_at) / 1000)
 
     def slowed(self, now: int, retry_after_s: float | None) -> "Bucket":
-        """The same, after the vendor said "too many"."""
+        """Returns the bucket after a "too many" answer of the vendor."""
         hint = now + min(_MAX_HINT_MS, max(0, round((retry_after_s or 0) * 1000)))
         blocked = replace(self, blocked_until=min(now + _MAX_HINT_MS, max(self.blocked_until, hint)))
         if abs(now - self.slowed_at) < _SLOWDOWN_INTERVAL_MS:
@@ -85,16 +85,16 @@ class Bucket:
 
 
 def lock(connection: Connection, buckets: Sequence[str], limits: Callable[[str], float], now: int) -> None:
-    """Makes sure that nobody else takes from these buckets before this transaction ends. limits: bucket -> calls/s.
+    """Locks these buckets until the transaction ends; creates missing ones. limits: bucket -> calls/s.
 
-    All at once and in one order: two that take some of the same buckets in turn would lock each other.
+    All at once and in one order: two transactions that lock some of the same buckets one by one could deadlock.
     """
     if not buckets:
         return
     statement = select(quotas.c.bucket).where(quotas.c.bucket.in_(buckets)).order_by(quotas.c.bucket).with_for_update()
     missing = set(buckets) - set(connection.scalars(statement))
     if missing:
-        rows = [_new_row(bucket, rate_of(limits(bucket)), now) for bucket in missing]
+        rows = [_new_row(bucket, bucket_rate(limits(bucket)), now) for bucket in missing]
         bulk.insert_new(connection, quotas, rows, key=("bucket",))
         connection.execute(statement)
 
@@ -103,29 +103,29 @@ def _new_row(bucket: str, rate: BucketRate, now: int) -> dict[str, Any]:
     return {"bucket": bucket, "tokens": float(rate.burst), "at": now, "pace": 1.0, "slowed_at": 0, "blocked_until": 0}
 
 
-def consume(connection: Connection, bucket: str, wanted: int, limit: float, now: int) -> int:
-    """How many of so many calls may be made now; they count as made. limit: the vendor's, calls/s. now: ms."""
-    kept = _read_or_create(connection, bucket, limit, now)
-    granted, left = kept.consume(wanted, rate_of(limit), now)
-    if left is not kept:
-        _save_bucket(connection, bucket, left)
+def consume(connection: Connection, bucket: str, requested: int, limit: float, now: int) -> int:
+    """Takes tokens for calls that are made now; returns the number granted. limit: the vendor's, calls/s. now: ms."""
+    before = _read_or_create(connection, bucket, limit, now)
+    granted, after = before.consume(requested, bucket_rate(limit), now)
+    if after is not before:
+        _save_bucket(connection, bucket, after)
     return granted
 
 
 def slow_down(connection: Connection, bucket: str, now: int, retry_after_s: float | None) -> None:
-    """The vendor said that there were too many calls; `retry_after_s`: its hint. Of a bucket that nobody took from: nothing."""
-    kept = _read_bucket(connection, bucket)
-    if kept is not None:
-        _save_bucket(connection, bucket, kept.slowed(now, retry_after_s))
+    """Slows a bucket down after a "too many" answer. retry_after_s: the vendor's hint. Ignores buckets that no call has used."""
+    stored = _read_bucket(connection, bucket)
+    if stored is not None:
+        _save_bucket(connection, bucket, stored.slowed(now, retry_after_s))
 
 
 def _read_or_create(connection: Connection, bucket: str, limit: float, now: int) -> Bucket:
-    kept = _read_bucket(connection, bucket)
-    if kept is None:
+    stored = _read_bucket(connection, bucket)
+    if stored is None:
         lock(connection, [bucket], lambda _: limit, now)
-        kept = _read_bucket(connection, bucket)
-    assert kept is not None, "it was made just now"
-    return kept
+        stored = _read_bucket(connection, bucket)
+    assert stored is not None, "lock() has just created it"
+    return stored
 
 
 def _read_bucket(connection: Connection, bucket: str) -> Bucket | None:
@@ -133,6 +133,6 @@ def _read_bucket(connection: Connection, bucket: str) -> Bucket | None:
     return Bucket(**{name: value for name, value in row.items() if name != "bucket"}) if row is not None else None
 
 
-def _save_bucket(connection: Connection, bucket: str, seen: Bucket) -> None:
-    values = {name: getattr(seen, name) for name in ("tokens", "at", "pace", "slowed_at", "blocked_until")}
+def _save_bucket(connection: Connection, bucket: str, state: Bucket) -> None:
+    values = {name: getattr(state, name) for name in ("tokens", "at", "pace", "slowed_at", "blocked_until")}
     connection.execute(update(quotas).where(quotas.c.bucket == bucket).values(values))

@@ -1,7 +1,7 @@
-"""The newest refused callbacks, and why: so that a wrong secret is found in a minute.
+"""The newest rejected callbacks with their reasons, so that a wrong secret is found in a minute.
 
-Each kind of refusal (vendor, reason, and the app where it is a configured one) has a fair share of what is kept: a flood of one
-kind, as of forged callbacks for apps that nobody knows, takes what others do not need, and pushes none of them out.
+Each kind of rejection (vendor, reason, and the app if it is a configured one) has a fair share of the rows that are kept: a flood
+of one kind, as of forged callbacks for unknown apps, uses the rows that other kinds do not need, and pushes none of them out.
 """
 
 from collections import Counter
@@ -13,17 +13,17 @@ from sqlalchemy import Connection, delete, func, insert, select, true
 from adapters.ledger.schema import rejections
 from adapters.text import storable
 
-#: How many are kept.
+#: Maximum number of rejections that are kept.
 KEPT = 1_000
-#: Whoever sends a wrong signature named an app that is configured. In all other refusals the app can be any text.
+#: Status of a wrong signature. Only such a callback names a configured app; in all other rejections the app can be any text.
 _BAD_SIGNATURE_STATUS = 401
-#: Characters that are kept of each text: what is refused comes from anybody.
+#: Maximum number of characters kept of each text: rejected callbacks may come from anyone on the Internet.
 _MAX_TEXT_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedCallback:
-    """A callback that the door refused. `at`: ms; `size`: bytes of its body."""
+    """A callback that the door rejected. `at`: ms; `size`: bytes of its body."""
 
     at: int
     vendor: str
@@ -36,13 +36,13 @@ class RejectedCallback:
 
     @property
     def kind(self) -> Hashable:
-        """What shares its place with others of the same."""
+        """The kind of rejection; rejections of one kind share its rows."""
         return _rejection_kind(self.vendor, self.reason, self.status, self.app_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectionFilter:
-    """What a refusal must be to be listed; None: anything."""
+    """Filter of listed rejections; None: no condition."""
 
     vendor: str | None = None
     app_id: str | None = None
@@ -57,9 +57,9 @@ def _rejection_kind(vendor: str, reason: str, status: int, app_id: str | None) -
 
 
 def surplus(kinds: Sequence[Hashable]) -> list[int]:
-    """Which of these are too many to be kept: indexes. kinds: of refusals, the oldest first.
+    """Returns the indexes of the rejections that exceed `KEPT`. kinds: of the rejections, the oldest first.
 
-    Of each kind the newest come first in turn, so that a kind of few keeps them all before a kind of many keeps more than as many.
+    The kinds take turns, each with its newest first: a kind with few rejections keeps all of them before another keeps more.
     """
     seen: Counter[Hashable] = Counter()
     turns = []
@@ -69,9 +69,9 @@ def surplus(kinds: Sequence[Hashable]) -> list[int]:
     return [-index for _, index in sorted(turns)[KEPT:]]
 
 
-def keep(connection: Connection, refused: Sequence[RejectedCallback]) -> None:
-    """Keeps these and the newest of those before, at most `KEPT`; of each kind its share (`surplus`)."""
-    rows = [{name: _storable_text(getattr(item, name)) for name in RejectedCallback.__slots__} for item in refused]
+def keep(connection: Connection, rejected: Sequence[RejectedCallback]) -> None:
+    """Adds rejections and deletes the surplus beyond `KEPT`, by fair shares (`surplus`)."""
+    rows = [{name: _storable_text(getattr(item, name)) for name in RejectedCallback.__slots__} for item in rejected]
     if not rows:
         return
     connection.execute(insert(rejections), rows)
@@ -81,21 +81,21 @@ def keep(connection: Connection, refused: Sequence[RejectedCallback]) -> None:
 
 def _drop_surplus(connection: Connection) -> None:
     columns = (rejections.c.id, *(rejections.c[name] for name in ("vendor", "reason", "status", "app_id")))
-    there = list(connection.execute(select(*columns).order_by(rejections.c.id)))
-    gone = [there[index].id for index in surplus([_rejection_kind(*row[1:]) for row in there])]
+    rows = list(connection.execute(select(*columns).order_by(rejections.c.id)))
+    gone = [rows[index].id for index in surplus([_rejection_kind(*row[1:]) for row in rows])]
     connection.execute(delete(rejections).where(rejections.c.id.in_(gone)))
 
 
 def _storable_text(value: object) -> object:
-    """Anybody can send anything: neither a NUL nor half of a surrogate pair goes into every ledger."""
+    """Shortens a text and replaces NUL and lone surrogates, which not every database stores."""
     return storable(value[:_MAX_TEXT_CHARS]) if isinstance(value, str) else value
 
 
 def newest(
-    connection: Connection, *, before: int | None, limit: int, wanted: RejectionFilter = _NO_FILTER
+    connection: Connection, *, before: int | None, limit: int, rejection_filter: RejectionFilter = _NO_FILTER
 ) -> list[tuple[int, RejectedCallback]]:
-    """(position, refusal), the newest first, older than a position."""
-    named = {name: getattr(wanted, name) for name in RejectionFilter.__slots__}
+    """Returns (position, rejection), the newest first, older than a position."""
+    named = {name: getattr(rejection_filter, name) for name in RejectionFilter.__slots__}
     chosen = (rejections.c[name] == value for name, value in named.items() if value is not None)
     statement = select(rejections).where(true(), *chosen).order_by(rejections.c.id.desc()).limit(limit)
     if before is not None:

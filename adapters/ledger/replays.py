@@ -1,4 +1,4 @@
-"""Events that somebody asked for once more: each replay goes on a little at a time, so that nobody is flooded."""
+"""Replays of events, requested by clients: each proceeds in small steps at a limited rate, so that no subscriber is flooded."""
 
 import math
 from collections.abc import Sequence
@@ -14,15 +14,18 @@ from adapters.ledger.schema import replays
 from adapters.ledger.subscriptions import Subscription
 
 REPLAY = "replay"
-#: Events that are looked at, at once.
+#: Number of events that one step scans.
 _SCAN_LIMIT = 1_000
-#: How much of its rate a replay may make up for at once when it was not served in time, ms.
+#: Maximum delay that a replay makes up for in one step, ms.
 _BURST_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSelection:
-    """Which events: those of [since, until) (ms), of one subject only; or only what is dead, by when it was queued."""
+    """Selection of events to replay: times in [since, until) (ms), optionally of one subject.
+
+    dead: instead of events, the dead deliveries that were queued in that time.
+    """
 
     since: int
     until: int
@@ -32,7 +35,7 @@ class EventSelection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """Under way. Positions are events'; of dead ones, ids of deliveries."""
+    """A replay in progress. position and last are positions of events; for dead deliveries, delivery ids."""
 
     id: int
     selection: EventSelection
@@ -40,12 +43,12 @@ class Replay:
     last: int
     #: Events per second.
     rate: float
-    #: When more may be queued, ms.
+    #: Time of the next step, ms.
     next_at: int
 
 
 def add(connection: Connection, subscription: Subscription, selection: EventSelection, rate: float, now: int) -> None:
-    """rate: events per second."""
+    """Begins a replay. rate: events per second."""
     first, last = _position_range(connection, subscription, selection)
     row = {"subscription_id": subscription.id, "since": selection.since, "until": selection.until, "subject": selection.subject}
     where = {"dead": int(selection.dead), "position": first, "last": last, "rate": rate, "next_at": now}
@@ -53,7 +56,7 @@ def add(connection: Connection, subscription: Subscription, selection: EventSele
 
 
 def count(connection: Connection, subscription: Subscription, selection: EventSelection) -> int:
-    """How many deliveries it would make, as things are."""
+    """Returns the number of deliveries that a replay would queue now."""
     position, last = _position_range(connection, subscription, selection)
     number = 0
     while position < last:
@@ -63,22 +66,22 @@ def count(connection: Connection, subscription: Subscription, selection: EventSe
 
 
 def of_subscription(connection: Connection, subscription_id: str) -> list[Replay]:
-    """Those of a subscription that are under way, the oldest first."""
+    """Returns a subscription's replays in progress, the oldest first."""
     statement = select(replays).where(replays.c.subscription_id == subscription_id).order_by(replays.c.id)
     return [_replay_of(row) for row in connection.execute(statement).mappings()]
 
 
 def by_subscription(connection: Connection, ids: Sequence[str]) -> dict[str, list[Replay]]:
-    """The same of several subscriptions; only of those that have any."""
+    """Returns the same for several subscriptions; those without replays are left out."""
     statement = select(replays).where(replays.c.subscription_id.in_(ids)).order_by(replays.c.id)
-    found: dict[str, list[Replay]] = {}
+    by_id: dict[str, list[Replay]] = {}
     for row in connection.execute(statement).mappings():
-        found.setdefault(row["subscription_id"], []).append(_replay_of(row))
-    return found
+        by_id.setdefault(row["subscription_id"], []).append(_replay_of(row))
+    return by_id
 
 
 def due(connection: Connection, now: int) -> set[str]:
-    """The subscriptions that have replays which may go on."""
+    """Returns the subscriptions with replays that are due for a step."""
     return set(connection.scalars(select(replays.c.subscription_id).where(replays.c.next_at <= now)))
 
 
@@ -87,7 +90,7 @@ def drop_all(connection: Connection, subscription_id: str) -> None:
 
 
 def advance(connection: Connection, subscription: Subscription, now: int) -> int:
-    """Queues what the replays of a locked subscription may queue by now (ms); how many."""
+    """Queues what the replays of a locked subscription may queue by now (ms); returns the number of deliveries."""
     return sum(
         _advance_one(connection, subscription, replay, now)
         for replay in of_subscription(connection, subscription.id)
@@ -113,7 +116,7 @@ def _advance_one(connection: Connection, subscription: Subscription, replay: Rep
 
 
 def _position_range(connection: Connection, subscription: Subscription, selection: EventSelection) -> tuple[int, int]:
-    """(behind which position, up to which one) there may be something. What comes later is not part of it."""
+    """Returns the range (after, last] of positions that may be selected. Events that are written later are not part of it."""
     if selection.dead:
         return 0, deliveries.newest_dead_id(connection, subscription.id)
     first, last = positions.first_position(selection.since), _end_position(selection)
@@ -124,26 +127,26 @@ def _position_range(connection: Connection, subscription: Subscription, selectio
 
 
 def _end_position(selection: EventSelection) -> int:
-    """Behind it nothing but strays can be of its time."""
+    """Returns the position after which only strays can be of the selected time."""
     return positions.first_position(selection.until + positions.AHEAD_MS)
 
 
 def _scan_next(
     connection: Connection, subscription: Subscription, selection: EventSelection, position: int, last: int
 ) -> tuple[Sequence[EventHeader | Delivery], int]:
-    """(what is chosen of the next few, the position of the last one that was looked at)"""
-    found: Sequence[EventHeader | Delivery]
+    """Scans the next items; returns (the selected ones, the position of the last one scanned)."""
+    items: Sequence[EventHeader | Delivery]
     if selection.dead:
-        found = deliveries.dead(connection, subscription.id, after=position, last=last, limit=_SCAN_LIMIT)
+        items = deliveries.dead(connection, subscription.id, after=position, last=last, limit=_SCAN_LIMIT)
     else:
         position, last = _scan_range(connection, selection, position, last)
-        found = events.headers(connection, after=position, last=last, limit=_SCAN_LIMIT, subject=selection.subject)
-    chosen = [each for each in found if _is_chosen(each, subscription, selection)]
-    return chosen, last if len(found) < _SCAN_LIMIT else _item_position(found[-1])
+        items = events.headers(connection, after=position, last=last, limit=_SCAN_LIMIT, subject=selection.subject)
+    chosen = [item for item in items if _is_chosen(item, subscription, selection)]
+    return chosen, last if len(items) < _SCAN_LIMIT else _item_position(items[-1])
 
 
 def _scan_range(connection: Connection, selection: EventSelection, position: int, last: int) -> tuple[int, int]:
-    """(behind which position, up to which one) to look next: first where events of its time usually are, then among the strays."""
+    """Returns the range (after, last] to scan next: first the usual positions of the selected time, then the strays."""
     end = _end_position(selection)
     if position < end:
         return position, min(last, end)
@@ -152,8 +155,8 @@ def _scan_range(connection: Connection, selection: EventSelection, position: int
 
 def _is_chosen(item: EventHeader | Delivery, subscription: Subscription, selection: EventSelection) -> bool:
     at = item.at if isinstance(item, EventHeader) else item.queued_at
-    wanted = subscription.matches(item) if isinstance(item, EventHeader) else True
-    return wanted and selection.since <= at < selection.until and selection.subject in (None, item.subject)
+    matches = subscription.matches(item) if isinstance(item, EventHeader) else True
+    return matches and selection.since <= at < selection.until and selection.subject in (None, item.subject)
 
 
 def _item_position(item: EventHeader | Delivery) -> int:
@@ -161,9 +164,9 @@ def _item_position(item: EventHeader | Delivery) -> int:
 
 
 def _queue_items(connection: Connection, subscription: Subscription, chosen: Sequence[EventHeader | Delivery], now: int) -> None:
-    dead = [each for each in chosen if isinstance(each, Delivery)]
+    dead = [item for item in chosen if isinstance(item, Delivery)]
     deliveries.requeue(connection, subscription.id, dead, now, origin=REPLAY)
-    again = [_new_delivery(each) for each in chosen if isinstance(each, EventHeader)]
+    again = [_new_delivery(item) for item in chosen if isinstance(item, EventHeader)]
     deliveries.queue(connection, subscription.id, again, now)
 
 

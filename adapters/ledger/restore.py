@@ -1,8 +1,8 @@
-"""Puts a backup in the place of a SQLite ledger, and opens a new epoch in it. What it replaces is moved aside, and never deleted.
+"""Puts a backup in the place of a SQLite ledger and begins a new epoch in it. The replaced files are moved aside, never deleted.
 
-The ledger is made whole under a name of its own, with the epoch begun, before anything is touched. Then a plan is written down
-(`LEDGER.restore`), and from then on the restore has happened: whoever is killed in the middle of it is finished by the next start
-(`finish`), which does what the plan says and is not done yet. Before, nothing has happened.
+The new ledger is completed under a temporary name, with the epoch begun, before any existing file is changed. Then a plan is
+written (`LEDGER.restore`): this commits the restore. If the process is killed after that, the next start executes the rest of the
+plan (`finish_interrupted`). If it is killed before, nothing has changed.
 """
 
 import fcntl
@@ -42,7 +42,10 @@ log = logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
-    """A restore. made_at: of the backup, ms (None: a file that was copied by other means). aside: what was replaced."""
+    """A finished restore.
+
+    made_at: time of the backup, ms (None: a file that was copied by other means). aside: name of the replaced ledger.
+    """
 
     begun: NewEpoch
     made_at: int | None
@@ -50,9 +53,9 @@ class RestoreReport:
 
 
 def restore(file: Path, target: Path, now: int, *, replace: bool = False, with_wal: bool = False) -> RestoreReport:
-    """Makes a ledger of a backup. Whoever calls holds the locks of the target. Raises BackupError.
+    """Makes a ledger of a backup. The caller holds the locks of the target. Raises BackupError.
 
-    replace: a ledger that ended without closing is moved aside with its log. with_wal: the file's own log is taken in.
+    replace: a ledger that was not closed properly is moved aside with its log. with_wal: the file's own log is included.
     """
     if not file.is_file():
         raise BackupError(f"there is no file {file}")
@@ -71,9 +74,9 @@ def restore(file: Path, target: Path, now: int, *, replace: bool = False, with_w
 
 
 def _side_files(path: Path) -> list[Path]:
-    """What SQLite has put beside a file, and holds anything."""
-    found = [Path(f"{path}{end}") for end in _SIDE_FILES]
-    return [each for each in found if each.is_file() and each.stat().st_size]
+    """Returns SQLite's files beside a database file that are not empty."""
+    candidates = [Path(f"{path}{end}") for end in _SIDE_FILES]
+    return [file for file in candidates if file.is_file() and file.stat().st_size]
 
 
 def _joined_names(paths: list[Path]) -> str:
@@ -95,7 +98,7 @@ def _require_closed(target: Path, file: Path) -> None:
     beside = _side_files(target)
     if beside:
         raise BackupError(
-            f"{_joined_names(beside)} lies beside {target}: the ledger there ended without closing (`kill -9`, a power cut), and its log"
+            f"{_joined_names(beside)} lies beside {target}: the ledger there was not closed (`kill -9`, a power cut), and its log"
             f" would be mixed with the backup. `tally restore {file} --replace` moves both aside together, and deletes neither"
         )
 
@@ -117,28 +120,28 @@ def _locked_copy(file: Path, target: Path, *, with_wal: bool) -> Iterator[Path]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise BackupError(f"{file} could not be restored to {target}: {cause}") from error
     finally:
-        if not _plan_of(target).exists():  # else it has happened, and this is what it needs
+        if not _plan_of(target).exists():  # otherwise the restore is committed and needs the copy
             for end in ("", *_SIDE_FILES, ".upgrade.lock"):
                 Path(f"{copy}{end}").unlink(missing_ok=True)
         os.close(fd)
 
 
 def _begin_epoch(copy: Path, file: Path, now: int, beyond: list[HighWaterMark]) -> NewEpoch:
-    """Checks the copy, and opens the epoch in it."""
+    """Checks the copy, upgrades it, and begins the epoch in it."""
     try:
         check_integrity(copy)
     except BackupError as error:
         raise BackupError(f"{file} is damaged, or no SQLite database: it is not restored ({error})") from error
-    with closing(sqlite3.connect(copy)) as alone:
-        alone.execute("PRAGMA journal_mode=DELETE")
+    with closing(sqlite3.connect(copy)) as own_connection:
+        own_connection.execute("PRAGMA journal_mode=DELETE")
     _require_known(copy, file)
     ledger = Ledger(f"sqlite:///{copy}")
     try:
         upgrade(ledger)
     finally:
         ledger.close()
-    with closing(sqlite3.connect(copy)) as alone:
-        alone.execute("PRAGMA journal_mode=DELETE")
+    with closing(sqlite3.connect(copy)) as own_connection:
+        own_connection.execute("PRAGMA journal_mode=DELETE")
     with exclusive_transaction(copy) as connection:
         remove_mark(connection)
         return epochs.begin(connection, now, beyond=beyond)
@@ -151,16 +154,16 @@ def _require_known(copy: Path, file: Path) -> None:
     except SchemaError as error:
         raise BackupError(f"{file} is not restored: {error}") from error
     if revision is None:
-        raise BackupError(f"{file} is no ledger of Tallylight: nothing is in it")
+        raise BackupError(f"{file} is no ledger of Tallylight: it is empty")
 
 
 def _old_high_water_marks(target: Path) -> list[HighWaterMark]:
-    """How far the ledger went that is to be replaced, if it can be read: nothing of it is repeated, even if the clock is wrong."""
+    """Returns the marks of the ledger to be replaced, if it can be read: its ids are not repeated, even if the clock is wrong."""
     if not target.exists():
         return []
     try:
         with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-            found = dict(
+            values = dict(
                 connection.execute(
                     "SELECT name, max(value) FROM counters WHERE name IN ('epoch', 'position') AND label IN"
                     " ('number', 'events') GROUP BY name"
@@ -168,16 +171,16 @@ def _old_high_water_marks(target: Path) -> list[HighWaterMark]:
             )
     except sqlite3.DatabaseError:
         return []
-    return [HighWaterMark(epoch=found.get("epoch", 0), position=found.get("position", 0))]
+    return [HighWaterMark(epoch=values.get("epoch", 0), position=values.get("position", 0))]
 
 
 def _commit_plan(target: Path, copy: Path, now: int) -> Path | None:
-    """From when the plan is there, the restore has happened."""
+    """Writes the plan, which commits the restore, and executes it; returns the name of the replaced ledger, if there was one."""
     with copy.open("rb") as file:
         os.fsync(file.fileno())
     stamp = to_rfc3339(now).replace(":", "").replace("-", "").replace(".", "")
-    there = target.exists() or _side_files(target)
-    plan = {"new": copy.name, "aside": f"{target.name}.replaced-{stamp}" if there else None}
+    exists = target.exists() or _side_files(target)
+    plan = {"new": copy.name, "aside": f"{target.name}.replaced-{stamp}" if exists else None}
     written = _plan_of(target).with_suffix(".restore-new")
     with written.open("w") as file_:
         json.dump(plan, file_)
@@ -194,7 +197,7 @@ def _plan_of(target: Path) -> Path:
 
 
 def _execute_plan(target: Path, plan: dict[str, str | None]) -> None:
-    """Does what of the plan is not done. Until the new file stands in its place, what stands there is the old one."""
+    """Executes the steps of the plan that are not done yet. As long as `new` exists, the old ledger is still in place."""
     new, aside = target.with_name(str(plan["new"])), plan["aside"]
     if new.exists():
         for end in (*_SIDE_FILES, "") if aside else ():
@@ -208,7 +211,7 @@ def _execute_plan(target: Path, plan: dict[str, str | None]) -> None:
 
 
 def finish_interrupted(target: Path) -> None:
-    """Finishes a restore that was killed half way, and says so. Waits while one is under way."""
+    """Finishes an interrupted restore and logs it. Waits while a restore is running."""
     if not _plan_of(target).exists():
         return
     with UpgradeLock(target):

@@ -1,4 +1,4 @@
-"""Tells which schema a database has: none, ours at some revision, a newer one of ours, or another program's."""
+"""Determines which schema a database has: none, ours at some revision, a newer one of ours, or another program's."""
 
 from collections.abc import Set
 from functools import cache
@@ -10,14 +10,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-#: Tables that the ledger has had since its first revision. A program of other people's may have some of them, but hardly all.
+#: Tables of the ledger since its first revision. Another program may have tables of some of these names, but hardly of all.
 _OUR_TABLES = frozenset({"inbox", "lineages", "tasks", "timeline", "counters"})
-#: Names of another program's tables that are told.
+#: Maximum number of another program's tables that an error names.
 _MAX_NAMED_TABLES = 3
 
 _TABLE_QUERIES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite^_%' ESCAPE '^'",
-    # What an extension brought does not count.
+    # Tables of extensions do not count.
     "postgresql": """
         SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT relispartition
         AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
@@ -31,18 +31,18 @@ class SchemaError(Exception):
 
 
 def alembic_config() -> Config:
-    """Alembic's, for the migrations of this installation."""
-    made = Config()
-    made.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    made.set_main_option("path_separator", "os")
-    return made
+    """Returns Alembic's configuration for the migrations of this installation."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """All that this version knows, the oldest first."""
-    found = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
-    return tuple(reversed(found))
+    """Returns all revisions that this version of the program knows, the oldest first."""
+    newest_first = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
+    return tuple(reversed(newest_first))
 
 
 def newest() -> str:
@@ -50,7 +50,7 @@ def newest() -> str:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The ledger's revision; None: nothing is there, or a first upgrade of an older version of the program was cut off.
+    """Returns the ledger's revision; None: the database is empty, or the first upgrade by an older version was interrupted.
 
     Raises SchemaError for another program's database, and for a ledger that is newer than this program.
     """
@@ -61,17 +61,17 @@ def revision_of(connection: Connection) -> str | None:
         return None
     if not tables >= _OUR_TABLES:
         raise _foreign_error(tables, connection.dialect.name)
-    found = ", ".join(heads)
-    if found not in revisions():
+    revision = ", ".join(heads)
+    if revision not in revisions():
         raise SchemaError(
-            f"the ledger's schema is {found}, and this program is older: the newest that it knows is {newest()}. "
-            "Start the version of the program that made it, or restore a backup from before"
+            f"the ledger's schema is {revision}, and this program is older: the newest that it knows is {newest()}. "
+            "Start the version of the program that made it, or restore a backup from before that upgrade"
         )
-    return found
+    return revision
 
 
 def _reject_foreign(tables: Set[str], dialect: str) -> None:
-    """Nothing is there; or, on SQLite, what the first upgrade of an older version left when it was killed."""
+    """Raises SchemaError unless the database is empty or, on SQLite, has the tables that a killed first upgrade left."""
     begun = dialect == "sqlite" and "alembic_version" in tables and "inbox_keys" not in tables
     if tables - {"alembic_version"} and not (begun and tables <= _first_revision_tables()):
         raise _foreign_error(tables, dialect)
@@ -79,7 +79,7 @@ def _reject_foreign(tables: Set[str], dialect: str) -> None:
 
 @cache
 def _first_revision_tables() -> frozenset[str]:
-    """Of the first revision."""
+    """Returns the tables of the first revision."""
     return frozenset({"alembic_version", "deadlines", "facets", "rejections"}) | _OUR_TABLES
 
 

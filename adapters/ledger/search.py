@@ -1,9 +1,9 @@
-"""Finds tasks, newest first, by any filters, without reading more than a page needs.
+"""Finds tasks, newest first, by any filters, and reads no more than a page needs.
 
-Filters by what tasks have in common (vendor, state, reason, ...) choose facets, of which there are hundreds at most, and the page
-is put together from the newest tasks of each (`newest`). A room's and a vendor's task id stand before the facet in indexes of
-their own, so the same goes for the tasks that share one. Of what begins with `q` the newest tasks soon hold a page if it is much;
-if it is little, it is collected from ranges of those indexes.
+Filters by common properties (vendor, state, reason, ...) select facets, of which there are hundreds at most, and the page is merged
+from the newest tasks of each (`newest_per_group`). The room id and the vendor's task id each precede the facet in an index, so the
+same works for tasks that share one of them. For a search by prefix (`q`): if many tasks match, the newest tasks soon fill a page;
+if few do, they are collected from ranges of those indexes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,22 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, literal, or_, select, true
 
-from adapters.ledger.documents import task_of
 from adapters.ledger.facets import slash_delimited
+from adapters.ledger.lineages import read_tasks, select_tasks
 from adapters.ledger.newest_per_group import newest_of, unordered
 from adapters.ledger.page_size import Page, fitting_ids
-from adapters.ledger.schema import facets, lineages, tasks
+from adapters.ledger.schema import facets, tasks
 from statemachine.states import LIVE
-from statemachine.tasks import Task, TaskKey
+from statemachine.tasks import Task, earliest_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchThresholds:
-    """Which way is the shorter one. What is found is the same, whatever these are."""
+    """Thresholds that select the cheaper way to search. The result is the same for any values."""
 
-    #: Tasks that are rather looked at one by one than put together in order.
+    #: Up to this number, matching tasks are read and sorted instead of merged in order.
     few: int = 500
-    #: How many of the newest tasks are looked at for what begins with `q`.
+    #: Number of the newest tasks that are scanned for a prefix `q`.
     window: int = 1_500
 
 
@@ -35,7 +35,7 @@ _THRESHOLDS = SearchThresholds()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """What a task must be to be listed; None: anything. Times in ms; `q`: any id, whole or its beginning."""
+    """Filter of listed tasks; None: no condition. Times in ms; `q`: any id, or its beginning."""
 
     vendor: str | None = None
     kind: str | None = None
@@ -53,58 +53,47 @@ class TaskFilter:
 
 
 def find(connection: Connection, task_id: str) -> Task | None:
-    """One task, merged ones included."""
-    return next(iter(_tasks(connection, [task_id])), None)
+    """Returns one task, also a merged one."""
+    return next(iter(_tasks_by_ids(connection, [task_id])), None)
 
 
 def page(
-    connection: Connection, wanted: TaskFilter, *, before: str | None, limit: int, effort: SearchThresholds = _THRESHOLDS
+    connection: Connection, task_filter: TaskFilter, *, before: str | None, limit: int, thresholds: SearchThresholds = _THRESHOLDS
 ) -> Page[Task]:
-    """Tasks that pass, newest first, older than the id `before`; fewer than `limit` where they are long."""
+    """Returns tasks that match, newest first, older than the id `before`; fewer than `limit` where they are long."""
     search = _Search(
-        facets=tuple(_facet_conditions(wanted)),
-        shared={name: value for name in ("room_id", "vendor_task_id") if (value := getattr(wanted, name)) is not None},
-        bounds=_id_range(wanted, before),
-        effort=effort,
+        facets=tuple(_facet_conditions(task_filter)),
+        shared={name: value for name in ("room_id", "vendor_task_id") if (value := getattr(task_filter, name)) is not None},
+        bounds=_id_range(task_filter, before),
+        thresholds=thresholds,
     )
-    ids = search.newest(connection, limit) if wanted.q is None else search.named(connection, wanted.q, limit)
+    ids = search.newest(connection, limit) if task_filter.q is None else search.named(connection, task_filter.q, limit)
     fitting, cut = fitting_ids(connection, tasks, tasks.c.doc, ids)
-    return Page(_tasks(connection, fitting), cut=cut)
+    return Page(_tasks_by_ids(connection, fitting), cut=cut)
 
 
-def _tasks(connection: Connection, ids: Sequence[str]) -> list[Task]:
-    columns = (lineages.c.vendor, lineages.c.app_id, lineages.c.room_id, lineages.c.vendor_task_id, lineages.c.family)
-    statement = (
-        select(tasks.c.doc, *columns)
-        .join(lineages, lineages.c.id == tasks.c.lineage_id)
-        .where(tasks.c.id.in_(ids))
-        .order_by(tasks.c.id.desc())
-    )
-    found = []
-    for doc, vendor, app_id, room_id, vendor_task_id, family in connection.execute(statement):
-        key = TaskKey(vendor=vendor, app_id=app_id, room_id=room_id, vendor_task_id=vendor_task_id, family=family)
-        found.append(task_of(key, doc))
-    return found
+def _tasks_by_ids(connection: Connection, ids: Sequence[str]) -> list[Task]:
+    return read_tasks(connection, select_tasks().where(tasks.c.id.in_(ids)).order_by(tasks.c.id.desc()))
 
 
-def _facet_conditions(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
-    """What facets must be."""
+def _facet_conditions(task_filter: TaskFilter) -> Iterator[ColumnElement[bool]]:
+    """Yields the conditions on facets."""
     for name in ("vendor", "kind", "app_id", "origin", "reason"):
-        value = getattr(wanted, name)
+        value = getattr(task_filter, name)
         if value is not None:
             yield facets.c[name] == value
-    if wanted.states:
-        yield facets.c.state.in_(wanted.states)
-    if wanted.live is not None:
+    if task_filter.states:
+        yield facets.c.state.in_(task_filter.states)
+    if task_filter.live is not None:
         among = facets.c.state.in_(sorted(LIVE))
-        yield among if wanted.live else ~among
-    if wanted.anomaly is not None:
-        yield facets.c.anomalies.contains(slash_delimited(wanted.anomaly), autoescape=True)
+        yield among if task_filter.live else ~among
+    if task_filter.anomaly is not None:
+        yield facets.c.anomalies.contains(slash_delimited(task_filter.anomaly), autoescape=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TextRange:
-    """Of text: from `first` on, before `end`."""
+    """A range of texts, [first, end); None: no bound."""
 
     first: str | None = None
     end: str | None = None
@@ -121,38 +110,33 @@ class _TextRange:
         )
 
 
-def _id_range(wanted: TaskFilter, before: str | None) -> _TextRange:
-    """Ids begin with the time of creation, so a range of time is a range of ids."""
-    first, end = (None if ms is None else _id_at(ms) for ms in (wanted.created_after, wanted.created_before))
+def _id_range(task_filter: TaskFilter, before: str | None) -> _TextRange:
+    """Returns the range of ids for a range of creation times: ids begin with the time of creation."""
+    first, end = (None if ms is None else earliest_id(ms) for ms in (task_filter.created_after, task_filter.created_before))
     return _TextRange(first=first, end=end).within(_TextRange(end=before))
 
 
-def _id_at(ms: int) -> str:
-    """The smallest id that a task created at this time can have."""
-    digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    return "".join(digits[(max(ms, 0) >> shift) & 31] for shift in range(45, -5, -5))
-
-
 def _beginning_with(q: str) -> _TextRange:
-    """Unlike LIKE, a range has no wildcards, minds case and uses the index."""
+    """Returns the range of texts with a prefix. Unlike LIKE, it has no wildcards, is case-sensitive and uses the index."""
     return _TextRange(first=q, end=q + "\U0010ffff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
-    """facets: what they must be. shared: ids that several tasks can have. bounds: of the tasks' ids."""
+    """One search. facets: conditions on facets. shared: column -> an id that several tasks can have. bounds: range of task ids."""
 
     facets: tuple[ColumnElement[bool], ...]
     shared: dict[str, str]
     bounds: _TextRange
-    effort: SearchThresholds
+    thresholds: SearchThresholds
 
     def newest(self, connection: Connection, limit: int) -> list[str]:
-        """The ids of the newest tasks that pass."""
+        """Returns the ids of the newest tasks that match."""
         if not self.facets and not self.shared:
             return self._newest_of_all(connection, limit)
         if len(self.shared) > 1 or (
-            self.shared and self._count_up_to(connection, self.effort.few + 1, self._has_shared_ids(tasks)) <= self.effort.few
+            self.shared
+            and self._count_up_to(connection, self.thresholds.few + 1, self._has_shared_ids(tasks)) <= self.thresholds.few
         ):
             return self._sorted_ids(connection, limit, self._has_shared_ids(tasks), self._is_listed(unordered(tasks.c.facet)))
 
@@ -164,7 +148,7 @@ class _Search:
         return list(connection.scalars(statement))
 
     def named(self, connection: Connection, q: str, limit: int) -> list[str]:
-        """The same, of the tasks of which any id is this, or begins with it."""
+        """Does the same among tasks of which any id equals `q` or begins with it."""
         named = _beginning_with(q)
         ranges = [named.holds(tasks.c[name]) for name in ("room_id", "vendor_task_id")]
         anywhere = or_(*ranges, named.holds(unordered(tasks.c.id)), named.holds(tasks.c.app_id))
@@ -172,17 +156,17 @@ class _Search:
             return self._sorted_ids(
                 connection, limit, anywhere, self._has_shared_ids(tasks), self._is_listed(unordered(tasks.c.facet))
             )
-        if self._count_by_facets(connection) <= self.effort.few:
+        if self._count_by_facets(connection) <= self.thresholds.few:
             return self._sorted_ids(connection, limit, anywhere, self._is_listed(tasks.c.facet))
-        found = self._among_newest(connection, limit, anywhere)
-        return found if len(found) == limit else self._collect_by_id(connection, limit, named, ranges)
+        ids = self._among_newest(connection, limit, anywhere)
+        return ids if len(ids) == limit else self._collect_by_id(connection, limit, named, ranges)
 
     def _collect_by_id(
         self, connection: Connection, limit: int, named: _TextRange, ranges: Sequence[ColumnElement[bool]]
     ) -> list[str]:
-        """Of each kind of id the newest tasks that it names, put together."""
+        """Merges the newest tasks that match by each kind of id."""
         listed = self._is_listed(unordered(tasks.c.facet))
-        ids = {id_ for each in ranges for id_ in self._sorted_ids(connection, limit, each, listed)}
+        ids = {id_ for range_ in ranges for id_ in self._sorted_ids(connection, limit, range_, listed)}
         bounds = self.bounds.within(named)
         if self._count_up_to(connection, 1, bounds.holds(tasks.c.id)):
             ids |= {*replace(self, bounds=bounds).newest(connection, limit)}
@@ -192,20 +176,20 @@ class _Search:
         return sorted(ids, reverse=True)[:limit]
 
     def _newest_of_all(self, connection: Connection, limit: int) -> list[str]:
-        """Any tasks."""
+        """Returns the newest tasks without any condition but the bounds."""
         statement = select(tasks.c.id).where(tasks.c.facet.is_not(None), self.bounds.holds(tasks.c.id))
         return list(connection.scalars(statement.order_by(tasks.c.id.desc()).limit(limit)))
 
     def _sorted_ids(self, connection: Connection, limit: int, *conditions: ColumnElement[bool]) -> list[str]:
-        """Looks at all tasks that an index gives for these conditions, and sorts them."""
+        """Reads all tasks that an index yields for the conditions, and sorts them."""
         id_ = unordered(tasks.c.id)
         statement = select(tasks.c.id).where(*conditions, self.bounds.holds(id_)).order_by(id_.desc()).limit(limit)
         return list(connection.scalars(statement))
 
     def _among_newest(self, connection: Connection, limit: int, anywhere: ColumnElement[bool]) -> list[str]:
-        """Looks at the newest tasks in order, until there is a page or enough was looked at."""
+        """Scans the newest tasks in order, until a page is full or `window` tasks were scanned."""
         in_order = select(tasks.c.id).where(self.bounds.holds(tasks.c.id)).order_by(tasks.c.id.desc())
-        last = func.coalesce(in_order.limit(1).offset(self.effort.window - 1).scalar_subquery(), "")
+        last = func.coalesce(in_order.limit(1).offset(self.thresholds.window - 1).scalar_subquery(), "")
         statement = in_order.where(anywhere, self._is_listed(unordered(tasks.c.facet)), tasks.c.id >= last).limit(limit)
         return list(connection.scalars(statement))
 
@@ -219,11 +203,11 @@ class _Search:
         return facet.in_(self._select_facets()) if self.facets else facet.is_not(None)
 
     def _count_by_facets(self, connection: Connection) -> int:
-        """How many tasks the facets have."""
+        """Returns the number of tasks in the selected facets."""
         return int(connection.scalar(select(func.sum(facets.c.tasks)).where(true(), *self.facets)) or 0)
 
     @staticmethod
     def _count_up_to(connection: Connection, number: int, condition: ColumnElement[bool]) -> int:
-        """How many tasks there are of this kind; not counted any further than to a number."""
+        """Returns how many tasks match, at most `number`."""
         some = select(literal(1).label("one")).select_from(tasks).where(condition).limit(number).subquery()
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

@@ -1,11 +1,12 @@
-"""Which part of the work is this process's.
+"""Decides which shards of the work belong to this worker process.
 
-Rows of one task have one shard, a number made from its id. Worker processes share the shards out evenly, so that they seldom meet
-at a task; who is wrong about its part for a while is slower, not wrong, because what is saved is saved only over what was read.
+All rows of one task have the same shard, a number computed from its id. Worker processes divide the shards evenly, so that two
+seldom work on one task. A worker whose view of the division is outdated is slower, not wrong: a save succeeds only over the version
+that was read.
 
-On PostgreSQL each worker holds a numbered seat: a lock of a session of its own, which ends with the process however that ends. Who
-holds a seat and has lately said something on that session is counted in; a process that hangs is left out until it moves again. On
-SQLite there is one worker, and everything is its.
+On PostgreSQL each worker holds a numbered seat: an advisory lock of its own session, which ends with the process in any case. A
+worker counts while it holds a seat and has used that session recently; a hanging process is left out until it continues. On SQLite
+there is one worker, and all shards are its own.
 """
 
 import threading
@@ -17,9 +18,9 @@ from adapters.clock import monotonic_s
 from adapters.ledger.engine import ConflictError, Ledger, LedgerUnavailableError
 from adapters.ledger.inbox import SHARDS
 
-#: A worker that has said nothing for so long does not count, s.
+#: A worker whose session was idle for longer does not count, s.
 _SILENT_S = 10
-#: Names our locks among those of the database: "tall".
+#: Class of our advisory locks among those of the database: "tall".
 _LOCK_CLASS = 0x74616C6C
 
 _TRY_SEAT = text("SELECT pg_try_advisory_lock(:class, :seat)")
@@ -33,7 +34,7 @@ _SEATS = text("""
 
 
 class Shards:
-    """Thread-safe. fresh_s: who else is there is asked again after so long."""
+    """The seat and the shards of this worker process. Thread-safe. fresh_s: how long the list of workers is cached, s."""
 
     def __init__(self, ledger: Ledger, *, fresh_s: float = 1.0) -> None:
         self._ledger = ledger
@@ -42,13 +43,13 @@ class Shards:
         self._session_stack = ExitStack()
         self._session: Connection | None = None
         self._seat = -1
-        #: Of the ledger's connections, when the session began.
+        #: Generation of the ledger's connections when the session began.
         self._generation = 0
         self._owned: frozenset[int] | None = None
         self._read_at: float | None = None
 
     def owned(self) -> frozenset[int] | None:
-        """The shards of this process; None: all. Raises LedgerUnavailableError."""
+        """Returns the shards of this process; None: all. Raises LedgerUnavailableError."""
         if self._ledger.path is not None:
             return None
         with self._lock:
@@ -58,7 +59,7 @@ class Shards:
             return self._owned
 
     def close(self) -> None:
-        """Gives the seat back: from now on the others do this part too."""
+        """Releases the seat: the other workers take over its shards."""
         with self._lock:
             self._release_seat()
 
@@ -71,9 +72,9 @@ class Shards:
         except Exception:
             self._release_seat()
             raise
-        if self._seat not in seats or self._generation != self._ledger.generation:  # or on a server where nobody looks any more
+        if self._seat not in seats or self._generation != self._ledger.generation:  # or the seat is on a server that was left
             self._release_seat()
-            raise LedgerUnavailableError("this worker lost its seat; it takes another one")
+            raise LedgerUnavailableError("this worker lost its seat; it will acquire another one")
         if len(seats) == 1:
             return None
         return frozenset(range(seats.index(self._seat), SHARDS, len(seats)))
@@ -81,15 +82,15 @@ class Shards:
     def _acquire_seat(self) -> Connection:
         self._generation = self._ledger.generation
         session = self._session_stack.enter_context(self._ledger.session())
-        taken = (seat for seat in range(SHARDS) if session.scalar(_TRY_SEAT, {"class": _LOCK_CLASS, "seat": seat}))
-        seat = next(taken, None)
+        acquired = (seat for seat in range(SHARDS) if session.scalar(_TRY_SEAT, {"class": _LOCK_CLASS, "seat": seat}))
+        seat = next(acquired, None)
         if seat is None:
             raise ConflictError  # as many workers as shards
         self._session, self._seat = session, seat
         return session
 
     def _release_seat(self) -> None:
-        held, self._session_stack = self._session_stack, ExitStack()
+        old_stack, self._session_stack = self._session_stack, ExitStack()
         self._session, self._seat, self._read_at = None, -1, None
-        with suppress(LedgerUnavailableError):  # a connection that is lost cannot be closed politely
-            held.close()
+        with suppress(LedgerUnavailableError):  # a lost connection cannot be closed normally
+            old_stack.close()

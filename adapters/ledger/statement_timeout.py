@@ -1,7 +1,7 @@
-"""Ends a reader's statement from another thread: because it takes too long, or because nobody waits for it any more.
+"""Cancels a reader's statement from another thread: because it takes too long, or because no client waits for it any more.
 
-SQLite asks a progress handler every few thousand steps of its virtual machine (https://sqlite.org/c3ref/progress_handler.html);
-PostgreSQL is sent a cancel request. What was ended so raises LedgerUnavailableError in the thread that ran it.
+SQLite calls a progress handler every few thousand steps of its virtual machine (https://sqlite.org/c3ref/progress_handler.html);
+PostgreSQL is sent a cancel request. A cancelled read raises LedgerUnavailableError in the thread that ran it.
 """
 
 import threading
@@ -12,16 +12,16 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
-#: Steps of SQLite's virtual machine between two questions: some 100 us, where a question costs 0.1 us.
+#: Steps of SQLite's virtual machine between two calls of the handler: some 100 us, where a call costs 0.1 us.
 _STEPS = 5_000
-#: How long a cancel request may take, s: it is a connection of its own.
+#: Timeout of a cancel request, s: it opens a connection of its own.
 _CANCEL_TIMEOUT_S = 2.0
 
 _current = threading.local()
 
 
 class CancellableReads:
-    """What one thread reads from ledgers, and another one may stop."""
+    """The reads of one thread, which another thread can cancel."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class CancellableReads:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Ends the statement under way, and lets none begin. On PostgreSQL it may wait up to 2 s for the server."""
+        """Ends the running statement and prevents further ones. On PostgreSQL it may wait up to 2 s for the server."""
         with self._lock:
             self._cancelled = True
             if isinstance(self._connection, psycopg.Connection):
@@ -42,7 +42,7 @@ class CancellableReads:
 
     @contextmanager
     def for_this_thread(self) -> Iterator[None]:
-        """What this thread reads inside is this reading."""
+        """Makes the reads of the calling thread within the block cancellable through this object."""
         _current.reading = self
         try:
             yield
@@ -51,7 +51,10 @@ class CancellableReads:
 
     @contextmanager
     def running_on(self, connection: Connection) -> Iterator[None]:
-        """It can be stopped inside. A cancel request may come late: a connection that was sent one is not used again."""
+        """Makes statements on the connection cancellable within the block.
+
+        A cancel request may arrive late, so a connection that was sent one is not used again.
+        """
         raw = connection.connection.driver_connection
         self._attach_connection(raw)
         try:
@@ -67,7 +70,7 @@ class CancellableReads:
             raw.set_progress_handler(lambda: self._cancelled, _STEPS)
 
     def _detach_connection(self) -> bool:
-        """Whether the connection is spoiled."""
+        """Returns whether the connection must not be used again."""
         with self._lock:
             raw, self._connection = self._connection, None
         if isinstance(raw, psycopg.Connection):
@@ -77,5 +80,5 @@ class CancellableReads:
 
 
 def current() -> CancellableReads | None:
-    """What the calling thread's transactions belong to."""
+    """Returns the reads that the calling thread's transactions belong to, if any."""
     return getattr(_current, "reading", None)

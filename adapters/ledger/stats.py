@@ -1,4 +1,4 @@
-"""The numbers of `/v1/stats`: read from sums and from the heads of indexes, so that asking often costs little."""
+"""The statistics of `/v1/stats`: read from sums and from the ends of indexes, so that frequent reads cost little."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,23 +12,23 @@ from adapters.ledger.deadlines import overdue
 from adapters.ledger.inbox import backlog
 from adapters.ledger.schema import counters
 
-#: Sums by second are kept this long before they are added up, s.
+#: Sums per second are kept for this time before they are folded into one, s.
 _KEPT_S = 120
-#: Clocks of several machines differ by so much, s.
+#: Maximum difference between the clocks of several machines, s.
 _SKEW_S = 10
 _FOLDED_LABEL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Ages in s; None where there is nothing to age."""
+    """The statistics. Ages in s; None where nothing waits."""
 
     tasks: dict[tuple[str, str, str], int]
     anomalies: dict[str, int]
     received: int
     rejected: int
     last_minute: int
-    #: That could not be made durable, and when the last of them came, ms.
+    #: Callbacks that could not be made durable, and when the last of them arrived, ms.
     unrecorded: int
     last_unrecorded_at: int | None
     by_verdict: dict[str, int]
@@ -41,12 +41,12 @@ class Stats:
 
 
 def read(connection: Connection, now: int) -> Stats:
-    """now: ms."""
+    """Reads the statistics. now: ms."""
     unapplied, oldest = backlog(connection)
     due, most = overdue(connection, now)
     undelivered, oldest_undelivered = delivery_lag.read(connection)
     received = sums(connection, "received")
-    since, until = f"{now // 1000 - 60}/~", f"{now // 1000 + _SKEW_S}/~"  # labels go on with a process behind the second
+    since, until = f"{now // 1000 - 60}/~", f"{now // 1000 + _SKEW_S}/~"  # a label continues with a process id after the second
     return Stats(
         tasks=facets.by_state(connection),
         anomalies=facets.by_anomaly(connection),
@@ -66,33 +66,33 @@ def read(connection: Connection, now: int) -> Stats:
 
 
 def has_old_seconds(connection: Connection, now: int) -> bool:
-    """Whether there are seconds that no statistic asks for any more."""
+    """Returns whether there are sums of seconds that no statistic needs any more."""
     old = counters.c.label < str(now // 1000 - _KEPT_S)
     return connection.execute(select(counters.c.label).where(counters.c.name == "received", old).limit(1)).first() is not None
 
 
 def fold_old_seconds(connection: Connection, now: int) -> None:
-    """Adds up those seconds."""
+    """Folds the sums of those seconds into one."""
     fold_older(connection, "received", str(now // 1000 - _KEPT_S), _FOLDED_LABEL)
 
 
 def by_verdict(connection: Connection) -> dict[tuple[str, str], int]:
-    """(vendor, verdict) -> callbacks."""
+    """Returns (vendor, verdict) -> number of callbacks."""
     return {(vendor, word): n for label, n in sums(connection, "verdict").items() for vendor, word in [label.split("/")]}
 
 
 def moves(connection: Connection) -> dict[tuple[str, str, str], int]:
-    """(vendor, kind, state) -> how often a task came to that state."""
+    """Returns (vendor, kind, state) -> number of transitions of tasks to that state."""
     return {_split_label(label): value for label, value in sums(connection, "moves").items()}
 
 
 def calls(connection: Connection) -> dict[tuple[str, str, str], int]:
-    """(vendor, action, outcome) -> how often a call was answered so."""
+    """Returns (vendor, action, outcome) -> number of calls with that outcome."""
     return {_split_label(label): value for label, value in sums(connection, "calls").items()}
 
 
 def deadlines_passed(connection: Connection) -> dict[str, int]:
-    """kind -> how often such a deadline passed."""
+    """Returns kind -> number of deadlines of that kind that passed."""
     return sums(connection, "passed")
 
 
@@ -101,14 +101,14 @@ def count_rejected(connection: Connection, by_reason: dict[str, int]) -> None:
 
 
 def add_unrecorded(connection: Connection, by_vendor: Mapping[str, int], last: Mapping[str, int]) -> None:
-    """Adds callbacks that could not be made durable. last: when the last of them came, by vendor; ms."""
+    """Counts callbacks that could not be made durable. last: when the last of them arrived, by vendor; ms."""
     add(connection, "unrecorded", by_vendor)
     set_values(connection, "unrecorded_at", {vendor: last[vendor] for vendor in by_vendor})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchCounts:
-    """What a batch adds to the sums: labels with slashes, as `by_verdict`, `moves`, `calls` and `deadlines_passed` split them."""
+    """Changes of the sums by one batch. Labels have slashes, which `by_verdict`, `moves`, `calls` and `deadlines_passed` split."""
 
     verdicts: Mapping[str, int]
     moves: Mapping[str, int]
@@ -116,8 +116,8 @@ class BatchCounts:
     calls: Mapping[str, int] = field(default_factory=dict)
 
 
-def add_batch(connection: Connection, tally: BatchCounts) -> None:
-    add_all(connection, {"verdict": tally.verdicts, "moves": tally.moves, "passed": tally.passed, "calls": tally.calls})
+def add_batch(connection: Connection, counts: BatchCounts) -> None:
+    add_all(connection, {"verdict": counts.verdicts, "moves": counts.moves, "passed": counts.passed, "calls": counts.calls})
 
 
 def _sums_by_verdict(connection: Connection) -> dict[str, int]:
@@ -133,5 +133,5 @@ def _split_label(label: str) -> tuple[str, str, str]:
 
 
 def _age_s(since: int | None, now: int) -> float | None:
-    # Of a time that lies ahead, because the clock was set back, the difference: 0 would say that all is well, and raise no alert.
+    # For a time that lies ahead, because the clock was set back, the difference: 0 would look healthy and raise no alert.
     return None if since is None else abs(now - since) / 1000

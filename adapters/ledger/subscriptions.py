@@ -1,7 +1,7 @@
-"""Who is to be told of events, and how.
+"""Subscriptions to events.
 
-Whoever queues events for a subscription, says what became of them or changes it locks it first, so that these never pass each
-other: what waits for one subject would else be left behind without anybody to call it up.
+A transaction that queues deliveries for a subscription, records their results or changes the subscription locks it first. Without
+the lock, a delivery could be queued behind one that ends at the same time, and no transaction would ever make it due.
 """
 
 import json
@@ -22,32 +22,32 @@ _JSON_COLUMNS = ("sink", "types", "filter")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """Times in ms."""
+    """A subscription of a sink to events. Times in ms."""
 
     id: str
-    #: Where events go, in the words of that sink.
+    #: Type and settings of the sink, as the sink defines them.
     sink: Mapping[str, Any]
-    #: Types of events; one that ends in `*` stands for all that begin so.
+    #: Types of events; one that ends in `*` matches all types with that prefix.
     types: Sequence[str]
-    #: vendor, app_id, kind -> the only one whose events are wanted.
+    #: vendor, app_id or kind -> the only value whose events match.
     filter: Mapping[str, str]
     description: str
     state: SubscriptionState
-    #: Why, where nobody asked for it.
+    #: Reason of the state, if the program set it and not a client.
     reason: str | None
     secret: str = field(repr=False)
     old_secret: str | None = field(repr=False)
     old_secret_until: int | None
-    #: Events up to this one were queued for it, or are not for it.
+    #: Events up to this position were queued for it, or do not match it.
     position: int
-    #: Since when nothing could be delivered; None: the newest attempt went well, or there was none.
+    #: Time since which all attempts failed; None: the newest attempt succeeded, or there was none.
     failing_since: int | None
-    #: When that was last so.
+    #: Time of the last failed attempt.
     failed_at: int | None
     delivered_at: int | None
     created_at: int
     updated_at: int
-    #: Grows with each change that somebody asked for, and when it is disabled.
+    #: Grows with each change that a client makes, and when the subscription is disabled.
     version: int
 
     @property
@@ -59,13 +59,13 @@ class Subscription:
         return matches_type(event.type, self.types) and all(about[name] == value for name, value in self.filter.items())
 
     def signing_secrets(self, now: int) -> list[str]:
-        """Those that are signed with, the newest first. now: ms."""
+        """Returns the secrets that messages are signed with, the newest first. now: ms."""
         is_old_live = self.old_secret is not None and now < (self.old_secret_until or 0)
         return [self.secret, *([self.old_secret] if is_old_live and self.old_secret else [])]
 
 
 def matches_type(type_: str, patterns: Sequence[str]) -> bool:
-    return any(type_.startswith(each[:-1]) if each.endswith("*") else type_ == each for each in patterns)
+    return any(type_.startswith(pattern[:-1]) if pattern.endswith("*") else type_ == pattern for pattern in patterns)
 
 
 def add(connection: Connection, subscription: Subscription) -> None:
@@ -75,19 +75,19 @@ def add(connection: Connection, subscription: Subscription) -> None:
 
 
 def change(connection: Connection, subscription_id: str, **values: Any) -> None:
-    """Overwrites these fields of a subscription that is locked."""
+    """Overwrites fields of a locked subscription."""
     connection.execute(update(subscriptions).where(subscriptions.c.id == subscription_id).values(_row_values(values)))
 
 
 def find(connection: Connection, subscription_id: str) -> Subscription | None:
-    """Deleted ones are not found."""
+    """Returns a subscription; None if it does not exist or is deleted."""
     statement = select(subscriptions).where(subscriptions.c.id == subscription_id, _STATE != SubscriptionState.DELETED)
     row = connection.execute(statement).mappings().first()
     return _subscription_of(row) if row is not None else None
 
 
 def page(connection: Connection, *, before: str | None, limit: int) -> list[Subscription]:
-    """Newest first, older than this one."""
+    """Returns subscriptions older than the id `before`, newest first."""
     statement = select(subscriptions).where(_STATE != SubscriptionState.DELETED).order_by(subscriptions.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(subscriptions.c.id < before)
@@ -95,10 +95,10 @@ def page(connection: Connection, *, before: str | None, limit: int) -> list[Subs
 
 
 def lock(connection: Connection, ids: Collection[str]) -> dict[str, Subscription]:
-    """These subscriptions, deleted ones apart; nobody else changes them or what is queued for them until the transaction ends."""
+    """Locks subscriptions and their queued deliveries until the transaction ends; returns those that are not deleted, by id."""
     if not ids:
         return {}
-    # Always in the same order, or two that lock several would wait for each other.
+    # Always in the same order, or two transactions that lock several could deadlock.
     statement = select(subscriptions).where(subscriptions.c.id.in_(ids), _STATE != SubscriptionState.DELETED)
     rows = connection.execute(statement.order_by(subscriptions.c.id).with_for_update()).mappings()
     return {row["id"]: _subscription_of(row) for row in rows}
@@ -114,25 +114,25 @@ def active_ids(connection: Connection) -> frozenset[str]:
 
 
 def lagging(connection: Connection, position: int) -> dict[str, int]:
-    """Active subscriptions for which not all events up to a position were queued -> up to which they were; the furthest first."""
+    """Returns active subscriptions whose position is below `position`: id -> position, the most lagging first."""
     active = (_STATE == SubscriptionState.ACTIVE, subscriptions.c.position < position)
     statement = select(subscriptions.c.id, subscriptions.c.position).where(*active)
     return {row.id: row.position for row in connection.execute(statement.order_by(subscriptions.c.position, subscriptions.c.id))}
 
 
 def advance(connection: Connection, ids: Collection[str], position: int) -> None:
-    """Events up to this one were queued for these subscriptions, which are locked."""
+    """Moves locked subscriptions to a position: the events up to it are queued for them."""
     connection.execute(update(subscriptions).where(subscriptions.c.id.in_(ids)).values(position=position))
 
 
 def by_state(connection: Connection) -> dict[str, int]:
-    """state -> how many; deleted ones apart."""
+    """Returns state -> number of subscriptions, without deleted ones."""
     statement = select(_STATE, func.count()).where(_STATE != SubscriptionState.DELETED).group_by(_STATE)
     return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def all_ids(connection: Connection) -> list[str]:
-    """Of all but deleted ones."""
+    """Returns the ids of all subscriptions that are not deleted."""
     return list(connection.scalars(select(subscriptions.c.id).where(_STATE != SubscriptionState.DELETED)))
 
 
@@ -141,7 +141,7 @@ def deleted_ids(connection: Connection) -> list[str]:
 
 
 def purge(connection: Connection, subscription_id: str) -> None:
-    """Drops a deleted one of which nothing is left."""
+    """Removes the row of a deleted subscription that has no deliveries left."""
     connection.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id, _STATE == SubscriptionState.DELETED))
 
 
@@ -151,5 +151,5 @@ def _row_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _subscription_of(row: RowMapping) -> Subscription:
-    read = {name: json.loads(row[name]) for name in _JSON_COLUMNS}
-    return Subscription(**{**row, **read, "state": SubscriptionState(row["state"])})
+    decoded = {name: json.loads(row[name]) for name in _JSON_COLUMNS}
+    return Subscription(**{**row, **decoded, "state": SubscriptionState(row["state"])})

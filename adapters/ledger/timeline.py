@@ -1,4 +1,4 @@
-"""What happened to a task, in the order in which it was applied."""
+"""Timelines of tasks: one row per applied inbox row, in the order of application."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from adapters.ledger.schema import timeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineRow:
-    """What one inbox row did to a task. `at`: when it was applied, ms."""
+    """The changes that one inbox row made to a task. `at`: when it was applied, ms."""
 
     task_id: str
     at: int
@@ -23,17 +23,18 @@ class TimelineRow:
     entries: Sequence[Mapping[str, Any]]
 
 
-def append(connection: Connection, lines: Sequence[TimelineRow]) -> None:
-    rows = [
-        {"task_id": line.task_id, "at": line.at, "inbox_id": line.inbox_id, "entries": json_text(list(line.entries))}
-        for line in lines
-        if line.entries
+def append(connection: Connection, rows: Sequence[TimelineRow]) -> None:
+    """Appends rows, without those that have no entries."""
+    values = [
+        {"task_id": row.task_id, "at": row.at, "inbox_id": row.inbox_id, "entries": json_text(list(row.entries))}
+        for row in rows
+        if row.entries
     ]
-    bulk.insert(connection, timeline, rows)
+    bulk.insert(connection, timeline, values)
 
 
 def page(connection: Connection, task_id: str, *, after: int, limit: int) -> Page[tuple[int, TimelineRow]]:
-    """(position, line) of a task, oldest first, behind a position; fewer than `limit` where they are long."""
+    """Returns (position, row) of a task after a position, oldest first; fewer than `limit` where they are long."""
     behind = (timeline.c.task_id == task_id, timeline.c.id > after)
     sizes = select(timeline.c.id, size_of(connection, timeline.c.entries)).where(*behind).order_by(timeline.c.id).limit(limit)
     number, last, cut = fitting_rows(connection, sizes)

@@ -1,35 +1,35 @@
-"""Threads of a process that want to write to SQLite stand in line, and who is waited for goes first.
+"""Orders the threads of a process that write to SQLite: one writes at a time, and urgent ones (the door) go first.
 
-SQLite itself has who waits look again and again after ever longer pauses, and whoever comes at the right moment goes first: under
-load the door, which vendors wait for, stood outside for a second and more.
+SQLite's own busy handler polls after ever longer pauses, and whichever thread polls at the right moment gets the lock: under load
+the door, which vendors wait for, waited for a second and more.
 """
 
 import threading
 
 
 class WriterQueue:
-    """patience_s: who waits for longer gives up."""
+    """A mutex with two priorities. patience_s: timeout of a waiting thread, s."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._moved = threading.Condition()
         self._busy = False
-        #: Who go first and wait.
+        #: Number of urgent threads that wait.
         self._first = 0
 
     def acquire(self, *, first: bool) -> None:
-        """Waits until it is the thread's turn. first: before all others that wait. Raises TimeoutError."""
+        """Waits until the calling thread may write. first: it goes before all waiting threads that are not. Raises TimeoutError."""
         with self._moved:
             self._first += first
-            come = self._moved.wait_for(lambda: not self._busy and (first or not self._first), self._patience_s)
+            is_free = self._moved.wait_for(lambda: not self._busy and (first or not self._first), self._patience_s)
             self._first -= first
-            if not come:
+            if not is_free:
                 self._moved.notify_all()
                 raise TimeoutError("another transaction of this process does not end")
             self._busy = True
 
     def release(self) -> None:
-        """The next one's turn begins."""
+        """Lets the next thread write."""
         with self._moved:
             self._busy = False
             self._moved.notify_all()

@@ -1,6 +1,6 @@
-"""Alembic's entry: runs the migrations on the url, or the connection, that is handed over in the attributes of its configuration.
+"""Entry point of Alembic: runs the migrations on the `connection` or the `url` in the attributes of its configuration.
 
-Each migration is one transaction, its row in `alembic_version` included: a process that is killed leaves a whole revision.
+Each migration is one transaction, including its row in `alembic_version`: a killed process leaves a complete revision.
 """
 
 from alembic import context
@@ -16,7 +16,7 @@ def run(connection: Connection) -> None:
         connection=connection,
         target_metadata=metadata,
         render_as_batch=True,
-        transactional_ddl=True,  # Alembic takes it that SQLite cannot
+        transactional_ddl=True,  # Alembic assumes that SQLite cannot
         transaction_per_migration=True,
         on_version_apply=(lambda **_: progress.step_done()) if progress is not None else None,
     )
@@ -24,8 +24,8 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-if (given := context.config.attributes.get("connection")) is not None:
-    run(given)
+if (existing_connection := context.config.attributes.get("connection")) is not None:
+    run(existing_connection)
 else:
-    with migration_engine(context.config.attributes["url"]).connect() as made:
-        run(made)
+    with migration_engine(context.config.attributes["url"]).connect() as new_connection:
+        run(new_connection)

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from adapters.ledger import rejections
 from adapters.ledger.rejections import RejectionFilter
-from adapters.settings.loading import vendor_names
+from adapters.vendors.registry import vendor_names
 from callbacks.desk import rendering
 from callbacks.desk.http import cursors, parameters
 from callbacks.desk.http.access import Caller
@@ -27,7 +27,7 @@ async def list_rejections(desk: Desk, request: Request, caller: Caller) -> Respo
 
     def read() -> Response:
         with desk.ledger.read() as connection:
-            found = rejections.newest(connection, before=cursor[0] if cursor else None, limit=limit + 1, wanted=wanted)
+            found = rejections.newest(connection, before=cursor[0] if cursor else None, limit=limit + 1, rejection_filter=wanted)
         return page_of(
             found,
             limit,

@@ -1,4 +1,4 @@
-"""The first schema."""
+"""Creates the first schema."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,14 +32,14 @@ def upgrade() -> None:
 
 
 def _time_ordered_id() -> sa.Column[int]:
-    """On PostgreSQL ids tell the time, and tables are partitioned by them; on SQLite they count."""
+    """Returns the id column: on PostgreSQL ids contain the time, and tables are partitioned by them; on SQLite they count."""
     if op.get_bind().dialect.name == "postgresql":
         return sa.Column("id", sa.BigInteger(), server_default=sa.text("tally_id()"), autoincrement=False, nullable=False)
     return sa.Column("id", sa.Integer(), autoincrement=True, nullable=False)
 
 
 def _unique_dedupe_key() -> list[sa.UniqueConstraint]:
-    """On PostgreSQL no key spans partitions: `inbox_keys` is unique instead."""
+    """Returns SQLite's unique constraint. On PostgreSQL no unique key spans partitions: `inbox_keys` is unique instead."""
     return [] if op.get_bind().dialect.name == "postgresql" else [sa.UniqueConstraint("dedupe_key")]
 
 

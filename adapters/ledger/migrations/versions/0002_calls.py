@@ -1,4 +1,4 @@
-"""Calls to vendors: effects, quotas, requests that name themselves, robots, callbacks that wait for an answer."""
+"""Adds calls to vendors: effects, quotas, idempotency keys, robots, callbacks that are deferred until an answer arrives."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Work spread over many workers; what others are told."""
+"""Adds shards, which divide the work among many workers, and events."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +10,8 @@ depends_on = None
 
 _UNAPPLIED = sa.text("applied_at IS NULL")
 
-#: Texts are compared by their bytes, as Python and SQLite do, whatever the language of the database is: by that of most, a search
-#: for `r` would find `R1`, and miss what comes after it.
+#: Makes PostgreSQL compare texts by their bytes, as Python and SQLite do, whatever the collation of the database: with most others,
+#: a search for `r` would find `R1`, and miss the texts after it.
 _COMPARE_BYTES = """
     DO $$
     DECLARE changes text;
@@ -68,11 +68,11 @@ def _events(postgresql: bool) -> None:
 def _for_postgresql() -> None:
     op.execute(sa.text(_COMPARE_BYTES))
     op.execute("CREATE TABLE events_rest PARTITION OF events DEFAULT")
-    # What is overwritten often keeps room on its page, so that its indexes need not be written.
+    # Rows that are updated often need free space on their page, so that updates need not write indexes.
     op.execute("ALTER TABLE lineages SET (fillfactor = 70)")
     for table in ("counters", "facets", "quotas"):
         op.execute(f"ALTER TABLE {table} SET (fillfactor = 20)")
-    # What is small and always changing is cleaned often; a table of millions not only once a fifth of it is dead.
+    # Small tables that change all the time are vacuumed often; a table of millions of rows earlier than at a fifth of dead rows.
     for table in ("counters", "facets", "quotas", "effects", "deadlines"):
         op.execute(f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)")
     for table in ("lineages", "tasks"):

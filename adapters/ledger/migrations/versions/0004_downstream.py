@@ -1,4 +1,4 @@
-"""Events with positions that can be followed; subscriptions to them, and what became of each delivery."""
+"""Adds positions of events that readers can follow, subscriptions to events, and their deliveries."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _DUE = sa.text("due_at IS NOT NULL")
-#: Events that are copied at once.
+#: Number of events per copied batch.
 _AT_ONCE = 1_000
-#: Bits of a position below the seconds.
+#: Number of bits of a position below its seconds.
 _NUMBER_BITS = 20
 
 
 def _text(length: int | None = None) -> Any:
-    """Compared by its bytes, whatever the language of the database is."""
+    """Returns a text type that is compared by its bytes, whatever the collation of the database."""
     if length is None:
         return sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
     return sa.String(length=length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
@@ -40,7 +40,7 @@ def upgrade() -> None:
     _deliveries()
     _replays()
     if is_postgresql:
-        # What is small and always changing is cleaned often and keeps room on its pages; so does what is overwritten now and then.
+        # Small tables that change all the time are vacuumed often and keep free space on their pages; so do deliveries.
         cleaned = "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000"
         op.execute(f"ALTER TABLE subscriptions SET (fillfactor = 20, {cleaned})")
         op.execute(f"ALTER TABLE replays SET (fillfactor = 20, {cleaned})")
@@ -77,7 +77,7 @@ def _events(is_postgresql: bool) -> None:
 
 
 def _copy_events() -> None:
-    """An event's place tells its second from now on, and is written down where the next one is taken from."""
+    """Copies the events under new positions, which begin with their second, and stores the last one for the next allocation."""
     connection = op.get_bind()
     insert = sa.text(
         "INSERT INTO events (id, subject, version, type, at, vendor, app_id, kind, doc)"

@@ -1,4 +1,4 @@
-"""Signatures of callbacks are kept, so that a copy whose values changed places is known as one; those recorded before are added."""
+"""Adds the signatures of callbacks, also of recorded ones, so that a copy whose values changed places is recognized."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-#: Callbacks that are read at once.
+#: Number of callbacks per batch.
 _AT_ONCE = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def add_recorded(connection: sa.Connection) -> None:
-    """Adds the signatures that stand in the bodies of callbacks. Measured: 20 us a callback on SQLite."""
+    """Adds the signatures in the bodies of recorded callbacks. Measured: 20 us per callback on SQLite."""
     add = sa.text("INSERT INTO inbox_signatures (signature_key) VALUES (:key) ON CONFLICT (signature_key) DO NOTHING")
     done, total = 0, connection.scalar(sa.text("SELECT count(*) FROM inbox WHERE kind = 'callback'")) or 0
     for rows in _batches(connection):
@@ -51,7 +51,7 @@ def _batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:
 
 
 def _key(body: bytes) -> bytes | None:
-    """The key of a signature that stands in the body, as `inbox.recorded_signature` made it at this revision."""
+    """Returns the key of the signature in a body, as `inbox.recorded_signature` computed it at this revision."""
     if b'"Signature"' not in body or (told := _told(body)) is None:
         return None
     signature, at = told
@@ -59,7 +59,7 @@ def _key(body: bytes) -> bytes | None:
 
 
 def _told(body: bytes) -> tuple[bytes, int] | None:
-    """(the first 16 bytes of the signature, the event's time in ms)"""
+    """Returns (the first 16 bytes of the signature, the event's time in ms); None if there is no valid one."""
     try:
         told = json.loads(body.decode(json.detect_encoding(body), "surrogatepass"))
         signature, time = bytes.fromhex(told["Signature"])[:16], told["EventTime"]

@@ -34,7 +34,7 @@ from tests.unit.adapters.ledger.test_effects import claim as claim_calls
 
 S, HOUR = 1_000, 3_600_000
 DAY = 24 * HOUR
-LONGEST = LongestWaits(delivery_lease=LEASE, call_lease=30_000, held=15_000)
+LONGEST = LongestWaits(delivery_lease=LEASE, call_lease=30_000, deferral=15_000)
 BACK = T0 - 8 * HOUR
 
 

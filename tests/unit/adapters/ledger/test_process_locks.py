@@ -10,13 +10,13 @@ from adapters.ledger.process_locks import AlreadyServedError, ServingLock
 
 _HOLD = """
 import sys
-from adapters.ledger.locks import ServingLock
+from adapters.ledger.process_locks import ServingLock
 ServingLock(sys.argv[1], sys.argv[2]).acquire()
 """
 _TRY = (
     _HOLD.replace("ServingLock(", "lock = ServingLock(").replace(").acquire()", ")")
     + """
-from adapters.ledger.locks import AlreadyServedError
+from adapters.ledger.process_locks import AlreadyServedError
 try:
     lock.acquire()
 except AlreadyServedError as error:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.ledger import Connection, Ledger, quotas
-from adapters.ledger.quotas import Bucket, BucketRate, rate_of
+from adapters.ledger.quotas import Bucket, BucketRate, bucket_rate
 from tests.support.ledger_rows import T0
 
 HOUR = 3_600_000
@@ -19,7 +19,7 @@ class Taken:
     """A new bucket, and who takes from it when; kept as the ledger keeps it."""
 
     def __init__(self, limit: int, now: int) -> None:
-        self.rate = rate_of(limit)
+        self.rate = bucket_rate(limit)
         self.bucket = Bucket(tokens=self.rate.burst, at=now)
 
     def take(self, wanted: int, now: int) -> int:
@@ -47,7 +47,7 @@ def most_in_a_second(granted: Sequence[tuple[int, int]]) -> int:
     ],
 )
 def test_burst_and_rate_together_stay_a_tenth_under_the_limit(limit: float, rate: BucketRate) -> None:
-    assert rate_of(limit) == rate
+    assert bucket_rate(limit) == rate
 
 
 def test_a_new_bucket_grants_its_burst_and_then_what_flows_in(ledger: Ledger) -> None:

@@ -52,7 +52,7 @@ def test_a_flood_of_one_kind_pushes_no_other_out(ledger: Ledger) -> None:
         for begin in range(0, len(forged), 700):
             rejections.keep(connection, forged[begin : begin + 700])
         found = [item for _, item in rejections.newest(connection, before=None, limit=2 * KEPT)]
-        only = rejections.newest(connection, before=None, limit=9, wanted=RejectionFilter(reason="bad_signature"))
+        only = rejections.newest(connection, before=None, limit=9, rejection_filter=RejectionFilter(reason="bad_signature"))
 
     assert [item for _, item in only] == own[::-1]
     assert found == [*forged[: -(KEPT - 5) - 1 : -1], *own[::-1]]

@@ -99,7 +99,7 @@ def _passes(wanted: TaskFilter, one: Task) -> bool:
 
 
 def _pages(
-    ledger: Ledger, wanted: TaskFilter, limit: int, arriving: Sequence[Task] = (), effort: SearchThresholds | None = None
+    ledger: Ledger, wanted: TaskFilter, limit: int, arriving: Sequence[Task] = (), thresholds: SearchThresholds | None = None
 ) -> list[Task]:
     """All pages, one after the other; a task arrives after each."""
     found: list[Task] = []
@@ -107,7 +107,7 @@ def _pages(
     coming = list(arriving)
     while True:
         with ledger.read() as connection:
-            page = search.page(connection, wanted, before=before, limit=limit, effort=effort or SearchThresholds())
+            page = search.page(connection, wanted, before=before, limit=limit, thresholds=thresholds or SearchThresholds())
         found += page
         if len(page) < limit:
             return found
@@ -117,10 +117,10 @@ def _pages(
 
 
 @pytest.mark.parametrize(
-    "effort",
+    "thresholds",
     [SearchThresholds(), SearchThresholds(few=0, window=4), SearchThresholds(few=0, window=1), SearchThresholds(few=2, window=5)],
 )
-def test_all_pages_together_are_what_passes(kept_ledger: Ledger, effort: SearchThresholds) -> None:
+def test_all_pages_together_are_what_passes(kept_ledger: Ledger, thresholds: SearchThresholds) -> None:
     """Whichever way is taken: the limits that decide it are set so that each is."""
 
     @examples(kept_ledger, 25)
@@ -133,8 +133,8 @@ def test_all_pages_together_are_what_passes(kept_ledger: Ledger, effort: SearchT
         save(kept_ledger, *made)
         for each in wanted:
             passing = sorted((one for one in made if _passes(each, one)), key=lambda one: one.id, reverse=True)
-            assert _pages(kept_ledger, each, 3, effort=effort) == passing, each
-            assert _pages(kept_ledger, each, 50, effort=effort) == passing, each
+            assert _pages(kept_ledger, each, 3, thresholds=thresholds) == passing, each
+            assert _pages(kept_ledger, each, 50, thresholds=thresholds) == passing, each
 
     holds()
 
