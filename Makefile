@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run test soak check bench lock clean
+.PHONY: help install run test quick soak check bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,11 +27,14 @@ run: install ## serve on http://127.0.0.1:8080 with the embedded default
 services:
 	@sh tests/services.sh
 
-test: $(VENV)/.dev services ## all set-up and every test, at most ten minutes
+test: $(VENV)/.dev services ## all set-up and every test, about six minutes on two cores
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not soak"
 
-soak: $(VENV)/.dev services ## the long proofs
-	@TALLY_SOAK=20 $(BIN)/python -m pytest -q tests/unit/statemachine/test_order.py tests/unit/statemachine/test_inference.py tests/unit/statemachine/folding/test_compaction.py
+quick: $(VENV)/.dev ## unit tests without servers and with few random examples, under a minute
+	@TALLY_QUICK=1 TALLY_EFFORT=0.1 $(BIN)/python -m pytest -q -r fE -n 3 --dist worksteal -m "not soak" tests/unit
+
+soak: $(VENV)/.dev services ## the long proofs, hours
+	@TALLY_EFFORT=40 $(BIN)/python -m pytest -q tests/unit/statemachine/test_order.py tests/unit/statemachine/test_inference.py tests/unit/statemachine/test_interleavings.py tests/unit/statemachine/folding/test_compaction.py
 	@$(BIN)/python -m pytest -q -s -m soak
 
 check: $(VENV)/.dev ## lint, types, import contracts

@@ -30,7 +30,7 @@ def fail(office: DispatcherHarness, *names: str) -> None:
     """Each is told and not taken; from now on everything is."""
     office.mailbox.answers = lambda _: REFUSED
     office.tell(*names)
-    office.courier.run_once()
+    office.dispatcher.run_once()
     office.mailbox.answers = lambda _: TAKEN
 
 
@@ -48,7 +48,7 @@ def test_a_webhook_that_waits_is_tried_again_after_its_pause_although_the_clock_
     office.now -= BACK_MS
     assert judge(office, watching) == 2
     office.now += longest_retry_delay_ms(1)
-    assert office.courier.run_once() == 2
+    assert office.dispatcher.run_once() == 2
     assert office.mailbox.ids()[2:] == [event_id("a"), event_id("b")]
 
 
@@ -57,7 +57,7 @@ def test_a_step_while_nobody_ran_is_mended_at_the_start(office: DispatcherHarnes
     office.now -= 400 * 24 * HOUR
     assert (judge(office), judge(office)) == (1, 0)
     office.now += longest_retry_delay_ms(1)
-    assert office.courier.run_once() == 1
+    assert office.dispatcher.run_once() == 1
 
 
 def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: DispatcherHarness) -> None:
@@ -70,7 +70,7 @@ def test_what_was_ahead_for_a_moment_only_is_sent_in_order(office: DispatcherHar
     judge(office, watching)
     office.now += longest_retry_delay_ms(1)
     for _ in range(3):
-        office.courier.run_once()
+        office.dispatcher.run_once()
     assert office.mailbox.ids()[1:] == [event_id("a"), event_id("a", 2)]
 
 
@@ -115,7 +115,7 @@ def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: P
         story.house.sweep.run_once()
         story.house.now += 61 * SECOND
         story.house.sweep.run_once()
-        story.caller.once()
+        story.caller.run_once()
         assert len(story.line.of(VOLC_RELAY[1])) == 2
         assert [entry["kind"] for entry in story.entries(task_id, "clock_corrected")] == ["clock_corrected"]
 
@@ -128,5 +128,5 @@ def test_a_start_that_waits_as_the_vendor_asked_is_left_alone(tmp_path: Path) ->
         assert ClockRepairer(story.house.ledger).repair_if_due(story.now) == 0
         story.house.now += 61 * SECOND
         story.house.sweep.run_once()
-        story.caller.once()
+        story.caller.run_once()
         assert len(story.line.of(VOLC_RELAY[1])) == 1

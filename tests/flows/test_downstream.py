@@ -11,7 +11,7 @@ import pytest
 from tests.support.subscribed_events import HOUR, News, firsts, states, told
 from tests.support.webhook_subscriber import subscriber
 
-TASKS = [120, pytest.param(10_000, marks=pytest.mark.soak)]
+TASKS = [60, pytest.param(10_000, marks=pytest.mark.soak)]
 
 
 def seed() -> int:

@@ -37,9 +37,9 @@ def run_random_tasks(
 
 
 def test_every_task_ends_as_it_ended_at_the_vendor(tmp_path: Path) -> None:
-    found, _ = run_random_tasks(tmp_path, SEED, 90, FAULTS, losses=True)
+    found, _ = run_random_tasks(tmp_path, SEED, 60, FAULTS, losses=True)
     assert found.wrong == []
-    assert found.counted["right"] >= 75
+    assert found.counted["right"] >= 50
 
 
 def test_with_all_callbacks_lost_queries_tell_how_tasks_ended(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def come_to(story: Scenario, moment: str) -> None:
     if moment != "asked":
         story.apply()
     if moment in ("sent", "known"):
-        story.caller.once()
+        story.caller.run_once()
     if moment == "known":
         story.run(story.now - T0 + 10 * SECOND)
 

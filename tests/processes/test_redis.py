@@ -178,7 +178,7 @@ def test_of_many_webs_and_workers_a_worker_gets_few_hints_for_many_callbacks(tmp
         made.is_woken(webs[0])
         with hints_counted(server.url) as hints:
             began, sent = time.monotonic(), made.sent
-            for number in range(600):
+            for number in range(300):
                 made.send(webs[number % 2])
             made.applied_after_s(60)
             took_s = time.monotonic() - began

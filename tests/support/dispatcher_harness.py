@@ -1,4 +1,4 @@
-"""A courier before subscribers that are not there: real ledger, a sink that keeps what it gets, and a clock that the test moves."""
+"""A dispatcher with a real ledger, a sink that keeps what it gets, and a clock that the test moves."""
 
 import json
 import threading
@@ -88,17 +88,17 @@ class DispatcherHarness:
         self.ledger = ledger
         self.mailbox = RecordingSink()
         self._versions: dict[str, int] = defaultdict(int)
-        self._couriers: list[Dispatcher] = []
-        self.courier = self.new_courier()
+        self._dispatchers: list[Dispatcher] = []
+        self.dispatcher = self.new_dispatcher()
 
-    def new_courier(self, ledger: Any = None) -> Dispatcher:
-        courier = Dispatcher(ledger or self.ledger, {"mailbox": self.mailbox}, lambda: self.now, jitter=lambda: 0.0)
-        self._couriers.append(courier)
-        return courier
+    def new_dispatcher(self, ledger: Any = None) -> Dispatcher:
+        dispatcher = Dispatcher(ledger or self.ledger, {"mailbox": self.mailbox}, lambda: self.now, jitter=lambda: 0.0)
+        self._dispatchers.append(dispatcher)
+        return dispatcher
 
     def close(self) -> None:
-        for courier in self._couriers:
-            courier.stop()
+        for dispatcher in self._dispatchers:
+            dispatcher.stop()
 
     def subscribe(self, number: int = 1, **more: Any) -> Subscription:
         """To all that is told from now on."""

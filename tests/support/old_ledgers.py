@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 _UPGRADE = """
 import sys
 from adapters.ledger import Ledger
-from adapters.ledger.upgrade import upgrade
+from adapters.ledger.migrate import upgrade
 ledger = Ledger(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one server for the whole run, started when the first test needs it, and a database for each."""
+"""Starts a real PostgreSQL for tests: one server per test process, started when the first test needs it, and a database per test."""
 
 import atexit
 import os
@@ -18,17 +18,18 @@ from sqlalchemy.engine import make_url
 
 from adapters.ledger import Ledger
 from adapters.ledger.migrate import upgrade
-from tests.support.server_processes import READY_S, free_port, missing
+from tests.support.server_processes import READY_S, free_port, missing, skip_if_quick
 
 _NUMBERS = count(1)
-#: A power cut is not among what these tests are about; `durable` servers are for those that kill.
+#: No test cuts the power, so writes need not reach the disk; `durable` servers are for tests that kill processes.
 _QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class PostgresServer:
-    """A server on a free port of the loopback address. `folder`: must not exist yet. `follows`: of whom it is a standby."""
+    """A server on a free port of the loopback address. `folder`: must not exist yet. `follows`: the primary, for a standby."""
 
     def __init__(self, folder: Path, *, durable: bool = False, follows: "PostgresServer | None" = None, **options: object) -> None:
+        skip_if_quick("PostgreSQL")
         self._folder = folder
         self._programs = programs()
         self.port = free_port()
@@ -47,7 +48,7 @@ class PostgresServer:
         if follows is not None:
             self._run("pg_basebackup", "-D", f"{folder}/data", "-d", follows.url(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
             return
-        # Most databases compare texts by a language; what needs them compared otherwise must say so.
+        # Most databases compare texts by the rules of a language; a query that needs another order must name it.
         language = ("--no-locale", "--locale-provider=icu", "--icu-locale=en-US")
         self._run("initdb", "-D", f"{folder}/data", "-U", "tally", "--auth=trust", *language, "-E", "UTF8", "--no-sync")
 
@@ -63,13 +64,13 @@ class PostgresServer:
         self._run("pg_ctl", "-D", f"{self._folder}/data", "-l", f"{self._folder}/log", "-o", options, "-w", "start")
 
     def stop(self, how: str = "immediate") -> None:
-        """immediate: as if it had crashed; fast: as its service manager does."""
+        """Stops it. immediate: as a crash does; fast: as a service manager does."""
         if (self._folder / "data" / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", f"{self._folder}/data", "-m", how, "-w", "stop")
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """It hangs meanwhile: connections are accepted by the kernel, stay open and are never answered."""
+        """Makes the server hang inside the block: the kernel accepts connections, which stay open and get no answer."""
         postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         for pid in (postmaster, *map(int, children)):
@@ -81,7 +82,7 @@ class PostgresServer:
                 os.kill(pid, signal.SIGCONT)
 
     def make_database(self, name: str, *, template: str = "template1") -> str:
-        """Its url."""
+        """Creates a database; returns its URL."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy".encode())
         return self.url(name)
@@ -102,7 +103,7 @@ class PostgresServer:
 
 @contextmanager
 def own_server(**more: Any) -> Iterator[PostgresServer]:
-    """A server for tests that stop it."""
+    """Yields a server of its own, for tests that stop it."""
     folder = Path(tempfile.mkdtemp(prefix="tally-pg-"))
     folder.chmod(0o755)
     server = PostgresServer(folder / "server", **more)
@@ -115,7 +116,7 @@ def own_server(**more: Any) -> Iterator[PostgresServer]:
 
 
 def programs() -> Path:
-    """Where Debian, or whoever, has put the newest server's programs."""
+    """Returns the folder of the newest server's programs: Debian's place, or the one on the PATH."""
     known = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_the_path = shutil.which("initdb")
     if not known and on_the_path is None:
@@ -125,7 +126,7 @@ def programs() -> Path:
 
 @cache
 def shared_server() -> PostgresServer:
-    """The server of this run, with a template database that has the newest schema."""
+    """Returns the server of this test process, with a template database that has the newest schema."""
     folder = Path(tempfile.mkdtemp(prefix="tally-pg-"))
     folder.chmod(0o755)
     server = PostgresServer(folder / "server")
@@ -138,7 +139,7 @@ def shared_server() -> PostgresServer:
 
 
 def new_database(*, migrated: bool = True) -> str:
-    """The url of a database that nobody else uses, with the newest schema or empty."""
+    """Creates a database for one test, with the newest schema or empty; returns its URL."""
     return shared_server().make_database(f"tally_{next(_NUMBERS)}", template="tally_template" if migrated else "template1")
 
 

@@ -140,13 +140,13 @@ class MortalCaller(LateCaller):
         self._dies = dies
         self.deaths = 0
 
-    def once(self) -> int:
-        posted = super().once()
+    def run_once(self) -> int:
+        posted = super().run_once()
         self._coming = [each for each in self._coming if each[0] < NEVER_MS]
         heapq.heapify(self._coming)
         return posted
 
-    def _attempted(self, effect: ClaimedCall, task: Task | None) -> CallAttempt:
+    def _attempt_call(self, effect: ClaimedCall, task: Task | None) -> CallAttempt:
         death = self._dies(effect)
         attempt = super()._attempt_call(effect, None if death == "before" else task)
         if death is not None:
@@ -164,8 +164,8 @@ class Callers:
     def next_ms(self) -> int | None:
         return min((at for caller in self._callers if (at := caller.next_ms()) is not None), default=None)
 
-    def once(self) -> int:
-        return sum(caller.once() for caller in self._callers)
+    def run_once(self) -> int:
+        return sum(caller.run_once() for caller in self._callers)
 
 
 class Scenario(VirtualTimeApp):

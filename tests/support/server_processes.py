@@ -1,4 +1,4 @@
-"""Real processes for tests: `tally` itself and the servers it can use. All listen on loopback, on ports the kernel chose."""
+"""Starts real processes for tests: `tally` and Redis. They listen on loopback, on ports that the kernel chose."""
 
 import json
 import os
@@ -19,14 +19,14 @@ import pytest
 
 from tests.support.sample_apps import TENCENT_APP, TENCENT_KEY, VOLCENGINE_APPS, VOLCENGINE_KEY
 
-#: A process that is not ready after this never will be, s.
+#: Timeout for a process to become ready, s.
 READY_S = 30
 
 
 def write_config(folder: Path, *, database: str = "", queue: str = "", more: str = "", open_desk: bool = True) -> Path:
-    """A configuration with the samples' apps, a ledger in this folder unless another one is named, and its spool.
+    """Writes a configuration with the samples' apps, a ledger in this folder unless `database` names another, and a spool.
 
-    open_desk: whether tests may ask without a token; without, the service makes one, as it does for newcomers.
+    open_desk: True if requests need no token; otherwise the service makes a token at its first start.
     """
     database = database or f"sqlite:///{folder}/tally.db"
     apps = [("volcengine", app, VOLCENGINE_KEY) for app in VOLCENGINE_APPS] + [("tencent", TENCENT_APP, TENCENT_KEY)]
@@ -44,6 +44,7 @@ class Process:
     """A running `tally SUBCOMMAND`. `events` are its log lines."""
 
     def __init__(self, *arguments: str, ready: str) -> None:
+        skip_if_quick("processes")
         command = [sys.executable, "-m", "adapters.process.entry", *arguments]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment())
         self.events: deque[dict[str, Any]] = deque(maxlen=10_000)
@@ -80,18 +81,18 @@ class Process:
         return self._process.pid
 
     def kill(self) -> None:
-        """As `kill -9`."""
+        """Kills it with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def suspend(self) -> None:
-        """It hangs until `resume`."""
+        """Makes it hang until `resume`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
-        """As a service manager stops it; its exit status."""
+        """Stops it as a service manager does, with SIGTERM; returns its exit status."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
@@ -113,8 +114,14 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
+def skip_if_quick(what: str) -> None:
+    """Skips the test in `make quick`, which starts no servers."""
+    if os.environ.get("TALLY_QUICK"):
+        pytest.skip(f"make quick starts no {what}")
+
+
 def missing(service: str) -> None:
-    """A service that is not there: at a desk the test is skipped, in CI it fails."""
+    """Skips the test because a service is not installed; in CI fails it."""
     if os.environ.get("CI"):
         pytest.fail(f"{service} is not installed; `make test` installs it")
     pytest.skip(f"{service} is not installed")
@@ -128,6 +135,7 @@ def free_port() -> int:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator["RedisServer"]:
+    skip_if_quick("Redis")
     program = shutil.which("redis-server")
     if program is None:
         missing("redis-server")
@@ -141,7 +149,7 @@ def redis_server(folder: Path) -> Iterator["RedisServer"]:
 
 
 class RedisServer:
-    """A real Redis that can be stopped and started again, with nothing kept."""
+    """A real Redis that can be stopped and started again; it keeps no data."""
 
     def __init__(self, program: str, folder: Path, port: int) -> None:
         nothing_kept = ["--save", "", "--appendonly", "no"]

@@ -31,12 +31,12 @@ _OUTBOUND = OutboundSettings(allow=("127.0.0.0/8",), allow_http=True)
 
 
 class News:
-    """A house whose tasks come to pass as told, and a courier; time passes when nothing is to be done."""
+    """A house whose tasks come to pass as told, and a dispatcher; time passes when nothing is to be done."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.house = InProcessApp(folder, T0, made=replace(settings(f"sqlite:///{folder}/tally.db"), outbound=_OUTBOUND))
         self._dice = random.Random(seed)
-        self.courier = Dispatcher(self.house.ledger, self._sinks(), self.house.clock, jitter=self._dice.random)
+        self.dispatcher = Dispatcher(self.house.ledger, self._sinks(), self.house.clock, jitter=self._dice.random)
 
     @staticmethod
     def _sinks() -> Mapping[str, Sink]:
@@ -60,7 +60,7 @@ class News:
     def pass_until(self, moment: int) -> None:
         """Everything is sent that is due by then, each at its time."""
         while True:
-            while self.courier.run_once():
+            while self.dispatcher.run_once():
                 pass
             due_at = self._next_due()
             if due_at is None or due_at > moment:
@@ -71,7 +71,9 @@ class News:
     def pass_all(self, limit_ms: int) -> None:
         """Until nothing waits any more."""
         until = self.house.now + limit_ms
-        while (due_at := self._next_due() or self.house.now) < until and (self.courier.run_once() or self._next_due() is not None):
+        while (due_at := self._next_due() or self.house.now) < until and (
+            self.dispatcher.run_once() or self._next_due() is not None
+        ):
             self.house.now = max(self.house.now, due_at + _GRAIN)
 
     def _next_due(self) -> int | None:

@@ -88,7 +88,7 @@ class LateCaller(Caller):
     def next_ms(self) -> int | None:
         return self._coming[0][0] if self._coming else None
 
-    def once(self) -> int:
+    def run_once(self) -> int:
         posted = self._post_expired()
         while self._coming and self._coming[0][0] <= self._clock():
             self._post_answer(heapq.heappop(self._coming)[2])
@@ -196,7 +196,7 @@ class VirtualTimeApp:
             heapq.heappop(self._agenda)[2]()
         self._hear(self.world.advance_to(at))
         self.house.sweep.run_once()
-        if self.caller.once():
+        if self.caller.run_once():
             self.house.applier.apply_waiting()
         self.watch()
 
