@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -47,6 +48,8 @@ class AppDependencies:
     #: The parts of the process register here.
     health: Health = field(default_factory=Health)
     clock_watch: ClockWatch = field(default_factory=ClockWatch)
+    #: Returns a new text each time, which no other process returns.
+    random_id: Callable[[], str] = lambda: str(uuid4())
 
 
 class Application:
@@ -137,6 +140,7 @@ def _make_desk(dependencies: AppDependencies, spool: Spool, streams: Streams, re
         tokens=Tokens(dependencies.settings.tokens),
         metrics=dependencies.metrics,
         clock=dependencies.clock,
+        random_id=dependencies.random_id,
         ring=dependencies.notify_workers,
         spool_rows=spool.rows,
         streams=streams,

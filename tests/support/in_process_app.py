@@ -1,10 +1,11 @@
-"""A whole Tallylight in one process for tests: a real ledger, the real door and desk, and workers that work when told to."""
+"""A whole Tallylight in one process: a real ledger, the real door and desk, and workers that run when the test calls them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from starlette.testclient import TestClient
 
@@ -23,16 +24,34 @@ from tests.support.sample_apps import settings
 from workers.apply.applier import Applier
 from workers.sweep import Sweep
 
-#: On a busy machine a commit may take seconds, and what then went to the spool would be applied later than a test expects.
+#: On a busy machine a commit may take seconds; a callback that then went to the spool would be applied later than a test expects.
 PATIENT = RecorderLimits(ledger_timeout_s=60, answer_timeout_s=60)
 
+
+def _uuid() -> str:
+    return str(uuid4())
+
+
 class InProcessApp:
-    """`now`: ms, moved by the test. `elapsed_s`: what a clock says that nobody can set; for `clock_watch`, which is not started."""
+    """Door, desk, applier and sweep on one SQLite ledger.
+
+    now: the wall clock, ms; the test moves it. elapsed_s: the monotonic clock for `clock_watch`, whose thread is not started.
+    rung: how often workers were notified.
+    """
 
     def __init__(
-        self, folder: Path, now: int, *, accounts: bool = False, made: Settings | None = None, health: Health | None = None
+        self,
+        folder: Path,
+        now: int,
+        *,
+        accounts: bool = False,
+        made: Settings | None = None,
+        health: Health | None = None,
+        random_id: Callable[[], str] = _uuid,
     ) -> None:
+        """Creates the ledger in the folder. made: its settings; by default the sample apps, with or without accounts."""
         self.now, self.elapsed_s = now, 0.0
+        self.random_id = random_id
         self.clock_watch = ClockWatch(wall=self.clock, elapsed_s=lambda: self.elapsed_s)
         made = made or settings(f"sqlite:///{folder}/tally.db", accounts=accounts)
         self.settings = replace(made, spool=SpoolSettings(folder=f"{folder}/spool"))
@@ -52,6 +71,7 @@ class InProcessApp:
                 limits=PATIENT,
                 health=health or Health(),
                 clock_watch=self.clock_watch,
+                random_id=random_id,
             )
         )
         self.shards = Shards(self.ledger)
@@ -67,6 +87,7 @@ class InProcessApp:
 
     @contextmanager
     def open(self) -> Iterator["InProcessApp"]:
+        """Runs the application with a client, until the block ends."""
         with TestClient(self.app, base_url="http://127.0.0.1:8080") as client:
             self.client = client
             yield self
@@ -74,6 +95,7 @@ class InProcessApp:
         self.ledger.close()
 
     def post(self, vendor: str, body: bytes, headers: dict[str, str]) -> int:
+        """Posts a callback to the door; returns the status of the answer."""
         return self.client.post(f"/callbacks/{vendor}", content=body, headers=headers).status_code
 
     def hear(self, vendor: str, body: bytes, headers: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Starts a real PostgreSQL for tests: one server per test process, started when the first test needs it, and a database per test."""
+"""Starts a real PostgreSQL for tests: one server for each test process, when its first test needs it; a database for each test."""
 
 import atexit
 import os

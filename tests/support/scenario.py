@@ -219,6 +219,7 @@ class Scenario(VirtualTimeApp):
             accounts=Accounts(settings),
             sinks=open_sinks(settings),
             limits=PATIENT,
+            random_id=house.random_id,
         )
         house.client = self._open.enter_context(TestClient(make_app(dependencies), base_url="http://127.0.0.1:8080"))
         house.applier = Applier(house.ledger, house.clock, Accounts(settings), house.shards)

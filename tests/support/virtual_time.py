@@ -1,6 +1,6 @@
-"""A whole Tallylight and its vendors in virtual time: real ledger, desk, state machine and calls; only wires and clocks are not.
+"""A whole Tallylight and its vendors in virtual time: ledger, desk, state machine and calls are real; network and clock are not.
 
-Nothing waits: time jumps to whatever happens next. The same seed and the same orders give the same story.
+Nothing waits: time jumps to the next event. The same seed and the same calls of the test give the same run.
 """
 
 import heapq
@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from sqlalchemy import text
 
@@ -54,7 +53,7 @@ def settings(folder: Path) -> Settings:
 
 
 class Wire:
-    """Carries calls into the world at once; `took_ms`: how long the last one would have taken."""
+    """Sends calls to the world at once. `took_ms`: the time that the last one would have taken."""
 
     def __init__(self, world: World, seed: int, now: Callable[[], int]) -> None:
         self._world = world
@@ -78,7 +77,7 @@ class Wire:
 
 
 class LateCaller(Caller):
-    """Its calls take time, in virtual time: an answer is posted when it would have come."""
+    """A caller whose calls take virtual time: an answer is posted when it would have come."""
 
     def __init__(self, house: InProcessApp, wire: Wire) -> None:
         self._wire = wire
@@ -103,12 +102,15 @@ class LateCaller(Caller):
 
 
 class VirtualTimeApp:
+    """An InProcessApp and a simulated World that share one virtual clock."""
+
     def __init__(
         self, folder: Path, seed: int, faults: Faults | None = None, plan: Plan | None = None, *, grain_ms: int = 100
     ) -> None:
-        """grain_ms: what lies closer together happens at once."""
+        """grain_ms: events that are closer together than this happen at the same time."""
         self.world = World(seed, faults or Faults(), T0, plan=plan or Plan())
-        self.house = InProcessApp(folder, T0, made=settings(folder))
+        ids = count()
+        self.house = InProcessApp(folder, T0, made=settings(folder), random_id=lambda: f"number {next(ids)}")
         self.caller = LateCaller(self.house, Wire(self.world, seed, self.house.clock))
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._number = count()
@@ -119,23 +121,22 @@ class VirtualTimeApp:
 
     @contextmanager
     def open(self) -> Iterator["VirtualTimeApp"]:
-        """Ids are made from chance elsewhere; here from numbers, so that a story can be told again."""
-        numbers = count()
-        with patch("callbacks.desk.tasks.start.uuid4", lambda: f"number {next(numbers)}"), self.house.open():
+        """Runs the application until the block ends."""
+        with self.house.open():
             yield self
 
     @property
     def now(self) -> int:
         return self.house.now
 
-    # What users do.
+    # Actions of users.
 
     def at(self, ms: int, do: Callable[[], None]) -> None:
-        """Does this when so much time has passed since the beginning."""
+        """Schedules an action. ms: after the beginning."""
         heapq.heappush(self._agenda, (T0 + ms, next(self._number), do))
 
     def start(self, vendor: str, action: str, number: int = 1, policy: dict[str, Any] | None = None, **more: Any) -> str:
-        """Starts a task through the desk; its id."""
+        """Starts a task through the desk; returns its id."""
         given = params(vendor, action, number, **more)
         body = {"vendor": vendor, "action": action, "params": given} | ({"policy": policy} if policy else {})
         answer = self.house.client.post("/v1/tasks", json=body)
@@ -156,7 +157,7 @@ class VirtualTimeApp:
     # Time.
 
     def run(self, until_ms: int) -> None:
-        """Lets time pass until so much has passed since the beginning."""
+        """Lets time pass. until_ms: after the beginning."""
         end = T0 + until_ms
         while (at := self._next()) is not None and at <= end:
             self._step(at)
@@ -164,7 +165,7 @@ class VirtualTimeApp:
         self._hear(self.world.advance_to(end))
 
     def settle(self, longest_ms: int) -> None:
-        """Lets time pass until no task of ours lives, and nothing is to be done for any."""
+        """Lets time pass until all managed tasks have ended and no call, deadline or callback waits."""
         while self._agenda or self._undone():
             at = self._next()
             assert at is not None, "tasks live, and nothing is to happen"
@@ -184,7 +185,7 @@ class VirtualTimeApp:
         return max(-(-min(known) // self._grain_ms) * self._grain_ms, self.now + self._grain_ms)
 
     def _in_ledger(self) -> int | None:
-        """When the ledger has something to do: deadlines, rows that wait, calls."""
+        """Returns the time of the next deadline, waiting row or call in the ledger, ms."""
         with self.house.ledger.read() as connection:
             found = connection.execute(text(_NEXT), {"now": self.now}).one()
         return min((at for at in found if at is not None), default=None)
@@ -201,7 +202,7 @@ class VirtualTimeApp:
         self.watch()
 
     def _hear(self, callbacks: list[CallbackDelivery]) -> None:
-        """As the door does: what is signed rightly is recorded, then answered."""
+        """Records callbacks whose signature is right, then answers them, as the door does."""
         if not callbacks:
             return
         with self.house.ledger.write() as connection:
@@ -223,19 +224,19 @@ class VirtualTimeApp:
             body=callback.body,
         )
 
-    # What is so.
+    # Reads.
 
     def _undone(self) -> bool:
         with self.house.ledger.read() as connection:
             return bool(connection.execute(text(_UNDONE)).scalar_one())
 
     def live(self) -> list[Any]:
-        """Tasks of ours that have not ended."""
+        """Returns the managed tasks that have not ended."""
         with self.house.ledger.read() as connection:
             return list(connection.execute(text(_OURS)))
 
     def without_deadline(self) -> list[Any]:
-        """Live tasks that nothing would ever look at again."""
+        """Returns live tasks without a deadline: no part of the program would ever look at them again."""
         with self.house.ledger.read() as connection:
             return list(connection.execute(text(_WITHOUT_DEADLINE)))
 

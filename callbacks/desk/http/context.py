@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from adapters.access.login_codes import LoginCodes
 from adapters.access.tokens import Tokens
@@ -27,6 +28,8 @@ class Desk:
     tokens: Tokens
     metrics: Metrics
     clock: Callable[[], int]
+    #: Returns a new text each time, which no other process returns.
+    random_id: Callable[[], str] = lambda: str(uuid4())
     #: Wakes the workers after something was put into the inbox; must not wait, and be safe to call from any thread.
     ring: Callable[[], None]
     #: How many callbacks lie in the spool.

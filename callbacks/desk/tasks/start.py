@@ -9,15 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.contract import task_json
 from adapters.ledger import Connection, idempotency, starts
-from adapters.ledger.idempotency import Kept, Named
-from adapters.ledger.starts import Clash, Start
+from adapters.ledger.idempotency import IdempotentRequest, StoredResponse
+from adapters.ledger.starts import Clash, StartRequest
 from callbacks.desk.http import parameters, request_body
 from callbacks.desk.http.access import Caller
 from callbacks.desk.http.context import Desk
@@ -27,8 +26,7 @@ from callbacks.desk.http.responses import NO_STORE, json_bytes
 from callbacks.desk.tasks import start_request
 from callbacks.desk.tasks.queries import path_of
 from callbacks.desk.tasks.start_request import Intent
-from statemachine.facts import TaskKey
-from statemachine.tasks import task_id
+from statemachine.tasks import TaskKey, task_id
 
 _KEY = "Idempotency-Key"
 _KEY_SHAPE = re.compile(r"[ -~]{1,255}")
@@ -55,16 +53,16 @@ async def start(desk: Desk, request: Request, caller: Caller) -> Response:
     return Response(kept.answer, status_code=kept.status, headers=headers, media_type="application/json")
 
 
-def _answered(desk: Desk, caller: Caller, names: list[str], body: bytes) -> Kept:
+def _answered(desk: Desk, caller: Caller, names: list[str], body: bytes) -> StoredResponse:
     errors = _name_errors(names)
-    named = Named(who=caller.name, key=names[0], body=body) if names and not errors else None
+    named = IdempotentRequest(token_name=caller.name, key=names[0], body=body) if names and not errors else None
     if named is not None and (before := _before(desk, named)) is not None:
         return before
     intent, more = start_request.read(desk, request_body.document(body, start_request.EXAMPLE))
     if intent is None or errors:
         raise Invalid("this cannot be started", [*errors, *more])
     now = desk.clock()
-    wish = _wish(intent, caller, now)
+    wish = _wish(desk, intent, caller, now)
     kept = _post(desk, caller, wish, named, now)
     while kept is None:  # the same request came at the same time
         assert named is not None
@@ -78,7 +76,7 @@ def _name_errors(names: list[str]) -> list[FieldError]:
     return []
 
 
-def _before(desk: Desk, named: Named) -> Kept | None:
+def _before(desk: Desk, named: IdempotentRequest) -> StoredResponse | None:
     """What was answered to the same request before. Raises Invalid for another request of that name."""
     with desk.ledger.read() as connection:
         kept = idempotency.find(connection, named, desk.clock())
@@ -92,21 +90,21 @@ def _whole(kept: str, body: bytes) -> str:
     """The answer as it was given: what it said of the parameters is in the same request once more, and was not kept."""
     answer, asked = json.loads(kept), json.loads(body)
     of_request = (asked["vendor"], asked["action"], asked["params"], asked.get("policy") or {})
-    return _text({**answer, **task_json.asked_for(*of_request, keys=True)})
+    return _text({**answer, **task_json.render_request(*of_request, keys=True)})
 
 
 def _text(answer: Mapping[str, Any]) -> str:
     return json_bytes(answer).decode()
 
 
-def _wish(intent: Intent, caller: Caller, now: int) -> Start:
+def _wish(desk: Desk, intent: Intent, caller: Caller, now: int) -> StartRequest:
     about, vendor = intent.about, intent.dialect.name
-    family, chosen = intent.dialect.family_of(about.kind), about.vendor_task_id
+    family, chosen = about.family, about.vendor_task_id
     key = TaskKey(
         vendor=vendor, app_id=about.app_id, room_id=about.room_id if chosen else "", vendor_task_id=chosen or "", family=family
     )
-    return Start(
-        task_id=task_id(key, f"start {uuid4()}", now),
+    return StartRequest(
+        task_id=task_id(key, f"start {desk.random_id()}", now),
         vendor=vendor,
         app_id=about.app_id,
         kind=about.kind,
@@ -123,11 +121,13 @@ def _wish(intent: Intent, caller: Caller, now: int) -> Start:
     )
 
 
-def _post(desk: Desk, caller: Caller, wish: Start, named: Named | None, now: int) -> Kept | None:
+def _post(desk: Desk, caller: Caller, wish: StartRequest, named: IdempotentRequest | None, now: int) -> StoredResponse | None:
     """The answer; None: another request has just taken the name. Raises AlreadyLive or RobotInUse."""
     with desk.ledger.write() as connection:
-        shown = task_json.task(starts.requested(connection, wish, now), keys=caller.sees_keys)
-        kept = Kept(body_hash=named.body_hash if named else b"", status=202, location=path_of(wish.task_id), answer=_text(shown))
+        shown = task_json.render_task(starts.requested_task(connection, wish, now), keys=caller.sees_keys)
+        kept = StoredResponse(
+            body_hash=named.body_hash if named else b"", status=202, location=path_of(wish.task_id), answer=_text(shown)
+        )
         if named is not None and not _take(connection, named, replace(kept, answer=_text({**shown, **_NOT_KEPT})), now):
             return None
         clash = starts.post(connection, wish, now)
@@ -137,9 +137,9 @@ def _post(desk: Desk, caller: Caller, wish: Start, named: Named | None, now: int
     return kept
 
 
-def _take(connection: Connection, named: Named, kept: Kept, now: int) -> bool:
-    idempotency.tidy(connection, now)
-    return idempotency.keep(connection, named, kept, now)
+def _take(connection: Connection, named: IdempotentRequest, kept: StoredResponse, now: int) -> bool:
+    idempotency.delete_expired(connection, now)
+    return idempotency.store(connection, named, kept, now)
 
 
 def _told(clash: Clash, other: str) -> Problem:

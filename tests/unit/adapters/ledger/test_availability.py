@@ -67,7 +67,7 @@ def test_a_ledger_that_is_away_is_a_fault_that_leaves_the_process_ready(tmp_path
     ledger.close()
 
 
-def test_a_ledger_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_ledger_that_does_not_answer_does_not_delay_a_readiness_probe(tmp_path: Path) -> None:
     ledger, health = HangingLedger(f"sqlite:///{tmp_path}/tally.db"), Health()
     ledger.may_go_on.set()
     upgrade(ledger)

@@ -62,7 +62,7 @@ def source(tmp_path: Path) -> Path:
 # Backups.
 
 
-def test_a_backup_is_its_owners_alone_and_stands_alone(source: Path, tmp_path: Path):
+def test_a_backup_is_readable_by_its_owner_only_and_is_self_contained(source: Path, tmp_path: Path):
     made = back_up(source, tmp_path / "b", iter(()), NOW)
     assert made.path.stat().st_mode & 0o777 == 0o600
     assert made.size == made.path.stat().st_size
@@ -71,7 +71,7 @@ def test_a_backup_is_its_owners_alone_and_stands_alone(source: Path, tmp_path: P
     assert made_at(source) is None
 
 
-def test_commits_while_it_is_made_do_not_make_it_begin_anew(tmp_path: Path):
+def test_commits_during_a_backup_do_not_restart_it(tmp_path: Path):
     """The shell's `.backup` never ends then."""
     source = make(tmp_path / "tally.db", 30_000)
     ledger, stop, written = Ledger(f"sqlite:///{source}"), threading.Event(), []
@@ -94,7 +94,7 @@ def test_commits_while_it_is_made_do_not_make_it_begin_anew(tmp_path: Path):
     assert 30_000 <= count(tmp_path / "b") <= 30_000 + len(written) < count(source) + 1
 
 
-def test_callbacks_that_wait_in_the_spool_are_in_it(source: Path, tmp_path: Path):
+def test_callbacks_that_wait_in_the_spool_are_in_the_backup(source: Path, tmp_path: Path):
     spool = Spool(tmp_path / "spool", 2**20, lambda: NOW)
     spool.append([arrival(number) for number in range(1, 6)])
     with snapshot_arrivals(tmp_path / "spool") as waiting:
@@ -104,7 +104,7 @@ def test_callbacks_that_wait_in_the_spool_are_in_it(source: Path, tmp_path: Path
     assert count(tmp_path / "b") == 5
 
 
-def test_what_is_drained_while_the_backup_is_made_is_in_it(source: Path, tmp_path: Path):
+def test_callbacks_drained_during_the_backup_are_in_it(source: Path, tmp_path: Path):
     spool = Spool(tmp_path / "spool", 2**20, lambda: NOW)
     spool.append([arrival(7)])
     with snapshot_arrivals(tmp_path / "spool") as waiting:
@@ -136,14 +136,14 @@ def test_nothing_else_is_overwritten(source: Path, tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + b"\0" * 200])
-def test_what_is_no_ledger_is_not_backed_up(tmp_path: Path, content: bytes):
+def test_a_file_that_is_no_ledger_is_not_backed_up(tmp_path: Path, content: bytes):
     (tmp_path / "x.db").write_bytes(content)
     with pytest.raises(BackupError):
         backed_up(tmp_path / "x.db", tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(source: Path, tmp_path: Path):
+def test_files_left_by_a_killed_run_are_removed_by_the_next(source: Path, tmp_path: Path):
     (tmp_path / ".b.partial-1-1").write_bytes(b"half")
     backed_up(source, tmp_path / "b")
     assert not list(tmp_path.glob(".b*"))
@@ -169,7 +169,7 @@ def test_a_restored_ledger_has_what_the_backup_had_and_a_new_epoch(file: Path, t
     assert made_at(file) == NOW, "the backup stays as it is"
 
 
-def test_what_is_replaced_is_kept(file: Path, source: Path, tmp_path: Path):
+def test_the_replaced_ledger_is_kept(file: Path, source: Path, tmp_path: Path):
     make(tmp_path / "old.db", 7)
     aside = restore(file, tmp_path / "old.db", NOW).aside
     assert aside is not None
@@ -187,7 +187,7 @@ def left_open(path: Path, numbers: range) -> None:
         Path(f"{path}{end}").write_bytes(content)
 
 
-def test_a_ledger_that_ended_without_closing_is_replaced_with_its_log_only_if_told_so(file: Path, tmp_path: Path):
+def test_a_ledger_that_was_not_closed_is_replaced_with_its_log_only_on_request(file: Path, tmp_path: Path):
     left_open(tmp_path / "old.db", range(1, 8))
     with pytest.raises(BackupError, match="--replace"):
         restore(file, tmp_path / "old.db", NOW)
@@ -196,7 +196,7 @@ def test_a_ledger_that_ended_without_closing_is_replaced_with_its_log_only_if_to
     assert (count(aside), count(tmp_path / "old.db")) == (7, 1)
 
 
-def test_a_log_beside_the_file_is_refused_unless_told_to_take_it_in(tmp_path: Path):
+def test_a_log_beside_the_file_is_an_error_unless_it_is_to_be_included(tmp_path: Path):
     left_open(tmp_path / "raw", range(1, 8))
     with pytest.raises(BackupError, match="--with-wal"):
         restore(tmp_path / "raw", tmp_path / "new.db", NOW)
@@ -225,7 +225,7 @@ def foreign(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [spoilt, newer, foreign, lambda p: p.write_bytes(b"text"), lambda p: p.write_bytes(b""), Path.unlink]
 )
-def test_what_is_no_whole_ledger_of_this_version_is_refused_and_nothing_changes(file: Path, source: Path, spoil: object):
+def test_a_file_that_is_no_complete_ledger_of_this_version_is_an_error_and_nothing_changes(file: Path, source: Path, spoil: object):
     spoil(file)  # type: ignore[operator]
     before = source.read_bytes()
     with pytest.raises(BackupError):
@@ -285,7 +285,7 @@ def test_a_backup_put_in_the_ledgers_place_by_hand_is_not_served(file: Path):
         require_no_backup(Ledger(f"sqlite:///{file}"))
 
 
-def test_a_log_of_another_file_is_noticed_before_it_is_written_into_the_backup(file: Path, tmp_path: Path):
+def test_a_log_of_another_file_is_detected_before_it_is_written_into_the_backup(file: Path, tmp_path: Path):
     left_open(tmp_path / "old.db", range(1, 8))
     (tmp_path / "old.db").write_bytes(file.read_bytes())
     with pytest.raises(LedgerUnavailableError, match="move"):

@@ -40,7 +40,7 @@ def test_no_rows_are_no_statement(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_rows_come_back_as_they_went_in_and_in_their_order(ledger: Ledger, size: int) -> None:
+def test_rows_are_read_back_as_inserted_and_in_order(ledger: Ledger, size: int) -> None:
     with ledger.write() as connection:
         bulk.insert(connection, timeline, _lines(range(T0, T0 + size), range(size)))
     assert _all(ledger, timeline, "task_id", "at", "inbox_id") == [(f"t{n}", T0 + n, n) for n in range(size)]
@@ -76,14 +76,14 @@ def test_fractions_and_bytes_come_back_exactly(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "word", ["", "'", '"', "\\", "{}", "{a,b}", "NULL", "%s %b %%", "?", "a,b", "\n\t", "é \U0001f600", "x" * 100_000]
 )
-def test_no_word_means_anything_to_the_database(ledger: Ledger, word: str) -> None:
+def test_no_text_is_interpreted_by_the_database(ledger: Ledger, word: str) -> None:
     with ledger.write() as connection:
         bulk.insert(connection, timeline, [{**_lines([T0], [None])[0], "entries": word}] * 2)
     assert _all(ledger, timeline, "entries") == [(word,)] * 2
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_of_rows_with_new_keys_it_is_told_what_they_became(ledger: Ledger, size: int) -> None:
+def test_inserted_rows_return_their_values(ledger: Ledger, size: int) -> None:
     rows = [_effect(serial) for serial in range(size)]
     with ledger.write() as connection:
         assert len(bulk.insert_returning(connection, effects, rows, ("task_id", "serial"), ("id", "serial"))) == size
@@ -94,7 +94,7 @@ def test_of_rows_with_new_keys_it_is_told_what_they_became(ledger: Ledger, size:
 
 
 @pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 1_000])
-def test_of_rows_of_which_some_are_there_only_the_new_ones_count(ledger: Ledger, size: int) -> None:
+def test_only_new_rows_count_where_some_exist(ledger: Ledger, size: int) -> None:
     rows = [_effect(serial) for serial in range(size)]
     with ledger.write() as connection:
         assert bulk.insert_new(connection, effects, rows[::3], ("task_id", "serial")) == len(rows[::3])
@@ -109,7 +109,7 @@ def _effect(serial: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_there_is_overwritten_or_added_to(ledger: Ledger, size: int) -> None:
+def test_existing_values_are_overwritten_or_added_to(ledger: Ledger, size: int) -> None:
     def deadline(number: int, at: int) -> dict[str, Any]:
         return {"task_id": f"{number:04d}", "kind": "k", "due_at": at, "shard": 0}
 
@@ -134,7 +134,7 @@ def test_columns_can_be_made_empty(ledger: Ledger, size: int) -> None:
     assert _all(ledger, inbox, "reason", "task_id", "error", "event_at") == [(None, None, None, None)] * size
 
 
-def test_how_many_rows_changed_is_told(ledger: Ledger) -> None:
+def test_the_number_of_changed_rows_is_returned(ledger: Ledger) -> None:
     rows = [{"task_id": f"t{number}", "kind": "k", "due_at": 1, "shard": 0} for number in range(3)]
     with ledger.write() as connection:
         bulk.insert(connection, deadlines, rows)

@@ -93,7 +93,7 @@ def _newest_first(found: Sequence[RecordedCallback]) -> list[CallbackSummary]:
     return sorted(map(_listed, found), key=lambda one: (one.received_at, one.id), reverse=True)
 
 
-def test_pages_counts_and_ids_are_those_of_what_passes(kept_ledger: Ledger) -> None:
+def test_pages_counts_and_ids_are_those_of_the_matching_callbacks(kept_ledger: Ledger) -> None:
     @examples(kept_ledger, 40)
     @given(heard=st.lists(HEARD, max_size=25), wanted=st.lists(FILTERS, min_size=6, max_size=6), limit=st.integers(1, 5))
     def holds(heard: list[Heard], wanted: list[CallbackFilter], limit: int) -> None:
@@ -117,7 +117,7 @@ def _is_right(ledger: Ledger, wanted: CallbackFilter, known: Sequence[RecordedCa
         assert callbacks.ids_after(connection, wanted, after=middle, limit=100) == [id_ for id_ in ids if id_ > middle]
 
 
-def test_none_is_shown_twice_or_missed_while_others_arrive(kept_ledger: Ledger) -> None:
+def test_no_callback_is_shown_twice_or_missed_while_others_arrive(kept_ledger: Ledger) -> None:
     @examples(kept_ledger, 25)
     @given(heard=st.lists(HEARD, max_size=15), arriving=st.lists(HEARD, max_size=8), wanted=FILTERS, limit=st.integers(1, 4))
     def holds(heard: list[Heard], arriving: list[Heard], wanted: CallbackFilter, limit: int) -> None:
@@ -131,7 +131,7 @@ def test_none_is_shown_twice_or_missed_while_others_arrive(kept_ledger: Ledger) 
     holds()
 
 
-def test_a_callback_is_found_as_it_was_sent(ledger: Ledger) -> None:
+def test_a_callback_is_found_as_it_was_received(ledger: Ledger) -> None:
     sent: Arrival = arrival(1, headers={"Sign": "é"}, body=b"\x00\xff{")
     with ledger.write() as connection:
         inbox.record(connection, [sent])
@@ -155,7 +155,7 @@ def test_a_callback_is_found_as_it_was_sent(ledger: Ledger) -> None:
         )
 
 
-def test_rows_that_no_vendor_sent_are_no_callbacks(ledger: Ledger) -> None:
+def test_rows_of_other_kinds_are_not_callbacks(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.post(connection, MARK, ("a",), {}, T0)
         (posted,) = inbox.unapplied(connection, 9)

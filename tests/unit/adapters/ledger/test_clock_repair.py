@@ -99,7 +99,7 @@ def test_a_retry_that_waits_by_its_schedule_is_left_alone(ledger: Ledger, times:
 
 
 @pytest.mark.parametrize(("now", "mended"), [(T0, 0), (T0 + HOUR, 0), (T0 - SLACK_MS, 0), (BACK, 1)])
-def test_a_target_that_asked_for_a_day_gets_it_unless_it_asked_in_the_future(ledger: Ledger, now: int, mended: int) -> None:
+def test_a_retry_after_of_a_day_is_kept_unless_it_was_received_in_the_future(ledger: Ledger, now: int, mended: int) -> None:
     queue(ledger, queued())
     fail(ledger, at=T0, due_at=T0 + DAY)
     assert mend_deliveries(ledger, now) == mended
@@ -112,7 +112,7 @@ def test_events_that_were_queued_in_the_future_are_due_now(ledger: Ledger) -> No
     assert due(ledger) == [BACK, None, BACK]
 
 
-def test_what_was_taken_in_the_future_is_given_back_after_a_whole_lease(ledger: Ledger) -> None:
+def test_a_delivery_claimed_in_the_future_is_due_again_after_a_whole_lease(ledger: Ledger) -> None:
     queue(ledger, queued())
     claim(ledger)
     assert (mend_deliveries(ledger, T0), mend_deliveries(ledger, BACK)) == (0, 1)
@@ -121,7 +121,7 @@ def test_what_was_taken_in_the_future_is_given_back_after_a_whole_lease(ledger: 
     assert [each.id for each in claim(ledger, now=BACK + LEASE)] == [found.id]
 
 
-def test_what_somebody_took_meanwhile_is_left_to_them(ledger: Ledger) -> None:
+def test_a_delivery_that_was_claimed_meanwhile_is_left_alone(ledger: Ledger) -> None:
     queue(ledger, queued())
     with ledger.read() as connection:
         wrong = clock_repair.misdated_deliveries(connection, id_of(1), BACK, LONGEST)
@@ -130,13 +130,13 @@ def test_what_somebody_took_meanwhile_is_left_to_them(ledger: Ledger) -> None:
         assert clock_repair.repair_deliveries(connection, wrong, BACK, LONGEST) == 0
 
 
-def test_any_number_of_deliveries_is_mended(ledger: Ledger) -> None:
+def test_any_number_of_deliveries_is_repaired(ledger: Ledger) -> None:
     queue(ledger, *(queued(f"s{number}", number) for number in range(1_500)))
     assert mend_deliveries(ledger, BACK) == 1_500
     assert mend_deliveries(ledger, BACK) == 0
 
 
-def test_calls_that_were_wanted_in_the_future_are_due_now(ledger: Ledger) -> None:
+def test_calls_that_were_added_in_the_future_are_due_now(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2, due_at=BACK))
     assert (mend(ledger, T0), mend(ledger, BACK), mend(ledger, BACK)) == (0, 1, 0)
     assert len(claim_calls(ledger, now=BACK)) == 2
@@ -152,7 +152,7 @@ def test_a_lease_of_a_call_ends_after_its_whole_time(ledger: Ledger) -> None:
         assert effects.any_expired(connection, BACK + 30_000)
 
 
-def test_a_replay_goes_on(ledger: Ledger) -> None:
+def test_a_replay_continues(ledger: Ledger) -> None:
     tell(ledger, told("t1", at=BACK))
     with ledger.write() as connection:
         replays.add(connection, subscription(), EventSelection(since=0, until=T0), 1.0, T0)
@@ -171,7 +171,7 @@ def held(connection: Connection) -> list[int | None]:
     return list(connection.scalars(select(inbox_table.c.held_until).order_by(inbox_table.c.id)))
 
 
-def test_a_callback_that_is_held_waits_no_longer_than_it_may(ledger: Ledger) -> None:
+def test_a_deferred_callback_waits_no_longer_than_it_may(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1), arrival(2)])
         connection.execute(update(inbox_table).values(held_until=T0 + 15_000))
@@ -180,7 +180,7 @@ def test_a_callback_that_is_held_waits_no_longer_than_it_may(ledger: Ledger) -> 
         assert held(connection) == [BACK + 15_000] * 2
 
 
-def test_what_waits_for_its_turn_keeps_the_order(ledger: Ledger) -> None:
+def test_deferred_inspections_keep_their_order(ledger: Ledger) -> None:
     postings = [
         inbox.Posting(key=(str(turn),), payload={"task_id": "t", "at": T0, "sent_at": None}, held_until=T0 + turn * 100)
         for turn in range(1, 500)
@@ -210,7 +210,7 @@ def test_what_waits_for_its_turn_keeps_the_order(ledger: Ledger) -> None:
         ("start_confirm", 8 * HOUR, (False, False)),
     ],
 )
-def test_calls_that_are_tried_again_too_late_are_found_and_nothing_of_the_vendors(
+def test_retries_of_calls_that_are_too_late_are_found_and_the_vendors_pauses_stay(
     ledger: Ledger, kind: str, in_ms: int, found: tuple[bool, bool], *, ahead: bool
 ) -> None:
     with ledger.write() as connection:
@@ -221,13 +221,13 @@ def test_calls_that_are_tried_again_too_late_are_found_and_nothing_of_the_vendor
 
 
 @pytest.mark.parametrize(("at", "ahead"), [(T0, False), (T0 + SLACK_MS - S, False), (T0 + 8 * HOUR, True)])
-def test_an_event_that_was_told_in_the_future_shows_that_the_clock_was_ahead(ledger: Ledger, at: int, *, ahead: bool) -> None:
+def test_an_event_written_in_the_future_shows_that_the_clock_was_ahead(ledger: Ledger, at: int, *, ahead: bool) -> None:
     tell(ledger, told("t1", at=at))
     with ledger.read() as connection:
         assert clock_repair.was_ahead(connection, T0) == ahead
 
 
-def test_what_is_at_its_end_is_left_alone(ledger: Ledger) -> None:
+def test_ended_deliveries_are_left_alone(ledger: Ledger) -> None:
     queue(ledger, queued())
     settle(ledger, *(result(each) for each in claim(ledger)))
     assert mend_deliveries(ledger, BACK) == 0

@@ -17,7 +17,7 @@ def test_sums_are_kept_by_name_and_label(ledger: Ledger) -> None:
         assert counters.total(connection, "nothing") == 0
 
 
-def test_a_sum_that_is_dropped_is_gone_and_no_other(ledger: Ledger) -> None:
+def test_a_dropped_sum_is_gone_and_the_others_stay(ledger: Ledger) -> None:
     with ledger.write() as connection:
         counters.add(connection, "n", {"a": 2, "b": 1})
         counters.drop_sum(connection, "n", "a")
@@ -35,7 +35,7 @@ def test_older_sums_are_folded_into_one_and_none_is_lost(ledger: Ledger) -> None
         assert counters.sums(connection, "other") == {"1": 1}
 
 
-def test_nothing_that_is_added_or_folded_at_once_is_lost_or_counted_twice(ledger: Ledger) -> None:
+def test_concurrent_additions_and_folds_are_neither_lost_nor_counted_twice(ledger: Ledger) -> None:
     labels = [str(number) for number in range(10, 30)]
     ready = Barrier(4)
 

@@ -66,7 +66,7 @@ def requeue(ledger: Ledger, *ended: Delivery, now: int = T0) -> None:
 # On their way.
 
 
-def test_what_is_queued_waits_untaken(ledger: Ledger) -> None:
+def test_queued_deliveries_wait_unclaimed(ledger: Ledger) -> None:
     queue(ledger, queued("a", 7, type="tally.task.files", origin="replay"))
     (found,) = listed(ledger)
     assert found == Delivery(
@@ -93,7 +93,7 @@ def test_only_the_first_of_a_subject_is_due(ledger: Ledger) -> None:
     assert due(ledger) == {"a": [T0, None, None], "b": [T0], "c": [T0 + 1]}
 
 
-def test_the_subjects_of_two_subscriptions_have_nothing_to_do_with_each_other(ledger: Ledger) -> None:
+def test_subjects_of_two_subscriptions_are_independent(ledger: Ledger) -> None:
     queue(ledger, queued("a"))
     queue(ledger, queued("a"), number=2)
     assert (due(ledger, 1), due(ledger, 2)) == ({"a": [T0]}, {"a": [T0]})
@@ -105,7 +105,7 @@ def test_queueing_nothing_does_nothing(ledger: Ledger) -> None:
     assert (listed(ledger), waiting(ledger)) == ([], 0)
 
 
-def test_what_is_taken_is_leased_and_counts_as_a_try(ledger: Ledger) -> None:
+def test_a_claimed_delivery_has_a_lease_and_counts_as_a_try(ledger: Ledger) -> None:
     queue(ledger, queued("a"))
     (before,) = listed(ledger)
     taken = claim(ledger, now=T0 + 5)
@@ -113,14 +113,14 @@ def test_what_is_taken_is_leased_and_counts_as_a_try(ledger: Ledger) -> None:
     assert taken == [replace(before, due_at=until, lease_until=until, tries=1, first_tried_at=T0 + 5)] == listed(ledger)
 
 
-def test_the_most_overdue_is_taken_first_and_no_more_than_wanted(ledger: Ledger) -> None:
+def test_the_most_overdue_is_claimed_first_and_no_more_than_the_limit(ledger: Ledger) -> None:
     for number, subject in enumerate("cab"):
         queue(ledger, queued(subject), queued(f"{subject}2"), now=T0 + number)
     taken = [subjects(claim(ledger, now=T0 + 1, limit=limit)) for limit in (1, 2, 9, 9)]
     assert taken == [["c"], ["c2", "a"], ["a2"], []]
 
 
-def test_whether_anything_is_due_is_known_without_taking_it(ledger: Ledger) -> None:
+def test_due_subscriptions_are_found_without_claiming(ledger: Ledger) -> None:
     queue(ledger, queued("a"))
     with ledger.read() as connection:
         due = deliveries.due_subscriptions
@@ -128,7 +128,7 @@ def test_whether_anything_is_due_is_known_without_taking_it(ledger: Ledger) -> N
     assert found == [False, True, False]
 
 
-def test_what_nobody_settles_is_taken_again_once_its_lease_is_over(ledger: Ledger) -> None:
+def test_a_delivery_without_a_result_is_claimed_again_after_its_lease(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     (first,) = claim(ledger)
     assert claim(ledger, now=T0 + LEASE - 1) == []
@@ -136,7 +136,7 @@ def test_what_nobody_settles_is_taken_again_once_its_lease_is_over(ledger: Ledge
     assert (again.id, again.tries, again.first_tried_at) == (first.id, 2, T0)
 
 
-def test_two_processes_never_take_the_same(ledger: Ledger) -> None:
+def test_two_processes_never_claim_the_same_delivery(ledger: Ledger) -> None:
     queue(ledger, *(queued(f"s{number}") for number in range(200)))
     other = Ledger(ledger.url)
     with ThreadPoolExecutor(8) as pool:
@@ -150,7 +150,7 @@ def test_two_processes_never_take_the_same(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("state", [DELIVERED, DEAD])
-def test_what_ended_calls_up_the_next_of_its_subject_and_no_other(ledger: Ledger, state: DeliveryState) -> None:
+def test_an_ended_delivery_makes_the_next_of_its_subject_due_and_no_other(ledger: Ledger, state: DeliveryState) -> None:
     queue(ledger, queued("a"), queued("a"), queued("a"), queued("b"), queued("b"))
     first = claim(ledger, limit=1)[0]
     assert settle(ledger, result(first, state), now=T0 + 7) == [result(first, state)]
@@ -160,7 +160,7 @@ def test_what_ended_calls_up_the_next_of_its_subject_and_no_other(ledger: Ledger
     assert waiting(ledger) == 4
 
 
-def test_what_is_to_be_tried_again_keeps_its_place(ledger: Ledger) -> None:
+def test_a_delivery_to_be_retried_keeps_its_place(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     (first,) = claim(ledger)
     settle(ledger, result(first, WAITING, due_at=T0 + 1_000), now=T0 + 7)
@@ -170,7 +170,7 @@ def test_what_is_to_be_tried_again_keeps_its_place(ledger: Ledger) -> None:
     assert waiting(ledger) == 2
 
 
-def test_who_settles_after_another_took_it_is_not_heard(ledger: Ledger) -> None:
+def test_a_result_after_another_worker_claimed_the_delivery_is_dropped(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     (late,) = claim(ledger)
     (mine,) = claim(ledger, now=T0 + LEASE)
@@ -179,14 +179,14 @@ def test_who_settles_after_another_took_it_is_not_heard(ledger: Ledger) -> None:
     assert (due(ledger), waiting(ledger)) == ({"a": [mine.due_at, None]}, 2)
 
 
-def test_who_is_late_but_the_only_one_is_heard(ledger: Ledger) -> None:
+def test_a_late_result_counts_if_no_other_worker_claimed_the_delivery(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     (late,) = claim(ledger)
     assert settle(ledger, result(late), now=T0 + 2 * LEASE) == [result(late)]
     assert due(ledger) == {"a": [T0 + 2 * LEASE]}
 
 
-def test_nothing_is_settled_twice(ledger: Ledger) -> None:
+def test_no_result_is_recorded_twice(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"), queued("a"))
     (first,) = claim(ledger)
     settle(ledger, result(first))
@@ -194,7 +194,7 @@ def test_nothing_is_settled_twice(ledger: Ledger) -> None:
     assert (listed(ledger)[0].state, due(ledger), waiting(ledger)) == (DELIVERED, {"a": [T0, None]}, 2)
 
 
-def test_results_of_many_subscriptions_are_settled_at_once(ledger: Ledger) -> None:
+def test_results_of_many_subscriptions_are_recorded_at_once(ledger: Ledger) -> None:
     for number in (1, 2):
         queue(ledger, queued("a"), queued("a"), queued("b"), number=number)
     taken = [each for number in (1, 2) for each in claim(ledger, number=number)]
@@ -202,7 +202,7 @@ def test_results_of_many_subscriptions_are_settled_at_once(ledger: Ledger) -> No
     assert [(due(ledger, number), waiting(ledger, number)) for number in (1, 2)] == [({"a": [T0 + 1]}, 1)] * 2
 
 
-def test_settling_nothing_does_nothing(ledger: Ledger) -> None:
+def test_recording_no_results_does_nothing(ledger: Ledger) -> None:
     assert settle(ledger) == []
 
 
@@ -216,7 +216,7 @@ def test_attempts_are_counted_by_sink_and_outcome(ledger: Ledger) -> None:
 # Given back.
 
 
-def test_what_is_given_back_is_due_as_if_nobody_had_taken_it(ledger: Ledger) -> None:
+def test_a_released_delivery_is_due_as_if_it_had_not_been_claimed(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"), queued("b"))
     mine, other = claim(ledger)
     assert release(ledger, T0 + 1, mine) == 1
@@ -224,7 +224,7 @@ def test_what_is_given_back_is_due_as_if_nobody_had_taken_it(ledger: Ledger) -> 
     assert [each.id for each in claim(ledger, now=T0 + 1)] == [mine.id]
 
 
-def test_what_another_took_meanwhile_is_not_given_back(ledger: Ledger) -> None:
+def test_a_delivery_claimed_by_another_meanwhile_is_not_released(ledger: Ledger) -> None:
     queue(ledger, queued("a"))
     (late,) = claim(ledger)
     (mine,) = claim(ledger, now=T0 + LEASE)
@@ -232,14 +232,14 @@ def test_what_another_took_meanwhile_is_not_given_back(ledger: Ledger) -> None:
     assert listed(ledger) == [mine]
 
 
-def test_what_is_settled_cannot_be_given_back(ledger: Ledger) -> None:
+def test_an_ended_delivery_cannot_be_released(ledger: Ledger) -> None:
     queue(ledger, queued("a"))
     (mine,) = claim(ledger)
     settle(ledger, result(mine))
     assert (release(ledger, T0, mine), due(ledger)) == (0, {})
 
 
-def test_all_that_was_taken_is_given_back_at_once_and_what_only_waits_stays(ledger: Ledger) -> None:
+def test_all_claimed_deliveries_are_released_at_once_and_waiting_ones_stay(ledger: Ledger) -> None:
     for number in (1, 2):
         queue(ledger, queued("a"), queued("b"), number=number)
     settle(ledger, result(claim(ledger, limit=1)[0], WAITING, due_at=T0 + 99))
@@ -261,20 +261,20 @@ def failed(ledger: Ledger, *names: str, due_at: int) -> list[Delivery]:
 
 
 @pytest.mark.parametrize("later", [1, 4 * DAY])
-def test_what_is_hastened_is_due_now_and_has_three_days_again(ledger: Ledger, later: int) -> None:
+def test_a_delivery_retried_on_request_is_due_now_and_has_three_days_again(ledger: Ledger, later: int) -> None:
     """Whether its next try was still to come, or came while nobody was served."""
     failed(ledger, "a", "b", due_at=T0 + DAY)
     hasten(ledger, T0 + later)
     assert [(each.due_at, each.first_tried_at) for each in listed(ledger)] == [(T0 + later, None)] * 2
 
 
-def test_one_that_is_hastened_hastens_no_other(ledger: Ledger) -> None:
+def test_retrying_one_delivery_changes_no_other(ledger: Ledger) -> None:
     _, second = failed(ledger, "a", "b", due_at=T0 + DAY)
     hasten(ledger, T0 + 1, second)
     assert due(ledger) == {"a": [T0 + DAY], "b": [T0 + 1]}
 
 
-def test_what_waits_for_another_hastens_that_one(ledger: Ledger) -> None:
+def test_retrying_a_delivery_that_waits_for_another_retries_that_one(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"), queued("b"))
     (first, _) = claim(ledger)
     settle(ledger, result(first, WAITING, due_at=T0 + 1_000))
@@ -283,7 +283,7 @@ def test_what_waits_for_another_hastens_that_one(ledger: Ledger) -> None:
     assert due(ledger)["a"] == [T0 + 1, None]
 
 
-def test_what_somebody_has_taken_or_waits_for_another_is_not_hastened(ledger: Ledger) -> None:
+def test_claimed_deliveries_and_those_that_wait_for_another_are_not_retried(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     claim(ledger)
     before = listed(ledger)
@@ -291,20 +291,20 @@ def test_what_somebody_has_taken_or_waits_for_another_is_not_hastened(ledger: Le
     assert listed(ledger) == before
 
 
-def test_what_somebody_took_and_never_settled_is_hastened(ledger: Ledger) -> None:
+def test_a_delivery_with_an_expired_lease_is_retried(ledger: Ledger) -> None:
     queue(ledger, queued("a"))
     (taken,) = claim(ledger)
     hasten(ledger, T0 + LEASE)
     assert listed(ledger) == [replace(taken, due_at=T0 + LEASE, lease_until=None, first_tried_at=None)]
 
 
-def test_what_was_never_tried_is_as_due_as_it_was(ledger: Ledger) -> None:
+def test_a_delivery_that_was_never_tried_keeps_its_due_time(ledger: Ledger) -> None:
     queue(ledger, queued("a"), queued("a"))
     hasten(ledger, T0 + 9)
     assert due(ledger) == {"a": [T0, None]}
 
 
-def test_dead_ones_are_requeued_behind_what_waits(ledger: Ledger) -> None:
+def test_dead_deliveries_are_requeued_behind_waiting_ones(ledger: Ledger) -> None:
     queue(ledger, queued("a", 1), queued("a", 2), queued("b", 3))
     settle(ledger, *(result(each, DEAD) for each in claim(ledger)), now=T0 + 1)
     requeue(ledger, *(each for each in listed(ledger) if each.state is DEAD), now=T0 + 2)
@@ -325,7 +325,7 @@ def test_a_delivered_one_stays_delivered_when_it_is_requeued(ledger: Ledger) -> 
     assert [each.state for each in listed(ledger)] == [DELIVERED, WAITING]
 
 
-def test_dead_ones_are_found_in_order_between_two_places(ledger: Ledger) -> None:
+def test_dead_deliveries_are_found_in_order_between_two_ids(ledger: Ledger) -> None:
     queue(ledger, *map(queued, "abcde"))
     taken = claim(ledger)
     settle(ledger, *(result(each, DELIVERED if each.subject == "c" else DEAD) for each in taken))
@@ -358,7 +358,7 @@ def test_deliveries_are_listed_the_newest_first_by_state_and_subject(ledger: Led
     assert "".join(subjects(listed(ledger, 1, DeliveryFilter(**wanted))[::-1])) == found
 
 
-def test_pages_go_on_with_older_ones(ledger: Ledger) -> None:
+def test_pages_continue_with_older_deliveries(ledger: Ledger) -> None:
     queue(ledger, *map(queued, "abc"))
     first, second, third = listed(ledger)
     with ledger.read() as connection:
@@ -377,7 +377,7 @@ def test_a_delivery_is_found_by_its_own_subscription_only(ledger: Ledger) -> Non
 # In numbers, and cleared away.
 
 
-def test_the_oldest_that_waits_tells_since_when(ledger: Ledger) -> None:
+def test_the_oldest_waiting_delivery_shows_since_when(ledger: Ledger) -> None:
     queue(ledger, queued("a"), now=T0)
     queue(ledger, queued("b"), now=T0 + 5)
     with ledger.read() as connection:
@@ -387,7 +387,7 @@ def test_the_oldest_that_waits_tells_since_when(ledger: Ledger) -> None:
         assert [deliveries.oldest_waiting(connection, id_of(number)) for number in (1, 2)] == [T0 + 5, None]
 
 
-def test_what_ended_before_a_time_is_old_but_for_dead_ones(ledger: Ledger) -> None:
+def test_deliveries_that_ended_before_a_time_are_expired_but_dead_ones_are_not(ledger: Ledger) -> None:
     queue(ledger, *map(queued, "abcdd"))
     first, second, third, fourth = claim(ledger)
     settle(ledger, result(first), result(second, DEAD), result(third, DEAD), now=T0 + 1)
@@ -399,7 +399,7 @@ def test_what_ended_before_a_time_is_old_but_for_dead_ones(ledger: Ledger) -> No
     assert found == [[], [first.id, third.id], [first.id, third.id, fourth.id]]
 
 
-def test_what_is_dropped_is_gone(ledger: Ledger) -> None:
+def test_dropped_deliveries_are_gone(ledger: Ledger) -> None:
     queue(ledger, *map(queued, "abc"))
     first, second, third = listed(ledger)
     with ledger.write() as connection:
@@ -408,7 +408,7 @@ def test_what_is_dropped_is_gone(ledger: Ledger) -> None:
     assert listed(ledger) == [second]
 
 
-def test_of_a_subscription_that_is_no_more_everything_goes_little_by_little_and_its_sum_last(ledger: Ledger) -> None:
+def test_deliveries_of_a_deleted_subscription_go_in_steps_and_its_sum_last(ledger: Ledger) -> None:
     queue(ledger, *map(queued, "abcde"))
     queue(ledger, queued("a"), number=2)
 
@@ -420,7 +420,7 @@ def test_of_a_subscription_that_is_no_more_everything_goes_little_by_little_and_
     assert (len(listed(ledger, 2)), waiting(ledger, 2)) == (1, 1)
 
 
-def test_two_that_clear_a_sum_away_at_once_leave_none_behind(postgresql_ledger: Ledger) -> None:
+def test_two_processes_that_delete_a_sum_at_once_leave_none_behind(postgresql_ledger: Ledger) -> None:
     with postgresql_ledger.write() as connection:
         counters.add(connection, "undelivered", {id_of(1): 7})
     with postgresql_ledger.write() as mine, ThreadPoolExecutor(1) as pool:
@@ -521,14 +521,14 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_in_each_subject_exactly_the_first_that_waits_is_due_whatever_happens(ledger: Ledger, seed: int) -> None:
+def test_in_each_subject_exactly_the_first_waiting_delivery_is_due(ledger: Ledger, seed: int) -> None:
     model = Model(ledger, seed)
     for _ in range(120):
         model.step()
     assert model.events > 30
 
 
-def test_several_at_once_that_lock_the_subscription_leave_none_behind(ledger: Ledger) -> None:
+def test_concurrent_workers_that_lock_the_subscription_leave_no_delivery_behind(ledger: Ledger) -> None:
     """Each queues, takes and settles as a round does; in the end all that waits can be taken in order, and the sum is right."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda seed: _work(ledger, random.Random(seed)), range(4)))

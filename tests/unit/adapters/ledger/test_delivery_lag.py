@@ -23,26 +23,26 @@ def read(ledger: Ledger) -> tuple[int, int | None]:
         return delivery_lag.read(connection)
 
 
-def test_where_nobody_listens_nothing_is_behind(ledger: Ledger) -> None:
+def test_without_subscriptions_there_is_no_lag(ledger: Ledger) -> None:
     assert read(ledger) == (0, None)
 
 
-def test_who_has_everything_is_not_behind(ledger: Ledger) -> None:
+def test_a_subscription_with_everything_delivered_has_no_lag(ledger: Ledger) -> None:
     subscribe(ledger, subscription(position=NEWEST))
     assert read(ledger) == (0, None)
 
 
-def test_what_is_not_queued_yet_counts_for_each_who_is_to_be_told(ledger: Ledger) -> None:
+def test_events_that_are_not_queued_yet_count_once_per_subscription(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1, position=NEWEST - 2), subscription(2, position=NEWEST - 2), subscription(3, position=NEWEST))
     assert read(ledger) == (4, T0 + 1)
 
 
-def test_the_oldest_is_the_one_of_whoever_is_most_behind(ledger: Ledger) -> None:
+def test_the_oldest_event_is_that_of_the_most_lagging_subscription(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1, position=NEWEST - 1), subscription(2))
     assert read(ledger) == (4, T0)
 
 
-def test_what_waits_counts_since_it_was_queued_until_it_was_heard(ledger: Ledger) -> None:
+def test_a_delivery_counts_from_its_queueing_until_it_is_delivered(ledger: Ledger) -> None:
     subscribe(ledger, subscription(position=NEWEST))
     queue(ledger, queued("a"), now=T0 + 5)
     queue(ledger, queued("b"), now=T0 + 9)
@@ -52,13 +52,13 @@ def test_what_waits_counts_since_it_was_queued_until_it_was_heard(ledger: Ledger
 
 
 @pytest.mark.parametrize("state", [state for state in SubscriptionState if state is not SubscriptionState.ACTIVE])
-def test_who_is_not_served_is_not_behind(ledger: Ledger, state: SubscriptionState) -> None:
+def test_a_subscription_that_is_not_active_has_no_lag(ledger: Ledger, state: SubscriptionState) -> None:
     subscribe(ledger, subscription(state=state))
     queue(ledger, queued("a"))
     assert read(ledger) == (0, None)
 
 
-def test_who_is_very_far_behind_is_not_counted_to_the_end(ledger: Ledger) -> None:
+def test_a_very_large_lag_is_not_counted_to_the_end(ledger: Ledger) -> None:
     for _ in range(11):
         tell(ledger, *(told(at=T0 + 9) for _ in range(1_000)))
     subscribe(ledger, subscription())

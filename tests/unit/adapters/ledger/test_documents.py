@@ -127,14 +127,14 @@ TASKS = st.builds(
 
 
 @given(st.lists(FACTS, max_size=4).map(tuple))
-def test_facts_come_back(facts: tuple[Fact, ...]) -> None:
+def test_facts_are_read_back(facts: tuple[Fact, ...]) -> None:
     text = documents.facts_text(facts)
     assert documents.facts_of(text) == facts
     assert text.isascii()
 
 
 @given(TASKS)
-def test_a_task_comes_back(task: Task) -> None:
+def test_a_task_is_read_back(task: Task) -> None:
     text = documents.task_text(task)
     back = documents.task_of(key(), text)
     assert back == task
@@ -143,7 +143,7 @@ def test_a_task_comes_back(task: Task) -> None:
 
 
 @given(TASKS)
-def test_words_come_back_as_words_of_their_kind(task: Task) -> None:
+def test_enum_values_are_read_back_as_members_of_their_enum(task: Task) -> None:
     back = documents.task_of(key(), documents.task_text(task))
     assert isinstance(back.view.state, State)
     assert all(isinstance(kind, Deadline) for kind in (*back.deadlines, *back.passed))

@@ -34,7 +34,7 @@ def names(found: Sequence[ClaimedCall]) -> list[tuple[str, int]]:
     return [(effect.task_id, effect.serial) for effect in found]
 
 
-def test_what_is_taken_is_what_was_wanted(ledger: Ledger) -> None:
+def test_a_claimed_call_is_the_added_one(ledger: Ledger) -> None:
     add(ledger, wanted(step={"index": 1, "call": {"ä": None}}, shard=7))
 
     (effect,) = claim(ledger)
@@ -54,7 +54,7 @@ def test_what_is_taken_is_what_was_wanted(ledger: Ledger) -> None:
     )
 
 
-def test_nothing_is_added_or_taken_twice(ledger: Ledger) -> None:
+def test_no_call_is_added_or_claimed_twice(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2))
     add(ledger, wanted(operation="stop", bucket="c"), wanted(serial=3))
     add(ledger)
@@ -63,14 +63,14 @@ def test_nothing_is_added_or_taken_twice(ledger: Ledger) -> None:
     assert claim(ledger) == []
 
 
-def test_a_call_is_not_taken_before_it_is_due(ledger: Ledger) -> None:
+def test_a_call_is_not_claimed_before_it_is_due(ledger: Ledger) -> None:
     add(ledger, wanted(due_at=T0 + 1), wanted(serial=2))
 
     assert names(claim(ledger)) == [("task1", 2)]
     assert names(claim(ledger, now=T0 + 1)) == [("task1", 1)]
 
 
-def test_two_processes_never_take_the_same(ledger: Ledger) -> None:
+def test_two_processes_never_claim_the_same_call(ledger: Ledger) -> None:
     add(ledger, *(wanted(f"task{number}") for number in range(200)))
     other = Ledger(ledger.url)
 
@@ -83,7 +83,7 @@ def test_two_processes_never_take_the_same(ledger: Ledger) -> None:
     other.close()
 
 
-def test_those_that_add_the_same_calls_in_opposite_orders_add_each_once(ledger: Ledger) -> None:
+def test_concurrent_additions_in_opposite_orders_add_each_call_once(ledger: Ledger) -> None:
     calls = [wanted(f"task{number}") for number in range(100)]
     with ThreadPoolExecutor(4) as pool:
         for adding in [pool.submit(add, ledger, *calls[::order]) for order in (1, -1, 1, -1)]:
@@ -91,7 +91,7 @@ def test_those_that_add_the_same_calls_in_opposite_orders_add_each_once(ledger: 
     assert len(claim(ledger)) == 100
 
 
-def test_text_that_no_column_can_hold_comes_back_from_a_step(ledger: Ledger) -> None:
+def test_text_that_no_column_can_store_is_read_back_from_a_step(ledger: Ledger) -> None:
     add(ledger, wanted(step={"\x00": "\ud800"}))
     assert [effect.step for effect in claim(ledger)] == [{"\x00": "\ud800"}]
 
@@ -99,7 +99,7 @@ def test_text_that_no_column_can_hold_comes_back_from_a_step(ledger: Ledger) -> 
 # Quotas and fairness.
 
 
-def test_no_more_are_taken_than_the_quota_allows_and_the_oldest_come_first(ledger: Ledger) -> None:
+def test_no_more_calls_are_claimed_than_the_quota_allows_and_the_oldest_come_first(ledger: Ledger) -> None:
     for serial in (3, 1, 2, 5, 4):
         add(ledger, wanted(serial=serial))
 
@@ -117,14 +117,14 @@ def test_a_bucket_without_quota_blocks_no_other(ledger: Ledger) -> None:
     assert names(claim(ledger, per_s=20, limit=2)) == [("other", 1)]
 
 
-def test_buckets_share_the_limit_and_leave_to_others_what_they_do_not_need(ledger: Ledger) -> None:
+def test_buckets_share_the_limit_and_leave_their_unused_share_to_others(ledger: Ledger) -> None:
     sizes = {"a": 50, "b": 1, "c": 50}
     add(ledger, *(wanted(bucket, serial, bucket=bucket) for bucket, size in sizes.items() for serial in range(size)))
 
     assert Counter(effect.bucket for effect in claim(ledger, limit=21)) == {"a": 10, "b": 1, "c": 10}
 
 
-def test_with_fewer_places_than_buckets_the_oldest_calls_go_first_and_all_get_their_turn(ledger: Ledger) -> None:
+def test_with_a_limit_below_the_number_of_buckets_the_oldest_calls_go_first_and_all_get_their_turn(ledger: Ledger) -> None:
     for serial in (1, 2):
         for bucket in "cab":
             add(ledger, wanted(bucket, serial, bucket=bucket))
@@ -132,7 +132,7 @@ def test_with_fewer_places_than_buckets_the_oldest_calls_go_first_and_all_get_th
     assert [names(claim(ledger, limit=2)) for _ in range(3)] == [[("c", 1), ("a", 1)], [("b", 1), ("c", 2)], [("a", 2), ("b", 2)]]
 
 
-def test_tokens_are_left_to_those_who_need_them(ledger: Ledger) -> None:
+def test_unused_tokens_stay_in_the_bucket(ledger: Ledger) -> None:
     """Only what was taken counts."""
     add(ledger, wanted())
     assert len(claim(ledger, per_s=20)) == 1
@@ -140,7 +140,7 @@ def test_tokens_are_left_to_those_who_need_them(ledger: Ledger) -> None:
         assert quotas.consume(connection, "b", 5, 20, T0) == 1
 
 
-def test_thousands_that_wait_cost_no_more_steps_than_a_few(ledger: Ledger) -> None:
+def test_thousands_of_waiting_calls_cost_no_more_steps_than_a_few(ledger: Ledger) -> None:
     _many(ledger)
     with ledger.write() as connection, statements(connection) as said:
         effects.claim(connection, T0, 32, LEASE, lambda _: 20)
@@ -170,7 +170,7 @@ def test_each_of_these_steps_is_a_seek_in_an_index(sqlite_ledger: Ledger) -> Non
 # What becomes of them.
 
 
-def test_only_what_was_not_taken_can_be_dropped(ledger: Ledger) -> None:
+def test_only_unclaimed_calls_can_be_cancelled(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2, due_at=T0 + 1))
     claim(ledger)
     with ledger.write() as connection:
@@ -180,7 +180,7 @@ def test_only_what_was_not_taken_can_be_dropped(ledger: Ledger) -> None:
     assert claim(ledger, now=T0 + 1) == []
 
 
-def test_what_was_answered_is_forgotten_taken_or_not(ledger: Ledger) -> None:
+def test_answered_calls_are_deleted_claimed_or_not(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2, due_at=T0 + 1), wanted("task2"))
     claim(ledger)
     with ledger.write() as connection:
@@ -190,7 +190,7 @@ def test_what_was_answered_is_forgotten_taken_or_not(ledger: Ledger) -> None:
     assert claim(ledger, now=T0 + 1) == []
 
 
-def test_those_of_other_tasks_are_not_told(ledger: Ledger) -> None:
+def test_claimed_calls_of_other_tasks_are_not_returned(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted("task2"))
     claim(ledger)
     with ledger.read() as connection:
@@ -209,7 +209,7 @@ def test_those_of_other_tasks_are_not_told(ledger: Ledger) -> None:
         ({"vendor": "globex"}, False),
     ],
 )
-def test_a_start_is_under_way_once_it_was_taken(ledger: Ledger, more: dict[str, Any], under_way: bool) -> None:
+def test_a_start_is_in_flight_once_it_was_claimed(ledger: Ledger, more: dict[str, Any], under_way: bool) -> None:
     add(ledger, wanted(**more), wanted("task2", **more))
     claim(ledger)
     asked = [("acme", "app", "push"), ("acme", "app", "page")]
@@ -218,7 +218,7 @@ def test_a_start_is_under_way_once_it_was_taken(ledger: Ledger, more: dict[str, 
         assert effects.starts_in_flight(connection, []) == set()
 
 
-def test_a_lease_ends_and_the_longest_over_come_first(ledger: Ledger) -> None:
+def test_expired_calls_come_the_longest_expired_first(ledger: Ledger) -> None:
     add(ledger, wanted(), wanted(serial=2, due_at=T0 + 1), wanted(serial=3, due_at=T0 + 2))
     for later in (2, 1, 0):
         claim(ledger, now=T0 + 2 - later)
@@ -231,7 +231,7 @@ def test_a_lease_ends_and_the_longest_over_come_first(ledger: Ledger) -> None:
         assert effects.any_expired(connection, T0 + LEASE)
 
 
-def test_those_that_wait_are_counted_with_the_time_of_the_oldest(ledger: Ledger) -> None:
+def test_waiting_calls_are_counted_with_the_time_of_the_oldest(ledger: Ledger) -> None:
     with ledger.read() as connection:
         assert effects.backlog(connection) == (0, None)
         assert not effects.any_due(connection, T0)
@@ -242,6 +242,6 @@ def test_those_that_wait_are_counted_with_the_time_of_the_oldest(ledger: Ledger)
         assert [effects.any_due(connection, T0 + ms) for ms in (4, 5, 7)] == [False, True, True]
 
 
-def test_on_a_ledger_with_many_writers_rows_are_locked_and_those_of_others_passed_over() -> None:
+def test_on_postgresql_rows_are_locked_and_locked_ones_skipped() -> None:
     statement = effects._select_expired(T0, 1).with_for_update(skip_locked=True)
     assert str(statement.compile(dialect=postgresql.dialect())).endswith("FOR UPDATE SKIP LOCKED")

@@ -121,14 +121,14 @@ def _rows(ledger: Ledger) -> int:
         return connection.execute(select(func.count()).select_from(inbox_table)).scalar_one()
 
 
-def test_what_a_statement_holds_is_not_in_its_error(ledger: Ledger) -> None:
+def test_parameters_of_a_statement_are_not_in_its_error(ledger: Ledger) -> None:
     with pytest.raises(DBAPIError) as raised, ledger.write() as connection:
         connection.execute(text("INSERT INTO inbox (payload) VALUES (:payload)"), {"payload": "sesame"})
     assert "sesame" not in f"{raised.value!r} {raised.value} {raised.value.orig!r} {raised.value.orig}"
     assert re.search("not.null", str(raised.value), re.IGNORECASE)
 
 
-def test_what_was_overwritten_does_not_lie_on_beside_the_ledger(tmp_path: Path) -> None:
+def test_overwritten_data_does_not_stay_beside_the_ledger(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/tally.db")
     upgrade(ledger)
     for body in (b"sekret", b"nothing"):
@@ -143,7 +143,7 @@ def test_what_was_overwritten_does_not_lie_on_beside_the_ledger(tmp_path: Path) 
     ledger.close()
 
 
-def test_a_new_ledger_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_new_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/tally.db")
     upgrade(ledger)
     with ledger.write() as connection:
@@ -180,24 +180,24 @@ def _fail_with(ledger: Ledger, state: str) -> None:
         "XX000",
     ],
 )
-def test_what_ails_the_server_makes_the_ledger_unavailable(postgresql_ledger: Ledger, state: str) -> None:
+def test_errors_of_the_server_make_the_ledger_unavailable(postgresql_ledger: Ledger, state: str) -> None:
     with pytest.raises(LedgerUnavailableError, match="so it is"):
         _fail_with(postgresql_ledger, state)
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-def test_transactions_in_each_others_way_are_in_conflict(postgresql_ledger: Ledger, state: str) -> None:
+def test_conflicting_transactions_raise_a_conflict(postgresql_ledger: Ledger, state: str) -> None:
     with pytest.raises(ConflictError):
         _fail_with(postgresql_ledger, state)
 
 
 @pytest.mark.parametrize("state", ["22001", "22021", "23502", "23505", "42601"])
-def test_what_a_row_does_wrong_is_told_as_it_is(postgresql_ledger: Ledger, state: str) -> None:
+def test_errors_of_a_row_are_raised_unchanged(postgresql_ledger: Ledger, state: str) -> None:
     with pytest.raises(DBAPIError, match="so it is"):
         _fail_with(postgresql_ledger, state)
 
 
-def test_of_two_that_wait_for_each_other_one_is_in_conflict_and_the_other_done(postgresql_ledger: Ledger) -> None:
+def test_of_two_deadlocked_transactions_one_conflicts_and_the_other_commits(postgresql_ledger: Ledger) -> None:
     ready = Barrier(2)
 
     def both(labels: str) -> str:
@@ -217,7 +217,7 @@ def test_of_two_that_wait_for_each_other_one_is_in_conflict_and_the_other_done(p
         assert counters.sums(connection, "n") == {"a": 1, "b": 1}
 
 
-def test_writing_over_what_a_snapshot_does_not_show_is_a_conflict(postgresql_ledger: Ledger) -> None:
+def test_overwriting_a_row_changed_after_the_snapshot_is_a_conflict(postgresql_ledger: Ledger) -> None:
     with pytest.raises(ConflictError):
         _add_in_a_snapshot(postgresql_ledger)
     with postgresql_ledger.read() as connection:
@@ -279,7 +279,7 @@ def _be_ended_within(ledger: Ledger, way: str) -> None:
         connection.execute(text("SELECT 1"))
 
 
-def test_a_transaction_that_says_nothing_is_ended_and_the_next_one_works(postgresql_ledger: Ledger) -> None:
+def test_an_idle_transaction_is_ended_and_the_next_one_works(postgresql_ledger: Ledger) -> None:
     with pytest.raises(LedgerUnavailableError, match="idle-in-transaction"):
         _say_nothing(postgresql_ledger)
     _record(postgresql_ledger, 1)
@@ -301,7 +301,7 @@ def _wait_until_ended(url: str, pid: int) -> None:
             pass
 
 
-def test_what_takes_too_long_is_ended(postgresql_ledger: Ledger) -> None:
+def test_a_statement_that_takes_too_long_is_cancelled(postgresql_ledger: Ledger) -> None:
     hasty = Ledger(postgresql_ledger.url, statement_timeout_s=0.05)
     with pytest.raises(LedgerUnavailableError, match="statement timeout"), hasty.read() as connection:
         connection.execute(text("SELECT pg_sleep(10)"))
@@ -309,7 +309,7 @@ def test_what_takes_too_long_is_ended(postgresql_ledger: Ledger) -> None:
     hasty.close()
 
 
-def test_nobody_waits_for_a_lock_for_ever(postgresql_ledger: Ledger) -> None:
+def test_no_transaction_waits_for_a_lock_for_ever(postgresql_ledger: Ledger) -> None:
     hasty = Ledger(postgresql_ledger.url, statement_timeout_s=0.05)
     with postgresql_ledger.write() as connection:
         counters.add(connection, "n", {"a": 1})
@@ -366,7 +366,7 @@ def test_a_server_that_went_away_and_came_back_needs_no_restart_of_ours(own_serv
 
 
 @pytest.mark.parametrize("url", ["postgresql://tally:sesame@{}/tally", "postgresql://tally@{}/tally?password=sesame"])
-def test_a_ledger_that_is_away_is_named_without_its_password(url: str) -> None:
+def test_an_unavailable_ledger_is_named_without_its_password(url: str) -> None:
     ledger = Ledger(url.format(f"127.0.0.1:{free_port()}"))
     with pytest.raises(LedgerUnavailableError) as raised, ledger.read():
         pass
@@ -375,7 +375,7 @@ def test_a_ledger_that_is_away_is_named_without_its_password(url: str) -> None:
     ledger.close()
 
 
-def test_a_url_is_shown_without_passwords_wherever_they_stand() -> None:
+def test_a_url_is_shown_without_passwords_wherever_they_are() -> None:
     url = "postgresql://tally:sesame@db/tally?password=sesame&sslpassword=sesame&sslmode=require"
     shown = without_password(url)
     assert "sesame" not in shown
@@ -404,7 +404,7 @@ def _lock_and_fail(ledger: Ledger) -> None:
         raise ZeroDivisionError
 
 
-def test_an_older_schema_is_an_unavailable_ledger_and_no_rows_fault(new_postgresql_ledger: Ledger) -> None:
+def test_an_older_schema_is_an_unavailable_ledger_and_not_an_error_of_a_row(new_postgresql_ledger: Ledger) -> None:
     """The door may have opened while the server was away, before anybody could look at its schema."""
     with new_postgresql_ledger.write() as connection:
         connection.exec_driver_sql("ALTER TABLE inbox RENAME COLUMN shard TO no_shard_yet")

@@ -49,13 +49,13 @@ class _TakenBackError(Exception):
     pass
 
 
-def test_with_a_clock_that_was_set_back_an_epoch_is_still_greater(ledger: Ledger):
+def test_an_epoch_is_greater_even_after_the_clock_was_set_back(ledger: Ledger):
     with ledger.write() as connection:
         first = epochs.begin(connection, NOW).number
         assert epochs.begin(connection, 1_000_000).number == first + 1_000_000
 
 
-def test_what_the_replaced_ledger_gave_out_counts_too(ledger: Ledger):
+def test_ids_of_the_replaced_ledger_count_too(ledger: Ledger):
     ahead = positions.first_position(NOW + 400 * 86_400_000)
     with ledger.write() as connection:
         begun = epochs.begin(connection, NOW, beyond=[HighWaterMark(epoch=2_000_000_000, position=ahead)])
@@ -63,7 +63,7 @@ def test_what_the_replaced_ledger_gave_out_counts_too(ledger: Ledger):
         assert positions.newest(connection) > ahead
 
 
-def test_positions_go_on_behind_those_of_the_moment_and_of_the_backup(ledger: Ledger):
+def test_positions_continue_after_the_current_time_and_the_backup(ledger: Ledger):
     with ledger.write() as connection:
         events.append_system_events(connection, [note(1, at=NOW + 10_000)])
         before = positions.newest(connection)
@@ -72,7 +72,7 @@ def test_positions_go_on_behind_those_of_the_moment_and_of_the_backup(ledger: Le
         assert positions.newest(connection) > before + (1 << 20)
 
 
-def test_a_reader_who_is_ahead_goes_on_where_the_epoch_begins(ledger: Ledger):
+def test_a_reader_that_is_ahead_continues_at_the_beginning_of_the_epoch(ledger: Ledger):
     with ledger.write() as connection:
         events.append_system_events(connection, [note(1)])
         old = positions.newest(connection)
@@ -87,7 +87,7 @@ def test_a_reader_who_is_ahead_goes_on_where_the_epoch_begins(ledger: Ledger):
         assert [event.content.version for event in events.page(connection, after=behind, limit=9)][-2:] == [2, 3]
 
 
-def test_ids_go_on_far_behind_those_of_the_backup(ledger: Ledger):
+def test_ids_continue_far_after_those_of_the_backup(ledger: Ledger):
     with ledger.write() as connection:
         epochs.begin(connection, NOW)
         inserted = (
@@ -96,7 +96,7 @@ def test_ids_go_on_far_behind_those_of_the_backup(ledger: Ledger):
         assert connection.scalar(text(inserted)) > positions.first_position(NOW)
 
 
-def test_calls_are_taken_away_and_requests_that_waited_are_marked(ledger: Ledger):
+def test_calls_are_deleted_and_waiting_requests_are_marked(ledger: Ledger):
     call = NewCall(
         task_id="t", serial=1, operation="start", vendor="tencent", app_id="1", family="~record", bucket="b", due_at=NOW - 50_000
     )
@@ -112,7 +112,7 @@ def test_calls_are_taken_away_and_requests_that_waited_are_marked(ledger: Ledger
     assert found == {**of_requests, inbox.ANSWER: {"task_id": "t"}}
 
 
-def test_the_command_opens_an_epoch_while_nobody_else_is_there(ledger: Ledger, capsys: pytest.CaptureFixture[str]):
+def test_the_command_begins_an_epoch_while_no_other_process_serves_the_ledger(ledger: Ledger, capsys: pytest.CaptureFixture[str]):
     ledger.close()
     again = Ledger(ledger.url)
     assert begin_epoch(again) == 0

@@ -30,7 +30,7 @@ def add_note(ledger: Ledger, *notes: SystemEvent) -> None:
         events.append_system_events(connection, notes)
 
 
-def test_a_row_says_what_chooses_it_and_the_rest_is_its_document(ledger: Ledger) -> None:
+def test_a_row_has_the_columns_that_select_it_and_the_rest_is_its_document(ledger: Ledger) -> None:
     tell(ledger, told("t1", 3))
     with ledger.read() as connection:
         row = dict(connection.execute(select(table)).mappings().one())
@@ -48,7 +48,7 @@ def test_a_row_says_what_chooses_it_and_the_rest_is_its_document(ledger: Ledger)
     assert doc.startswith('{"key":["volcengine","app","room","t1","push"],"previous_state":null,"cause":{"kind":"callback"')
 
 
-def test_a_notes_row_is_no_vendors(ledger: Ledger) -> None:
+def test_the_row_of_a_system_event_has_no_vendor(ledger: Ledger) -> None:
     add_note(ledger, note(2))
     with ledger.read() as connection:
         found = events.headers(connection, after=0, limit=9)
@@ -59,7 +59,7 @@ def test_a_notes_row_is_no_vendors(ledger: Ledger) -> None:
     ]
 
 
-def test_events_and_notes_are_read_back_in_the_order_in_which_they_were_told(ledger: Ledger) -> None:
+def test_events_are_read_back_in_the_order_in_which_they_were_appended(ledger: Ledger) -> None:
     tell(ledger, told("t1", 1), told("t2", 1))
     add_note(ledger, note())
     tell(ledger, told("t1", 2))
@@ -73,14 +73,14 @@ def test_events_and_notes_are_read_back_in_the_order_in_which_they_were_told(led
     ]
 
 
-def test_whoever_reads_on_from_a_position_gets_what_is_behind_it(ledger: Ledger) -> None:
+def test_a_page_has_the_events_after_a_position(ledger: Ledger) -> None:
     tell(ledger, *(told("t1", version) for version in range(1, 6)))
     with ledger.read() as connection:
         pages = [events.page(connection, after=after, limit=2) for after in (0, FIRST + 1, FIRST + 3, FIRST + 4)]
     assert [[event.content.version for event in page] for page in pages] == [[1, 2], [3, 4], [5], []]
 
 
-def test_nothing_told_takes_no_position(ledger: Ledger) -> None:
+def test_appending_no_event_allocates_no_position(ledger: Ledger) -> None:
     tell(ledger)
     add_note(ledger)
     tell(ledger, told())
@@ -88,7 +88,7 @@ def test_nothing_told_takes_no_position(ledger: Ledger) -> None:
         assert [event.position for event in events.page(connection, after=0, limit=9)] == [FIRST]
 
 
-def test_a_batch_stands_at_the_second_of_its_newest_event(ledger: Ledger) -> None:
+def test_a_batch_has_the_second_of_its_newest_event(ledger: Ledger) -> None:
     tell(ledger, told("t1", at=T0 + 5_000), told("t2", at=T0))
     with ledger.read() as connection:
         found = events.headers(connection, after=0, limit=9)
@@ -96,7 +96,7 @@ def test_a_batch_stands_at_the_second_of_its_newest_event(ledger: Ledger) -> Non
     assert found == [heading(first, "t1", at=T0 + 5_000), heading(first + 1, "t2")]
 
 
-def test_headings_end_where_they_are_to_end(ledger: Ledger) -> None:
+def test_headers_end_at_the_last_position(ledger: Ledger) -> None:
     tell(ledger, *(told(f"t{number}") for number in range(5)))
     with ledger.read() as connection:
         found = events.headers(connection, after=FIRST, last=FIRST + 3, limit=2)
@@ -104,7 +104,7 @@ def test_headings_end_where_they_are_to_end(ledger: Ledger) -> None:
     assert found == [heading(FIRST + 1, "t1"), heading(FIRST + 2, "t2")]
 
 
-def test_headings_of_one_subject_are_in_the_order_of_positions(ledger: Ledger) -> None:
+def test_headers_of_one_subject_are_in_the_order_of_positions(ledger: Ledger) -> None:
     for version in range(8, 12):
         tell(ledger, told("t1", version), told("t2", version))
     with ledger.read() as connection:
@@ -114,7 +114,7 @@ def test_headings_of_one_subject_are_in_the_order_of_positions(ledger: Ledger) -
     assert some == found[:1]
 
 
-def test_events_are_found_by_their_positions_to_be_read_later(ledger: Ledger) -> None:
+def test_rows_of_events_are_found_by_their_positions(ledger: Ledger) -> None:
     tell(ledger, told("t1", 4), told("t2"), told("t3"))
     with ledger.read() as connection:
         rows = events.read_rows(connection, {FIRST, FIRST + 2, 7})
@@ -124,7 +124,7 @@ def test_events_are_found_by_their_positions_to_be_read_later(ledger: Ledger) ->
     assert {place: events.event_of(row).content for place, row in rows.items()} == {FIRST: told("t1", 4), FIRST + 2: told("t3")}
 
 
-def test_what_waits_behind_a_position_is_counted_up_to_a_limit(ledger: Ledger) -> None:
+def test_events_after_a_position_are_counted_up_to_a_limit(ledger: Ledger) -> None:
     tell(ledger, told("t1", at=T0), told("t2", at=T0 + 9))
     tell(ledger, told("t3", at=T0 + 4))
     with ledger.read() as connection:
@@ -132,7 +132,7 @@ def test_what_waits_behind_a_position_is_counted_up_to_a_limit(ledger: Ledger) -
     assert found == [(2, T0), (2, T0 + 4), (1, T0 + 4), (0, None)]
 
 
-def test_of_a_task_that_was_told_twice_each_version_is_kept_as_it_was_then(ledger: Ledger) -> None:
+def test_each_version_of_a_task_is_kept_as_it_was(ledger: Ledger) -> None:
     first = told()
     second = replace(first, task=task(key("t1"), version=2, state=State.STOPPED, kind=Kind.INGEST), previous_state="running")
     tell(ledger, first, second)
@@ -158,7 +158,7 @@ ANY_NOTE = st.builds(
 )
 
 
-def test_whatever_is_told_is_read_back_equal(kept_ledger: Ledger) -> None:
+def test_any_event_is_read_back_equal(kept_ledger: Ledger) -> None:
     @settings(examples(kept_ledger, 40), suppress_health_check=[HealthCheck.too_slow])
     @given(tasks=st.lists(ANY_TOLD, max_size=2), notes=st.lists(ANY_NOTE, max_size=2))
     def check(tasks: list[TaskEvent], notes: list[SystemEvent]) -> None:

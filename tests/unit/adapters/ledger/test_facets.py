@@ -6,7 +6,7 @@ from statemachine.states import Anomaly
 from tests.support.ledger_rows import DONE, key, save, task
 
 
-def test_a_task_counts_where_it_stands_now(ledger: Ledger) -> None:
+def test_a_task_counts_in_its_current_facet(ledger: Ledger) -> None:
     save(ledger, task(), task(key("t2")))
     save(ledger, task(version=2, **DONE))
     with ledger.read() as connection:
@@ -33,7 +33,7 @@ def test_a_merged_task_counts_no_more(ledger: Ledger) -> None:
         assert (facets.by_state(connection), facets.by_anomaly(connection)) == ({}, {})
 
 
-def test_a_facets_number_depends_on_nothing_but_what_it_says() -> None:
+def test_a_facets_number_depends_only_on_its_values() -> None:
     facet, same, other = facet_of(task()), facet_of(task(key("t2", room_id="other"))), facet_of(task(**DONE))
     assert facet is not None
     assert other is not None

@@ -46,41 +46,41 @@ def batches_until(ledger: Ledger, shard: int) -> int:
     raise AssertionError("never")
 
 
-def test_few_rows_are_taken_together_in_their_order(ledger: Ledger) -> None:
+def test_few_rows_are_chosen_together_in_their_order(ledger: Ledger) -> None:
     post(ledger, 3, 1, 2, 1, 3)
     rows, more = take(ledger)
     assert ([row.shard for row in rows], more) == ([3, 1, 2, 1, 3], False)
     assert take(ledger) == ([], False)
 
 
-def test_of_one_shard_only_so_many_are_taken_at_a_time(ledger: Ledger) -> None:
+def test_of_one_shard_a_limited_number_is_chosen_at_a_time(ledger: Ledger) -> None:
     post(ledger, *[7] * (2 * MAX_ROWS_PER_SHARD + 1))
     sizes = [(len(rows), more) for rows, more in iter(lambda: take(ledger), ([], False))]
     assert sizes == [(MAX_ROWS_PER_SHARD, True), (MAX_ROWS_PER_SHARD, True), (1, False)]
 
 
-def test_what_waits_behind_a_backlog_is_taken_with_the_first_batch(ledger: Ledger) -> None:
+def test_a_row_behind_a_backlog_is_in_the_first_batch(ledger: Ledger) -> None:
     post(ledger, *[7] * 5_000, 8)
     assert batches_until(ledger, 8) == 1
 
 
-def test_what_waits_behind_several_backlogs_one_after_the_other_is_taken_soon(ledger: Ledger) -> None:
+def test_a_row_behind_several_consecutive_backlogs_is_chosen_soon(ledger: Ledger) -> None:
     post(ledger, *(shard for shard in range(12) for _ in range(500)), 99)
     assert batches_until(ledger, 99) <= 2
 
 
-def test_what_waits_behind_mixed_backlogs_is_taken_with_the_first_batch(ledger: Ledger) -> None:
+def test_a_row_behind_mixed_backlogs_is_in_the_first_batch(ledger: Ledger) -> None:
     post(ledger, *(number % 30 for number in range(6_000)), 99)
     assert batches_until(ledger, 99) == 1
 
 
-def test_a_backlog_of_another_worker_is_passed_over(ledger: Ledger) -> None:
+def test_a_backlog_of_another_worker_is_skipped(ledger: Ledger) -> None:
     post(ledger, *[7] * 1_000, *[8] * 1_000, 9)
     rows, more = take(ledger, shards=[8, 9])
     assert ({row.shard for row in rows}, len(rows), more) == ({8, 9}, MAX_ROWS_PER_SHARD + 1, True)
 
 
-def test_what_is_held_is_not_taken_behind_a_backlog_either(ledger: Ledger) -> None:
+def test_deferred_rows_behind_a_backlog_are_not_chosen(ledger: Ledger) -> None:
     post(ledger, *[7] * 1_000)
     with ledger.write() as connection:
         held, free = (Posting(key=(name,), payload={}, shard=9, held_until=until) for name, until in (("a", T0 + 1), ("b", T0)))
@@ -89,13 +89,13 @@ def test_what_is_held_is_not_taken_behind_a_backlog_either(ledger: Ledger) -> No
     assert sum(row.shard == 9 for row in rows) == 1
 
 
-def test_rows_spread_over_all_shards_are_taken_as_they_came(ledger: Ledger) -> None:
+def test_rows_spread_over_all_shards_are_chosen_in_order_of_arrival(ledger: Ledger) -> None:
     post(ledger, *(number % 256 for number in range(1_000)))
     rows, more = take(ledger)
     assert ([row.payload["n"] for row in rows], more) == (list(range(LIMIT)), True)
 
 
-def test_each_shard_is_taken_in_its_order_and_nothing_is_left(ledger: Ledger) -> None:
+def test_each_shard_is_applied_in_its_order_and_no_row_is_left(ledger: Ledger) -> None:
     runs = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 120)), min_size=1, max_size=12)
 
     @examples(ledger, 60)
@@ -115,7 +115,7 @@ def test_each_shard_is_taken_in_its_order_and_nothing_is_left(ledger: Ledger) ->
     shown()
 
 
-def test_a_look_behind_a_backlog_reads_an_index_only(ledger: Ledger) -> None:
+def test_a_search_behind_a_backlog_reads_an_index_only(ledger: Ledger) -> None:
     """200,000 rows of one task are passed over for each batch: their bodies must not be read for it."""
     if ledger.path is None:
         pytest.skip("PostgreSQL plans by size; test_plans.py shows the same statement on a large ledger")

@@ -36,7 +36,7 @@ def _path(ledger: Ledger) -> Path:
 
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
-def test_a_file_that_was_deleted_takes_nothing_more(used: Ledger, ending: str) -> None:
+def test_a_deleted_file_is_not_written_any_more(used: Ledger, ending: str) -> None:
     Path(f"{_path(used)}{ending}").unlink()
     with pytest.raises(LedgerFileError, match=f"tally.db{ending} was deleted or moved away"):
         _record(used, 2)
@@ -44,7 +44,7 @@ def test_a_file_that_was_deleted_takes_nothing_more(used: Ledger, ending: str) -
         require_current(used)
 
 
-def test_a_file_that_was_replaced_takes_nothing_more_and_the_new_one_gets_nothing(used: Ledger, tmp_path: Path) -> None:
+def test_neither_a_replaced_file_nor_the_new_one_is_written(used: Ledger, tmp_path: Path) -> None:
     path = _path(used)
     other = tmp_path / "other.db"
     with closing(Ledger(f"sqlite:///{other}")) as new:
@@ -54,7 +54,7 @@ def test_a_file_that_was_replaced_takes_nothing_more_and_the_new_one_gets_nothin
         _record(used, 2)
 
 
-def test_what_is_committed_while_the_file_goes_counts_as_not_taken(used: Ledger) -> None:
+def test_a_commit_during_the_deletion_counts_as_failed(used: Ledger) -> None:
     with pytest.raises(LedgerFileError):
         _record_while_it_goes(used)
 
@@ -65,7 +65,7 @@ def _record_while_it_goes(ledger: Ledger) -> None:
         _path(ledger).unlink()
 
 
-def test_the_very_file_put_back_goes_on_and_both_are_said_once(used: Ledger) -> None:
+def test_the_same_file_put_back_is_used_again_and_both_are_logged_once(used: Ledger) -> None:
     away = _path(used).with_name("away.db")
     with capture_logs() as logs:
         _path(used).rename(away)
@@ -78,7 +78,7 @@ def test_the_very_file_put_back_goes_on_and_both_are_said_once(used: Ledger) -> 
     assert [line["event"] for line in logs] == ["ledger.file_gone", "ledger.file_back"]
 
 
-def test_a_link_that_leads_elsewhere_now_is_noticed(tmp_path: Path) -> None:
+def test_a_link_that_was_changed_is_detected(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "one.db")
     with closing(Ledger(f"sqlite:///{tmp_path / 'link.db'}")) as ledger:
         upgrade(ledger)
@@ -97,7 +97,7 @@ def test_a_ledger_that_was_closed_can_be_opened_again(used: Ledger) -> None:
     assert len(waiting_ids(used)) == 2
 
 
-def test_a_hard_link_to_a_ledger_that_nobody_serves_can_be_used(used: Ledger, tmp_path: Path) -> None:
+def test_a_hard_link_to_a_ledger_that_is_not_served_can_be_used(used: Ledger, tmp_path: Path) -> None:
     used.close()
     os.link(_path(used), tmp_path / "hard.db")
     with closing(Ledger(f"sqlite:///{tmp_path / 'hard.db'}")) as ledger:

@@ -22,27 +22,27 @@ def _find(ledger: Ledger, named: IdempotentRequest = NAMED, now: int = T0) -> St
         return idempotency.find(connection, named, now)
 
 
-def test_what_was_kept_is_found_whatever_the_body(ledger: Ledger) -> None:
+def test_a_stored_response_is_found_whatever_the_body(ledger: Ledger) -> None:
     assert _find(ledger) is None
     assert _keep(ledger)
     assert _find(ledger) == KEPT
     assert _find(ledger, replace(NAMED, body=b"other")) == KEPT
 
 
-def test_a_name_that_is_taken_is_not_taken_again(ledger: Ledger) -> None:
+def test_a_key_is_stored_only_once(ledger: Ledger) -> None:
     _keep(ledger)
     assert not _keep(ledger, kept=replace(KEPT, location="/v1/tasks/2"))
     assert _find(ledger) == KEPT
 
 
-def test_others_have_names_of_their_own_wherever_they_are_cut(ledger: Ledger) -> None:
+def test_keys_of_other_tokens_differ_wherever_they_are_divided(ledger: Ledger) -> None:
     assert all(
         _keep(ledger, IdempotentRequest(token_name=who, key=key, body=b""))
         for who, key in [("ops", "k1"), ("opsk", "1"), ("o", "psk1")]
     )
 
 
-def test_after_a_day_a_name_is_free(ledger: Ledger) -> None:
+def test_a_key_is_free_after_a_day(ledger: Ledger) -> None:
     _keep(ledger)
     later = replace(KEPT, location="/v1/tasks/2")
     assert _find(ledger, now=T0 + RETENTION_MS - 1) == KEPT
@@ -52,7 +52,7 @@ def test_after_a_day_a_name_is_free(ledger: Ledger) -> None:
     assert _find(ledger, now=T0 + RETENTION_MS) == later
 
 
-def test_names_whose_day_is_over_are_forgotten_some_at_a_time(ledger: Ledger) -> None:
+def test_expired_keys_are_deleted_in_steps(ledger: Ledger) -> None:
     for number in range(5):
         _keep(ledger, replace(NAMED, key=str(number)), now=T0 + number)
     with ledger.write() as connection:
@@ -61,7 +61,7 @@ def test_names_whose_day_is_over_are_forgotten_some_at_a_time(ledger: Ledger) ->
     assert left == [T0 + 3, T0 + 4]
 
 
-def test_of_two_at_once_one_takes_the_name(ledger: Ledger) -> None:
+def test_of_two_concurrent_requests_one_stores_the_key(ledger: Ledger) -> None:
     ready = Barrier(2)
 
     def take(number: int) -> bool:
@@ -72,5 +72,5 @@ def test_of_two_at_once_one_takes_the_name(ledger: Ledger) -> None:
         assert sorted(pool.map(take, range(2))) == [False, True]
 
 
-def test_nothing_of_an_answer_or_a_body_is_in_a_repr() -> None:
+def test_a_repr_contains_neither_response_nor_body() -> None:
     assert "{" not in repr(NAMED) + repr(KEPT)

@@ -27,7 +27,7 @@ def test_callbacks_are_recorded_by_one_statement(postgresql_ledger: Ledger) -> N
     assert [re.findall(r"INSERT INTO (\w+)", statement) for statement in said] == [["inbox_keys", "inbox", "counters"]]
 
 
-def test_signed_ones_too(postgresql_ledger: Ledger) -> None:
+def test_signed_callbacks_are_recorded_by_one_statement_too(postgresql_ledger: Ledger) -> None:
     signed = [arrival(number, signature_key=f"{number:044x}") for number in (1, 2)]
     with postgresql_ledger.write() as connection, statements(connection) as said:
         inbox.record(connection, [*signed, arrival(3)])
@@ -35,7 +35,7 @@ def test_signed_ones_too(postgresql_ledger: Ledger) -> None:
     assert [re.findall(r"INSERT INTO (\w+)", statement) for statement in said] == [into]
 
 
-def test_recording_tells_which_were_new_within_a_batch_and_across(ledger: Ledger) -> None:
+def test_recording_returns_the_new_ones_within_a_batch_and_across(ledger: Ledger) -> None:
     first, second, third = arrival(1), arrival(2), arrival(3)
     with ledger.write() as connection:
         assert inbox.record(connection, [first, second, first]) == {inbox.recorded_key(first), inbox.recorded_key(second)}
@@ -123,7 +123,7 @@ def test_a_row_is_what_was_recorded(ledger: Ledger) -> None:
     )
 
 
-def test_what_is_posted_is_posted_once_per_key(ledger: Ledger) -> None:
+def test_a_row_is_posted_once_per_key(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert inbox.post(connection, DEADLINE, ("t", "silence"), {"task_id": "t"}, T0)
         assert not inbox.post(connection, DEADLINE, ("t", "silence"), {"task_id": "other"}, T0)
@@ -136,7 +136,7 @@ def test_what_is_posted_is_posted_once_per_key(ledger: Ledger) -> None:
         ]
 
 
-def test_what_is_posted_may_say_what_it_can_be_found_by(ledger: Ledger) -> None:
+def test_a_posted_row_may_have_columns_it_can_be_found_by(ledger: Ledger) -> None:
     posting = Posting(key=("t",), payload={}, vendor="tencent", app_id="14", task_id="t")
     with ledger.write() as connection:
         assert inbox.post_all(connection, START, [posting, Posting(key=("u",), payload={})], T0) == 2
@@ -146,7 +146,7 @@ def test_what_is_posted_may_say_what_it_can_be_found_by(ledger: Ledger) -> None:
     assert (other.vendor, other.app_id) == ("", "")
 
 
-def test_what_is_settled_waits_no_longer(ledger: Ledger) -> None:
+def test_an_applied_row_waits_no_longer(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1), arrival(2)])
     first, second = waiting_ids(ledger)
@@ -156,7 +156,7 @@ def test_what_is_settled_waits_no_longer(ledger: Ledger) -> None:
     assert waiting_ids(ledger) == [second]
 
 
-def test_what_is_set_aside_neither_waits_nor_counts_as_waiting(ledger: Ledger) -> None:
+def test_a_row_that_was_set_aside_neither_waits_nor_counts_as_waiting(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1, received_at=T0 - 9), arrival(2)])
     settle(ledger, AppliedRow(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
@@ -180,7 +180,7 @@ def test_received_callbacks_are_counted_without_their_duplicates(ledger: Ledger)
         assert stats.read(connection, T0).received == 2
 
 
-def test_asking_what_waits_reads_nothing_but_an_index_of_what_waits(sqlite_ledger: Ledger) -> None:
+def test_finding_waiting_rows_reads_only_an_index_of_them(sqlite_ledger: Ledger) -> None:
     questions = (inbox.backlog, inbox.any_waiting, lambda connection: inbox.unapplied(connection, 10))
     with sqlite_ledger.read() as connection:
         for question in questions:
@@ -191,7 +191,7 @@ def test_asking_what_waits_reads_nothing_but_an_index_of_what_waits(sqlite_ledge
 
 
 @pytest.mark.parametrize("size", [1, 1_000])
-def test_a_batch_of_any_size_is_recorded_and_settled(ledger: Ledger, size: int) -> None:
+def test_a_batch_of_any_size_is_recorded_and_applied(ledger: Ledger, size: int) -> None:
     with ledger.write() as connection:
         assert len(inbox.record(connection, [arrival(number) for number in range(size)])) == size
     ids = waiting_ids(ledger)
@@ -200,7 +200,7 @@ def test_a_batch_of_any_size_is_recorded_and_settled(ledger: Ledger, size: int) 
     assert waiting_ids(ledger) == []
 
 
-def test_an_id_as_large_as_can_be_is_asked_for_in_vain(ledger: Ledger) -> None:
+def test_the_largest_possible_id_is_not_found(ledger: Ledger) -> None:
     most = 2**63 - 1
     with ledger.write() as connection:
         assert inbox.still_waiting(connection, [most]) == set()
@@ -209,14 +209,14 @@ def test_an_id_as_large_as_can_be_is_asked_for_in_vain(ledger: Ledger) -> None:
         inbox.write_results(connection, [AppliedRow(id=most, applied_at=most)])
 
 
-def test_of_a_key_that_is_posted_twice_at_once_the_first_counts(ledger: Ledger) -> None:
+def test_of_two_equal_keys_posted_at_once_the_first_counts(ledger: Ledger) -> None:
     postings = [Posting(key=key, payload={"number": number}) for number, key in enumerate([("a",), ("b",), ("a",)])]
     with ledger.write() as connection:
         assert inbox.post_all(connection, MARK, postings, T0) == 2
         assert sorted(row.payload["number"] for row in inbox.unapplied(connection, 9)) == [0, 1]
 
 
-def test_what_was_applied_and_dropped_can_be_posted_again(ledger: Ledger) -> None:
+def test_a_row_that_was_applied_and_dropped_can_be_posted_again(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.post(connection, MARK, ("a",), {}, T0)
         assert not inbox.post(connection, MARK, ("a",), {}, T0)
@@ -237,7 +237,7 @@ def test_a_callback_that_was_applied_is_never_new_again(ledger: Ledger) -> None:
     assert waiting_ids(ledger) == []
 
 
-def test_what_is_posted_while_the_like_of_it_is_being_dropped_waits(ledger: Ledger) -> None:
+def test_a_row_posted_while_an_equal_one_is_being_dropped_waits(ledger: Ledger) -> None:
     def post() -> bool:
         with ledger.write() as connection:
             return inbox.post(connection, MARK, ("a",), {}, T0)
@@ -262,7 +262,7 @@ def _at_once(*calls: Any) -> list[Any]:
         return [each.result() for each in [pool.submit(run, call) for call in calls]]
 
 
-def test_recorders_of_the_same_callbacks_in_opposite_orders_take_each_once(ledger: Ledger) -> None:
+def test_two_doors_that_record_the_same_callbacks_in_opposite_orders_record_each_once(ledger: Ledger) -> None:
     numbers = [*range(400)]
 
     def record(some: Sequence[int]) -> list[bytes]:
@@ -279,7 +279,7 @@ def test_recorders_of_the_same_callbacks_in_opposite_orders_take_each_once(ledge
         assert stats.read(connection, T0).received == len(numbers)
 
 
-def test_of_two_that_apply_the_same_rows_one_is_told_so(ledger: Ledger) -> None:
+def test_of_two_workers_that_apply_the_same_rows_one_gets_a_conflict(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(number) for number in range(50)])
         inbox.post(connection, MARK, ("a",), {}, T0)
@@ -304,7 +304,7 @@ def test_of_two_that_apply_the_same_rows_one_is_told_so(ledger: Ledger) -> None:
 ODD = "\x00 \ud800 \udfff é"
 
 
-def test_text_that_no_column_can_hold_comes_back_from_headers_payloads_bodies_and_keys(ledger: Ledger) -> None:
+def test_text_that_no_column_can_store_is_read_back_from_headers_payloads_bodies_and_keys(ledger: Ledger) -> None:
     sent = arrival(1, headers={ODD: ODD}, body=ODD.encode("utf-8", "surrogatepass"), vendor_task_id=ODD)
     with ledger.write() as connection:
         assert inbox.record(connection, [sent, arrival(2)]) == {inbox.recorded_key(sent), inbox.recorded_key(arrival(2))}

@@ -30,7 +30,7 @@ def test_an_unknown_key_has_an_empty_lineage(ledger: Ledger) -> None:
     assert _stored(ledger) == StoredLineage(id=None, version=0, lineage=Lineage(key=key()))
 
 
-def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
+def test_a_saved_lineage_is_loaded(ledger: Ledger) -> None:
     second = replace(task(anchor="k2", at=T0 + 9, **DONE), run=2)
     lineage = Lineage(key=key(), facts=(fact(), fact("k2", T0 + 9)), tasks=(task(), second))
     with ledger.write() as connection:
@@ -40,7 +40,7 @@ def test_what_was_saved_is_loaded(ledger: Ledger) -> None:
     assert stored.id is not None
 
 
-def test_what_a_save_tells_is_what_is_loaded_next(ledger: Ledger) -> None:
+def test_a_save_returns_what_the_next_load_returns(ledger: Ledger) -> None:
     """Whoever remembers it need not read it: what is sealed or merged is left out of both."""
     runs = [replace(task(anchor=f"k{run}", at=T0 + run, **DONE), run=run) for run in (1, 2, 3)]
     lineage = Lineage(key=key(), facts=(fact(),), tasks=(runs[0],))
@@ -56,7 +56,7 @@ def test_what_a_save_tells_is_what_is_loaded_next(ledger: Ledger) -> None:
     assert [each.run for each in second[key()].lineage.tasks] == [2]
 
 
-def test_a_key_that_nothing_waits_under_any_more_is_not_told(ledger: Ledger) -> None:
+def test_a_provisional_key_without_tasks_is_not_returned(ledger: Ledger) -> None:
     waiting = key("").provisional_key("t")
     with ledger.write() as connection:
         told = lineages.save_if_version(connection, [new(Lineage(key=waiting, facts=(fact(),)))])
@@ -81,18 +81,18 @@ def test_a_second_save_of_the_same_read_is_a_conflict_and_changes_nothing(ledger
         assert deadlines.due(connection, T0, 9) == []
 
 
-def test_two_that_found_nothing_cannot_both_make_a_lineage(ledger: Ledger) -> None:
+def test_two_workers_that_found_no_lineage_cannot_both_create_it(ledger: Ledger) -> None:
     save(ledger, task())
     with pytest.raises(ConflictError), ledger.write() as connection:
         lineages.save_if_version(connection, [new(Lineage(key=key(), tasks=(task(),)))])
 
 
-def test_keys_are_told_apart_wherever_their_parts_are_cut(ledger: Ledger) -> None:
+def test_keys_differ_wherever_their_parts_are_divided(ledger: Ledger) -> None:
     near = [key(), key("t", room_id="roomt1"), key(family="record"), key(app_id="ap", room_id="proom"), key(room_id="")]
     assert len({lineages.key_hash(each) for each in near}) == len(near)
 
 
-def test_a_task_tells_where_it_stands(ledger: Ledger) -> None:
+def test_keys_of_tasks_are_found(ledger: Ledger) -> None:
     save(ledger, task(), task(key("t2")))
     with ledger.read() as connection:
         found = lineages.keys_of_tasks(connection, [task().id, "no such task"])
@@ -112,7 +112,7 @@ def test_only_the_columns_that_differ_are_written(ledger: Ledger) -> None:
     assert _stored(ledger).lineage.tasks == (heard,)
 
 
-def test_a_task_that_comes_under_another_key_is_found_there_with_all_that_differs(ledger: Ledger) -> None:
+def test_a_task_that_moves_to_another_key_is_found_there_with_all_changes(ledger: Ledger) -> None:
     save(ledger, task(key("p1", family="push/pending")), task(key("t2")))
     here, there = _stored(ledger, "t2"), key("t2")
     with ledger.read() as connection:
@@ -152,7 +152,7 @@ def _columns(ledger: Ledger, task_id: str) -> dict[str, object]:
         return dict(connection.execute(select(*named).where(tasks.c.id == task_id)).mappings().one())
 
 
-def test_a_task_whose_id_the_vendor_has_not_told_has_none(ledger: Ledger) -> None:
+def test_a_task_without_a_vendor_id_yet_has_none(ledger: Ledger) -> None:
     waits = task(key("").provisional_key("ours"))
     waits = replace(waits, view=replace(waits.view, room_id="red", robot="bot"))
     save(ledger, waits)
@@ -209,7 +209,7 @@ def _saves(ledger: Ledger, *names: str, at: int) -> list[LineageSave]:
     return saves
 
 
-def test_of_two_that_save_the_same_reads_one_does_it_whatever_their_order(ledger: Ledger) -> None:
+def test_of_two_saves_of_the_same_version_one_succeeds_in_any_order(ledger: Ledger) -> None:
     names = [f"t{number}" for number in range(20)]
     save(ledger, *(task(key(name)) for name in names))
     first, second = _saves(ledger, *names, at=T0 + 1), _saves(ledger, *names[::-1], at=T0 + 2)
@@ -219,7 +219,7 @@ def test_of_two_that_save_the_same_reads_one_does_it_whatever_their_order(ledger
     assert len({stored.lineage.tasks[0].updated_at for stored in found}) == 1
 
 
-def test_of_two_that_make_the_same_lineages_one_does_it_whatever_their_order(ledger: Ledger) -> None:
+def test_of_two_that_create_the_same_lineages_one_succeeds_in_any_order(ledger: Ledger) -> None:
     made = [new(Lineage(key=key(f"t{number}"), tasks=(task(key(f"t{number}")),))) for number in range(20)]
     assert _save_at_once(ledger, made, made[::-1]) == ["conflict", "saved"]
     with ledger.read() as connection:
@@ -227,13 +227,13 @@ def test_of_two_that_make_the_same_lineages_one_does_it_whatever_their_order(led
         assert sum(facets.by_state(connection).values()) == 20
 
 
-def test_those_that_save_different_lineages_of_one_facet_do_not_conflict(ledger: Ledger) -> None:
+def test_saves_of_different_lineages_of_one_facet_do_not_conflict(ledger: Ledger) -> None:
     save(ledger, *(task(key(f"t{number}")) for number in range(4)))
     saves = [_saves(ledger, f"t{number}", at=T0 + 1) for number in range(4)]
     assert _save_at_once(ledger, *saves) == ["saved"] * 4
 
 
-def test_text_that_no_column_can_hold_comes_back_from_facts_and_documents(ledger: Ledger) -> None:
+def test_text_that_no_column_can_store_is_read_back_from_facts_and_documents(ledger: Ledger) -> None:
     odd = "\x00 \ud800 \udfff é"
     one = task(params={odd: [odd]}, policy={"note": odd})
     lineage = Lineage(key=key(), facts=(fact(odd),), tasks=(one,))

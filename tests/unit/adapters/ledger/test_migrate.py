@@ -36,25 +36,25 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
         postgresql.drop(ledger.url)
 
 
-def test_upgrading_tells_what_it_did_and_doing_it_again_does_nothing(bare: Ledger) -> None:
+def test_an_upgrade_returns_its_revisions_and_a_second_one_does_nothing(bare: Ledger) -> None:
     assert upgrade(bare) == (None, newest())
     assert upgrade(bare) == (newest(), newest())
 
 
-def test_two_that_upgrade_at_once_do_it_once(bare: Ledger) -> None:
+def test_two_concurrent_upgrades_migrate_once(bare: Ledger) -> None:
     with ThreadPoolExecutor(2) as pool:
         befores = [found for found, _ in pool.map(lambda _: upgrade(bare), range(2))]
     assert sorted(befores, key=str) == [newest(), None]
     require_current(bare)
 
 
-def test_a_missing_schema_is_refused_with_a_sentence_that_says_what_to_do(bare: Ledger) -> None:
+def test_a_missing_schema_is_an_error_that_says_what_to_do(bare: Ledger) -> None:
     with pytest.raises(SchemaError) as error:
         require_current(bare)
     assert str(error.value) == f"the ledger's schema is missing, this version needs {newest()}: run `tally db upgrade`"
 
 
-def test_an_older_schema_is_refused_with_its_name_and_what_to_do(bare: Ledger) -> None:
+def test_an_older_schema_is_an_error_with_its_name_and_what_to_do(bare: Ledger) -> None:
     upgrade(bare)
     with bare.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
@@ -63,7 +63,7 @@ def test_an_older_schema_is_refused_with_its_name_and_what_to_do(bare: Ledger) -
 
 
 @pytest.mark.parametrize("what", [upgrade, require_current])
-def test_a_newer_schema_is_refused_without_advice_that_cannot_help(bare: Ledger, what: Callable[[Ledger], object]) -> None:
+def test_a_newer_schema_is_an_error_without_advice_that_cannot_help(bare: Ledger, what: Callable[[Ledger], object]) -> None:
     upgrade(bare)
     with bare.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -97,13 +97,13 @@ def test_a_ledger_that_is_away_cannot_be_upgraded() -> None:
     away.close()
 
 
-def test_the_migrations_make_what_the_tables_say(sqlite_ledger: Ledger) -> None:
+def test_the_migrations_create_the_tables_of_the_schema(sqlite_ledger: Ledger) -> None:
     with sqlite_ledger.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_on_postgresql_they_make_the_same_but_for_a_key_that_no_partition_can_hold(postgresql_ledger: Ledger) -> None:
+def test_on_postgresql_they_create_the_same_but_a_key_that_partitions_cannot_have(postgresql_ledger: Ledger) -> None:
     options = {"compare_type": True, "compare_server_default": True, "include_object": _is_no_partition}
     with postgresql_ledger.read() as connection:
         context = MigrationContext.configure(connection, opts=options)
@@ -115,7 +115,7 @@ def _is_no_partition(_object: object, name: str | None, kind: str, _reflected: b
     return kind != "table" or re.fullmatch("(inbox|timeline|events)_(rest|[0-9]{6})", str(name)) is None
 
 
-def test_the_migrations_make_the_very_tables_and_indexes(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+def test_the_migrations_create_exactly_the_same_tables_and_indexes(sqlite_ledger: Ledger, tmp_path: Path) -> None:
     """What a comparison of names leaves out: conditions, autoincrement, tables without row ids, defaults."""
     fresh = Ledger(f"sqlite:///{tmp_path / 'fresh.db'}")
     with fresh.write() as connection:
@@ -124,7 +124,7 @@ def test_the_migrations_make_the_very_tables_and_indexes(sqlite_ledger: Ledger, 
     fresh.close()
 
 
-def test_on_postgresql_too_but_for_what_is_partitioned(postgresql_ledger: Ledger) -> None:
+def test_on_postgresql_they_create_exactly_the_same_but_partitioned_tables(postgresql_ledger: Ledger) -> None:
     fresh = Ledger(postgresql.new_database(migrated=False))
     with fresh.write() as connection:
         metadata.create_all(connection)
@@ -228,7 +228,7 @@ def _add_old_partition(connection: Connection) -> None:
     connection.execute(text("CREATE TABLE events_202311 PARTITION OF events FOR VALUES FROM ({}) TO ({})".format(*bounds)))
 
 
-def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
+def test_earlier_events_are_kept_in_their_order(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
     ledger, before = of_0003
     if ledger.path is None:  # there ids told the time, so they were in its order
         before = [before[1], before[0], *before[2:]]
@@ -245,7 +245,7 @@ def test_events_that_were_told_before_are_still_there_in_their_order(of_0003: tu
     )
 
 
-def test_their_positions_tell_their_second_or_a_later_one_and_the_next_follows(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
+def test_their_positions_contain_their_second_or_a_later_one_and_the_next_follows(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
     ledger, _ = of_0003
     upgrade(ledger)
     with ledger.read() as connection:
@@ -274,7 +274,7 @@ def test_a_ledger_with_events_gets_the_schema_of_a_new_one(of_0003: tuple[Ledger
 
 
 @pytest.mark.parametrize("bare", ["postgresql"], indirect=True)
-def test_on_postgresql_they_lie_in_the_months_for_which_there_are_partitions(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
+def test_on_postgresql_they_are_in_the_partitions_of_their_months(of_0003: tuple[Ledger, list[TaskEvent]]) -> None:
     ledger, before = of_0003
     upgrade(ledger)
     statement = "SELECT tableoid::regclass::text, count(*) FROM events GROUP BY 1 ORDER BY 1"

@@ -39,7 +39,7 @@ def lines() -> Iterator[Lines]:
     configure()
 
 
-def test_each_step_is_told_as_it_begins_and_a_long_one_again_and_again_with_its_rows(lines: Lines) -> None:
+def test_each_step_is_logged_when_it_begins_and_a_long_one_repeatedly_with_its_rows(lines: Lines) -> None:
     progress = MigrationProgress(["0001", "0002", "0003"], every_s=0.01)
     with progress.reporting():
         progress.step_done()

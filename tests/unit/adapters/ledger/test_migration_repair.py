@@ -106,7 +106,7 @@ def test_rows_that_only_a_half_made_table_has_are_never_thrown_away(half_made: L
         assert revision_of(connection) == "0003"
 
 
-def test_tables_and_indexes_that_somebody_added_stay(half_made: Ledger) -> None:
+def test_tables_and_indexes_that_a_user_added_stay(half_made: Ledger) -> None:
     with half_made.write() as connection:
         connection.exec_driver_sql("CREATE TABLE notes (text TEXT)")
         connection.exec_driver_sql("CREATE INDEX by_vendor ON tasks (vendor)")

@@ -36,7 +36,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     end=st.integers(0, 40),
     limit=st.integers(1, 12),
 )
-def test_a_page_is_the_head_of_the_whole(
+def test_a_page_has_the_newest_rows_of_all_groups(
     engine: Engine, rows: Sequence[tuple[int, int]], teams: set[int], end: int, limit: int
 ) -> None:
     with engine.begin() as connection:

@@ -241,7 +241,7 @@ QUESTIONS: dict[str, Question] = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_no_question_reads_a_tenth_of_a_table_or_scans_a_large_one(filled: Ledger, question: str) -> None:
+def test_no_query_reads_a_tenth_of_a_table_or_scans_a_large_one(filled: Ledger, question: str) -> None:
     said: list[tuple[str, Any]] = []
     with filled.write() as connection:
         with asked(connection, lambda *each: said.append(each)):

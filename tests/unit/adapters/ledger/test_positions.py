@@ -125,7 +125,7 @@ def test_an_event_of_a_transaction_that_is_still_open_comes_before_all_that_are_
     assert [subject for _, subject, _ in follower.seen] == ["slow", "quick"]
 
 
-def test_of_nothing_the_newest_position_is_none(ledger: Ledger) -> None:
+def test_an_empty_ledger_has_no_newest_position(ledger: Ledger) -> None:
     with ledger.read() as connection:
         assert positions.newest(connection) == 0
 
@@ -137,7 +137,7 @@ def test_the_newest_position_is_that_of_the_newest_event(ledger: Ledger) -> None
         assert positions.newest(connection) == places[-1]
 
 
-def test_a_position_tells_the_second_of_its_event(ledger: Ledger) -> None:
+def test_a_position_contains_the_second_of_its_event(ledger: Ledger) -> None:
     places = append(ledger, T0, T0 + 999) + append(ledger, T0 + 1_000)
 
     first, next_second = positions.first_position(T0), positions.first_position(T0 + 1_000)
@@ -146,7 +146,7 @@ def test_a_position_tells_the_second_of_its_event(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("earlier", [1, 10_000, 400 * 86_400_000])
-def test_a_clock_that_was_set_back_gives_no_position_twice(ledger: Ledger, earlier: int) -> None:
+def test_no_position_is_allocated_twice_after_the_clock_was_set_back(ledger: Ledger, earlier: int) -> None:
     places = append(ledger, T0, T0) + append(ledger, T0 - earlier) + append(ledger, T0)
 
     assert places == list(range(places[0], places[0] + 4))

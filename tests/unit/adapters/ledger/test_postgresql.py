@@ -44,7 +44,7 @@ def _where(connection: Connection, table: str) -> list[str]:
 # Ids.
 
 
-def test_an_id_tells_when_it_was_made(new_postgresql_ledger: Ledger) -> None:
+def test_an_id_contains_the_time_of_its_creation(new_postgresql_ledger: Ledger) -> None:
     with new_postgresql_ledger.read() as connection:
         before, id_, after = connection.execute(
             text("SELECT extract(epoch FROM clock_timestamp()) * 1000, tally_id(), extract(epoch FROM clock_timestamp()) * 1000")
@@ -52,7 +52,7 @@ def test_an_id_tells_when_it_was_made(new_postgresql_ledger: Ledger) -> None:
     assert first_id(int(before)) <= id_ < first_id(int(after) + 1)
 
 
-def test_ids_of_a_batch_and_of_those_after_it_grow(new_postgresql_ledger: Ledger) -> None:
+def test_ids_of_a_batch_and_later_ones_increase(new_postgresql_ledger: Ledger) -> None:
     numbers = [*range(300, 200, -1)]
     _record(new_postgresql_ledger, *numbers[:50])
     _record(new_postgresql_ledger, *numbers[50:])
@@ -61,7 +61,7 @@ def test_ids_of_a_batch_and_of_those_after_it_grow(new_postgresql_ledger: Ledger
     assert [row.dedupe_key for row in rows] == [inbox.recorded_key(arrival(number)).hex() for number in numbers]
 
 
-def test_no_two_ids_are_the_same_however_many_ask_at_once(new_postgresql_ledger: Ledger) -> None:
+def test_concurrent_inserts_get_different_ids(new_postgresql_ledger: Ledger) -> None:
     def some(_: int) -> list[int]:
         with new_postgresql_ledger.read() as connection:
             return list(connection.scalars(text("SELECT tally_id() FROM generate_series(1, 2000)")))
@@ -75,7 +75,7 @@ def test_no_two_ids_are_the_same_however_many_ask_at_once(new_postgresql_ledger:
 
 
 @pytest.mark.parametrize("table", ["inbox", "timeline"])
-def test_rows_land_in_the_partition_of_their_month(new_postgresql_ledger: Ledger, table: str) -> None:
+def test_rows_are_in_the_partition_of_their_month(new_postgresql_ledger: Ledger, table: str) -> None:
     with new_postgresql_ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
         timeline.append(connection, [TimelineRow(task_id="t", at=T0, inbox_id=1, entries=[{}])])
@@ -117,7 +117,7 @@ def test_the_months_follow_each_other_across_the_year(new_postgresql_ledger: Led
         assert make_partitions(connection, december) == _made(("201912", "202001", "202002", "202003"))
 
 
-def test_moved_callbacks_are_found_and_recorded_no_second_time(new_postgresql_ledger: Ledger) -> None:
+def test_moved_callbacks_are_found_and_not_recorded_a_second_time(new_postgresql_ledger: Ledger) -> None:
     _record(new_postgresql_ledger, 1)
     with new_postgresql_ledger.write() as connection:
         strayed = first_id(MAY_2020)
@@ -151,7 +151,7 @@ def test_making_partitions_twice_does_nothing(new_postgresql_ledger: Ledger) -> 
         assert make_partitions(connection, MAY_2020) == []
 
 
-def test_two_that_make_partitions_at_once_do_no_harm(new_postgresql_ledger: Ledger) -> None:
+def test_two_processes_can_make_partitions_at_once(new_postgresql_ledger: Ledger) -> None:
     for number in range(5):
         _put_at(new_postgresql_ledger, MAY_2020, number)
     ready = Barrier(2)
@@ -168,7 +168,7 @@ def test_two_that_make_partitions_at_once_do_no_harm(new_postgresql_ledger: Ledg
         assert _where(connection, "timeline") == ["timeline_202005"] * 5
 
 
-def test_callbacks_are_recorded_while_somebody_waits_to_make_a_partition(new_postgresql_ledger: Ledger) -> None:
+def test_callbacks_are_recorded_while_another_process_waits_to_make_a_partition(new_postgresql_ledger: Ledger) -> None:
     with ThreadPoolExecutor(1) as pool:
         with _reading_all(new_postgresql_ledger):
             made = pool.submit(_make, new_postgresql_ledger)
@@ -198,7 +198,7 @@ def _wait_for_a_lock(url: str) -> None:
             pass
 
 
-def test_who_cannot_make_a_partition_soon_gives_up_and_leaves_nothing(new_postgresql_ledger: Ledger) -> None:
+def test_making_a_partition_times_out_without_the_lock_and_leaves_nothing(new_postgresql_ledger: Ledger) -> None:
     with _reading_all(new_postgresql_ledger), pytest.raises(LedgerUnavailableError, match="lock timeout"):
         _make(new_postgresql_ledger)
     assert _make(new_postgresql_ledger) == _made()

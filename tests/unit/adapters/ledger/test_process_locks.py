@@ -41,7 +41,7 @@ def _try(url: str, role: str) -> str:
     return run.stdout.strip()
 
 
-def test_a_second_process_is_refused_with_a_sentence_that_names_the_first(tmp_path: Path) -> None:
+def test_a_second_process_is_rejected_with_a_message_that_names_the_first(tmp_path: Path) -> None:
     url = _url(tmp_path)
     holder = [sys.executable, "-c", _KEEP, url, "web"]
     with subprocess.Popen(holder, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
@@ -59,7 +59,7 @@ def test_a_second_process_is_refused_with_a_sentence_that_names_the_first(tmp_pa
     assert _try(url, "web") == "acquired"
 
 
-def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
+def test_a_released_lock_can_be_acquired_again(tmp_path: Path) -> None:
     first, second = ServingLock(_url(tmp_path), "work"), ServingLock(_url(tmp_path), "work")
     first.acquire()
     with pytest.raises(AlreadyServedError):
@@ -70,7 +70,7 @@ def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
     second.release()
 
 
-def test_other_ledgers_than_files_need_no_lock() -> None:
+def test_ledgers_on_postgresql_need_no_lock() -> None:
     locks = [ServingLock("postgresql://db/tally", "web") for _ in range(2)]
     for lock in locks:
         lock.acquire()

@@ -50,19 +50,19 @@ def test_burst_and_rate_together_stay_a_tenth_under_the_limit(limit: float, rate
     assert bucket_rate(limit) == rate
 
 
-def test_a_new_bucket_grants_its_burst_and_then_what_flows_in(ledger: Ledger) -> None:
+def test_a_new_bucket_grants_its_burst_and_then_its_refill(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert [take(connection, 5, T0), take(connection, 5, T0), take(connection, 5, T0 + 62)] == [2, 0, 0]
         assert [take(connection, 5, T0 + 63), take(connection, 5, T0 + 64)] == [1, 0]
         assert take(connection, 5, T0 + HOUR) == 2
 
 
-def test_buckets_are_filled_each_for_itself(ledger: Ledger) -> None:
+def test_buckets_are_independent(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert [take(connection, 9, T0, bucket=name) for name in ("a", "b", "a")] == [2, 2, 0]
 
 
-def test_what_was_taken_is_known_to_the_next_process(ledger: Ledger) -> None:
+def test_consumed_tokens_are_visible_to_the_next_process(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert take(connection, 2, T0) == 2
     again = Ledger(ledger.url)
@@ -71,7 +71,7 @@ def test_what_was_taken_is_known_to_the_next_process(ledger: Ledger) -> None:
     again.close()
 
 
-def test_what_a_transaction_took_is_given_back_when_it_breaks_off(ledger: Ledger) -> None:
+def test_tokens_of_a_transaction_that_is_rolled_back_are_returned(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 2, T0)
         connection.rollback()
@@ -95,7 +95,7 @@ def test_no_second_has_more_calls_than_the_vendor_allows(limit: int, steps: list
 @given(
     limit=st.sampled_from(LIMITS), offsets=st.lists(st.integers(-9_999, 0), min_size=1, max_size=4), steps=_steps, data=st.data()
 )
-def test_not_even_if_the_clocks_of_processes_differ(
+def test_no_second_has_more_calls_even_if_the_clocks_of_processes_differ(
     limit: int, offsets: list[int], steps: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     """Each process has a clock of its own; seconds are counted by the fastest."""
@@ -122,7 +122,7 @@ def test_a_clock_that_is_set_back_grants_nothing_extra(limit: int, backs: list[i
 
 @settings(deadline=None)
 @given(limit=st.sampled_from((1, *LIMITS)), back=st.integers(0, 1_000 * HOUR), slow=st.integers(0, 20), hint=st.integers(0, 30))
-def test_nobody_starves(limit: int, back: int, slow: int, hint: int) -> None:
+def test_no_bucket_is_blocked_for_ever(limit: int, back: int, slow: int, hint: int) -> None:
     """Whatever was said and however far the clock was set back, calls go on after the hint, or 10 s."""
     bucket = Taken(limit, T0)
     bucket.take(99, T0)
@@ -133,7 +133,7 @@ def test_nobody_starves(limit: int, back: int, slow: int, hint: int) -> None:
     assert sum(bucket.take(1, at) for at in waits) > 0
 
 
-def test_it_flows_as_fast_as_it_may() -> None:
+def test_a_bucket_grants_as_many_calls_as_allowed() -> None:
     bucket = Taken(20, T0)
     assert sum(bucket.take(32, T0 + ms) for ms in range(0, 10_000, 50)) == 2 + 16 * 10 - 1
 
@@ -173,7 +173,7 @@ def test_a_slower_pace_grants_less(ledger: Ledger) -> None:
         assert sum(take(connection, 9, T0 + ms) for ms in range(0, 1001, 50)) == int(16 * 0.8)
 
 
-def test_nothing_goes_out_before_the_time_that_the_vendor_named(ledger: Ledger) -> None:
+def test_no_call_is_granted_before_the_vendors_retry_after(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 1, T0)
         quotas.slow_down(connection, "b", T0, 2.5)
@@ -181,7 +181,7 @@ def test_nothing_goes_out_before_the_time_that_the_vendor_named(ledger: Ledger) 
         assert [take(connection, 1, T0 + ms) for ms in (0, 2499, 2500)] == [0, 0, 1]
 
 
-def test_a_hint_is_heeded_for_an_hour_at_most(ledger: Ledger) -> None:
+def test_a_hint_is_followed_for_an_hour_at_most(ledger: Ledger) -> None:
     with ledger.write() as connection:
         take(connection, 1, T0)
         quotas.slow_down(connection, "b", T0, 1e9)
@@ -196,7 +196,7 @@ def test_a_hint_does_not_outlast_a_clock_that_was_set_back(ledger: Ledger) -> No
         assert [take(connection, 1, at) for at in (back, back + HOUR - 1, back + HOUR)] == [0, 0, 1]
 
 
-def test_of_a_bucket_that_nobody_took_from_nothing_is_kept(ledger: Ledger) -> None:
+def test_slowing_down_an_unused_bucket_stores_nothing(ledger: Ledger) -> None:
     with ledger.write() as connection:
         quotas.slow_down(connection, "b", T0, 60.0)
         assert quotas._read_bucket(connection, "b") is None

@@ -22,7 +22,7 @@ def test_the_newest_come_first_page_after_page(ledger: Ledger) -> None:
         assert [item for _, item in rejections.newest(connection, before=page[-1][0], limit=2)] == [_refused(0)]
 
 
-def test_what_no_ledger_can_hold_is_marked_where_it_stood(ledger: Ledger) -> None:
+def test_characters_that_no_ledger_can_store_are_replaced(ledger: Ledger) -> None:
     """Anybody can send it, and one such refusal must not cost the others."""
     odd = replace(_refused(1), app_id="a\ud800", detail="/\x00/\udfff", remote="\x00")
     with ledger.write() as connection:
@@ -58,7 +58,7 @@ def test_a_flood_of_one_kind_pushes_no_other_out(ledger: Ledger) -> None:
     assert found == [*forged[: -(KEPT - 5) - 1 : -1], *own[::-1]]
 
 
-def test_two_kinds_of_many_share_what_is_kept(ledger: Ledger) -> None:
+def test_two_kinds_with_many_rejections_share_the_rows(ledger: Ledger) -> None:
     kinds = [replace(_refused(number), app_id=app) for number in range(KEPT) for app in ("a", "b")]
     with ledger.write() as connection:
         rejections.keep(connection, kinds)
@@ -67,7 +67,7 @@ def test_two_kinds_of_many_share_what_is_kept(ledger: Ledger) -> None:
     assert found == kinds[::-1][:KEPT]
 
 
-def test_texts_of_anybody_are_cut(ledger: Ledger) -> None:
+def test_long_texts_are_cut(ledger: Ledger) -> None:
     with ledger.write() as connection:
         rejections.keep(connection, [replace(_refused(1), detail="x" * 100_000)])
         ((_, found),) = rejections.newest(connection, before=None, limit=9)

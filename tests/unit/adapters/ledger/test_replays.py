@@ -94,13 +94,13 @@ def test_events_of_a_time_and_a_task_are_queued_in_order(ledger: Ledger, selecti
     assert replay_all(ledger, selection) == names(*wanted)
 
 
-def test_what_a_subscription_does_not_want_is_no_part_of_its_replay(ledger: Ledger) -> None:
+def test_events_that_do_not_match_the_subscription_are_not_replayed(ledger: Ledger) -> None:
     tell(ledger, told("t3", app_id="other", at=T0 + 9 * S), told("t4", type_="tally.task.failed", at=T0 + 9 * S))
     only = subscription(types=["tally.task.failed"], filter={"app_id": "app"})
     assert replay_all(ledger, by=only) == [(subject_of("t4"), 9)]
 
 
-def test_events_that_come_later_are_no_part_of_it(ledger: Ledger) -> None:
+def test_events_that_are_written_later_are_not_replayed(ledger: Ledger) -> None:
     asked = ask(ledger)
     tell(ledger, told("t9", at=T0 + 8 * S), told("t1", 9, at=T0 + 9 * S))
     for step in range(9):
@@ -108,7 +108,7 @@ def test_events_that_come_later_are_no_part_of_it(ledger: Ledger) -> None:
     assert (asked, len(listed(ledger))) == (9, 9)
 
 
-def test_what_is_queued_again_waits_behind_what_waits(ledger: Ledger) -> None:
+def test_replayed_events_wait_behind_waiting_deliveries(ledger: Ledger) -> None:
     queue(ledger, queued(subject_of("t1"), 7))
     ask(ledger, EventSelection(since=0, until=T0 + 99 * S, subject=subject_of("t1")))
     go_on(ledger, T0 + S)
@@ -123,7 +123,7 @@ def test_a_replay_is_of_one_subscription(ledger: Ledger) -> None:
         assert [replays.due(connection, now) for now in (T0 - 1, T0)] == [set(), {id_of(1)}]
 
 
-def test_several_replays_of_a_subscription_go_on_beside_each_other(ledger: Ledger) -> None:
+def test_several_replays_of_a_subscription_proceed_together(ledger: Ledger) -> None:
     ask(ledger, EventSelection(since=0, until=T0 + 2 * S), rate=1)
     ask(ledger, EventSelection(since=T0 + 5 * S, until=T0 + 7 * S), rate=1)
     steps = [go_on(ledger, T0 + ms) for ms in (0, 999, 1_000)]
@@ -133,7 +133,7 @@ def test_several_replays_of_a_subscription_go_on_beside_each_other(ledger: Ledge
     ]
 
 
-def test_replays_that_are_dropped_queue_nothing_more(ledger: Ledger) -> None:
+def test_dropped_replays_queue_nothing_more(ledger: Ledger) -> None:
     ask(ledger, rate=1)
     go_on(ledger, T0)
     with ledger.write() as connection:
@@ -141,7 +141,7 @@ def test_replays_that_are_dropped_queue_nothing_more(ledger: Ledger) -> None:
     assert (go_on(ledger, T0 + 9 * S), len(listed(ledger))) == (0, 1)
 
 
-def test_what_a_replay_is_to_do_comes_back_as_it_was_asked(ledger: Ledger) -> None:
+def test_a_replay_is_read_back_as_it_was_requested(ledger: Ledger) -> None:
     selection = EventSelection(since=3, until=T0 + 99 * S, subject="s", dead=True)
     ask(ledger, selection, rate=2.5)
     (found,) = under_way(ledger)
@@ -175,7 +175,7 @@ def set_ahead(ledger: Ledger, by: int = 400 * DAY) -> None:
     ("since", "until", "wanted"),
     [(20, 60, (20, 21, 22)), (21, 22, (21,)), (8, 60, (8, 20, 21, 22)), (0, 2, (0, 1)), (30, 60, ())],
 )
-def test_events_after_the_clock_was_ahead_are_found_by_their_time(
+def test_events_written_after_the_clock_was_ahead_are_found_by_their_time(
     ledger: Ledger, by: int, since: int, until: int, wanted: tuple[int, ...]
 ) -> None:
     set_ahead(ledger, by)
@@ -188,17 +188,17 @@ def test_they_are_found_when_the_time_has_caught_up_too(ledger: Ledger) -> None:
     assert replayed(ledger, T0 + 20 * S, T0 + 60 * S) == [T0 + second * S for second in (20, 21, 22)]
 
 
-def test_what_was_told_ahead_is_found_by_its_own_time(ledger: Ledger) -> None:
+def test_events_written_ahead_are_found_by_their_own_time(ledger: Ledger) -> None:
     set_ahead(ledger)
     assert replayed(ledger, AHEAD, AHEAD + DAY) == [AHEAD + 10 * S]
 
 
-def test_of_one_task_they_are_found_as_well(ledger: Ledger) -> None:
+def test_strays_of_one_task_are_found(ledger: Ledger) -> None:
     set_ahead(ledger)
     assert replayed(ledger, T0 + 5 * S, T0 + 60 * S, subject=subject_of("t6")) == [T0 + second * S for second in (20, 21, 22)]
 
 
-def test_what_lies_between_a_time_and_the_strays_is_not_looked_at(ledger: Ledger) -> None:
+def test_events_between_a_time_and_the_strays_are_not_scanned(ledger: Ledger) -> None:
     """2,500 events do: with them it would take four looks."""
     tell(ledger, *(told(f"u{number}", at=T0 + 100 * DAY) for number in range(2_500)))
     tell(ledger, told("t5", at=AHEAD))
@@ -208,7 +208,7 @@ def test_what_lies_between_a_time_and_the_strays_is_not_looked_at(ledger: Ledger
     assert sum("FROM events" in each for each in said) == 2
 
 
-def test_the_feed_goes_on_in_order(ledger: Ledger) -> None:
+def test_the_feed_continues_in_order(ledger: Ledger) -> None:
     set_ahead(ledger)
     with ledger.read() as connection:
         found = [each.position for each in events.headers(connection, after=0, limit=100)]
@@ -227,7 +227,7 @@ def dying(ledger: Ledger, *subjects: str, now: int = T0) -> None:
     ("more", "wanted"),
     [({}, "abc"), ({"since": T0 + S}, "c"), ({"until": T0 + S}, "ab"), ({"subject": "b"}, "b"), ({"subject": "x"}, "")],
 )
-def test_dead_ones_are_queued_again_by_when_they_were_queued_first(ledger: Ledger, more: dict, wanted: str) -> None:
+def test_dead_deliveries_are_selected_by_when_they_were_first_queued(ledger: Ledger, more: dict, wanted: str) -> None:
     dying(ledger, "a", "b")
     dying(ledger, "c", now=T0 + S)
     promised = ask(ledger, EventSelection(**{"since": 0, "until": T0 + 99 * S, "dead": True, **more}), now=T0 + S)
@@ -239,7 +239,7 @@ def test_dead_ones_are_queued_again_by_when_they_were_queued_first(ledger: Ledge
     assert (promised, under_way(ledger)) == (len(wanted), [])
 
 
-def test_what_dies_later_is_no_part_of_it_and_nothing_is_queued_twice(ledger: Ledger) -> None:
+def test_deliveries_that_die_later_are_not_replayed_and_none_is_queued_twice(ledger: Ledger) -> None:
     dying(ledger, "a", "b", "c")
     ask(ledger, EventSelection(since=0, until=T0 + 99 * S, dead=True), rate=1)
     steps = [go_on(ledger, T0 + ms) for ms in (0, 500)]
@@ -251,17 +251,17 @@ def test_what_dies_later_is_no_part_of_it_and_nothing_is_queued_twice(ledger: Le
 # The rate.
 
 
-def test_the_first_comes_at_once_and_the_others_at_their_rate(ledger: Ledger) -> None:
+def test_the_first_event_is_queued_at_once_and_the_others_at_the_rate(ledger: Ledger) -> None:
     ask(ledger, rate=2)
     assert [go_on(ledger, T0 + ms) for ms in (0, 0, 499, 500, 999, 1_500, 1_501)] == [1, 0, 0, 1, 0, 2, 0]
 
 
-def test_who_was_not_served_for_long_gets_a_seconds_worth_at_once(ledger: Ledger) -> None:
+def test_a_delayed_replay_queues_a_seconds_worth_at_once(ledger: Ledger) -> None:
     ask(ledger, rate=2)
     assert [go_on(ledger, T0 + ms) for ms in (3_600_000, 3_600_000, 3_600_500)] == [3, 0, 1]
 
 
-def test_a_clock_that_is_set_back_makes_it_wait_and_not_go_faster(ledger: Ledger) -> None:
+def test_a_clock_that_is_set_back_makes_a_replay_wait_and_not_faster(ledger: Ledger) -> None:
     ask(ledger, rate=2, now=T0 + 60_000)
     assert [go_on(ledger, T0 + ms) for ms in (0, 59_999, 60_000, 0, 60_500)] == [0, 0, 1, 0, 1]
 
@@ -269,7 +269,7 @@ def test_a_clock_that_is_set_back_makes_it_wait_and_not_go_faster(ledger: Ledger
 _GAPS = st.lists(st.integers(0, 3_000), min_size=1, max_size=25)
 
 
-def test_never_more_than_one_and_its_rate_and_never_more_than_a_seconds_worth_at_once(kept_ledger: Ledger) -> None:
+def test_a_replay_never_exceeds_its_rate_nor_a_seconds_worth_at_once(kept_ledger: Ledger) -> None:
     @settings(examples(kept_ledger, 24), suppress_health_check=[HealthCheck.too_slow])
     @given(rate=st.one_of(st.integers(1, 1_000), st.floats(1, 1_000)), gaps=_GAPS)
     @example(rate=667, gaps=[1] * 20)
@@ -290,7 +290,7 @@ def test_never_more_than_one_and_its_rate_and_never_more_than_a_seconds_worth_at
     check()
 
 
-def test_of_many_it_does_not_want_a_replay_passes_over_a_part_at_a_time_and_ends(ledger: Ledger) -> None:
+def test_a_replay_skips_many_events_that_do_not_match_in_steps_and_ends(ledger: Ledger) -> None:
     with ledger.write() as connection:
         notes = [SystemEvent(subject="s", version=number, type="tally.x", at=T0 + 9 * S, data={}) for number in range(1, 2_100)]
         replays.events.append_system_events(connection, notes)

@@ -120,7 +120,7 @@ def _pages(
     "thresholds",
     [SearchThresholds(), SearchThresholds(few=0, window=4), SearchThresholds(few=0, window=1), SearchThresholds(few=2, window=5)],
 )
-def test_all_pages_together_are_what_passes(kept_ledger: Ledger, thresholds: SearchThresholds) -> None:
+def test_all_pages_together_hold_the_matching_tasks(kept_ledger: Ledger, thresholds: SearchThresholds) -> None:
     """Whichever way is taken: the limits that decide it are set so that each is."""
 
     @examples(kept_ledger, 25)

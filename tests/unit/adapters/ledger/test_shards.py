@@ -28,27 +28,27 @@ def shares(made: list[Shards]) -> list[frozenset[int]]:
     return [share if (share := each.owned()) is not None else ALL for each in made]
 
 
-def test_a_lone_worker_does_everything(ledger: Ledger) -> None:
+def test_a_single_worker_owns_all_shards(ledger: Ledger) -> None:
     with workers(ledger, 1) as (alone,):
         assert alone.owned() is None
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
-def test_many_do_each_part_once_and_about_as_much(postgresql_ledger: Ledger, number: int) -> None:
+def test_many_workers_own_each_shard_once_and_about_equally_many(postgresql_ledger: Ledger, number: int) -> None:
     with workers(postgresql_ledger, number) as made:
         found = shares(made)
     assert sorted(shard for share in found for shard in share) == sorted(ALL)
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-def test_who_leaves_leaves_its_part_to_the_others(postgresql_ledger: Ledger) -> None:
+def test_the_shards_of_a_worker_that_ends_go_to_the_others(postgresql_ledger: Ledger) -> None:
     with workers(postgresql_ledger, 3) as made:
         shares(made)
         made[0].close()
         assert frozenset.union(*shares(made[1:])) == ALL
 
 
-def test_a_worker_whose_session_ended_takes_another_seat(postgresql_ledger: Ledger) -> None:
+def test_a_worker_whose_session_ended_acquires_another_seat(postgresql_ledger: Ledger) -> None:
     with workers(postgresql_ledger, 2) as made:
         shares(made)
         with postgresql_ledger.write() as connection:

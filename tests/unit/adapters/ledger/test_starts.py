@@ -61,7 +61,7 @@ def waiting(ledger: Ledger) -> list[str]:
         return list(rows.scalars())
 
 
-def test_a_start_waits_with_all_that_a_worker_needs(ledger: Ledger) -> None:
+def test_a_waiting_start_has_everything_that_a_worker_needs(ledger: Ledger) -> None:
     assert post(ledger, start()) is None
     with ledger.read() as connection:
         (row,) = inbox.unapplied(connection, 9)
@@ -87,7 +87,7 @@ def test_a_start_waits_with_all_that_a_worker_needs(ledger: Ledger) -> None:
     }
 
 
-def test_of_a_key_one_start_waits(ledger: Ledger) -> None:
+def test_one_start_waits_per_key(ledger: Ledger) -> None:
     assert post(ledger, start()) is None
     assert post(ledger, start(2, vendor_task_id="t1")) == (Clash.ALREADY_LIVE, start().task_id)
     assert post(ledger, start(3, vendor_task_id="t1", room_id="other")) is None
@@ -95,14 +95,14 @@ def test_of_a_key_one_start_waits(ledger: Ledger) -> None:
     assert waiting(ledger) == [start(n).task_id for n in (1, 3, 4)]
 
 
-def test_starts_whose_id_the_vendor_mints_do_not_clash(ledger: Ledger) -> None:
+def test_starts_whose_id_the_vendor_assigns_do_not_clash(ledger: Ledger) -> None:
     assert post(ledger, minted(1)) is None
     assert post(ledger, minted(2)) is None
     assert len(waiting(ledger)) == 2
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_live_task_stands_in_the_way_unless_it_is_finishing(ledger: Ledger, state: State) -> None:
+def test_a_live_task_clashes_unless_it_is_finishing(ledger: Ledger, state: State) -> None:
     there = task(state=state)
     save(ledger, there)
     expected = (Clash.ALREADY_LIVE, there.id) if state in LIVE and state is not State.FINISHING else None
@@ -110,7 +110,7 @@ def test_a_live_task_stands_in_the_way_unless_it_is_finishing(ledger: Ledger, st
     assert waiting(ledger) == ([] if expected else [start().task_id])
 
 
-def test_a_merged_task_stands_in_nobodys_way(ledger: Ledger) -> None:
+def test_a_merged_task_clashes_with_no_start(ledger: Ledger) -> None:
     save(ledger, _with_robot(task(merged_into="0" * 26)))
     assert post(ledger, start(robot="bot")) is None
 
@@ -140,13 +140,13 @@ def test_a_robot_is_in_a_room_once(ledger: Ledger, state: State, reason: Reason 
 @pytest.mark.parametrize(
     "more", [{"robot": "other"}, {"robot": None}, {"room_id": "other"}, {"app_id": "b"}, {"vendor": "tencent"}]
 )
-def test_other_robots_and_rooms_are_no_matter(ledger: Ledger, more: dict[str, Any]) -> None:
+def test_other_robots_and_rooms_do_not_clash(ledger: Ledger, more: dict[str, Any]) -> None:
     save(ledger, _with_robot(task(key("other"))))
     assert post(ledger, start(2, robot="bot")) is not None
     assert post(ledger, start(**{"robot": "bot", **more})) is None
 
 
-def test_the_room_that_a_vendor_told_counts(ledger: Ledger) -> None:
+def test_the_room_that_a_vendor_reported_counts(ledger: Ledger) -> None:
     there = _with_robot(task(key(room_id="", vendor="tencent")), room="red")
     save(ledger, there)
     assert post(ledger, minted(vendor="tencent", robot="bot", room_id="red")) == (Clash.ROBOT_IN_USE, there.id)
@@ -161,14 +161,14 @@ def test_a_robot_of_a_start_that_waits_is_in_use(ledger: Ledger) -> None:
     assert post(ledger, minted(5, robot=robot)) == (Clash.ROBOT_IN_USE, start(1).task_id)
 
 
-def test_what_is_set_aside_does_not_stand_in_the_way_for_ever(ledger: Ledger) -> None:
+def test_a_start_that_was_set_aside_does_not_block_its_key_for_ever(ledger: Ledger) -> None:
     post(ledger, start(1, robot="bot"))
     settle(ledger, AppliedRow(id=waiting_ids(ledger)[0], applied_at=T0, error="ValueError()"))
     assert post(ledger, start(2, vendor_task_id="t1", robot="bot")) is None
     assert waiting(ledger) == [start(2).task_id]
 
 
-def test_the_task_of_a_start_that_waits_is_as_it_will_be(ledger: Ledger) -> None:
+def test_the_task_of_a_waiting_start_is_as_it_will_be(ledger: Ledger) -> None:
     wish = start(policy={"reach": "stop"}, robot="bot", version="2023-11-01")
     post(ledger, wish)
     with ledger.read() as connection:
@@ -205,7 +205,7 @@ def test_a_used_id_gets_its_next_run(ledger: Ledger) -> None:
         assert starts.requested_task(connection, minted(), T0).run == 1
 
 
-def test_of_two_at_once_one_waits(ledger: Ledger) -> None:
+def test_of_two_concurrent_starts_one_waits(ledger: Ledger) -> None:
     ready = Barrier(2)
 
     def at_once(number: int) -> tuple[Clash, str] | None:
@@ -218,7 +218,7 @@ def test_of_two_at_once_one_waits(ledger: Ledger) -> None:
     assert [clash[1] for clash in clashes if clash] == waiting(ledger)
 
 
-def test_what_is_looked_for_is_found_by_indexes(sqlite_ledger: Ledger) -> None:
+def test_clashes_are_found_by_indexes(sqlite_ledger: Ledger) -> None:
     wish = start(robot="bot")
     with sqlite_ledger.write() as connection, statements(connection) as said:
         starts.post(connection, wish, T0)

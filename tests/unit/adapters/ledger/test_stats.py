@@ -64,7 +64,7 @@ def test_everything_is_counted(ledger: Ledger) -> None:
         assert stats.deadlines_passed(connection) == {"idle": 1}
 
 
-def test_tidying_changes_no_number(ledger: Ledger) -> None:
+def test_folding_changes_no_number(ledger: Ledger) -> None:
     with ledger.write() as connection:
         for second in range(300):
             inbox.record(connection, [arrival(second, received_at=T0 + second * 1000)])
@@ -78,7 +78,7 @@ def test_tidying_changes_no_number(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("by_s", [0.005, 8 * 3_600.0, 400 * 86_400.0])
-def test_the_age_of_what_lies_ahead_is_the_difference(ledger: Ledger, by_s: float) -> None:
+def test_the_age_of_a_time_that_lies_ahead_is_the_difference(ledger: Ledger, by_s: float) -> None:
     """An age of 0 would say that all is well."""
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
@@ -88,7 +88,7 @@ def test_the_age_of_what_lies_ahead_is_the_difference(ledger: Ledger, by_s: floa
         assert (found.oldest_unapplied_s, found.oldest_undelivered_s) == (by_s, by_s)
 
 
-def test_what_was_received_ahead_is_not_of_the_last_minute(ledger: Ledger) -> None:
+def test_callbacks_received_ahead_are_not_of_the_last_minute(ledger: Ledger) -> None:
     with ledger.write() as connection:
         inbox.record(connection, [arrival(number, received_at=T0 + 8 * 3_600_000) for number in range(5)])
         inbox.record(connection, [arrival(9, received_at=T0)])

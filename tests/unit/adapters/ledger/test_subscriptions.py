@@ -41,12 +41,12 @@ def heading(**more: Any) -> EventHeader:
         (["tally.task.failed"], {"vendor": "tencent"}, False),
     ],
 )
-def test_an_event_is_wanted_by_its_type_and_what_it_is_about(types: list[str], filter_: dict[str, str], wanted: bool) -> None:
+def test_an_event_matches_by_its_type_and_its_task(types: list[str], filter_: dict[str, str], wanted: bool) -> None:
     assert subscription(types=types, filter=filter_).matches(heading()) is wanted
 
 
 @pytest.mark.parametrize(("filter_", "wanted"), [({}, True), ({"vendor": "tencent"}, False), ({"kind": "push"}, False)])
-def test_what_is_no_tasks_is_wanted_only_without_a_filter(filter_: dict[str, str], wanted: bool) -> None:
+def test_an_event_without_a_task_matches_only_without_a_filter(filter_: dict[str, str], wanted: bool) -> None:
     note = heading(type="tally.subscription.disabled", vendor="", app_id="", kind="")
     assert subscription(filter=filter_).matches(note) is wanted
 
@@ -60,17 +60,15 @@ def test_what_is_no_tasks_is_wanted_only_without_a_filter(filter_: dict[str, str
         ("old", None, T0, ["new"]),
     ],
 )
-def test_the_secret_before_is_signed_with_until_its_time_is_over(
-    old: str | None, until: int | None, now: int, secrets: list[str]
-) -> None:
+def test_the_previous_secret_signs_until_it_expires(old: str | None, until: int | None, now: int, secrets: list[str]) -> None:
     assert subscription(secret="new", old_secret=old, old_secret_until=until).signing_secrets(now) == secrets
 
 
-def test_secrets_are_shown_by_no_text_of_it() -> None:
+def test_secrets_are_not_in_its_repr() -> None:
     assert "whsec" not in repr(subscription(old_secret="whsec_old"))
 
 
-def test_a_subscription_comes_back_as_it_was_added(ledger: Ledger) -> None:
+def test_a_subscription_is_read_back_as_it_was_added(ledger: Ledger) -> None:
     full = subscription(
         sink={"type": "webhook", "url": "https://ä/\x00", "deep": [1, None, {"x": True}]},
         types=["tally.task.*", "tally.subscription.disabled"],
@@ -91,7 +89,7 @@ def test_a_subscription_comes_back_as_it_was_added(ledger: Ledger) -> None:
     assert full.sink_type == "webhook"
 
 
-def test_only_what_is_changed_changes(ledger: Ledger) -> None:
+def test_only_changed_fields_change(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1), subscription(2))
     news = {"state": PAUSED, "types": ["tally.x"], "filter": {"kind": "push"}, "sink": {"type": "m"}, "failing_since": T0}
     change(ledger, 1, **news)
@@ -99,14 +97,14 @@ def test_only_what_is_changed_changes(ledger: Ledger) -> None:
     assert standing(ledger, 2) == subscription(2)
 
 
-def test_pages_begin_with_the_newest_and_go_on_with_older_ones(ledger: Ledger) -> None:
+def test_pages_begin_with_the_newest_and_continue_with_older_ones(ledger: Ledger) -> None:
     subscribe(ledger, *(subscription(number, state=DELETED if number == 3 else PAUSED) for number in (2, 1, 4, 3, 5)))
     with ledger.read() as connection:
         pages = [subscriptions.page(connection, before=before, limit=2) for before in (None, id_of(4), id_of(1))]
     assert [[each.id for each in page] for page in pages] == [[id_of(5), id_of(4)], [id_of(2), id_of(1)], []]
 
 
-def test_of_a_deleted_one_nothing_is_found_but_that_it_is(ledger: Ledger) -> None:
+def test_a_deleted_subscription_is_found_only_among_the_deleted_ids(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1, state=DELETED), subscription(2))
     with ledger.write() as connection:
         assert subscriptions.find(connection, id_of(1)) is None
@@ -116,7 +114,7 @@ def test_of_a_deleted_one_nothing_is_found_but_that_it_is(ledger: Ledger) -> Non
         assert subscriptions.deleted_ids(connection) == [id_of(1)]
 
 
-def test_only_a_deleted_one_can_be_forgotten(ledger: Ledger) -> None:
+def test_only_a_deleted_subscription_can_be_purged(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1, state=DELETED), subscription(2))
     with ledger.write() as connection:
         for number in (1, 2, 3):
@@ -124,7 +122,7 @@ def test_only_a_deleted_one_can_be_forgotten(ledger: Ledger) -> None:
         assert (subscriptions.deleted_ids(connection), subscriptions.all_ids(connection)) == ([], [id_of(2)])
 
 
-def test_the_active_ones_are_those_that_are_served(ledger: Ledger) -> None:
+def test_active_subscriptions_are_found(ledger: Ledger) -> None:
     states = (*SubscriptionState, SubscriptionState.ACTIVE)
     subscribe(ledger, *(subscription(number, state=state) for number, state in enumerate(states, start=1)))
     with ledger.read() as connection:
@@ -132,12 +130,12 @@ def test_the_active_ones_are_those_that_are_served(ledger: Ledger) -> None:
         assert subscriptions.by_state(connection) == {"active": 2, "paused": 1, "disabled": 1}
 
 
-def test_nobody_to_lock_locks_nobody(ledger: Ledger) -> None:
+def test_locking_no_subscription_does_nothing(ledger: Ledger) -> None:
     with ledger.write() as connection:
         assert subscriptions.lock(connection, []) == {}
 
 
-def test_who_locks_waits_for_whoever_has_and_then_sees_what_they_changed(ledger: Ledger) -> None:
+def test_a_lock_waits_for_its_holder_and_then_sees_the_changes(ledger: Ledger) -> None:
     subscribe(ledger, subscription(1), subscription(2))
 
     def add_one(number: int) -> None:

@@ -9,7 +9,7 @@ def _line(task_id: str, number: int) -> TimelineRow:
     return TimelineRow(task_id=task_id, at=T0 - number, inbox_id=number, entries=[{"kind": "move", "to": f"{number}é"}])
 
 
-def test_pages_follow_each_other_while_lines_arrive(ledger: Ledger) -> None:
+def test_pages_follow_each_other_while_rows_arrive(ledger: Ledger) -> None:
     lines = [_line("a", number) for number in range(5)]
     with ledger.write() as connection:
         timeline.append(connection, [*lines[:2], _line("b", 9), lines[2]])
@@ -20,13 +20,13 @@ def test_pages_follow_each_other_while_lines_arrive(ledger: Ledger) -> None:
         assert timeline.page(connection, "a", after=rest[-1][0], limit=9) == []
 
 
-def test_a_row_that_did_nothing_gets_no_line(ledger: Ledger) -> None:
+def test_an_inbox_row_without_changes_gets_no_timeline_row(ledger: Ledger) -> None:
     with ledger.write() as connection:
         timeline.append(connection, [TimelineRow(task_id="a", at=T0, inbox_id=1, entries=[])])
         assert timeline.page(connection, "a", after=0, limit=9) == []
 
 
-def test_text_that_no_column_can_hold_comes_back(ledger: Ledger) -> None:
+def test_text_that_no_column_can_store_is_read_back(ledger: Ledger) -> None:
     line = TimelineRow(task_id="a", at=T0, inbox_id=2**63 - 1, entries=[{"\x00": "\ud800"}])
     with ledger.write() as connection:
         timeline.append(connection, [line])

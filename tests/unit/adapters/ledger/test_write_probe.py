@@ -21,7 +21,7 @@ def test_a_probe_leaves_nothing_behind(ledger: Ledger) -> None:
         assert connection.scalar(select(func.count()).select_from(idempotency)) == 0
 
 
-def test_a_full_disk_is_found_again_and_again_until_it_is_freed(tmp_path: Path) -> None:
+def test_a_full_disk_is_detected_until_it_is_freed(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 4 * 1024) as disk:
         ledger = Ledger(f"sqlite:///{disk.folder}/tally.db")
         upgrade(ledger)
@@ -36,7 +36,7 @@ def test_a_full_disk_is_found_again_and_again_until_it_is_freed(tmp_path: Path) 
         ledger.close()
 
 
-def test_a_server_that_reads_only_is_found(postgresql_ledger: Ledger) -> None:
+def test_a_read_only_server_is_detected(postgresql_ledger: Ledger) -> None:
     name = postgresql_ledger.url.rsplit("/", 1)[1].split("?")[0]
     change = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
     postgresql_ledger.close()

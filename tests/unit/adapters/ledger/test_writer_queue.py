@@ -32,7 +32,7 @@ def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen")
 
 
-def test_who_goes_first_passes_those_who_wait() -> None:
+def test_an_urgent_thread_goes_before_waiting_ones() -> None:
     line, order = WriterQueue(LATE_S), []
     line.acquire(first=False)
     threads = [waiting(line, order, name, first=name == "door") for name in ("worker", "courier", "door")]
@@ -44,7 +44,7 @@ def test_who_goes_first_passes_those_who_wait() -> None:
     assert sorted(order) == ["courier", "door", "worker"]
 
 
-def test_nobody_waits_for_ever_and_who_gave_up_holds_up_nobody() -> None:
+def test_no_thread_waits_for_ever_and_a_timed_out_one_blocks_no_other() -> None:
     line = WriterQueue(0.01)
     line.acquire(first=False)
     for first in (True, False):
