@@ -153,12 +153,12 @@ def _delete_sql(table: Table, names: _Columns) -> Mapping[str, str]:
     }
 
 
-def unnest_clause(table: Table, names: _Columns, more: Mapping[str, str] = MappingProxyType({})) -> str:
+def unnest_clause(table: Table, names: _Columns, extra: Mapping[str, str] = MappingProxyType({})) -> str:
     """Returns PostgreSQL's FROM item `given`: rows from array parameters, one for each of these columns.
 
-    more: names and types of additional columns, which the table does not have.
+    extra: names and types of additional columns, which the table does not have.
     """
-    types = {name: _postgresql_type(table.c[name].type) for name in names} | dict(more)
+    types = {name: _postgresql_type(table.c[name].type) for name in names} | dict(extra)
     arrays = ", ".join(f"%b::{type_}[]" for type_ in types.values())
     return f"unnest({arrays}) AS given ({_column_list(tuple(types))})"
 

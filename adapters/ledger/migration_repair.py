@@ -41,13 +41,13 @@ def undo_interrupted(connection: Connection, revision: str | None) -> list[str]:
     following = _next_revision(revision)
     if following is None:
         return []
-    found, old, new = _read_shape(connection), _shape_at(revision), _shape_at(following)
-    if _has_shape(found, old):
+    current, old, new = _read_shape(connection), _shape_at(revision), _shape_at(following)
+    if _has_shape(current, old):
         return []
     done = [
-        *_drop_new_indexes(connection, found, old, new),
-        *_drop_new_tables(connection, found, old, new),
-        *_rename_back(connection, found),
+        *_drop_new_indexes(connection, current, old, new),
+        *_drop_new_tables(connection, current, old, new),
+        *_rename_back(connection, current),
         *_recreate_emptied(connection, old),
         *_drop_new_columns(connection, old, new),
         *_make_old_indexes(connection, old),
@@ -63,25 +63,25 @@ def _next_revision(revision: str | None) -> str | None:
     return following if following is not None and following <= _LAST_REPAIRABLE else None
 
 
-def _has_shape(found: _Shape, old: _Shape) -> bool:
+def _has_shape(current: _Shape, old: _Shape) -> bool:
     """Returns whether the database has this schema. Additional tables or indexes, which a user may have added, do not matter."""
-    has_tables = all(sorted(found.tables.get(name, ())) == sorted(columns) for name, columns in old.tables.items())
-    has_indexes = all(found.indexes.get(name) == made for name, made in old.indexes.items())
-    return has_tables and has_indexes and not _RENAMED.keys() & found.tables.keys() and (bool(old.tables) or not found.tables)
+    has_tables = all(sorted(current.tables.get(name, ())) == sorted(columns) for name, columns in old.tables.items())
+    has_indexes = all(current.indexes.get(name) == definition for name, definition in old.indexes.items())
+    return has_tables and has_indexes and not _RENAMED.keys() & current.tables.keys() and (bool(old.tables) or not current.tables)
 
 
-def _drop_new_indexes(connection: Connection, found: _Shape, old: _Shape, new: _Shape) -> list[str]:
+def _drop_new_indexes(connection: Connection, current: _Shape, old: _Shape, new: _Shape) -> list[str]:
     known = old.indexes.keys() | new.indexes.keys()
-    gone = [name for name, made in found.indexes.items() if name in known and old.indexes.get(name) != made]
+    gone = [name for name, definition in current.indexes.items() if name in known and old.indexes.get(name) != definition]
     for name in gone:
         connection.exec_driver_sql(f"DROP INDEX {name}")
     return gone
 
 
-def _drop_new_tables(connection: Connection, found: _Shape, old: _Shape, new: _Shape) -> list[str]:
+def _drop_new_tables(connection: Connection, current: _Shape, old: _Shape, new: _Shape) -> list[str]:
     """Drops the tables that the old revision lacks, or has with other columns while the rows are under the temporary name."""
     gone = []
-    for name, columns in found.tables.items():
+    for name, columns in current.tables.items():
         is_new = name in new.tables and name not in old.tables
         is_remade = name in _RENAMED.values() and name in old.tables and sorted(columns) != sorted(old.tables[name])
         if not (is_new or is_remade):
@@ -93,8 +93,8 @@ def _drop_new_tables(connection: Connection, found: _Shape, old: _Shape, new: _S
     return gone
 
 
-def _rename_back(connection: Connection, found: _Shape) -> list[str]:
-    renamed = [(temporary, original) for temporary, original in _RENAMED.items() if temporary in found.tables]
+def _rename_back(connection: Connection, current: _Shape) -> list[str]:
+    renamed = [(temporary, original) for temporary, original in _RENAMED.items() if temporary in current.tables]
     for temporary, original in renamed:
         connection.exec_driver_sql(f"ALTER TABLE {temporary} RENAME TO {original}")
     return [temporary for temporary, _ in renamed]

@@ -64,13 +64,13 @@ def restore(file: Path, target: Path, now: int, *, replace: bool = False, with_w
     _require_no_side_files(file, with_wal=with_wal)
     if not replace:
         _require_closed(target, file)
-    made = made_at(file)
+    backup_time = made_at(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target, "restoring")
     with _locked_copy(file, target, with_wal=with_wal) as copy:
         begun = _begin_epoch(copy, file, now, _old_high_water_marks(target))
         aside = _commit_plan(target, copy, now)
-    return RestoreReport(begun=begun, made_at=made, aside=aside)
+    return RestoreReport(begun=begun, made_at=backup_time, aside=aside)
 
 
 def _side_files(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A new ledger for each test, of each kind: what holds for one holds for the other."""
+"""Fixtures: a new ledger for each test, on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(params=BOTH, scope="module")
 def kept_ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """One for all examples of a module's tests: each begins by emptying it."""
+    """One ledger for all examples of a module's tests: each example begins by emptying it."""
     with open_ledger(request.param, tmp_path_factory.mktemp("kept")) as ledger:
         yield ledger
 
@@ -36,6 +36,6 @@ def postgresql_ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def new_postgresql_ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Its schema may be changed."""
+    """A ledger whose schema may be changed."""
     with new_ledger("postgresql", tmp_path) as ledger:
         yield ledger

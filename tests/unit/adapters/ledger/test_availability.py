@@ -1,4 +1,4 @@
-"""What is known of the ledger is there at once, whatever the ledger does."""
+"""The health of the ledger is known at once, whatever the ledger does."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ LATE_S = 20
 
 
 class HangingLedger(Ledger):
-    """A real one that is away, or does not answer, when told to."""
+    """A real ledger that can be made unavailable or unresponsive."""
 
     is_away = False
 

@@ -1,4 +1,4 @@
-"""What a backup holds, what it never overwrites, and what a restore refuses, keeps and finishes."""
+"""Contents of a backup, files that it never overwrites; inputs that a restore rejects, files that it keeps, and its completion."""
 
 import json
 import sqlite3
@@ -72,7 +72,7 @@ def test_a_backup_is_readable_by_its_owner_only_and_is_self_contained(source: Pa
 
 
 def test_commits_during_a_backup_do_not_restart_it(tmp_path: Path):
-    """The shell's `.backup` never ends then."""
+    """The shell's `.backup` would never end."""
     source = make(tmp_path / "tally.db", 30_000)
     ledger, stop, written = Ledger(f"sqlite:///{source}"), threading.Event(), []
 
@@ -177,7 +177,7 @@ def test_the_replaced_ledger_is_kept(file: Path, source: Path, tmp_path: Path):
 
 
 def left_open(path: Path, numbers: range) -> None:
-    """A ledger whose process was killed: its newest callbacks stand in the log only."""
+    """A ledger whose process was killed: its newest callbacks are in the log only."""
     ledger = Ledger(f"sqlite:///{path}")
     upgrade(ledger)
     record(ledger, numbers)
@@ -244,7 +244,7 @@ def test_a_restore_that_was_killed_half_way_is_finished(file: Path, tmp_path: Pa
 
 
 def steps_of_a_restore(file: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Lets a restore die at each rename after its plan was written: everything that it would do then is left undone."""
+    """Kills a restore at each rename after its plan was written: none of its later steps is done."""
     for death in range(1, 4):
         for left in target.parent.glob("old.db*"):
             left.unlink()
@@ -277,7 +277,7 @@ def restore_until(death: int, file: Path, target: Path, monkeypatch: pytest.Monk
     return json.loads(target.with_name(f"{target.name}.restore").read_text())["new"] != ""
 
 
-# By hand.
+# Backups that were put in place by hand.
 
 
 def test_a_backup_put_in_the_ledgers_place_by_hand_is_not_served(file: Path):

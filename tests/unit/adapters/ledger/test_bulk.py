@@ -1,4 +1,4 @@
-"""Many rows go in and change by one statement, whatever they hold."""
+"""Many rows are inserted and updated by one statement, whatever their values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from adapters.ledger.schema import counters, deadlines, effects, idempotency, in
 from tests.support.ledger_rows import T0, arrival, settle, statements, waiting_ids
 
 SIZES = (1, 2, 1_000)
-#: The largest and the least number that a column can hold.
+#: The largest and the smallest number that a column can store.
 MOST, LEAST = 2**63 - 1, -(2**63)
 
 
@@ -48,7 +48,7 @@ def test_rows_are_read_back_as_inserted_and_in_order(ledger: Ledger, size: int) 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_column_may_hold_nothing_at_all(ledger: Ledger, size: int) -> None:
-    """There is no value in it that tells its type."""
+    """The column has no value from which its type could be derived."""
     with ledger.write() as connection:
         bulk.insert(connection, timeline, _lines([T0] * size, [None] * size))
     assert _all(ledger, timeline, "inbox_id") == [(None,)] * size

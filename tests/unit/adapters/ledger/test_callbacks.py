@@ -1,4 +1,4 @@
-"""Callbacks are found as looking at each would find them."""
+"""Searches for callbacks agree with a filter that looks at each of them."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,7 +15,7 @@ from tests.support.ledgers import empty, examples
 
 VENDORS, TYPES, TASKS = ("volcengine", "tencent"), ("", "401", "RecordStarted"), (None, "t1", "t2")
 VERDICTS = (None, "applied", "stale", "unknown")
-#: (arrival, how it was settled; None: it waits)
+#: (arrival, its result; None: it waits)
 Heard = tuple[dict[str, Any], dict[str, Any] | None]
 
 HEARD = st.tuples(
@@ -57,7 +57,7 @@ def _passes(wanted: CallbackFilter, one: RecordedCallback) -> bool:
 
 
 def _hear(ledger: Ledger, heard: Sequence[Heard], first: int = 0) -> list[RecordedCallback]:
-    """Puts them there, a row of another kind after each; what they are to be read as."""
+    """Records callbacks, and a row of another kind after each; returns them as they must be read."""
     with ledger.write() as connection:
         for number, (told, _) in enumerate(heard, first):
             inbox.record(connection, [arrival(number, **told)])

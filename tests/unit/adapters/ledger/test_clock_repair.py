@@ -1,4 +1,4 @@
-"""Times that lie further ahead than they can are found and mended; what may lie there stays."""
+"""Times that lie further ahead than they can are found and corrected; legitimate ones stay."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def mend(ledger: Ledger, now: int) -> int:
 
 
 def fail(ledger: Ledger, *, at: int, due_at: int, times: int = 1) -> None:
-    """One more try of what is due fails at this time."""
+    """Records one more failed attempt of the due delivery at this time."""
     for number in range(times):
         last = number == times - 1
         taken = claim(ledger, now=at)

@@ -1,4 +1,4 @@
-"""Sums grow and shrink by what is added."""
+"""Sums change by the numbers that are added."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -54,7 +54,7 @@ def test_rearming_corrects_rows_of_another_time_or_shard(ledger: Ledger) -> None
 
 
 def test_rearming_equal_deadlines_writes_nothing(ledger: Ledger) -> None:
-    """It follows each deadline that passed, and its rows are all over the file."""
+    """A rearm follows each passed deadline, and its rows are all over the file."""
     _armed(ledger)
     with ledger.write() as connection, statements(connection) as said:
         deadlines.rearm(connection, {"a": {"silence": (T0 + 2, 7), "expiry": (T0 + 9, 7)}, "b": {"silence": (T0 + 1, 8)}, "c": {}})

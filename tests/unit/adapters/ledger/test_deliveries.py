@@ -1,4 +1,4 @@
-"""What is of one subject is sent in order, what is of others beside it; nothing is taken twice and none is forgotten."""
+"""Deliveries of one subject are sent in order, independent of others; none is claimed twice and none is forgotten."""
 
 import random
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ DAY = 86_400_000
 
 @pytest.fixture
 def ledger(ledger: Ledger) -> Ledger:
-    """With two subscriptions."""
+    """A ledger with two subscriptions."""
     subscribe(ledger, subscription(1), subscription(2))
     return ledger
 
@@ -41,7 +41,7 @@ def subjects(found: list[Delivery]) -> list[str]:
 
 
 def due(ledger: Ledger, number: int = 1) -> dict[str, list[int | None]]:
-    """subject -> when each that waits is due, in their order."""
+    """Returns subject -> due times of its waiting deliveries, in order."""
     found: dict[str, list[int | None]] = defaultdict(list)
     for each in listed(ledger, number, DeliveryFilter(state=WAITING)):
         found[each.subject].append(each.due_at)
@@ -63,7 +63,7 @@ def requeue(ledger: Ledger, *ended: Delivery, now: int = T0) -> None:
         deliveries.requeue(connection, id_of(1), ended, now, origin="retry")
 
 
-# On their way.
+# Queueing and claiming.
 
 
 def test_queued_deliveries_wait_unclaimed(ledger: Ledger) -> None:
@@ -146,7 +146,7 @@ def test_two_processes_never_claim_the_same_delivery(ledger: Ledger) -> None:
     assert (len(taken), set(taken.values())) == (200, {1})
 
 
-# Settled.
+# Recording results.
 
 
 @pytest.mark.parametrize("state", [DELIVERED, DEAD])
@@ -213,7 +213,7 @@ def test_attempts_are_counted_by_sink_and_outcome(ledger: Ledger) -> None:
         assert deliveries.attempts_by_outcome(connection) == {("webhook", "delivered"): 3, ("redis", "status"): 1}
 
 
-# Given back.
+# Releasing leases.
 
 
 def test_a_released_delivery_is_due_as_if_it_had_not_been_claimed(ledger: Ledger) -> None:
@@ -249,11 +249,11 @@ def test_all_claimed_deliveries_are_released_at_once_and_waiting_ones_stay(ledge
     assert [due(ledger, number) for number in (1, 2)] == [{"a": [T0 + 99], "b": [T0 + 1]}, {"a": [T0 + 1], "b": [T0 + 1]}]
 
 
-# Asked for by people.
+# Requests of the desk.
 
 
 def failed(ledger: Ledger, *names: str, due_at: int) -> list[Delivery]:
-    """These were tried, and are to be tried again then."""
+    """Records failed attempts that are to be retried at this time."""
     queue(ledger, *map(queued, names))
     taken = claim(ledger)
     settle(ledger, *(result(each, WAITING, due_at=due_at) for each in taken))
@@ -262,7 +262,7 @@ def failed(ledger: Ledger, *names: str, due_at: int) -> list[Delivery]:
 
 @pytest.mark.parametrize("later", [1, 4 * DAY])
 def test_a_delivery_retried_on_request_is_due_now_and_has_three_days_again(ledger: Ledger, later: int) -> None:
-    """Whether its next try was still to come, or came while nobody was served."""
+    """Its next attempt was still to come, or was due while the subscription was not served."""
     failed(ledger, "a", "b", due_at=T0 + DAY)
     hasten(ledger, T0 + later)
     assert [(each.due_at, each.first_tried_at) for each in listed(ledger)] == [(T0 + later, None)] * 2
@@ -374,7 +374,7 @@ def test_a_delivery_is_found_by_its_own_subscription_only(ledger: Ledger) -> Non
     assert found == [there, None, None]
 
 
-# In numbers, and cleared away.
+# Statistics and retention.
 
 
 def test_the_oldest_waiting_delivery_shows_since_when(ledger: Ledger) -> None:
@@ -436,11 +436,11 @@ def _drop_some(ledger: Ledger) -> int:
         return deliveries.drop_some(connection, id_of(1), 9)
 
 
-# All of it, in any order.
+# All operations, in any order.
 
 
 class Model:
-    """What one subscription's deliveries should be: rows in order, told apart by the event."""
+    """A model of one subscription's deliveries: rows in order, identified by the event."""
 
     def __init__(self, ledger: Ledger, seed: int) -> None:
         self.ledger = ledger
@@ -448,9 +448,9 @@ class Model:
         self.now = T0
         self.events = 0
         self.taken: list[Delivery] = []
-        #: subject -> events in the order in which they must be heard, of those that wait.
+        #: Subject -> waiting events, in the order in which they must be delivered.
         self.waits: dict[str, list[int]] = defaultdict(list)
-        self._rare = (self._release, self._hasten, self._requeue)
+        self._rare = (self._release, self._retry_now, self._requeue)
 
     def step(self) -> None:
         self.now += self.chance.choice((0, 1, 500, 60_000))
@@ -487,7 +487,7 @@ class Model:
             self.waits[settled.delivery.subject].pop(0)
 
     def _some_taken(self) -> list[Delivery]:
-        """No longer taken by us, whatever becomes of them; no delivery twice."""
+        """Deliveries that are not claimed by us any more, whatever their state; no delivery twice."""
         some = {each.id: each for each in self.chance.sample(self.taken, min(len(self.taken), 2))}
         self.taken = [each for each in self.taken if each not in some.values()]
         return list(some.values())
@@ -497,7 +497,7 @@ class Model:
         if some:
             release(self.ledger, self.now, *some)
 
-    def _hasten(self) -> None:
+    def _retry_now(self) -> None:
         hasten(self.ledger, self.now)
 
     def _requeue(self) -> None:
@@ -529,7 +529,7 @@ def test_in_each_subject_exactly_the_first_waiting_delivery_is_due(ledger: Ledge
 
 
 def test_concurrent_workers_that_lock_the_subscription_leave_no_delivery_behind(ledger: Ledger) -> None:
-    """Each queues, takes and settles as a round does; in the end all that waits can be taken in order, and the sum is right."""
+    """Each queues, claims and records like a round; at the end all waiting ones can be claimed in order, and the sum is right."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda seed: _work(ledger, random.Random(seed)), range(4)))
     release(ledger, T0)

@@ -1,4 +1,4 @@
-"""How far behind those are who are told: the active ones, by what waits for them and what is not queued yet."""
+"""The delivery lag of active subscriptions: waiting deliveries, and events that are not queued yet."""
 
 import pytest
 
@@ -13,7 +13,7 @@ NEWEST = first_position(T0) + 3
 
 @pytest.fixture
 def ledger(ledger: Ledger) -> Ledger:
-    """With three events."""
+    """A ledger with three events."""
     tell(ledger, *(told(f"t{number}", at=T0 + number) for number in range(3)))
     return ledger
 

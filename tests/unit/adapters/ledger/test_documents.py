@@ -1,4 +1,4 @@
-"""What is written as text is read as it was."""
+"""Encoded tasks and facts are decoded unchanged."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Calls to be made are taken once, in order, and within their quotas."""
+"""Calls are claimed once, in order, and within their quotas."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -133,7 +133,7 @@ def test_with_a_limit_below_the_number_of_buckets_the_oldest_calls_go_first_and_
 
 
 def test_unused_tokens_stay_in_the_bucket(ledger: Ledger) -> None:
-    """Only what was taken counts."""
+    """Only claimed calls consume tokens."""
     add(ledger, wanted())
     assert len(claim(ledger, per_s=20)) == 1
     with ledger.write() as connection:
@@ -167,7 +167,7 @@ def test_each_of_these_steps_is_a_seek_in_an_index(sqlite_ledger: Ledger) -> Non
     assert ["effects_untaken" in plan for plan in plans] == [True, True, False]
 
 
-# What becomes of them.
+# Ends of calls.
 
 
 def test_only_unclaimed_calls_can_be_cancelled(ledger: Ledger) -> None:

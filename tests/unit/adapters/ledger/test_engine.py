@@ -1,4 +1,4 @@
-"""A transaction is durable or did not happen; a ledger that is away is said to be so."""
+"""A transaction is durable or did not happen; an unavailable ledger raises an error of its own."""
 
 import re
 import threading
@@ -84,7 +84,7 @@ def test_a_ledger_without_its_tables_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_unavailable_ledger_and_loses_nothing(sqlite_ledger: Ledger) -> None:
-    """A limit on the file's pages stands in for the disk."""
+    """A limit on the file's pages simulates the full disk."""
     with sqlite_ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
     with pytest.raises(LedgerUnavailableError, match="full"):
@@ -152,7 +152,7 @@ def test_a_new_ledger_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     ledger.close()
 
 
-# PostgreSQL: whose fault it is.
+# PostgreSQL: causes of errors.
 
 
 def _fail_with(ledger: Ledger, state: str) -> None:
@@ -344,7 +344,7 @@ def test_a_postgresql_ledger_without_its_tables_is_unavailable() -> None:
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[PostgresServer]:
-    """One that may be stopped."""
+    """A server that may be stopped."""
     with postgresql.own_server() as server:
         yield server
 
@@ -405,7 +405,7 @@ def _lock_and_fail(ledger: Ledger) -> None:
 
 
 def test_an_older_schema_is_an_unavailable_ledger_and_not_an_error_of_a_row(new_postgresql_ledger: Ledger) -> None:
-    """The door may have opened while the server was away, before anybody could look at its schema."""
+    """The door may have opened while the server was away, before its schema could be checked."""
     with new_postgresql_ledger.write() as connection:
         connection.exec_driver_sql("ALTER TABLE inbox RENAME COLUMN shard TO no_shard_yet")
     with pytest.raises(LedgerUnavailableError, match="shard"), new_postgresql_ledger.write_once() as connection:

@@ -1,4 +1,4 @@
-"""A new epoch repeats nothing that was given out before, however far the lost ledger went."""
+"""A new epoch repeats no id that was assigned before, however far the lost ledger went."""
 
 import pytest
 from sqlalchemy import text
@@ -33,7 +33,7 @@ def test_epochs_grow_with_the_time_and_fit_an_integer_of_cloudevents(ledger: Led
 
 
 def epochs_of_two_restores_of_one_backup(ledger: Ledger, at: int) -> tuple[int, int]:
-    """By how much they differ when they lie five seconds apart."""
+    """Returns the difference of two epochs that begin five seconds apart."""
     found = []
     for later in (0, 5_000, 10_000):
         try:

@@ -1,4 +1,4 @@
-"""What others are told is kept with where it stands, and read back as it was told."""
+"""Events are stored with their positions, and read back unchanged."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Facets know how many tasks there are of each kind, however these move."""
+"""Facets count the tasks of each kind, however these change."""
 
 from adapters.ledger import Ledger, facets
 from adapters.ledger.facets import facet_of

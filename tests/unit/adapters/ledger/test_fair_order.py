@@ -1,4 +1,4 @@
-"""No task's backlog holds up the others, and each task's rows are taken in their order."""
+"""No task's backlog delays the others, and each task's rows are applied in their order."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,14 +24,14 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 
 
 def post(ledger: Ledger, *shards: int, held_until: int | None = None) -> None:
-    """Puts one row of each of these shards into the inbox, in this order."""
+    """Posts one row of each of these shards, in this order."""
     postings = [Posting(key=(str(n),), payload={"n": n}, shard=shard, held_until=held_until) for n, shard in enumerate(shards)]
     with ledger.write() as connection:
         assert inbox.post_all(connection, MARK, postings, T0) == len(shards)
 
 
 def take(ledger: Ledger, limit: int = LIMIT, shards: Sequence[int] | None = None) -> tuple[list[InboxRow], bool]:
-    """Takes a batch out of the inbox."""
+    """Takes the next batch out of the inbox."""
     with ledger.write() as connection:
         rows, more = next_rows(connection, limit, T0, shards)
         inbox.mark_applied(connection, [], [row.id for row in rows])
@@ -39,7 +39,7 @@ def take(ledger: Ledger, limit: int = LIMIT, shards: Sequence[int] | None = None
 
 
 def batches_until(ledger: Ledger, shard: int) -> int:
-    """How many batches are taken until one has a row of this shard."""
+    """Returns the number of batches until one has a row of this shard."""
     for number in range(1, 1_000):
         if any(row.shard == shard for row in take(ledger)[0]):
             return number
@@ -116,7 +116,7 @@ def test_each_shard_is_applied_in_its_order_and_no_row_is_left(ledger: Ledger) -
 
 
 def test_a_search_behind_a_backlog_reads_an_index_only(ledger: Ledger) -> None:
-    """200,000 rows of one task are passed over for each batch: their bodies must not be read for it."""
+    """Each batch skips 200,000 rows of one task: their bodies must not be read for it."""
     if ledger.path is None:
         pytest.skip("PostgreSQL plans by size; test_plans.py shows the same statement on a large ledger")
     with ledger.read() as connection:

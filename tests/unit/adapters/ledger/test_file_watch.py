@@ -1,4 +1,4 @@
-"""A ledger whose file was deleted, moved away or replaced is unavailable: what is committed into it would be gone."""
+"""A ledger whose file was deleted, moved away or replaced is unavailable: commits into it would be lost."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.support.ledger_rows import arrival, waiting_ids
 
 @pytest.fixture
 def used(tmp_path: Path) -> Iterator[Ledger]:
-    """One with a row, and with connections of both kinds."""
+    """A ledger with a row, and with connections for reading and writing."""
     with closing(Ledger(f"sqlite:///{tmp_path / 'tally.db'}")) as ledger:
         upgrade(ledger)
         _record(ledger, 1)

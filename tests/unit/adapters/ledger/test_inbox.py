@@ -1,4 +1,4 @@
-"""The inbox takes each callback once, and gives rows back in the order in which they came."""
+"""The inbox records each callback once, and returns rows in the order of their arrival."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.support.ledger_rows import T0, arrival, settle, statements, waiting_i
 
 
 def test_callbacks_are_recorded_by_few_statements_for_all(sqlite_ledger: Ledger) -> None:
-    """Most of a batch of 150 is new: 128, 16 and 4 rows, and 2; which ones are not is asked only if there are some."""
+    """A batch of 150 new rows is inserted as 128, 16, 4 and 2 rows; the old ones are only queried if there are any."""
     with sqlite_ledger.write() as connection, statements(connection) as said:
         inbox.record(connection, [*(arrival(number) for number in range(150)), arrival(1)])
     into = [" ".join(statement.split()[:3]) for statement in said]
@@ -64,7 +64,7 @@ def test_callbacks_with_one_signature_are_one_within_a_batch_and_across(ledger: 
 
 
 def test_the_signature_of_a_copy_is_kept_too(ledger: Ledger) -> None:
-    """Signed anew, in the same batch and later: what varies from such a copy is one as well."""
+    """A copy may be signed anew, in the same batch or later: a variant of such a copy is a copy as well."""
     first, anew, later = (arrival(1, signature_key=f"{number:044x}") for number in (1, 2, 3))
     with ledger.write() as connection:
         inbox.record(connection, [first, anew])
@@ -73,7 +73,7 @@ def test_the_signature_of_a_copy_is_kept_too(ledger: Ledger) -> None:
 
 
 def test_two_doors_that_record_variants_at_once_record_one(ledger: Ledger) -> None:
-    """In opposite orders, so that who took no order would wait for ever."""
+    """They record in opposite orders: without a fixed lock order they would deadlock."""
     together = Barrier(2)
     batches = [
         [arrival(door * 1_000 + number, signature_key=f"{number:044x}") for number in numbers]

@@ -1,4 +1,4 @@
-"""Lineages are saved whole, and only over what was read."""
+"""Lineages are saved completely, and only over the version that was loaded."""
 
 import re
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def test_a_saved_lineage_is_loaded(ledger: Ledger) -> None:
 
 
 def test_a_save_returns_what_the_next_load_returns(ledger: Ledger) -> None:
-    """Whoever remembers it need not read it: what is sealed or merged is left out of both."""
+    """A worker that caches it need not load it: archived and merged tasks are left out of both."""
     runs = [replace(task(anchor=f"k{run}", at=T0 + run, **DONE), run=run) for run in (1, 2, 3)]
     lineage = Lineage(key=key(), facts=(fact(),), tasks=(runs[0],))
     with ledger.write() as connection:
@@ -100,7 +100,7 @@ def test_keys_of_tasks_are_found(ledger: Ledger) -> None:
 
 
 def test_only_the_columns_that_differ_are_written(ledger: Ledger) -> None:
-    """Naming an indexed column is enough for SQLite to write its index."""
+    """SQLite rewrites an index as soon as an update names its column."""
     save(ledger, task())
     read, heard = _stored(ledger), task(updated_at=T0 + 1, version=2)
     with ledger.write() as connection, statements(connection) as said:
@@ -180,7 +180,7 @@ def test_a_task_can_move_to_another_lineage(ledger: Ledger) -> None:
     assert (found[waits.key].lineage.tasks, found[key()].lineage.tasks) == ((), (told,))
 
 
-# Many at once.
+# Concurrent saves.
 
 
 def _save_at_once(ledger: Ledger, *each: Sequence[LineageSave]) -> list[str]:

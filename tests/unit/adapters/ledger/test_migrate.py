@@ -1,4 +1,4 @@
-"""The schema is brought up to date once, whoever else is at it."""
+"""The schema is upgraded once, also by concurrent processes."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ from tests.support.server_processes import free_port
 
 @pytest.fixture(params=BOTH)
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    """Without any schema."""
+    """A ledger without a schema."""
     is_file = request.param == "sqlite"
     ledger = Ledger(f"sqlite:///{tmp_path / 'a%b' / 'tally.db'}" if is_file else postgresql.new_database(migrated=False))
     yield ledger
@@ -116,11 +116,11 @@ def _is_no_partition(_object: object, name: str | None, kind: str, _reflected: b
 
 
 def test_the_migrations_create_exactly_the_same_tables_and_indexes(sqlite_ledger: Ledger, tmp_path: Path) -> None:
-    """What a comparison of names leaves out: conditions, autoincrement, tables without row ids, defaults."""
+    """Compares also conditions, autoincrement, tables without row ids and defaults."""
     fresh = Ledger(f"sqlite:///{tmp_path / 'fresh.db'}")
     with fresh.write() as connection:
         metadata.create_all(connection)
-    assert _said(fresh) == {name: said for name, said in _said(sqlite_ledger).items() if "alembic" not in name}
+    assert _definitions(fresh) == {name: said for name, said in _definitions(sqlite_ledger).items() if "alembic" not in name}
     fresh.close()
 
 
@@ -142,7 +142,7 @@ _TALLY_ID = ("bigint", True, "tally_id()")
 
 
 def _said_by_postgresql(ledger: Ledger) -> dict[str, object]:
-    """Each column's type, whether it must be there, its default; each index."""
+    """Compares the type, nullability and default of each column, and each index."""
     columns = """
         SELECT relname || '.' || attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)
         FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
@@ -162,7 +162,7 @@ def _said_by_postgresql(ledger: Ledger) -> dict[str, object]:
 
 
 def test_on_postgresql_texts_are_compared_by_their_bytes_in_every_column_and_index(postgresql_ledger: Ledger) -> None:
-    """The database of these tests compares them by a language, as most do."""
+    """The database of these tests has a collation of a language, as most have."""
     statement = """
         SELECT relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
         WHERE relnamespace = 'public'::regnamespace AND attcollation NOT IN (0, '"C"'::regcollation)
@@ -173,19 +173,19 @@ def test_on_postgresql_texts_are_compared_by_their_bytes_in_every_column_and_ind
         assert connection.execute(text(statement)).all() == []
 
 
-def _said(ledger: Ledger) -> dict[str, object]:
-    """All that SQLite knows of each table and index. A column that was added later stands last, so their order does not count."""
+def _definitions(ledger: Ledger) -> dict[str, object]:
+    """Returns SQLite's definition of each table and index, without the order of columns: a column that was added later is last."""
     with ledger.read() as connection:
         tables = connection.exec_driver_sql("PRAGMA table_list").mappings().all()
         said: dict[str, object] = {
             table["name"]: {
                 "without row ids": table["wr"],
                 "autoincrement": _number(connection, table["name"], "AUTOINCREMENT"),
-                "columns": _listed(
+                "columns": _pragma_rows(
                     connection, "table_xinfo", table["name"], "name", "type", "notnull", "dflt_value", "pk", "hidden"
                 ),
-                "keys elsewhere": _listed(connection, "foreign_key_list", table["name"], "table", "from", "to"),
-                "indexes": _listed(connection, "index_list", table["name"], "name", "unique", "origin", "partial"),
+                "keys elsewhere": _pragma_rows(connection, "foreign_key_list", table["name"], "table", "from", "to"),
+                "indexes": _pragma_rows(connection, "index_list", table["name"], "name", "unique", "origin", "partial"),
             }
             for table in tables
             if not table["name"].startswith("sqlite_")
@@ -194,7 +194,7 @@ def _said(ledger: Ledger) -> dict[str, object]:
         return said | {name: " ".join(sql.split()) for name, sql in indexes}
 
 
-def _listed(connection: Connection, pragma: str, table: str, *columns: str) -> list[tuple[object, ...]]:
+def _pragma_rows(connection: Connection, pragma: str, table: str, *columns: str) -> list[tuple[object, ...]]:
     rows = connection.exec_driver_sql(f"PRAGMA {pragma}({table})").mappings()
     return sorted((tuple(row[column] for column in columns) for row in rows), key=repr)
 
@@ -204,16 +204,16 @@ def _number(connection: Connection, table: str, word: str) -> int:
     return str(sql).count(word)
 
 
-# What was there before.
+# Events of earlier revisions.
 
 SECOND, DAY = 1_000, 86_400_000
-#: When each was told, in their order: clocks did not agree; some have a month without a partition.
+#: Times of the events, in their order: clocks did not agree; some are in a month without a partition.
 TIMES = (T0 + 5 * SECOND, T0, T0 + 5 * SECOND + 1, *(T0 + 9 * SECOND for _ in range(2_500)), T0 + 60 * DAY, T0 + 61 * DAY)
 
 
 @pytest.fixture
 def of_0003(bare: Ledger) -> tuple[Ledger, list[TaskEvent]]:
-    """A ledger of that revision in which so much was told, the last thing today."""
+    """A ledger of that revision with these events, the last one of today."""
     upgrade_to(bare.url, "0003")
     if bare.path is None:
         with bare.write() as connection:
@@ -266,7 +266,7 @@ def test_a_ledger_with_events_gets_the_schema_of_a_new_one(of_0003: tuple[Ledger
     is_file = ledger.path is not None
     new = Ledger(f"sqlite:///{tmp_path / 'new.db'}" if is_file else postgresql.new_database(migrated=False))
     upgrade(new)
-    said = _said if is_file else _said_by_postgresql
+    said = _definitions if is_file else _said_by_postgresql
     assert said(ledger) == said(new)
     new.close()
     if not is_file:

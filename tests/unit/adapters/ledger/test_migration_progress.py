@@ -1,4 +1,4 @@
-"""A migration says what it does, and a long one how far it is."""
+"""A migration logs its steps, and a long one its progress."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from adapters.logs import configure
 
 
 class Lines:
-    """A log's stream. `told`: set once a line tells of rows."""
+    """A log's stream. `told`: set once a line has a number of rows."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""What an older version's upgrade left when it was killed is undone, whatever the moment was; nothing is thrown away for that."""
+"""An upgrade by an older version that was killed at any moment is undone, without loss of data."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,16 +16,16 @@ from adapters.ledger.schema_state import SchemaError, alembic_config, revision_o
 from tests.support.old_ledgers import copy_file, counts, fill, upgrade_to
 
 ROWS = 5
-#: Of so many moments one is tried; the long proofs try them all.
+#: One moment of this many is tested; the long tests try them all.
 EVERY = 3
 
 
 class KilledError(Exception):
-    """Stands for `kill -9`: what the driver has not committed is rolled back."""
+    """Simulates `kill -9`: uncommitted changes are rolled back."""
 
 
 def upgrade_as_before(url: str, revision: str, statements: int) -> None:
-    """With the driver's own transactions, which end at DDL; killed after so many statements."""
+    """Upgrades with the driver's own transactions, which end at DDL, and is killed after a number of statements."""
     engine = create_engine(url, poolclass=NullPool)
     numbers = count()
 
@@ -41,7 +41,7 @@ def upgrade_as_before(url: str, revision: str, statements: int) -> None:
 
 
 def moments(source: Path, target: Path, revision: str) -> Iterator[str]:
-    """The url of a ledger for each moment that the upgrade to this revision can be killed at."""
+    """Yields the URL of a ledger for each moment at which the upgrade to this revision can be killed."""
     for statements in count(step=EVERY):
         url = copy_file(source, target)
         try:
@@ -82,7 +82,7 @@ def _upgraded(url: str) -> dict[str, Any]:
 
 @pytest.fixture
 def half_made(tmp_path: Path) -> Iterator[Ledger]:
-    """0003 on its way to 0004: the new table of events is there, the old one has another name and all rows."""
+    """Between 0003 and 0004: the new table of events exists, the old one has another name and all rows."""
     source = tmp_path / "old.db"
     upgrade_to(f"sqlite:///{source}", "0003")
     fill(f"sqlite:///{source}", "0003", ROWS)
@@ -99,7 +99,7 @@ def test_rows_that_only_a_half_made_table_has_are_never_thrown_away(half_made: L
     with half_made.write() as connection:
         columns = "id, subject, version, type, at, vendor, app_id, kind, doc"
         connection.exec_driver_sql(f"INSERT INTO events ({columns}) VALUES (1, 's', 1, 't', 1, 'v', 'a', 'k', '{{}}')")
-    with pytest.raises(SchemaError, match="cut off, and cannot be undone safely: the table events is not empty"):
+    with pytest.raises(SchemaError, match="interrupted and cannot be undone safely: the table events is not empty"):
         upgrade(half_made)
     with half_made.read() as connection:
         assert (_rows(connection, "events_before"), _rows(connection, "events")) == (ROWS, 1)

@@ -1,4 +1,4 @@
-"""The newest rows of many groups are those that sorting everything would give."""
+"""The newest rows of many groups are those that sorting all rows gives."""
 
 from collections.abc import Iterator, Sequence
 

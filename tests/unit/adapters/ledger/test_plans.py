@@ -1,6 +1,6 @@
-"""On a filled PostgreSQL ledger every question walks along an index, and meets little more than what it answers.
+"""On a filled PostgreSQL ledger every query uses an index, and reads little more than its result.
 
-What a question costs is counted, not timed: rows that a plan's scans met, kept or not.
+The cost of a query is counted, not timed: rows that the scans of its plan read, whether or not they were filtered out.
 """
 
 import json
@@ -47,13 +47,13 @@ from tests.support.ledgers import new_ledger
 from tests.unit.adapters.ledger.test_starts import start
 
 ROWS = 20_000
-#: Of these wait: callbacks, calls, deadlines that are due.
+#: Numbers of waiting callbacks, calls and due deadlines.
 WAITING = 300
 STATES = (State.RUNNING, State.STOPPED, State.COMPLETED, State.FAILED, State.LOST)
 VENDORS = ("tencent", "volcengine")
-#: Lineages that were saved like any other.
+#: Lineages that were saved in the normal way.
 KNOWN = [key(f"known{number}") for number in range(100)]
-#: Nothing was told before this position; then events, one after the other.
+#: No event has a position before this one; events follow one after the other.
 EVENTS = first_position(T0)
 
 _FILL = f"""
@@ -124,7 +124,7 @@ def _fill(connection: Connection) -> None:
 
 
 def _make_some_rare_and_old(connection: Connection) -> None:
-    """What is looked for from the newest on would be found last."""
+    """Makes some values rare and old: a search from the newest row on would find them last."""
     rare, other = connection.scalars(text("SELECT facet FROM facets WHERE vendor = 'tencent' ORDER BY facet LIMIT 2"))
     statement = "UPDATE tasks SET facet = :other WHERE facet = :rare AND id > :first"
     connection.execute(text(statement), {"other": other, "rare": rare, "first": f"{60:026d}"})
@@ -132,7 +132,7 @@ def _make_some_rare_and_old(connection: Connection) -> None:
     connection.execute(text(statement), {"first": T0 + 60})
 
 
-#: What a question asks -> how it is asked.
+#: Name of a query -> its function.
 Question = Callable[[Connection], object]
 
 
@@ -152,7 +152,7 @@ def _deliveries(**wanted: Any) -> Question:
     return lambda connection: deliveries.page(connection, WHOSE, DeliveryFilter(**wanted), before=ROWS // 2, limit=50)
 
 
-def _taken(connection: Connection) -> list[deliveries.Delivery]:
+def _claimed(connection: Connection) -> list[deliveries.Delivery]:
     return deliveries.claim(connection, WHOSE, T0, 100, T0 + LEASE)
 
 
@@ -161,7 +161,7 @@ def _dead_again(connection: Connection) -> None:
     replays.advance(connection, subscription(2), T0)
 
 
-#: Of these half wait, all due in the same moment, as after a pause.
+#: Number of deliveries; half of them wait, all due at the same moment, as after a pause.
 WHOSE = id_of(2)
 MIDDLE = (T0 + ROWS // 2, 2**62)
 ROBOT = Robot(vendor="tencent", app_id="app", room_id="room8", name="bot8", at=T0)
@@ -217,11 +217,11 @@ QUESTIONS: dict[str, Question] = {
     "events by their positions": lambda connection: events.read_rows(connection, range(EVENTS, EVENTS + 100)),
     "versions by their positions": lambda connection: events.versions(connection, range(EVENTS, EVENTS + 100)),
     "whether anything is due": lambda connection: deliveries.due_subscriptions(connection, T0),
-    "what is due": _taken,
-    "settling what was taken": lambda connection: deliveries.record_results(connection, [*map(result, _taken(connection))], T0),
-    "giving back what was taken": lambda connection: deliveries.release_leases(connection, T0, _taken(connection)),
+    "what is due": _claimed,
+    "settling what was taken": lambda connection: deliveries.record_results(connection, [*map(result, _claimed(connection))], T0),
+    "giving back what was taken": lambda connection: deliveries.release_leases(connection, T0, _claimed(connection)),
     "queueing": lambda connection: deliveries.queue(connection, WHOSE, [queued(id_of(n)) for n in range(500)], T0),
-    "hastening one": lambda connection: deliveries.retry_now(connection, WHOSE, T0 + 1, _taken(connection)[0]),
+    "hastening one": lambda connection: deliveries.retry_now(connection, WHOSE, T0 + 1, _claimed(connection)[0]),
     "any deliveries": _deliveries(),
     "deliveries of a subject": _deliveries(subject=id_of(7)),
     "deliveries that are dead": _deliveries(state=DeliveryState.DEAD),
@@ -248,16 +248,16 @@ def test_no_query_reads_a_tenth_of_a_table_or_scans_a_large_one(filled: Ledger, 
             QUESTIONS[question](connection)
         scans = [scan for statement, parameters in said for scan in _scans(connection, statement, parameters)]
         connection.rollback()
-    assert max(map(_met, scans)) < ROWS / 10, scans
-    assert [scan for scan in scans if scan["Node Type"] == "Seq Scan" and _met(scan) > 100] == []
+    assert max(map(_rows_read, scans)) < ROWS / 10, scans
+    assert [scan for scan in scans if scan["Node Type"] == "Seq Scan" and _rows_read(scan) > 100] == []
 
 
-def _met(scan: dict[str, Any]) -> int:
+def _rows_read(scan: dict[str, Any]) -> int:
     return int(scan["Actual Loops"] * (scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)))
 
 
 def _scans(connection: Connection, statement: str, parameters: Any) -> Iterator[dict[str, Any]]:
-    """The scans of tables in the plan of a statement that was made; of what inserts nothing that can be asked twice."""
+    """Returns the table scans in the plan of an executed statement; inserts are skipped, because they cannot run twice."""
     if "INSERT INTO" not in statement:
         explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
         plan = (json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]

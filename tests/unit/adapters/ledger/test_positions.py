@@ -1,4 +1,4 @@
-"""Whoever follows positions sees each event once, in order, whatever transactions overlap."""
+"""A reader that follows positions sees each event once, in order, whatever transactions overlap."""
 
 import random
 import threading
@@ -23,7 +23,7 @@ def note(subject: str, version: int, at: int = T0) -> SystemEvent:
 
 
 def append(ledger: Ledger, *at: int) -> list[int]:
-    """Events of these moments (ms), all in one transaction; their positions."""
+    """Appends events of these times (ms) in one transaction; returns their positions."""
     with ledger.read() as connection:
         before = positions.newest(connection)
     with ledger.write() as connection:
@@ -33,7 +33,7 @@ def append(ledger: Ledger, *at: int) -> list[int]:
 
 
 class Follower:
-    """Reads on from the last position; `rounds`: how often it looked, for who waits until it has."""
+    """A reader that continues from the last position; `rounds`: number of its reads, for tests that wait for them."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -42,7 +42,7 @@ class Follower:
         self.seen: list[tuple[int, str, int]] = []
 
     def look(self, limit: int = 7) -> bool:
-        """Whether there was anything."""
+        """Reads once; returns whether there was an event."""
         after = self.seen[-1][0] if self.seen else 0
         with self._ledger.read() as connection:
             found = events.page(connection, after=after, limit=limit)
@@ -53,14 +53,14 @@ class Follower:
         return bool(found)
 
     def wait(self, rounds: int) -> None:
-        """Until it has looked so many times more."""
+        """Waits until it has read a number of further times."""
         with self._looked:
             wanted = self.rounds + rounds
             self._looked.wait_for(lambda: self.rounds >= wanted, timeout=8)
 
 
 def write(ledger: Ledger, follower: Follower, name: str, begin: threading.Barrier) -> list[tuple[str, int]]:
-    """Transactions that stay open, before and after they append, while the follower looks on; what was committed."""
+    """Runs transactions that stay open before and after they append while a reader follows; returns the committed events."""
     dice = random.Random(name)
     committed: list[tuple[str, int]] = []
     begin.wait()
@@ -97,7 +97,7 @@ def test_a_follower_sees_each_event_once_and_in_order_while_transactions_overlap
 
 
 def test_an_event_of_a_transaction_that_is_still_open_comes_before_all_that_are_appended_later(postgresql_ledger: Ledger) -> None:
-    """The one who comes later waits; were positions given without, its event would be seen first and the other one missed."""
+    """The later transaction waits; without the lock its event would be seen first, and the other one missed."""
     appended, may_commit = threading.Event(), threading.Event()
 
     def slow() -> None:

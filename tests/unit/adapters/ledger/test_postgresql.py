@@ -1,4 +1,4 @@
-"""On PostgreSQL ids tell the time, and rows lie in the month of their id."""
+"""PostgreSQL: ids contain the time, and rows are in the partition of their id's month."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +16,12 @@ from adapters.ledger.postgresql import PARTITIONED, first_id, lock, lock_number,
 from adapters.ledger.timeline import TimelineRow
 from tests.support.ledger_rows import T0, arrival, waiting_ids
 
-#: Months of which nobody has made partitions.
+#: Months without partitions.
 MAY_2020 = round(datetime(2020, 5, 15, tzinfo=UTC).timestamp() * 1000)
 MONTHS = ("202005", "202006", "202007", "202008")
 
 
-def _made(months: tuple[str, ...] = MONTHS) -> list[str]:
+def _partition_names(months: tuple[str, ...] = MONTHS) -> list[str]:
     return [f"{table}_{month}" for table in PARTITIONED for month in months]
 
 
@@ -31,13 +31,13 @@ def _record(ledger: Ledger, *numbers: int) -> None:
 
 
 def _put_at(ledger: Ledger, at: int, number: int = 0) -> None:
-    """A line of the timeline as if it had been written then."""
+    """Inserts a row of the timeline as if it had been written at that time."""
     with ledger.write() as connection:
         statement = "INSERT INTO timeline (id, task_id, at, entries) VALUES (:id, 't', :at, '[]')"
         connection.execute(text(statement), {"id": first_id(at) + number, "at": at})
 
 
-def _where(connection: Connection, table: str) -> list[str]:
+def _partitions_of_rows(connection: Connection, table: str) -> list[str]:
     return list(connection.scalars(text(f"SELECT tableoid::regclass::text FROM {table} ORDER BY id")))
 
 
@@ -80,7 +80,7 @@ def test_rows_are_in_the_partition_of_their_month(new_postgresql_ledger: Ledger,
         inbox.record(connection, [arrival(1)])
         timeline.append(connection, [TimelineRow(task_id="t", at=T0, inbox_id=1, entries=[{}])])
         month = connection.scalar(text(f"SELECT to_char(to_timestamp((id >> 20) / 1000.0), 'YYYYMM') FROM {table}"))
-        assert _where(connection, table) == [f"{table}_{month}"]
+        assert _partitions_of_rows(connection, table) == [f"{table}_{month}"]
 
 
 def test_the_months_to_come_have_their_partitions(new_postgresql_ledger: Ledger) -> None:
@@ -93,10 +93,10 @@ def test_rows_of_a_month_without_a_partition_are_kept_and_moved_once_it_is_made(
     for at in days:
         _put_at(new_postgresql_ledger, at)
     with new_postgresql_ledger.write() as connection:
-        assert _where(connection, "timeline") == ["timeline_rest"] * 3
+        assert _partitions_of_rows(connection, "timeline") == ["timeline_rest"] * 3
         before = timeline.page(connection, "t", after=0, limit=9)
-        assert make_partitions(connection, MAY_2020) == _made()
-        assert _where(connection, "timeline") == ["timeline_rest", "timeline_202005", "timeline_202006"]
+        assert make_partitions(connection, MAY_2020) == _partition_names()
+        assert _partitions_of_rows(connection, "timeline") == ["timeline_rest", "timeline_202005", "timeline_202006"]
         assert timeline.page(connection, "t", after=0, limit=9) == before
     assert [line.at for _, line in before] == sorted(days)
 
@@ -108,13 +108,13 @@ def test_a_month_begins_and_ends_with_its_first_and_last_millisecond_by_utc(new_
     for number, at in ((0, first), (2**20 - 1, first - 1)):
         _put_at(new_postgresql_ledger, at, number)
     with new_postgresql_ledger.read() as connection:
-        assert _where(connection, "timeline") == ["timeline_202005", "timeline_202006"]
+        assert _partitions_of_rows(connection, "timeline") == ["timeline_202005", "timeline_202006"]
 
 
 def test_the_months_follow_each_other_across_the_year(new_postgresql_ledger: Ledger) -> None:
     december = round(datetime(2019, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() * 1000)
     with new_postgresql_ledger.write() as connection:
-        assert make_partitions(connection, december) == _made(("201912", "202001", "202002", "202003"))
+        assert make_partitions(connection, december) == _partition_names(("201912", "202001", "202002", "202003"))
 
 
 def test_moved_callbacks_are_found_and_not_recorded_a_second_time(new_postgresql_ledger: Ledger) -> None:
@@ -123,9 +123,9 @@ def test_moved_callbacks_are_found_and_not_recorded_a_second_time(new_postgresql
         strayed = first_id(MAY_2020)
         connection.execute(text(f"UPDATE inbox SET id = {strayed}"))
         connection.execute(text(f"UPDATE inbox_keys SET inbox_id = {strayed}"))
-        assert _where(connection, "inbox") == ["inbox_rest"]
+        assert _partitions_of_rows(connection, "inbox") == ["inbox_rest"]
         make_partitions(connection, MAY_2020)
-        assert _where(connection, "inbox") == ["inbox_202005"]
+        assert _partitions_of_rows(connection, "inbox") == ["inbox_202005"]
         assert inbox.record(connection, [arrival(1)]) == set()
         assert callbacks.find(connection, strayed) is not None
     assert waiting_ids(new_postgresql_ledger) == [strayed]
@@ -163,23 +163,23 @@ def test_two_processes_can_make_partitions_at_once(new_postgresql_ledger: Ledger
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(make, range(2)))
-    assert _made() in found
+    assert _partition_names() in found
     with new_postgresql_ledger.read() as connection:
-        assert _where(connection, "timeline") == ["timeline_202005"] * 5
+        assert _partitions_of_rows(connection, "timeline") == ["timeline_202005"] * 5
 
 
 def test_callbacks_are_recorded_while_another_process_waits_to_make_a_partition(new_postgresql_ledger: Ledger) -> None:
     with ThreadPoolExecutor(1) as pool:
         with _reading_all(new_postgresql_ledger):
-            made = pool.submit(_make, new_postgresql_ledger)
+            made = pool.submit(_make_partitions, new_postgresql_ledger)
             _wait_for_a_lock(new_postgresql_ledger.url)
             _record(new_postgresql_ledger, 1)
             assert not made.done()
-        assert made.result() == _made()
+        assert made.result() == _partition_names()
     assert len(waiting_ids(new_postgresql_ledger)) == 1
 
 
-def _make(ledger: Ledger) -> list[str]:
+def _make_partitions(ledger: Ledger) -> list[str]:
     with ledger.write() as connection:
         return make_partitions(connection, MAY_2020)
 
@@ -192,7 +192,7 @@ def _reading_all(ledger: Ledger) -> Iterator[None]:
 
 
 def _wait_for_a_lock(url: str) -> None:
-    """Until somebody waits for one."""
+    """Waits until a transaction waits for a lock."""
     with psycopg.connect(url, autocommit=True, options="-c statement_timeout=10s") as connection:
         while not connection.execute("SELECT pg_sleep(0.01), 1 FROM pg_locks WHERE NOT granted").fetchone():
             pass
@@ -200,8 +200,8 @@ def _wait_for_a_lock(url: str) -> None:
 
 def test_making_a_partition_times_out_without_the_lock_and_leaves_nothing(new_postgresql_ledger: Ledger) -> None:
     with _reading_all(new_postgresql_ledger), pytest.raises(LedgerUnavailableError, match="lock timeout"):
-        _make(new_postgresql_ledger)
-    assert _make(new_postgresql_ledger) == _made()
+        _make_partitions(new_postgresql_ledger)
+    assert _make_partitions(new_postgresql_ledger) == _partition_names()
 
 
 # Locks.

@@ -1,4 +1,4 @@
-"""One process plays a role for a ledger."""
+"""Only one process has a role for a ledger."""
 
 import subprocess
 import sys

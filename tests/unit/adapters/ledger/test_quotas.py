@@ -1,4 +1,4 @@
-"""Quotas: never more calls in any second than the vendor allows, and none for ever."""
+"""Quotas: never more calls in any second than the vendor allows, and no bucket is blocked for ever."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -16,7 +16,7 @@ LIMITS = (20, 60, 150)
 
 
 class Taken:
-    """A new bucket, and who takes from it when; kept as the ledger keeps it."""
+    """A new bucket that consumers take tokens from at given times; stored as the ledger stores it."""
 
     def __init__(self, limit: int, now: int) -> None:
         self.rate = bucket_rate(limit)
@@ -32,7 +32,7 @@ def take(connection: Connection, wanted: int, now: int, *, limit: float = 20, bu
 
 
 def most_in_a_second(granted: Sequence[tuple[int, int]]) -> int:
-    """(when, how many) -> the most within any 1000 ms, both ends included."""
+    """Returns the maximum number of calls within any 1000 ms, both ends included, of (time, number)."""
     return max((sum(n for at, n in granted if since <= at <= since + 1000) for since, _ in granted), default=0)
 
 
@@ -98,7 +98,7 @@ def test_no_second_has_more_calls_than_the_vendor_allows(limit: int, steps: list
 def test_no_second_has_more_calls_even_if_the_clocks_of_processes_differ(
     limit: int, offsets: list[int], steps: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    """Each process has a clock of its own; seconds are counted by the fastest."""
+    """Each process has its own clock; seconds are counted by the fastest."""
     times = accumulate(gap for gap, _ in steps)
     bucket, granted = Taken(limit, T0), []
     for at, (_, wanted) in zip(times, steps, strict=True):
@@ -110,7 +110,7 @@ def test_no_second_has_more_calls_even_if_the_clocks_of_processes_differ(
 @settings(deadline=None)
 @given(limit=st.sampled_from(LIMITS), backs=st.lists(st.integers(0, 10 * HOUR), min_size=1, max_size=5), steps=_steps)
 def test_a_clock_that_is_set_back_grants_nothing_extra(limit: int, backs: list[int], steps: list[tuple[int, int]]) -> None:
-    """Seconds are counted by a clock that nobody sets."""
+    """Seconds are counted by a clock that is never set."""
     times = list(accumulate(gap for gap, _ in steps))
     bucket, granted, behind = Taken(limit, T0), [], 0
     for number, (at, (_, wanted)) in enumerate(zip(times, steps, strict=True)):
@@ -123,7 +123,7 @@ def test_a_clock_that_is_set_back_grants_nothing_extra(limit: int, backs: list[i
 @settings(deadline=None)
 @given(limit=st.sampled_from((1, *LIMITS)), back=st.integers(0, 1_000 * HOUR), slow=st.integers(0, 20), hint=st.integers(0, 30))
 def test_no_bucket_is_blocked_for_ever(limit: int, back: int, slow: int, hint: int) -> None:
-    """Whatever was said and however far the clock was set back, calls go on after the hint, or 10 s."""
+    """Calls continue after the vendor's hint or 10 s, however far the clock was set back."""
     bucket = Taken(limit, T0)
     bucket.take(99, T0)
     for number in range(slow):
@@ -138,7 +138,7 @@ def test_a_bucket_grants_as_many_calls_as_allowed() -> None:
     assert sum(bucket.take(32, T0 + ms) for ms in range(0, 10_000, 50)) == 2 + 16 * 10 - 1
 
 
-# What the vendor says.
+# "Too many" answers and hints of the vendor.
 
 
 def pace(connection: Connection, now: int) -> float:

@@ -1,4 +1,4 @@
-"""What is asked for once more is queued once, what was chosen and nothing else, and never faster than its rate."""
+"""A replay queues each selected event once, no other event, and never faster than its rate."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ FAST = 1_000.0
 
 @pytest.fixture
 def ledger(ledger: Ledger) -> Ledger:
-    """With two subscriptions, and an event each second: of t0, t1, t2, t0, ..."""
+    """A ledger with two subscriptions, and an event each second: of t0, t1, t2, t0, ..."""
     subscribe(ledger, subscription(1), subscription(2))
     for number in range(9):
         tell(ledger, told(f"t{number % 3}", number // 3 + 1, at=T0 + number * S))
@@ -46,7 +46,7 @@ def ledger(ledger: Ledger) -> Ledger:
 def ask(
     ledger: Ledger, selection: EventSelection = ALL, *, rate: float = FAST, now: int = T0, by: Subscription | None = None
 ) -> int:
-    """How many it will be."""
+    """Requests a replay; returns the number of its deliveries."""
     with ledger.write() as connection:
         replays.add(connection, by or subscription(), selection, rate, now)
         return replays.count(connection, by or subscription(), selection)
@@ -63,7 +63,7 @@ def under_way(ledger: Ledger, number: int = 1) -> list[Replay]:
 
 
 def replay_all(ledger: Ledger, selection: EventSelection = ALL, *, by: Subscription | None = None) -> list[tuple[str, int]]:
-    """(subject, when it was, in s) of what was queued, as many as were promised."""
+    """Returns (subject, time in s) of the queued events, after checking that their number is the promised one."""
     promised = ask(ledger, selection, by=by)
     for step in range(100):
         go_on(ledger, T0 + step * S, by)
@@ -153,7 +153,7 @@ AHEAD = T0 + 400 * DAY
 
 
 def replayed(ledger: Ledger, since: int, until: int, **more: Any) -> list[int]:
-    """When each event was that a replay queued, ms; in the order of the events, as they were queued."""
+    """Returns the times of the replayed events, ms, in the order in which they were queued, which is that of the events."""
     promised = ask(ledger, EventSelection(since=since, until=until, **more), now=until)
     for step in range(20):
         go_on(ledger, until + step * S)
@@ -164,7 +164,7 @@ def replayed(ledger: Ledger, since: int, until: int, **more: Any) -> list[int]:
 
 
 def set_ahead(ledger: Ledger, by: int = 400 * DAY) -> None:
-    """The clock is ahead at 10 s for a moment, in which there is an event; then there is one at 20 s, 21 s and 22 s."""
+    """The clock is ahead at 10 s for a moment, with one event; further events are at 20 s, 21 s and 22 s."""
     tell(ledger, told("t5", at=T0 + by + 10 * S))
     for number in range(3):
         tell(ledger, told("t6", number + 1, at=T0 + (20 + number) * S))
@@ -199,7 +199,7 @@ def test_strays_of_one_task_are_found(ledger: Ledger) -> None:
 
 
 def test_events_between_a_time_and_the_strays_are_not_scanned(ledger: Ledger) -> None:
-    """2,500 events do: with them it would take four looks."""
+    """2,500 events are there: scanning them too would take four steps."""
     tell(ledger, *(told(f"u{number}", at=T0 + 100 * DAY) for number in range(2_500)))
     tell(ledger, told("t5", at=AHEAD))
     tell(ledger, told("t6", at=T0 + 101 * DAY))
@@ -215,7 +215,7 @@ def test_the_feed_continues_in_order(ledger: Ledger) -> None:
     assert (len(found), found) == (13, sorted(set(found)))
 
 
-# Dead ones.
+# Dead deliveries.
 
 
 def dying(ledger: Ledger, *subjects: str, now: int = T0) -> None:

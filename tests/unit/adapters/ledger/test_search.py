@@ -1,4 +1,4 @@
-"""A search finds what looking at each task would find, however it goes about it."""
+"""A search agrees with a filter that looks at each task, whichever way it chooses."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def tasks(draw: st.DrawFn) -> Task:
         anomalies=tuple(sorted(draw(st.sets(st.sampled_from(ANOMALIES))))),
         merged_into=draw(st.sampled_from([None] * 9 + ["0" * 26])),
     )
-    # Where the key has no room, its callbacks may tell one.
+    # Where the key has no room, its callbacks may report one.
     view = View(
         state=draw(st.sampled_from(STATES)),
         reason=draw(st.sampled_from(REASONS)),
@@ -70,14 +70,14 @@ FILTERS = st.builds(
     created_before=st.none() | st.integers(T0 - 1, T0 + 41),
     q=_maybe(["r", "r1", "R", "1", "a", "b", "01", "01HF7YAT", "0", "%", "é", "nobody"]),
 )
-#: Few of the filters at once, for many together find nothing.
+#: A few of the filters at once, because many together find nothing.
 SPARSE = st.tuples(FILTERS, st.sets(st.sampled_from(TaskFilter.__slots__), max_size=3)).map(
     lambda drawn: TaskFilter(**{name: getattr(drawn[0], name) for name in drawn[1]})
 )
 
 
 def _passes(wanted: TaskFilter, one: Task) -> bool:
-    """What the contract says, in the plainest words."""
+    """Filters as the contract says, in the simplest way."""
     room = one.key.room_id or one.view.room_id
     ids = (one.id, one.key.vendor_task_id, room or "", one.key.app_id)
     return (
@@ -101,7 +101,7 @@ def _passes(wanted: TaskFilter, one: Task) -> bool:
 def _pages(
     ledger: Ledger, wanted: TaskFilter, limit: int, arriving: Sequence[Task] = (), thresholds: SearchThresholds | None = None
 ) -> list[Task]:
-    """All pages, one after the other; a task arrives after each."""
+    """Returns all pages, one after the other; a task arrives after each."""
     found: list[Task] = []
     before = None
     coming = list(arriving)
@@ -121,7 +121,7 @@ def _pages(
     [SearchThresholds(), SearchThresholds(few=0, window=4), SearchThresholds(few=0, window=1), SearchThresholds(few=2, window=5)],
 )
 def test_all_pages_together_hold_the_matching_tasks(kept_ledger: Ledger, thresholds: SearchThresholds) -> None:
-    """Whichever way is taken: the limits that decide it are set so that each is."""
+    """Tests each way of searching: the thresholds are set so that each is chosen."""
 
     @examples(kept_ledger, 25)
     @given(

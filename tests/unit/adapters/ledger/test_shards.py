@@ -1,4 +1,4 @@
-"""Workers share the work out evenly, whoever comes and goes."""
+"""Workers divide the shards evenly, also when workers start and end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ ALL = frozenset(range(SHARDS))
 
 @contextmanager
 def workers(ledger: Ledger, number: int) -> Iterator[list[Shards]]:
-    """Whose answers are never older than the question."""
+    """Workers that do not cache the list of workers."""
     made = [Shards(ledger, fresh_s=0.0) for _ in range(number)]
     yield made
     for each in made:
@@ -22,7 +22,7 @@ def workers(ledger: Ledger, number: int) -> Iterator[list[Shards]]:
 
 
 def shares(made: list[Shards]) -> list[frozenset[int]]:
-    """Asked twice: the first to ask did not know of the last one yet."""
+    """Reads the shards twice: at the first read the first worker does not know the last one yet."""
     for each in made:
         each.owned()
     return [share if (share := each.owned()) is not None else ALL for each in made]

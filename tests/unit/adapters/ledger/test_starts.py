@@ -1,4 +1,4 @@
-"""One start waits for each key, and one robot is in each room."""
+"""One start waits per key, and a robot is in a room once."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The statistics say what there is."""
+"""The statistics show the contents of the ledger."""
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_folding_changes_no_number(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("by_s", [0.005, 8 * 3_600.0, 400 * 86_400.0])
 def test_the_age_of_a_time_that_lies_ahead_is_the_difference(ledger: Ledger, by_s: float) -> None:
-    """An age of 0 would say that all is well."""
+    """An age of 0 would look healthy."""
     with ledger.write() as connection:
         inbox.record(connection, [arrival(1)])
         subscriptions.add(connection, subscription())

@@ -1,4 +1,4 @@
-"""Who is to be told of what is kept as it was given, and locked by whoever changes it or what is on its way to it."""
+"""Subscriptions are stored unchanged, and locked by transactions that change them or their deliveries."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

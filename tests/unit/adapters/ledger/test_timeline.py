@@ -1,18 +1,18 @@
-"""A timeline tells what happened in the order in which it was applied."""
+"""A timeline has the changes of a task in the order in which they were applied."""
 
 from adapters.ledger import Ledger, timeline
 from adapters.ledger.timeline import TimelineRow
 from tests.support.ledger_rows import T0
 
 
-def _line(task_id: str, number: int) -> TimelineRow:
+def _timeline_row(task_id: str, number: int) -> TimelineRow:
     return TimelineRow(task_id=task_id, at=T0 - number, inbox_id=number, entries=[{"kind": "move", "to": f"{number}é"}])
 
 
 def test_pages_follow_each_other_while_rows_arrive(ledger: Ledger) -> None:
-    lines = [_line("a", number) for number in range(5)]
+    lines = [_timeline_row("a", number) for number in range(5)]
     with ledger.write() as connection:
-        timeline.append(connection, [*lines[:2], _line("b", 9), lines[2]])
+        timeline.append(connection, [*lines[:2], _timeline_row("b", 9), lines[2]])
         first = timeline.page(connection, "a", after=0, limit=2)
         timeline.append(connection, lines[3:])
         rest = timeline.page(connection, "a", after=first[-1][0], limit=9)

@@ -1,4 +1,4 @@
-"""A probe says that callbacks are taken only where one could be written."""
+"""A probe succeeds only if a callback could be written."""
 
 from pathlib import Path
 

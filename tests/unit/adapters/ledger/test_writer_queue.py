@@ -1,4 +1,4 @@
-"""One writes at a time, and who is waited for goes first."""
+"""One thread writes at a time, and urgent ones go first."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ LATE_S = 20
 
 
 def waiting(line: WriterQueue, order: list[str], name: str, *, first: bool) -> threading.Thread:
-    """A thread that stands in line, takes its turn once and says so."""
+    """A thread that waits in the queue, writes once and records it."""
 
     def wait() -> None:
         line.acquire(first=first)
@@ -24,7 +24,7 @@ def waiting(line: WriterQueue, order: list[str], name: str, *, first: bool) -> t
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Nobody says that a thread has begun to wait."""
+    """Polls until the condition holds: there is no signal when a thread begins to wait."""
     for _ in range(LATE_S * 1_000):
         if holds():
             return
