@@ -10,7 +10,7 @@ from statemachine.delivery_policy import longest_retry_delay_ms
 from tests.flows.test_calls import SECOND, VOLC_RELAY, waits
 from tests.support.dispatcher_harness import REFUSED, TAKEN, DispatcherHarness, event_id
 from tests.support.ledgers import BOTH, open_ledger
-from tests.support.scenario import Scenario, told, volcengine_error
+from tests.support.scenario import Scenario, answered_with, volcengine_error
 from workers.clock_setback import ClockRepairer
 
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
@@ -108,7 +108,7 @@ def test_the_log_says_what_was_mended(office: DispatcherHarness) -> None:
 
 def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.line.fare(VOLC_RELAY[1], told(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
+        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
         story.house.now -= BACK_MS
@@ -116,17 +116,17 @@ def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: P
         story.house.now += 61 * SECOND
         story.house.sweep.run_once()
         story.caller.run_once()
-        assert len(story.line.of(VOLC_RELAY[1])) == 2
+        assert len(story.wire.of(VOLC_RELAY[1])) == 2
         assert [entry["kind"] for entry in story.entries(task_id, "clock_corrected")] == ["clock_corrected"]
 
 
 def test_a_start_that_waits_as_the_vendor_asked_is_left_alone(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.line.fare(VOLC_RELAY[1], told(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
+        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
         assert ClockRepairer(story.house.ledger).repair_if_due(story.now) == 0
         story.house.now += 61 * SECOND
         story.house.sweep.run_once()
         story.caller.run_once()
-        assert len(story.line.of(VOLC_RELAY[1])) == 1
+        assert len(story.wire.of(VOLC_RELAY[1])) == 1

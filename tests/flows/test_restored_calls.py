@@ -9,7 +9,7 @@ from adapters.ledger import Ledger
 from adapters.ledger.backup import back_up
 from adapters.ledger.restore import restore
 from adapters.ledger.shards import Shards
-from tests.support.scenario import Scenario, tencent_error, told
+from tests.support.scenario import Scenario, tencent_error, answered_with
 from tests.support.start_calls import STARTS
 from tests.support.virtual_time import MINUTE, SECOND, T0
 
@@ -50,7 +50,7 @@ def lose_and_restore(story: Scenario, file: Path) -> None:
     restore(file, house.ledger.path, story.now, replace=True)
     house.ledger = Ledger(house.ledger.url)
     house.shards = Shards(house.ledger)
-    story.begin_anew(house.settings)
+    story.restart(house.settings)
 
 
 def later(story: Scenario, ms: int) -> None:
@@ -67,7 +67,7 @@ def test_a_start_that_was_made_after_the_backup_is_not_made_again(story: Scenari
     assert story.task(task_id)["state"] == "running" or vendor == "tencent", "the lost ledger saw it run"
     lose_and_restore(story, file)
     later(story, 20 * MINUTE)
-    assert len(story.line.of(action)) == 1, "paid twice"
+    assert len(story.wire.of(action)) == 1, "paid twice"
     task = story.task(task_id)
     assert task["reason"] not in ("start_refused", "start_gave_up")
     if vendor == "volcengine" or moment == "known":
@@ -83,19 +83,19 @@ def test_a_start_that_the_vendor_does_not_know_is_made_after_all(story: Scenario
     come_to(story, moment)
     lose_and_restore(story, backup(story))
     later(story, 3 * MINUTE)
-    assert len(story.line.of(action)) == 1
+    assert len(story.wire.of(action)) == 1
     assert story.task(task_id)["state"] in ("accepted", "running")
 
 
 def test_a_start_that_the_vendor_does_not_know_is_not_made_too_late(story: Scenario):
     task_id = story.start("volcengine", "StartRelayStream")
     file = backup(story)
-    story.line.fare("StartRelayStream")
+    story.wire.fare("StartRelayStream")
     story.house.now += 60 * MINUTE
     lose_and_restore(story, file)
     later(story, 3 * MINUTE)
-    assert story.line.of("StartRelayStream") == []
-    assert story.said_of(task_id) == ("failed", "start_gave_up", False)
+    assert story.wire.of("StartRelayStream") == []
+    assert story.status_of(task_id) == ("failed", "start_gave_up", False)
 
 
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
@@ -124,7 +124,7 @@ def test_a_stop_that_waited_still_stops(story: Scenario, vendor: str, action: st
     lose_and_restore(story, backup(story))
     later(story, 30 * MINUTE)
     assert story.task(task_id)["state"] not in ("running", "accepted", "requested")
-    stops = [each for each in story.line.actions() if each.startswith(("Stop", "Delete"))]
+    stops = [each for each in story.wire.actions() if each.startswith(("Stop", "Delete"))]
     assert stops, "nobody stopped it"
 
 
@@ -134,34 +134,34 @@ def test_a_stop_under_an_id_of_ours_asks_first_whether_it_runs(story: Scenario):
     story.stop(task_id)
     file = backup(story)
     later(story, 5 * MINUTE)
-    made = len(story.line.of("StopRelayStream"))
+    made = len(story.wire.of("StopRelayStream"))
     lose_and_restore(story, file)
     later(story, 5 * MINUTE)
     assert story.task(task_id)["state"] == "stopped"
-    assert len(story.line.of("StopRelayStream")) == made, "it could have stopped a newer task of this id"
+    assert len(story.wire.of("StopRelayStream")) == made, "it could have stopped a newer task of this id"
 
 
 def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Scenario):
     task_id = story.start("volcengine", "StartPushMixedStreamToCDN")
     come_to(story, "known")
-    assert story.ask(task_id, "update", {"params": {"Layout": {"LayoutMode": 2}}}).status_code == 202
+    assert story.post_action(task_id, "update", {"params": {"Layout": {"LayoutMode": 2}}}).status_code == 202
     story.apply()
     lose_and_restore(story, backup(story))
     later(story, MINUTE)
-    assert story.line.of("UpdatePushMixedStreamToCDN") == []
+    assert story.wire.of("UpdatePushMixedStreamToCDN") == []
     lines = [entry for entry in story.timeline(task_id) if entry["kind"] == "restored"]
     assert [entry["dropped"] for entry in lines] == [["update"]]
 
 
 def test_what_was_restarted_by_the_lost_ledger_is_not_restarted_again(story: Scenario):
     policy = {"restart": {"on": ["failed"], "pause_s": 60}}
-    story.line.fare("StartStreamIngest", told(tencent_error("InvalidParameter.StreamUrl")))
+    story.wire.fare("StartStreamIngest", answered_with(tencent_error("InvalidParameter.StreamUrl")))
     task_id = story.start("tencent", "StartStreamIngest", policy=policy)
     come_to(story, "known")
     assert story.task(task_id)["state"] == "failed"
     file = backup(story)
     later(story, 2 * MINUTE)
-    assert len(story.line.of("StartStreamIngest")) == 2, "the lost ledger started it again"
+    assert len(story.wire.of("StartStreamIngest")) == 2, "the lost ledger started it again"
     lose_and_restore(story, file)
     later(story, 5 * MINUTE)
-    assert len(story.line.of("StartStreamIngest")) == 2, "paid twice"
+    assert len(story.wire.of("StartStreamIngest")) == 2, "paid twice"

@@ -35,7 +35,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class CallScript:
     """How a call fares. `done`: the vendor does it; `answered`: it says so; `instead`: what it says; `took_ms`: so late."""
 
     done: bool = True
@@ -44,21 +44,21 @@ class Fate:
     instead: HttpReply | None = None
 
 
-WELL = Fate()
+NORMAL = CallScript()
 #: It is done, and nobody says so.
-LOST = Fate(answered=False)
+ANSWER_LOST = CallScript(answered=False)
 #: It never comes to the vendor, and nobody says so.
-VANISHED = Fate(done=False, answered=False)
+REQUEST_LOST = CallScript(done=False, answered=False)
 
 
-def late(ms: int) -> Fate:
+def late(ms: int) -> CallScript:
     """Its answer comes so late."""
-    return Fate(took_ms=ms)
+    return CallScript(took_ms=ms)
 
 
-def told(reply: HttpReply) -> Fate:
+def answered_with(reply: HttpReply) -> CallScript:
     """The vendor does nothing, and says this."""
-    return Fate(done=False, instead=reply)
+    return CallScript(done=False, instead=reply)
 
 
 def tencent_error(code: str) -> HttpReply:
@@ -89,17 +89,17 @@ class Sent:
     params: Mapping[str, Any]
 
 
-class Line(Wire):
+class ScriptedWire(Wire):
     """Notes what goes out, and lets it fare as was said beforehand."""
 
     def __init__(self, world: World, seed: int, now: Callable[[], int]) -> None:
         super().__init__(world, seed, now)
         self.sent: list[Sent] = []
         self._now_ms = now
-        self._next: dict[str, deque[Fate]] = defaultdict(deque)
-        self._rest: dict[str, Fate] = {}
+        self._next: dict[str, deque[CallScript]] = defaultdict(deque)
+        self._rest: dict[str, CallScript] = {}
 
-    def fare(self, action: str, *fates: Fate, rest: Fate = WELL) -> None:
+    def fare(self, action: str, *fates: CallScript, rest: CallScript = NORMAL) -> None:
         """How the next calls of this action fare, one after the other, and then all others."""
         self._next[action] = deque(fates)
         self._rest[action] = rest
@@ -111,10 +111,10 @@ class Line(Wire):
         return [each.action for each in self.sent]
 
     def send(self, request: HttpRequest) -> HttpReply:
-        action, params = _said(request)
+        action, params = _action_and_params(request)
         self.sent.append(Sent(self._now_ms() - T0, action, params))
         coming = self._next[action]
-        fate = coming.popleft() if coming else self._rest.get(action, WELL)
+        fate = coming.popleft() if coming else self._rest.get(action, NORMAL)
         self.took_ms = 200
         reply = super().send(request) if fate.done else fate.instead
         self.took_ms = self.took_ms if fate.took_ms is None else fate.took_ms
@@ -123,13 +123,13 @@ class Line(Wire):
         return fate.instead or reply
 
 
-def _said(request: HttpRequest) -> tuple[str, dict[str, Any]]:
+def _action_and_params(request: HttpRequest) -> tuple[str, dict[str, Any]]:
     query = dict(parse_qsl(request.url.partition("?")[2], keep_blank_values=True))
     params = json.loads(request.body) if request.body else {k: v for k, v in query.items() if k not in ("Action", "Version")}
     return request.headers.get("X-TC-Action") or query["Action"], params
 
 
-class MortalCaller(LateCaller):
+class CrashingCaller(LateCaller):
     """Its process dies while it makes some calls: they are taken, sent or not, and never answered.
 
     `dies`: whether it dies of this one: "before" it is sent, "after", or not at all (None).
@@ -175,9 +175,9 @@ class Scenario(VirtualTimeApp):
         self, folder: Path, *, seed: int = 1, faults: Faults | None = None, plan: Plan = STEADY, grain_ms: int = 100
     ) -> None:
         super().__init__(folder, seed, faults, plan, grain_ms=grain_ms)
-        self.line = Line(self.world, seed, self.house.clock)
+        self.wire = ScriptedWire(self.world, seed, self.house.clock)
         self.caller: Any = self.new_caller()
-        self.hears: Callable[[CallbackDelivery], bool] = lambda _: True
+        self.receives: Callable[[CallbackDelivery], bool] = lambda _: True
         self._open = ExitStack()
 
     @contextmanager
@@ -186,27 +186,27 @@ class Scenario(VirtualTimeApp):
             yield self
 
     def new_caller(self) -> LateCaller:
-        return LateCaller(self.house, self.line)
+        return LateCaller(self.house, self.wire)
 
-    def mortal(self, dies: Callable[[ClaimedCall], str | None]) -> MortalCaller:
+    def crash_calls(self, dies: Callable[[ClaimedCall], str | None]) -> CrashingCaller:
         """From now on calls are made by somebody who dies so."""
-        made = MortalCaller(self.house, self.line, dies)
+        made = CrashingCaller(self.house, self.wire, dies)
         self.caller = made
         return made
 
-    def deaf(self, *, to: Callable[[CallbackDelivery], bool] = lambda _: True) -> None:
+    def lose_callbacks(self, *, to: Callable[[CallbackDelivery], bool] = lambda _: True) -> None:
         """From now on these callbacks are lost."""
-        self.hears = lambda callback: not to(callback)
+        self.receives = lambda callback: not to(callback)
 
-    def hear_again(self) -> None:
-        self.hears = lambda _: True
+    def receive_callbacks(self) -> None:
+        self.receives = lambda _: True
 
     def with_app(self, vendor: str, app_id: str, **more: Any) -> Settings:
         """The settings, with one more app."""
         settings = self.house.settings
         return replace(settings, apps=(*settings.apps, AppSettings(vendor=vendor, app_id=app_id, **more)))
 
-    def begin_anew(self, settings: Settings) -> None:
+    def restart(self, settings: Settings) -> None:
         """The process ends, and begins again with these settings; what its calls were to be answered is lost."""
         house = self.house
         house.settings = settings
@@ -239,7 +239,7 @@ class Scenario(VirtualTimeApp):
 
     # What users ask.
 
-    def ask(self, task_id: str, what: str, body: Any = None) -> Any:
+    def post_action(self, task_id: str, what: str, body: Any = None) -> Any:
         return self.house.client.post(f"/v1/tasks/{task_id}/{what}", json=body)
 
     # What is so.
@@ -249,7 +249,7 @@ class Scenario(VirtualTimeApp):
         found: list[dict[str, Any]] = self.house.get("/v1/tasks?limit=500" + (f"&origin={origin}" if origin else ""))["items"]
         return found
 
-    def said_of(self, task_id: str) -> tuple[str, str | None, bool]:
+    def status_of(self, task_id: str) -> tuple[str, str | None, bool]:
         """(state, reason, inferred)"""
         task = self.task(task_id)
         return task["state"], task["reason"], task["inferred"]
@@ -265,12 +265,12 @@ class Scenario(VirtualTimeApp):
         """Deadlines that passed, in order."""
         return [entry["deadline"] for entry in self.entries(task_id, "deadline_passed")]
 
-    def _hear(self, callbacks: list[CallbackDelivery]) -> None:
-        heard = [callback for callback in callbacks if self.hears(callback)]
+    def _receive(self, callbacks: list[CallbackDelivery]) -> None:
+        heard = [callback for callback in callbacks if self.receives(callback)]
         for callback in callbacks:
             if callback not in heard:
                 self.world.record_answer(callback, 200, self.now)
-        super()._hear(heard)
+        super()._receive(heard)
 
     def rows(self, statement: str, **values: Any) -> list[Any]:
         with self.house.ledger.read() as connection:

@@ -162,7 +162,7 @@ class VirtualTimeApp:
         while (at := self._next()) is not None and at <= end:
             self._step(at)
         self.house.now = end
-        self._hear(self.world.advance_to(end))
+        self._receive(self.world.advance_to(end))
 
     def settle(self, longest_ms: int) -> None:
         """Lets time pass until all managed tasks have ended and no call, deadline or callback waits."""
@@ -195,13 +195,13 @@ class VirtualTimeApp:
         self.house.now = at
         while self._agenda and self._agenda[0][0] <= at:
             heapq.heappop(self._agenda)[2]()
-        self._hear(self.world.advance_to(at))
+        self._receive(self.world.advance_to(at))
         self.house.sweep.run_once()
         if self.caller.run_once():
             self.house.applier.apply_waiting()
         self.watch()
 
-    def _hear(self, callbacks: list[CallbackDelivery]) -> None:
+    def _receive(self, callbacks: list[CallbackDelivery]) -> None:
         """Records callbacks whose signature is right, then answers them, as the door does."""
         if not callbacks:
             return
