@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: Maximum difference between our clock and a vendor's, ms: times of the two are compared with this tolerance.
+CLOCK_SKEW_MS = 5_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:

@@ -7,11 +7,10 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from adapters.ledger.lineages import read_tasks, select_tasks
 from adapters.ledger.schema import effects, tasks
+from statemachine.rules import CLOCK_SKEW_MS
 from statemachine.states import Origin, Reason, State
 from statemachine.tasks import Task, TaskKey, earliest_id
 
-#: Maximum difference between our clock and the vendor's, ms.
-_SKEW_MS = 5_000
 #: A robot of the same name that appears later than this after the start was given up belongs to another task, ms.
 _ROBOT_GRACE_MS = 3_600_000
 _WAITING_STATES = (State.REQUESTED, State.STOPPING)
@@ -57,10 +56,16 @@ def _has_no_id() -> ColumnElement[bool]:
 
 
 def _is_sent_by(robot: Robot, task: Task) -> bool:
-    there = (task.key.vendor, task.key.app_id, task.view.room_id, task.view.robot)
+    if (robot.vendor, robot.app_id, robot.room_id, robot.name) != (
+        task.key.vendor,
+        task.key.app_id,
+        task.view.room_id,
+        task.view.robot,
+    ):
+        return False
     given_up_at = task.view.ended_at
     in_time = given_up_at is None or robot.at <= given_up_at + _ROBOT_GRACE_MS
-    return there == (robot.vendor, robot.app_id, robot.room_id, robot.name) and robot.at >= task.created_at - _SKEW_MS and in_time
+    return in_time and robot.at >= task.created_at - CLOCK_SKEW_MS
 
 
 def observed_matches(connection: Connection, task: Task) -> list[Task]:
@@ -74,7 +79,7 @@ def observed_matches(connection: Connection, task: Task) -> list[Task]:
         tasks.c.app_id == task.key.app_id,
         tasks.c.room_id == task.view.room_id,
         _is_observed(),
-        tasks.c.id >= earliest_id(task.created_at - _SKEW_MS),
+        tasks.c.id >= earliest_id(task.created_at - CLOCK_SKEW_MS),
     )
     return sorted(observed, key=lambda task: task.id, reverse=True)
 
@@ -86,7 +91,7 @@ def _is_observed() -> ColumnElement[bool]:
 def observed_between(connection: Connection, task: Task, since: int, until: int) -> list[Task]:
     """Returns tasks of its app and kind that callbacks reported and that began in [since, until) (ms)."""
     of_app = (tasks.c.vendor == task.key.vendor, tasks.c.app_id == task.key.app_id, tasks.c.kind == task.kind)
-    observed = _tasks_where(connection, *of_app, _is_observed(), tasks.c.id >= earliest_id(since - _SKEW_MS))
+    observed = _tasks_where(connection, *of_app, _is_observed(), tasks.c.id >= earliest_id(since - CLOCK_SKEW_MS))
     return [other for other in observed if since <= other.view.begins_at < until]
 
 

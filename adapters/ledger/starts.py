@@ -205,7 +205,7 @@ def _waiting_with_robot(connection: Connection, start: StartRequest, robot: str)
 
 
 def _task_with_robot(connection: Connection, start: StartRequest, robot: str) -> str | None:
-    there = (
+    in_room = (
         tasks.c.robot == robot,
         tasks.c.vendor == start.vendor,
         tasks.c.app_id == start.app_id,
@@ -213,5 +213,5 @@ def _task_with_robot(connection: Connection, start: StartRequest, robot: str) ->
         tasks.c.merged_into.is_(None),
     )
     unknown = and_(tasks.c.state == State.FAILED, tasks.c.reason == Reason.START_UNKNOWN)
-    statement = select(tasks.c.id).where(*there, or_(tasks.c.state.in_(_BUSY_STATES), unknown))
+    statement = select(tasks.c.id).where(*in_room, or_(tasks.c.state.in_(_BUSY_STATES), unknown))
     return connection.scalar(statement.order_by(tasks.c.id.desc()).limit(1))

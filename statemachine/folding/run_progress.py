@@ -8,11 +8,8 @@ from statemachine.fast_dataclasses import fast_replace
 from statemachine.folding.output_limits import MAX_FILES, MAX_OUTPUTS
 from statemachine.folding.run_scan import RunScan
 from statemachine.folding.runs import Run
-from statemachine.rules import Rules
+from statemachine.rules import CLOCK_SKEW_MS, Rules
 from statemachine.states import FileState, OutputState, Reason, State
-
-#: Tolerance for our clock running ahead of the vendor's, ms, when deciding whether a stop was requested before the end.
-_SKEW_MS = 5_000
 
 
 class RunProgress(RunScan):
@@ -81,7 +78,7 @@ class RunProgress(RunScan):
         return (
             self.all_outputs_ended()
             and self.stop_accepted_at is not None
-            and self.stop_accepted_at <= self._outputs_ended_at + _SKEW_MS
+            and self.stop_accepted_at <= self._outputs_ended_at + CLOCK_SKEW_MS
         )
 
     def _apply_life_sign(self, fact: Fact) -> None:
@@ -224,7 +221,7 @@ class RunProgress(RunScan):
     # For deciding whether and how the run ended (`run_end`).
 
     def stop_requested_before(self, at: int) -> bool:
-        return self.stop_asked is not None and self.stop_asked.at <= at + _SKEW_MS
+        return self.stop_asked is not None and self.stop_asked.at <= at + CLOCK_SKEW_MS
 
     def reached_max_lifetime(self, at: int) -> bool:
         start = self.started_at()

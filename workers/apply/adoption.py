@@ -14,7 +14,7 @@ from adapters.ledger.inbox import CALLBACK
 from adapters.ledger.lineages import StoredLineage
 from statemachine.calls import CallOutcome, Operation
 from statemachine.events import CallAnswered, CallbackReceived, DeadlinePassed
-from statemachine.rules import Rules
+from statemachine.rules import CLOCK_SKEW_MS, Rules
 from statemachine.states import LIVE, Deadline, Kind
 from statemachine.tasks import Task, TaskKey
 from workers.apply.inbox_decoder import DecodedRow, LineageEvent, kind_of_key
@@ -22,8 +22,6 @@ from workers.apply.rules import Rulebook
 
 #: Time that a callback is deferred at most, for the answer that may contain its id, ms.
 MAX_DEFERRAL_MS = 15_000
-#: Difference between our clock and the vendor's at most, ms: a task may seem to begin this long before its start was sent.
-_CLOCK_SKEW_MS = 5_000
 
 _Stored = Mapping[TaskKey, StoredLineage]
 
@@ -161,7 +159,7 @@ def _match_by_robot(connection: Connection, task: Task, rules: Rules) -> Task | 
 
 def _match_by_time(connection: Connection, task: Task, sent_at: int, meets_ms: int) -> Task | None:
     """Returns the only observed task that began within `meets_ms` of this start, if no other start may have started it."""
-    began = adoption_candidates.observed_between(connection, task, sent_at - _CLOCK_SKEW_MS, sent_at + meets_ms)
+    began = adoption_candidates.observed_between(connection, task, sent_at - CLOCK_SKEW_MS, sent_at + meets_ms)
     if len(began) != 1:
         return None
     others = [other for other in adoption_candidates.starts_without_id(connection, task) if other.id != task.id]
@@ -171,4 +169,4 @@ def _match_by_time(connection: Connection, task: Task, sent_at: int, meets_ms: i
 def _may_have_started(task: Task, began: Task, meets_ms: int) -> bool:
     start = task.calls.get(Operation.START)
     sent_at = start.ambiguous_at if start is not None and start.ambiguous_at is not None else task.created_at
-    return sent_at - _CLOCK_SKEW_MS <= began.view.begins_at < sent_at + meets_ms
+    return sent_at - CLOCK_SKEW_MS <= began.view.begins_at < sent_at + meets_ms
