@@ -48,7 +48,7 @@ _SCHEMES = {False: ", over https", True: ", over https and plain http"}
 #: The exit status for a bad configuration and for wrong usage.
 BAD_USAGE = 2
 
-log = logger(__name__)
+log = logger("tally")
 
 
 def main(argv: Sequence[str] | None = None, sockets: Sequence[socket.socket] = ()) -> int:
