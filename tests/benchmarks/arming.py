@@ -184,7 +184,7 @@ def _template(folder: Path, story: Sequence[Callback]) -> Template:
     folder.mkdir(parents=True)
     with InProcessApp(folder, NOW + 2_000, made=settings(f"sqlite:///{folder}/tally.db")).open() as house:
         for callback in story:
-            house.hear(*callback)
+            house.post_and_apply(*callback)
         with house.ledger.read() as connection:
             return _read(connection)
 

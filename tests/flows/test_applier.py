@@ -48,7 +48,7 @@ def test_a_row_that_cannot_be_applied_is_set_aside_and_holds_up_nobody(house: In
 
 
 def test_a_lineage_saved_by_somebody_else_meanwhile_is_decided_anew(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
-    house.hear(*recording())
+    house.post_and_apply(*recording())
     house.post(*recording(event_type=302, at=T0 + 1))
     other, load = [True], lineages.load
 
@@ -108,7 +108,7 @@ def cannot_read(*_: object, received_at: int, **__: object) -> inbox_decoder.Rea
 def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as older:
         older.setattr(type(inbox_decoder.DIALECTS["tencent"]), "read", cannot_read)
-        house.hear(*recording())
+        house.post_and_apply(*recording())
     (callback,) = house.get("/v1/callbacks")["items"]
     assert (callback["verdict"], house.tasks()) == ("unknown", [])
 
@@ -120,8 +120,8 @@ def test_a_replay_reads_a_callback_as_the_program_reads_it_now(house: InProcessA
 
 
 def test_a_callback_that_turns_out_to_concern_no_task_withdraws_its_facts(house: InProcessApp, monkeypatch: pytest.MonkeyPatch):
-    house.hear(*recording())
-    house.hear(*recording(event_type=302, at=T0 + 1))
+    house.post_and_apply(*recording())
+    house.post_and_apply(*recording(event_type=302, at=T0 + 1))
     monkeypatch.setattr(type(inbox_decoder.DIALECTS["tencent"]), "read", cannot_read)
     newest = house.get("/v1/callbacks")["items"][0]
     assert house.client.post(f"/v1/callbacks/{newest['id']}/replay").status_code == 202

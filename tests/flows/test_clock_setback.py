@@ -116,7 +116,7 @@ def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: P
         story.house.now += 61 * SECOND
         story.house.sweep.run_once()
         story.caller.run_once()
-        assert len(story.wire.of(VOLC_RELAY[1])) == 2
+        assert len(story.wire.calls_of(VOLC_RELAY[1])) == 2
         assert [entry["kind"] for entry in story.entries(task_id, "clock_corrected")] == ["clock_corrected"]
 
 
@@ -129,4 +129,4 @@ def test_a_start_that_waits_as_the_vendor_asked_is_left_alone(tmp_path: Path) ->
         story.house.now += 61 * SECOND
         story.house.sweep.run_once()
         story.caller.run_once()
-        assert len(story.wire.of(VOLC_RELAY[1])) == 1
+        assert len(story.wire.calls_of(VOLC_RELAY[1])) == 1

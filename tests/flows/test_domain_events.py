@@ -27,9 +27,9 @@ def recording(event_type: int, at: int, payload: dict) -> tuple[str, bytes, dict
 
 def test_each_version_is_told_by_the_word_for_what_changed(tmp_path: Path):
     with InProcessApp(tmp_path, T0).open() as house:
-        house.hear(*recording(301, T0, {"Status": 0}))
-        house.hear(*recording(302, T0 + 1, {"LeaveCode": 0}))
-        house.hear(*recording(310, T0 + 2, {"Status": 0, "FileList": ["a.mp4"]}))
+        house.post_and_apply(*recording(301, T0, {"Status": 0}))
+        house.post_and_apply(*recording(302, T0 + 1, {"LeaveCode": 0}))
+        house.post_and_apply(*recording(310, T0 + 2, {"Status": 0, "FileList": ["a.mp4"]}))
         found = told(house)
         (task,) = house.tasks()
     assert [row["type"] for row in found] == ["tally.task.running", "tally.task.finishing", "tally.task.completed"]
@@ -44,7 +44,7 @@ def test_each_version_is_told_by_the_word_for_what_changed(tmp_path: Path):
 def test_a_callback_that_comes_twice_is_told_once(tmp_path: Path):
     with InProcessApp(tmp_path, T0).open() as house:
         for _ in range(2):
-            house.hear(*recording(301, T0, {"Status": 0}))
+            house.post_and_apply(*recording(301, T0, {"Status": 0}))
         assert len(told(house)) == 1
 
 
@@ -61,9 +61,9 @@ def test_calls_under_way_are_not_told(tmp_path: Path, start: tuple[str, str]):
 def test_of_very_many_files_an_event_carries_the_newest(tmp_path: Path):
     names = [f"{number}.mp4" for number in range(600)]
     with InProcessApp(tmp_path, T0).open() as house:
-        house.hear(*recording(301, T0, {"Status": 0}))
-        house.hear(*recording(302, T0 + 1, {"LeaveCode": 0}))
-        house.hear(*recording(310, T0 + 2, {"Status": 0, "FileList": names}))
+        house.post_and_apply(*recording(301, T0, {"Status": 0}))
+        house.post_and_apply(*recording(302, T0 + 1, {"LeaveCode": 0}))
+        house.post_and_apply(*recording(310, T0 + 2, {"Status": 0, "FileList": names}))
         view = told(house)[-1]["doc"]["task"]["view"]
         task = house.get(f"/v1/tasks/{house.tasks()[0]['id']}")
     assert ([file["name"] for file in view["files"]], view["files_truncated"]) == (names[100:], True)
@@ -72,7 +72,7 @@ def test_of_very_many_files_an_event_carries_the_newest(tmp_path: Path):
 
 def test_it_is_said_of_a_task_and_of_its_event_that_files_are_missing(tmp_path: Path):
     with InProcessApp(tmp_path, T0).open() as house:
-        house.hear(*recording(310, T0, {"Status": 0, "FileList": [f"{number}.mp4" for number in range(5_001)]}))
+        house.post_and_apply(*recording(310, T0, {"Status": 0, "FileList": [f"{number}.mp4" for number in range(5_001)]}))
         task = house.get(f"/v1/tasks/{house.tasks()[0]['id']}")
         (event,) = house.get("/v1/events?after=0")["items"]
     assert (len(task["files"]), task["files_truncated"]) == (5_000, True)

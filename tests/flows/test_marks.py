@@ -16,7 +16,7 @@ PUSH = {"RoomId": "r", "TaskId": "t", "Code": 0}
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[InProcessApp]:
     with InProcessApp(tmp_path, T0 + 120_000).open() as opened:
-        opened.hear(*volcengine("TranscodeStarted", PUSH | {"Timestamp": T0}, "2026-01-21T10:00:00+08:00"))
+        opened.post_and_apply(*volcengine("TranscodeStarted", PUSH | {"Timestamp": T0}, "2026-01-21T10:00:00+08:00"))
         opened.sweep.run_once()  # a minute without media, and nobody can be asked
         yield opened
 
@@ -39,7 +39,7 @@ def test_an_end_that_an_operator_tells_is_inferred_and_yields_to_the_vendor(hous
     mark(house, {"state": "lost", "note": "the room is gone"})
     (task,) = house.tasks()
     assert (task["state"], task["reason"], task["inferred"]) == ("lost", "unknown_to_vendor", True)
-    house.hear(*volcengine("TranscodeStopped", PUSH | {"Timestamp": T0 + 90_000}, "2026-01-21T10:01:30+08:00", "e2"))
+    house.post_and_apply(*volcengine("TranscodeStopped", PUSH | {"Timestamp": T0 + 90_000}, "2026-01-21T10:01:30+08:00", "e2"))
     (task,) = house.tasks()
     assert (task["state"], task["reason"], task["inferred"]) == ("stopped", "unstated", False)
 

@@ -59,12 +59,12 @@ def relay(number: int, url: str) -> dict[str, Any]:
 def test_no_viewer_and_no_subscriber_sees_a_key_that_a_vendor_told_however_it_is_written(house: InProcessApp) -> None:
     for number, shape in enumerate(SHAPES):
         url = shape.replace("{}", KEY)
-        house.hear(*tencent(relay(number, url)))
+        house.post_and_apply(*tencent(relay(number, url)))
         payload = {"Status": 2, "FileList": [url], "FileMessage": [{"FileName": url}], "Errmsg": url}
         info = {"EventMsTs": NOW, "RoomId": "r", "TaskId": f"rec-{number}", "Payload": payload}
-        house.hear(*tencent({"EventGroupId": 3, "EventType": 310, "CallbackTs": NOW, "EventInfo": info}))
+        house.post_and_apply(*tencent({"EventGroupId": 3, "EventType": 310, "CallbackTs": NOW, "EventInfo": info}))
         data = {"RoomId": "r", "TaskId": f"t{number}", "Timestamp": NOW, "PushURL": url, "Code": 1, "ErrorMessage": f"no: {url}"}
-        house.hear(*volcengine("TranscodeStarted", data, AT, f"e{number}"))
+        house.post_and_apply(*volcengine("TranscodeStarted", data, AT, f"e{number}"))
 
     assert len(house.client.get("/v1/tasks?limit=500", headers=operator()).json()["items"]) == 3 * len(SHAPES)
     shown = read_by_viewer(house)
@@ -77,7 +77,7 @@ def operator() -> dict[str, str]:
 
 
 def test_operators_see_keys(house: InProcessApp) -> None:
-    house.hear(*tencent(relay(1, f"rtmp://h/live/{KEY}")))
+    house.post_and_apply(*tencent(relay(1, f"rtmp://h/live/{KEY}")))
 
     assert f"rtmp://h/live/{KEY}" in house.client.get("/v1/tasks", headers=operator()).text
 
@@ -85,7 +85,7 @@ def test_operators_see_keys(house: InProcessApp) -> None:
 @pytest.mark.parametrize("url", ["a" * 500_000 + "://h", "rtmp://h/" + "a/" * 250_000, "%2F" * 160_000, "a b://" * 80_000])
 def test_a_callback_of_a_megabyte_is_shown_to_viewers_within_milliseconds(house: InProcessApp, url: str) -> None:
     """It stands there twice. Before, 60,000 letters in a url took 3.5 s, and the square of it for more."""
-    house.hear(*tencent(relay(1, url)))
+    house.post_and_apply(*tencent(relay(1, url)))
 
     began_s = thread_time()
     masked = read_by_viewer(house)
@@ -109,7 +109,7 @@ START = ("volcengine", "StartWebcast")
 def test_nobody_sees_secrets_of_open_objects_and_nothing_is_left_of_them(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         with_tokens(story)
-        story.deaf()
+        story.lose_callbacks()
         task_id = start_open(story)
         for role in Role:
             assert WORD not in seen(story, role, task_id), "before any worker has seen it"

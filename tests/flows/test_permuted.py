@@ -65,7 +65,7 @@ def test_a_run_that_is_live_stays_as_it_is(house: InProcessApp, event_type: str)
     data = {"RoomId": "r", "TaskId": "t", "Code": 0, "Status": 1}
     _, told, _ = volcengine(event_type, data, "2026-07-25T10:00:00+08:00", "9f86d081884c7d65")
     body = json.loads(told)
-    house.hear("volcengine", told, {})
+    house.post_and_apply("volcengine", told, {})
     before = house.tasks()
     events = house.get("/v1/events")["items"]
     assert [task["state"] for task in before] == ["running"]
@@ -94,7 +94,7 @@ def test_a_retry_that_was_signed_anew_is_a_copy_and_so_are_its_variants(house: I
 def test_events_that_differ_in_nothing_but_their_id_are_two(house: InProcessApp):
     data, at = {"RoomId": "r", "TaskId": "t", "Status": 3}, "2026-07-25T10:00:00+08:00"
     for event_id in ("e1", "e2"):
-        house.hear(*volcengine("RelayStreamStateChanged", data, at, event_id))
+        house.post_and_apply(*volcengine("RelayStreamStateChanged", data, at, event_id))
 
     assert house.get("/v1/stats")["callbacks"]["received"] == 2
 

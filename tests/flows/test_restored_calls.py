@@ -67,7 +67,7 @@ def test_a_start_that_was_made_after_the_backup_is_not_made_again(story: Scenari
     assert story.task(task_id)["state"] == "running" or vendor == "tencent", "the lost ledger saw it run"
     lose_and_restore(story, file)
     later(story, 20 * MINUTE)
-    assert len(story.wire.of(action)) == 1, "paid twice"
+    assert len(story.wire.calls_of(action)) == 1, "paid twice"
     task = story.task(task_id)
     assert task["reason"] not in ("start_refused", "start_gave_up")
     if vendor == "volcengine" or moment == "known":
@@ -83,7 +83,7 @@ def test_a_start_that_the_vendor_does_not_know_is_made_after_all(story: Scenario
     come_to(story, moment)
     lose_and_restore(story, backup(story))
     later(story, 3 * MINUTE)
-    assert len(story.wire.of(action)) == 1
+    assert len(story.wire.calls_of(action)) == 1
     assert story.task(task_id)["state"] in ("accepted", "running")
 
 
@@ -94,7 +94,7 @@ def test_a_start_that_the_vendor_does_not_know_is_not_made_too_late(story: Scena
     story.house.now += 60 * MINUTE
     lose_and_restore(story, file)
     later(story, 3 * MINUTE)
-    assert story.wire.of("StartRelayStream") == []
+    assert story.wire.calls_of("StartRelayStream") == []
     assert story.status_of(task_id) == ("failed", "start_gave_up", False)
 
 
@@ -134,11 +134,11 @@ def test_a_stop_under_an_id_of_ours_asks_first_whether_it_runs(story: Scenario):
     story.stop(task_id)
     file = backup(story)
     later(story, 5 * MINUTE)
-    made = len(story.wire.of("StopRelayStream"))
+    made = len(story.wire.calls_of("StopRelayStream"))
     lose_and_restore(story, file)
     later(story, 5 * MINUTE)
     assert story.task(task_id)["state"] == "stopped"
-    assert len(story.wire.of("StopRelayStream")) == made, "it could have stopped a newer task of this id"
+    assert len(story.wire.calls_of("StopRelayStream")) == made, "it could have stopped a newer task of this id"
 
 
 def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Scenario):
@@ -148,7 +148,7 @@ def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Scenar
     story.apply()
     lose_and_restore(story, backup(story))
     later(story, MINUTE)
-    assert story.wire.of("UpdatePushMixedStreamToCDN") == []
+    assert story.wire.calls_of("UpdatePushMixedStreamToCDN") == []
     lines = [entry for entry in story.timeline(task_id) if entry["kind"] == "restored"]
     assert [entry["dropped"] for entry in lines] == [["update"]]
 
@@ -161,7 +161,7 @@ def test_what_was_restarted_by_the_lost_ledger_is_not_restarted_again(story: Sce
     assert story.task(task_id)["state"] == "failed"
     file = backup(story)
     later(story, 2 * MINUTE)
-    assert len(story.wire.of("StartStreamIngest")) == 2, "the lost ledger started it again"
+    assert len(story.wire.calls_of("StartStreamIngest")) == 2, "the lost ledger started it again"
     lose_and_restore(story, file)
     later(story, 5 * MINUTE)
-    assert len(story.wire.of("StartStreamIngest")) == 2, "paid twice"
+    assert len(story.wire.calls_of("StartStreamIngest")) == 2, "paid twice"

@@ -186,7 +186,7 @@ def test_every_sample_has_its_line():
 def test_a_sample_alone_lands_where_it_should(name: str, tmp_path: Path):
     verdict, reason, expected = EXPECTED[name]
     with InProcessApp(tmp_path, own_time(name)).open() as house:
-        house.hear(*CALLBACKS[name])
+        house.post_and_apply(*CALLBACKS[name])
         house.sweep.run_once()
 
         (callback,) = house.get("/v1/callbacks")["items"]
@@ -206,9 +206,9 @@ CAPTURED = (
 def test_the_captured_recording_ends_completed_with_its_file_in_any_order(order, doubled, tmp_path: Path):
     with InProcessApp(tmp_path, own_time(CAPTURED[2])).open() as house:
         for name in order:
-            house.hear(*CALLBACKS[name])
+            house.post_and_apply(*CALLBACKS[name])
             if doubled:
-                house.hear(*CALLBACKS[name])
+                house.post_and_apply(*CALLBACKS[name])
         house.sweep.run_once()
 
         expected = task("record", "completed", "files_delivered", files=[(MP4, "delivered")], code="0")
@@ -221,7 +221,7 @@ def test_the_captured_recording_ends_so_even_when_its_deadlines_pass_in_between(
     """Posted months later, each callback makes a deadline due at once; the vendor's own words correct what was inferred."""
     with InProcessApp(tmp_path, own_time(CAPTURED[2]) + 300 * 24 * 3600 * S).open() as house:
         for name in order:
-            house.hear(*CALLBACKS[name])
+            house.post_and_apply(*CALLBACKS[name])
             house.sweep.run_once()
 
         assert shown(house) == task("record", "completed", "files_delivered", files=[(MP4, "delivered")], code="0")
@@ -231,7 +231,7 @@ def test_samples_posted_years_later_end_as_time_says(tmp_path: Path):
     """A first callback that says "running since 80 hours ago" makes the 72 h expiry due at once."""
     name = "RelayStreamStateChanged-running"
     with InProcessApp(tmp_path, own_time(name) + 80 * 3600 * S).open() as house:
-        house.hear(*CALLBACKS[name])
+        house.post_and_apply(*CALLBACKS[name])
         house.sweep.run_once()
 
         assert shown(house) == task("ingest", "expired", "max_lifetime", inferred=True)

@@ -14,7 +14,7 @@ import structlog
 from adapters.logs import configure
 from adapters.settings import Role, Secret, TokenSettings
 from simulator import Cause
-from tests.support.scenario import LOST, VANISHED, Scenario, late, tencent_error, told, volcengine_error
+from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Scenario, late, tencent_error, answered_with, volcengine_error
 from tests.support.start_calls import params
 from tests.support.virtual_time import HOUR, MINUTE, SECOND
 
@@ -99,7 +99,7 @@ def kept(story: Scenario, *words: str, but: frozenset[str] = frozenset()) -> lis
 def with_tokens(story: Scenario) -> None:
     """From now on the desk asks who asks."""
     tokens = tuple(TokenSettings(name=f"a {role.value}", role=role, token=Secret(text)) for role, text in TOKENS.items())
-    story.begin_anew(replace(story.house.settings, tokens=tokens))
+    story.restart(replace(story.house.settings, tokens=tokens))
     story.house.client.headers["Authorization"] = f"Bearer {TOKENS[Role.OPERATOR]}"
 
 
@@ -122,13 +122,13 @@ def seen(story: Scenario, role: Role, task_id: str) -> str:
 def test_nobody_sees_secrets_and_viewers_no_stream_keys(tmp_path: Path, log: io.StringIO, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
         with_tokens(story)
-        story.line.fare(start[1], LOST if start[0] == "volcengine" else late(3 * SECOND))
+        story.wire.fare(start[1], ANSWER_LOST if start[0] == "volcengine" else late(3 * SECOND))
         task_id = begun(story, start)
         for role in Role:
             assert WORD not in seen(story, role, task_id), "before any worker has seen it"
         assert KEY not in seen(story, Role.VIEWER, task_id)
         story.run(30 * SECOND)
-        assert story.said_of(task_id)[0] == "running"
+        assert story.status_of(task_id)[0] == "running"
         for role in Role:
             assert WORD not in seen(story, role, task_id)
         assert KEY not in seen(story, Role.VIEWER, task_id)
@@ -144,7 +144,7 @@ def test_nobody_sees_secrets_and_viewers_no_stream_keys(tmp_path: Path, log: io.
 
 def test_a_live_task_keeps_its_secrets_in_one_place(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.deaf()
+        story.lose_callbacks()
         for number, start in enumerate(GIVEN):
             body = {"vendor": start[0], "action": start[1], "params": params(*start, number + 1, **GIVEN[start])}
             assert story.house.client.post("/v1/tasks", json=body, headers={"Idempotency-Key": str(number)}).status_code == 202
@@ -158,7 +158,9 @@ def test_what_a_vendor_quotes_in_an_error_is_not_logged(tmp_path: Path, log: io.
     with Scenario(tmp_path).open() as story:
         make = volcengine_error if vendor == "volcengine" else tencent_error
         reply = make("InvalidParameter")
-        story.line.fare(start[1], told(replace(reply, body=reply.body.replace(b"the story says so", f"no: {WORD}".encode()))))
+        story.wire.fare(
+            start[1], answered_with(replace(reply, body=reply.body.replace(b"the story says so", f"no: {WORD}".encode())))
+        )
         begun(story, start)
         story.settle(MINUTE)
         assert WORD not in log.getvalue()
@@ -170,7 +172,7 @@ def test_what_a_vendor_quotes_in_an_error_is_not_logged(tmp_path: Path, log: io.
 @every_start
 def test_nothing_is_left_of_secrets_once_it_is_final(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.deaf()
+        story.lose_callbacks()
         task_id = begun(story, start)
         story.run(30 * SECOND)
         assert kept(story, WORD, KEY) != []
@@ -196,18 +198,18 @@ def test_of_what_the_vendor_itself_told_only_stream_keys_are_left(tmp_path: Path
 @pytest.mark.parametrize("how", ["refused", "given up", "stopped before", "unknown", "mark"])
 def test_nothing_is_left_of_secrets_of_a_start_that_failed(tmp_path: Path, start: tuple[str, str], how: str) -> None:
     with Scenario(tmp_path, grain_ms=500).open() as story:
-        story.deaf()
+        story.lose_callbacks()
         no = tencent_error("UnsupportedOperation") if start[0] == "tencent" else volcengine_error("AccessDenied", 403)
         busy = tencent_error("ServiceUnavailable") if start[0] == "tencent" else volcengine_error("ServiceUnavailableTemp", 503)
-        fates = {"refused": told(no), "given up": told(busy), "unknown": VANISHED, "mark": VANISHED}
+        fates = {"refused": answered_with(no), "given up": answered_with(busy), "unknown": REQUEST_LOST, "mark": REQUEST_LOST}
         if how in fates:
-            story.line.fare(start[1], rest=fates[how])
+            story.wire.fare(start[1], rest=fates[how])
         task_id = begun(story, start)
         if how == "stopped before":
             assert story.stop(task_id) == 202
         if how == "mark":
             story.run(5 * SECOND)
-            assert story.ask(task_id, "mark", {"state": "failed", "note": "never mind"}).status_code == 202
+            assert story.post_action(task_id, "mark", {"state": "failed", "note": "never mind"}).status_code == 202
         story.settle(40 * MINUTE)
         assert story.task(task_id)["state"] in ("failed", "stopped")
         assert kept(story, WORD, KEY) == []
@@ -215,14 +217,14 @@ def test_nothing_is_left_of_secrets_of_a_start_that_failed(tmp_path: Path, start
 
 def test_nothing_is_left_of_secrets_of_updates(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.deaf()
+        story.lose_callbacks()
         task_id = begun(story, ("tencent", "StartPublishCdnStream"))
         story.run(20 * SECOND)
         back = {"RoomId": "78", "RoomIdType": 0, "UserId": "back", "UserSig": f"{WORD}u"}
         change = {"SequenceNumber": 1, "WithTranscoding": 0, "FeedBackRoomParams": [back]}
-        story.line.fare("UpdatePublishCdnStream", late(5 * SECOND), VANISHED)
+        story.wire.fare("UpdatePublishCdnStream", late(5 * SECOND), REQUEST_LOST)
         for number in range(3):
-            assert WORD not in story.ask(task_id, "update", {"params": change}).text
+            assert WORD not in story.post_action(task_id, "update", {"params": change}).text
             story.run((21 + number) * SECOND)
         assert story.stop(task_id) == 202
         story.settle(HOUR)
@@ -231,7 +233,7 @@ def test_nothing_is_left_of_secrets_of_updates(tmp_path: Path) -> None:
 
 def test_a_task_that_is_merged_leaves_no_secrets_either(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.line.fare("StartStreamIngest", LOST)
+        story.wire.fare("StartStreamIngest", ANSWER_LOST)
         task_id = begun(story, ("tencent", "StartStreamIngest"))
         story.run(70 * SECOND)
         assert story.task(task_id)["vendor_task_id"] is not None
@@ -254,10 +256,10 @@ def test_with_restarts_they_are_kept_until_those_are_exhausted(tmp_path: Path) -
         ids = [begun(story, ("volcengine", "StartRelayStream"), policy=policy)]
         for restarts in (0, 1, 2):
             story.run((restarts * 100 + 20) * SECOND)
-            assert (story.said_of(ids[-1])[0], holders(story)) == ("running", [ids[-1]])
+            assert (story.status_of(ids[-1])[0], holders(story)) == ("running", [ids[-1]])
             story.world.end(story.world.tasks.all[-1], Cause.CRASHED)
             story.run((restarts * 100 + 30) * SECOND)
-            assert story.said_of(ids[-1]) == ("failed", "vendor_error", False)
+            assert story.status_of(ids[-1]) == ("failed", "vendor_error", False)
             assert holders(story) == ([ids[-1]] if restarts < 2 else []), "what is to be started again needs them"
             story.run((restarts * 100 + 95) * SECOND)
             if restarts < 2:
@@ -269,13 +271,13 @@ def test_with_restarts_they_are_kept_until_those_are_exhausted(tmp_path: Path) -
 
 def test_a_restart_that_a_stop_calls_off_leaves_no_secrets(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.deaf()
+        story.lose_callbacks()
         policy = {"restart": {"on": ["lost"], "pause_s": 3600}}
         task_id = begun(story, ("tencent", "StartStreamIngest"), policy=policy)
         story.run(10 * SECOND)
         story.world.forget(story.world.tasks.all[0])
         story.run(2 * MINUTE)
-        assert story.said_of(task_id) == ("lost", "unknown_to_vendor", True)
+        assert story.status_of(task_id) == ("lost", "unknown_to_vendor", True)
         assert kept(story, WORD) != []
         assert story.stop(task_id) == 202
         story.settle(10 * MINUTE)

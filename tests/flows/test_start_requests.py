@@ -29,7 +29,7 @@ def test_it_waits_for_a_worker_and_can_be_asked_for(tmp_path: Path, asked: dict[
     with InProcessApp(tmp_path, T0, accounts=True).open() as house:
         answer = house.client.post("/v1/tasks", json=asked)
 
-        assert (answer.status_code, house.rung) == (202, 1), answer.text
+        assert (answer.status_code, house.notified) == (202, 1), answer.text
         assert house.get(answer.headers["location"]) == answer.json()
         assert house.get(f"{answer.headers['location']}/timeline")["items"] == []
         with house.ledger.read() as connection:

@@ -47,5 +47,5 @@ def all_passed(connection: http.client.HTTPConnection) -> None:
         if stats["anomalies"] == {"unheard": CALLBACKS} and stats["overdue_deadlines"] == 0:
             connection.close()
             return
-        time.sleep(0.05)  # another process works: only asking it tells
+        time.sleep(0.05)  # another process works: only its answer shows it
     raise AssertionError(stats)

@@ -32,14 +32,14 @@ def state(house: InProcessApp) -> tuple[str, str | None, bool]:
 
 
 def test_nothing_passes_before_its_time(house: InProcessApp):
-    house.hear(*relay(3))
+    house.post_and_apply(*relay(3))
     house.now = T0 + 72 * HOUR + 299_999
     house.sweep.run_once()
     assert state(house) == ("running", None, False)
 
 
 def test_an_ingest_expires_after_72_hours_and_five_minutes(house: InProcessApp):
-    house.hear(*relay(3))
+    house.post_and_apply(*relay(3))
     house.now = T0 + 72 * HOUR + 300_000
     house.sweep.run_once()
     assert state(house) == ("expired", "max_lifetime", True)
@@ -48,10 +48,10 @@ def test_an_ingest_expires_after_72_hours_and_five_minutes(house: InProcessApp):
 
 
 def test_the_vendors_late_word_corrects_what_was_inferred(house: InProcessApp):
-    house.hear(*relay(3))
+    house.post_and_apply(*relay(3))
     house.now = T0 + 80 * HOUR
     house.sweep.run_once()
-    house.hear(*relay(4, "2026-01-23T10:00:00+08:00", Reason=3))
+    house.post_and_apply(*relay(4, "2026-01-23T10:00:00+08:00", Reason=3))
     assert state(house) == ("completed", "source_finished", False)
     timeline = house.get(f"/v1/tasks/{house.tasks()[0]['id']}/timeline")["items"]
     moves = [(e["from"], e["to"], e.get("corrects", False)) for e in timeline if e["kind"] == "move"]
@@ -59,7 +59,7 @@ def test_the_vendors_late_word_corrects_what_was_inferred(house: InProcessApp):
 
 
 def test_a_standby_ingest_idles_out_after_the_longest_time_it_may_have(house: InProcessApp):
-    house.hear(*relay(1))
+    house.post_and_apply(*relay(1))
     house.now = T0 + 60_000
     house.sweep.run_once()
     assert (state(house), house.tasks()[0]["anomalies"]) == (("accepted", None, False), ["unheard"])
@@ -69,7 +69,7 @@ def test_a_standby_ingest_idles_out_after_the_longest_time_it_may_have(house: In
 
 
 def test_a_deadline_that_passed_does_not_pass_again(house: InProcessApp):
-    house.hear(*relay(3))
+    house.post_and_apply(*relay(3))
     house.now = T0 + 25 * HOUR
     for _ in range(3):
         house.sweep.run_once()
@@ -79,7 +79,7 @@ def test_a_deadline_that_passed_does_not_pass_again(house: InProcessApp):
 
 
 def test_a_deadline_row_left_behind_is_mended(house: InProcessApp):
-    house.hear(*relay(4, Reason=3))
+    house.post_and_apply(*relay(4, Reason=3))
     task = house.tasks()[0]["id"]
     with house.ledger.write() as connection:
         deadlines.rearm(connection, {task: {"expiry": (T0, 0)}})
@@ -90,7 +90,9 @@ def test_a_deadline_row_left_behind_is_mended(house: InProcessApp):
 
 
 def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_before_it_is_lost(house: InProcessApp):
-    house.hear(*volcengine("TranscodeStateChanged", {"RoomId": "r", "TaskId": "p", "TaskState": 3, "Code": 0}, EVENT_TIME))
+    house.post_and_apply(
+        *volcengine("TranscodeStateChanged", {"RoomId": "r", "TaskId": "p", "TaskState": 3, "Code": 0}, EVENT_TIME)
+    )
     house.now = T0 + 1_000 + 24 * HOUR
     house.sweep.run_once()
     assert (state(house), house.tasks()[0]["anomalies"]) == (("running", None, False), ["unheard"])
@@ -101,7 +103,7 @@ def test_a_live_task_is_silent_for_a_day_before_it_is_marked_and_for_thirty_befo
 
 def test_while_another_thread_applies_each_due_deadline_waits_once(house: InProcessApp):
     """A deadline that is due stays due until somebody has applied its row."""
-    house.hear(*relay(3))
+    house.post_and_apply(*relay(3))
     house.now = T0 + 80 * HOUR
     with house.applier._applying:
         for _ in range(5):
@@ -114,7 +116,7 @@ def test_while_another_thread_applies_each_due_deadline_waits_once(house: InProc
 
 
 def test_applied_deadlines_leave_nothing_in_the_inbox(house: InProcessApp):
-    house.hear(*relay(3))
+    house.post_and_apply(*relay(3))
     house.now = T0 + 80 * HOUR
     house.sweep.run_once()
     with house.ledger.read() as connection:
@@ -142,7 +144,7 @@ def test_after_a_stop_the_rest_waits(house: InProcessApp):
 
 def test_what_a_callback_arms_behind_a_passed_deadline_in_one_batch_stays_armed(house: InProcessApp):
     """Both rows are saved together: the rows of the deadlines must be those of the end of the batch."""
-    house.hear(*relay(2))
+    house.post_and_apply(*relay(2))
     house.now = T0 + 25 * HOUR
     with house.applier._applying:
         house.sweep.run_once()

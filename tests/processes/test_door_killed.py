@@ -42,7 +42,7 @@ def test_killed_with_callbacks_in_the_spool_none_is_lost(tmp_path: Path):
     deadline = time.monotonic() + 60
     while (said := ask(second, "GET", "/v1/stats")[1])["spool_rows"] or said["unapplied_callbacks"]:
         assert time.monotonic() < deadline
-        time.sleep(0.05)  # another process works: only asking it tells
+        time.sleep(0.05)  # another process works: only its answer shows it
     assert said["callbacks"]["received"] == CALLBACKS
     assert sum(line["count"] for line in said["tasks"]) == CALLBACKS
     assert not list((tmp_path / "spool").glob("*/*"))

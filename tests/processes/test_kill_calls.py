@@ -71,7 +71,7 @@ def tasks_of(service: Process, ids: dict[int, str]) -> dict[str, Any]:
 
 
 def until(service: Process, ids: dict[int, str], states: set[str]) -> None:
-    """Other processes work: only asking them tells."""
+    """Polls: other processes work, and only their answers show it."""
     begin = time.monotonic()
     while time.monotonic() - begin < PATIENCE_S:
         found = Counter(task["state"] for task in tasks_of(service, ids).values())

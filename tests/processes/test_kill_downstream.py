@@ -56,7 +56,7 @@ def test_killed_again_and_again_it_delivers_everything_in_order(tmp_path: Path, 
             process = up(config)
         drained(process, undelivered=True)
         assert process.stop() == 0
-        assert len(listening.got) > 10 * kills
+        assert len(listening.got) > kills
         check_order(listening, Ledger(f"sqlite:///{tmp_path}/tally.db"))
 
 

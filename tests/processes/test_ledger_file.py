@@ -18,7 +18,7 @@ def _until(found: Callable[[], object]) -> None:
     until = time.monotonic() + LIMIT_S
     while not found():
         assert time.monotonic() < until
-        time.sleep(0.02)  # another process works: only asking it tells
+        time.sleep(0.02)  # another process works: only its answer shows it
 
 
 def _post(server: Process, number: int) -> int:

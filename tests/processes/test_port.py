@@ -190,7 +190,7 @@ def test_who_leaves_with_requests_still_waiting_leaves_nothing_running(server: P
     until_s = time.monotonic() + 5  # the next heartbeat would come after 15 s
     while metric(server, "tally_event_streams"):
         assert time.monotonic() < until_s
-        time.sleep(0.05)  # another process works: only asking it tells
+        time.sleep(0.05)  # another process works: only its answer shows it
     assert [event for event in server.events if event["event"] in ("desk.failed", "library.message")] == []
 
 

@@ -84,7 +84,7 @@ def restart(config: Path) -> tuple[float, float]:
     stuck.sendall(b"GET /v1/events/stream?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     vendor = Vendor(first.port)
     while vendor.answered < 20:
-        time.sleep(0.01)  # another process works: only asking it tells
+        time.sleep(0.01)  # another process works: only its answer shows it
     began = time.monotonic()
     assert first.stop() == 0
     took_s = time.monotonic() - began
@@ -123,7 +123,7 @@ def test_while_the_service_manager_holds_the_socket_no_callback_is_refused(tmp_p
                 until = time.monotonic() + 60
                 while vendor.answered < wanted:
                     assert time.monotonic() < until
-                    time.sleep(0.01)  # another process works: only asking it tells
+                    time.sleep(0.01)  # another process works: only its answer shows it
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(timeout=20) == 0, round_
         with subprocess.Popen(command, pass_fds=(number,), env=environ, stderr=subprocess.DEVNULL) as process:

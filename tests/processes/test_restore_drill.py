@@ -76,7 +76,7 @@ def task(service: Process, task_id: str) -> dict[str, Any]:
 
 
 def until(so: Callable[[], bool], longest_s: float = 60) -> None:
-    """Other processes work: only asking them tells."""
+    """Polls: other processes work, and only their answers show it."""
     begun = time.monotonic()
     while not so():
         assert time.monotonic() - begun < longest_s, "it never was so"

@@ -49,7 +49,7 @@ def house(tmp_path: Path) -> Iterator[InProcessApp]:
         health.start()
         bell.start()
         hands.start()
-        house.on_ring = bell.notify
+        house.on_notify = bell.notify
         yield house
         hands.stop()
         bell.stop()

@@ -33,7 +33,7 @@ def recording(number: int = 1, event_type: int = 301) -> tuple[str, bytes, dict[
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     with InProcessApp(tmp_path, T0 + 5_000).open() as house:
-        house.hear(*recording())
+        house.post_and_apply(*recording())
     return write_config(tmp_path)
 
 

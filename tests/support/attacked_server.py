@@ -1,4 +1,4 @@
-"""A real server under attack: signed callbacks must be answered in time all the while, and nothing may be left of it afterwards."""
+"""A real server under attack: signed callbacks must be answered in time, and no connection or memory may remain afterwards."""
 
 import http.client
 import json
@@ -22,9 +22,9 @@ from tests.support.sample_apps import tencent
 from tests.support.server_processes import READY_S, Process, up, write_config
 
 NOW = 1_768_960_000_000
-#: The hundredth of the callbacks that waits longest is answered so soon, s.
+#: Limit of the 99th percentile of the answer times of callbacks, s.
 P99_S = 1.0
-#: The server may grow so much under any attack, MB.
+#: Limit of the growth of the server under any attack, MB.
 GROWTH_MB = 200
 #: Honest callbacks a second, half of them over connections that are kept, half over one each.
 _RATE = 20
@@ -52,14 +52,14 @@ class Attacked:
         self.numbers = count(1)
 
     def send_large(self, number: int) -> None:
-        """Callbacks with large bodies, for lists to read."""
+        """Sends callbacks with large bodies, for lists to read."""
         client = http.client.HTTPConnection("127.0.0.1", self.process.port, timeout=30)
         for _ in range(number):
             assert _post(client, next(self.numbers), "x" * 60_000) == 200
         client.close()
 
     def ask(self, path: str, body: object = None) -> Any:
-        """What the desk says, as text if it is no JSON."""
+        """Returns the answer of the desk, as text if it is not JSON."""
         client = http.client.HTTPConnection("127.0.0.1", self.process.port, timeout=30)
         said = None if body is None else json.dumps(body)
         headers = {"Authorization": f"Bearer {_ADMIN}", "Content-Type": "application/json"}
@@ -76,21 +76,21 @@ class Attacked:
         return int(float(found[1]))
 
     def memory_mb(self, name: str = "VmRSS") -> float:
-        """Of the server; `VmHWM`: the most it ever was."""
+        """Returns the memory of the server; `VmHWM`: its peak."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition(f"{name}:")[2].split()[0]) / 1024
 
     def until_it_rests(self, limit_s: float) -> None:
-        """Waits until it is ready and no connection is left of an attack."""
+        """Waits until the server is ready and no connection of an attack is left."""
         until = time.monotonic() + limit_s
         while (said := (self.ask("/readyz"), self.open_connections()))[0] != {"status": "ready"} or said[1] > 1:
             assert time.monotonic() < until, said
-            time.sleep(0.2)  # another process works: only asking it tells
+            time.sleep(0.2)  # another process works: only its answer shows it
 
 
 @contextmanager
 def attacked(folder: Path, *, large: int, limits: str = "") -> Iterator[Attacked]:
-    """limits: lines of `[server]`. large: callbacks with large bodies."""
+    """Yields a server with tasks. limits: lines of `[server]`. large: number of callbacks with large bodies."""
     ledger = Ledger(f"sqlite:///{folder}/tally.db")
     fill(ledger, tasks_wanted=3_000, callbacks_wanted=9_000)
     ledger.close()
@@ -175,7 +175,7 @@ class Attacker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """How honest callbacks fared under an attack. Times in s, sorted; growth of the server in MB."""
+    """The measurements of honest callbacks under an attack. Times in s, sorted; growth of the server in MB."""
 
     name: str
     times_s: Sequence[float]

@@ -24,7 +24,7 @@ PATIENCE_S = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedEvent:
-    """What came to a box: the event's id, when, and what it was signed with."""
+    """An event that came to a box: its id, its time, and the secrets that signed it."""
 
     box: str
     id: str

@@ -57,15 +57,15 @@ class InProcessApp:
         self.settings = replace(made, spool=SpoolSettings(folder=f"{folder}/spool"))
         self.ledger = Ledger(self.settings.database.url)
         create_schema(self.ledger)
-        self.rung = 0
-        self.on_ring: Callable[[], None] = lambda: None
+        self.notified = 0
+        self.on_notify: Callable[[], None] = lambda: None
         self.app = make_app(
             AppDependencies(
                 ledger=self.ledger,
                 settings=self.settings,
                 metrics=Metrics(),
                 clock=self.clock,
-                notify_workers=self._ring,
+                notify_workers=self._notify,
                 accounts=Accounts(self.settings),
                 sinks=open_sinks(self.settings),
                 limits=PATIENT,
@@ -81,9 +81,9 @@ class InProcessApp:
     def clock(self) -> int:
         return self.now
 
-    def _ring(self) -> None:
-        self.rung += 1
-        self.on_ring()
+    def _notify(self) -> None:
+        self.notified += 1
+        self.on_notify()
 
     @contextmanager
     def open(self) -> Iterator["InProcessApp"]:
@@ -98,7 +98,7 @@ class InProcessApp:
         """Posts a callback to the door; returns the status of the answer."""
         return self.client.post(f"/callbacks/{vendor}", content=body, headers=headers).status_code
 
-    def hear(self, vendor: str, body: bytes, headers: dict[str, str]) -> None:
+    def post_and_apply(self, vendor: str, body: bytes, headers: dict[str, str]) -> None:
         """Posts a callback and applies it, without letting deadlines pass."""
         assert self.post(vendor, body, headers) == 200
         self.applier.apply_waiting()

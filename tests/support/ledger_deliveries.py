@@ -1,4 +1,4 @@
-"""Ways to put what others are told into a ledger, with values that a test need not name."""
+"""Puts subscriptions, events and deliveries into a ledger, with default values."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ANY = DeliveryFilter()
 
 
 def id_of(number: int) -> str:
-    """Of a subscription."""
+    """Returns the id of a subscription."""
     return f"{number:026d}"
 
 

@@ -1,4 +1,4 @@
-"""Ways to put things into a ledger, with values that a test need not name."""
+"""Puts tasks, facts and callbacks into a ledger, with default values."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ def fact(name: str = "k1", at: int = T0) -> Fact:
 
 
 def save(ledger: Ledger, *tasks: Task) -> None:
-    """Saves new tasks or new versions, each beside what its lineage has."""
+    """Saves new tasks or new versions, with the other tasks of each lineage."""
     with ledger.write() as connection:
         for one in tasks:
             stored = lineages.load(connection, [one.key])[one.key]
@@ -46,7 +46,7 @@ def save(ledger: Ledger, *tasks: Task) -> None:
 
 
 def new(lineage: Lineage) -> LineageSave:
-    """A lineage of which nothing is stored yet."""
+    """Returns the save of a lineage that is not stored yet."""
     empty = StoredLineage(id=None, version=0, lineage=Lineage(key=lineage.key))
     return LineageSave(stored=empty, lineage=lineage, changed=[(None, each) for each in lineage.tasks])
 

@@ -1,4 +1,4 @@
-"""Load that goes on while servers die, and what must be true of the ledger afterwards."""
+"""Load that continues while servers are killed, and the audit of the ledger afterwards."""
 
 import http.client
 import json
@@ -22,7 +22,10 @@ STEPS = [(301, {"Status": 0}), (302, {"LeaveCode": 0}), (305, {"Status": 0}), (3
 
 
 class Load:
-    """Sends each callback until it was answered 200 once; some of them twice. `answers`: (status, s) of each that was answered."""
+    """Sends new callbacks, a tenth of them twice.
+
+    acked: the callbacks that were answered 200. answers: (status, s) of each answer. answered: set with each answer.
+    """
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -30,9 +33,10 @@ class Load:
         self._lock = threading.Lock()
         self.acked: set[tuple[str, int]] = set()
         self.answers: list[tuple[int, float]] = []
+        self.answered = threading.Event()
 
     def send_until_cut(self, port: int, stop: threading.Event) -> None:
-        """Until it is stopped, or the server is killed."""
+        """Sends until it is stopped or the server is killed."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             while not stop.is_set():
@@ -55,11 +59,12 @@ class Load:
             answer = connection.getresponse()
             answer.read()
             self.answers.append((answer.status, time.monotonic() - began))
+            self.answered.set()
             if answer.status == 200:
                 self.acked.add((task, event_type))
 
     def senders(self, port: Callable[[int], int], number: int, stop: threading.Event) -> list[threading.Thread]:
-        """Threads that send, started. port: of each of them."""
+        """Starts threads that send. port: returns the port for each thread."""
         threads = [threading.Thread(target=self.send_until_cut, args=(port(each), stop)) for each in range(number)]
         for thread in threads:
             thread.start()
@@ -67,7 +72,7 @@ class Load:
 
 
 def drained(process: Process, limit_s: float = 60, *, undelivered: bool = False) -> None:
-    """Waits until nothing waits any more. undelivered: nor any event."""
+    """Waits until no callback waits to be applied; with `undelivered`, also until no event waits to be delivered."""
     waiting = ("unapplied_callbacks", "spool_rows", *(("undelivered_events",) if undelivered else ()))
     found: dict[str, object] = {}
     until = time.monotonic() + limit_s
@@ -77,12 +82,12 @@ def drained(process: Process, limit_s: float = 60, *, undelivered: bool = False)
             found = json.loads(connection.getresponse().read())
             if all(found.get(name) == 0 for name in waiting):
                 return
-            time.sleep(0.05)  # another process works: only asking it tells
+            time.sleep(0.05)  # another process works: only its answer shows it
     raise AssertionError(f"not drained after {limit_s} s: {found}")
 
 
 def audit(ledger: Ledger, acked: set[tuple[str, int]]) -> None:
-    """Each callback that was answered is stored once and applied once, each version told once; closes the ledger."""
+    """Fails unless each acknowledged callback is stored and applied once, and each version has one event. Closes the ledger."""
     with ledger.read() as connection:
         ids = callbacks.ids_after(connection, callbacks.CallbackFilter(), after=0, limit=10**9)
         stored = [found for i in ids if (found := callbacks.find(connection, i)) is not None]

@@ -1,4 +1,4 @@
-"""Ledgers as older versions of the program left them, and upgrades that are killed on the way."""
+"""Ledgers of older versions of the program, and upgrades that are killed."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from tests.support.ledger_deliveries import told
 from tests.support.ledger_rows import T0
 
 ROOT = Path(__file__).parents[2]
-#: Upgrades when a line comes, so that what a process needs to start is no part of the time in which it is killed.
+#: Upgrades once a line arrives, so that the start of the process is not part of the time in which it is killed.
 _UPGRADE = """
 import sys
 from adapters.ledger import Ledger
@@ -40,7 +40,7 @@ def upgrade_to(url: str, revision: str) -> None:
 
 
 def tell_as_0003(ledger: Ledger, them: list[TaskEvent]) -> None:
-    """Writes events as that revision did."""
+    """Writes events in the form of revision 0003."""
     first = postgresql.first_id if ledger.path is None else lambda _: 0
     rows = [
         {
@@ -67,7 +67,7 @@ def _doc_of_0003(each: TaskEvent) -> str:
 
 
 def fill(url: str, revision: str, rows: int) -> None:
-    """Callbacks, and events where that revision had them: so many of each."""
+    """Writes this number of callbacks, and of events if the revision has them."""
     with closing(Ledger(url)) as ledger:
         values = [{"key": number.to_bytes(32), "at": T0 + number} for number in range(rows)]
         keys = "INSERT INTO inbox_keys (dedupe_key, inbox_id) VALUES (:key, :at)"
@@ -80,7 +80,7 @@ def fill(url: str, revision: str, rows: int) -> None:
 
 
 def counts(ledger: Ledger) -> dict[str, Any]:
-    """What must be there after each upgrade."""
+    """Returns the counts and sums that each upgrade must keep."""
     sums = {"inbox": "received_at", "events": "version"}
     with ledger.read() as connection:
         found = {name: connection.execute(text(f"SELECT count(*), sum({sums[name]}) FROM {name}")).one() for name in sums}
@@ -88,7 +88,7 @@ def counts(ledger: Ledger) -> dict[str, Any]:
 
 
 def copy_file(source: Path, target: Path) -> str:
-    """A closed ledger's only file, with nothing of an older copy beside it; the url of the copy."""
+    """Copies the file of a closed ledger and removes the files of an older copy; returns the URL of the copy."""
     for path in target.parent.glob(f"{target.name}*"):
         path.unlink()
     shutil.copyfile(source, target)
@@ -97,7 +97,7 @@ def copy_file(source: Path, target: Path) -> str:
 
 @contextmanager
 def upgrading(url: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that is ready to upgrade this ledger, and does when `begin` says so."""
+    """Yields a process that upgrades this ledger once `begin` is called."""
     arguments = [sys.executable, "-c", _UPGRADE, url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(arguments, cwd=ROOT, text=True, **pipes) as process:

@@ -1,4 +1,4 @@
-"""Many tasks of every kind, started, stopped and left alone by chance; and the audit that compares what we say with what is so."""
+"""Many tasks of every kind that are started and stopped at random, and the audit that compares our records with the vendors'."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from simulator.seeded_random import SeededRandom
 from tests.support.start_calls import STARTS
 from tests.support.virtual_time import HOUR, SECOND, VirtualTimeApp
 
-#: Ends that are known although the task never was at the vendor.
+#: Ends of tasks that never existed at the vendor.
 NEVER_WAS = {
     ("failed", "start_refused"),
     ("failed", "start_gave_up"),
@@ -22,7 +22,7 @@ NEVER_WAS = {
 
 @dataclass(slots=True)
 class TaskPlan:
-    """One intent: what was asked for, and when it was to be stopped."""
+    """One task to start, and the time to stop it."""
 
     number: int
     vendor: str
@@ -33,7 +33,7 @@ class TaskPlan:
 
 
 class RandomTasks:
-    """So many tasks, begun over so much time. What befalls each follows from the seed."""
+    """Starts a number of tasks over a period. The course of each follows from the seed."""
 
     def __init__(self, clock: VirtualTimeApp, seed: int, tasks: int, over_ms: int, *, never_stopped: float = 0.05) -> None:
         self.clock = clock
@@ -53,7 +53,7 @@ class RandomTasks:
 
     @staticmethod
     def _stop_after(dice: SeededRandom) -> int:
-        """Some change their mind at once."""
+        """Returns the time until the stop; 5 % are stopped within 20 s."""
         if dice.happens(0.05):
             return dice.integer_between(1, 20 * SECOND)
         return dice.integer_between(20 * SECOND, 3 * HOUR)
@@ -69,7 +69,7 @@ class RandomTasks:
 
 @dataclass(slots=True)
 class Audit:
-    """What was found. `wrong` must be empty; `counted` says how often what."""
+    """The result of an audit. wrong: errors, must be empty. counted: how often each case occurred."""
 
     counted: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -79,7 +79,10 @@ class Audit:
 
 
 def audit(fleet: RandomTasks, *, losses: bool) -> Audit:
-    """losses: callbacks were lost, and how some tasks ended can be known by nobody; else only what no vendor tells is inferred."""
+    """Compares all tasks with the vendors' records.
+
+    losses: callbacks were lost, so the end of some tasks cannot be known; otherwise only ends that vendors never report are inferred.
+    """
     found = Audit()
     world = fleet.clock.world
     for name, count in world.counters.quota_breaches.items():
@@ -91,12 +94,12 @@ def audit(fleet: RandomTasks, *, losses: bool) -> Audit:
             found.wrong.append(f"{order.action} {order.number} {order.task_id}: {problem}")
     found.counted["vendor tasks"] = sum(len(each) for each in truths.values())
     for each in truths[0]:
-        found.wrong.append(f"nobody's: {each}")
+        found.wrong.append(f"belongs to no plan: {each}")
     return found
 
 
 def _by_order(fleet: RandomTasks) -> dict[int, list[Truth]]:
-    """order -> the vendor's tasks that were made for it; 0: nobody's."""
+    """Returns the vendor's tasks of each plan, by its number; 0: of no plan."""
     rooms = {f"r{order.number}": order.number for order in fleet.orders} | {str(o.number): o.number for o in fleet.orders}
     tasks = {fleet.clock.task(order.task_id)["vendor_task_id"]: order.number for order in fleet.orders}
     by_record_id = {order.task_id: order.number for order in fleet.orders}
@@ -114,7 +117,7 @@ def _problems(order: TaskPlan, task: dict[str, Any], truths: list[Truth], counte
         return
     counted["inferred" if task["inferred"] else "told"] += 1
     unknowable = task["reason"] == "start_unknown" and order.vendor == "tencent"
-    yield from _costs(order, truths, unknowable)
+    yield from _cost_problems(order, truths, unknowable)
     if not truths:
         counted[f"never was: {said[1]}"] += 1
         if said not in NEVER_WAS:
@@ -135,13 +138,13 @@ def _problems(order: TaskPlan, task: dict[str, Any], truths: list[Truth], counte
         yield f"is {said} (inferred: {task['inferred']}), and was {right}, answered {truth.answered}"
 
 
-def _costs(order: TaskPlan, truths: list[Truth], unknowable: bool) -> Iterator[str]:
-    """What is paid twice, or for nothing; and what was stopped that should run."""
+def _cost_problems(order: TaskPlan, truths: list[Truth], unknowable: bool) -> Iterator[str]:
+    """Yields tasks that are paid twice or for nothing, and tasks that were stopped although they should run."""
     for truth in truths:
         if truth.alive and not unknowable:
             yield f"the vendor still runs {truth.vendor_task_id}"
         if truth.healthy_stops and not order.stopped:
-            yield "a healthy stream was stopped, and nobody had asked for it"
+            yield "a healthy stream was stopped, and no user had requested it"
     spans = sorted((t.requested_at, t.ended_at or 2**62) for t in truths)
     if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
         yield f"two at a time: {truths}"

@@ -1,4 +1,4 @@
-"""A Clockwork for stories: on its wire chosen calls fare as the story wants, and it can be deaf, die, and be configured anew."""
+"""A VirtualTimeApp whose calls follow a script, whose callbacks can be lost, and which can crash and restart with new settings."""
 
 import heapq
 import json
@@ -29,14 +29,14 @@ from workers.apply.applier import Applier
 from workers.call.call_attempt import CallAttempt
 from workers.sweep import Sweep
 
-#: An answer that takes so long never comes, ms.
+#: The duration of a call whose answer never comes, ms.
 NEVER_MS = 10**15
 _JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallScript:
-    """How a call fares. `done`: the vendor does it; `answered`: it says so; `instead`: what it says; `took_ms`: so late."""
+    """The course of one call. done: the vendor carries it out. answered: an answer comes. instead: this answer. took_ms: its duration."""
 
     done: bool = True
     answered: bool = True
@@ -45,24 +45,24 @@ class CallScript:
 
 
 NORMAL = CallScript()
-#: It is done, and nobody says so.
+#: The vendor carries it out, and its answer is lost.
 ANSWER_LOST = CallScript(answered=False)
-#: It never comes to the vendor, and nobody says so.
+#: It never reaches the vendor, and no answer comes.
 REQUEST_LOST = CallScript(done=False, answered=False)
 
 
 def late(ms: int) -> CallScript:
-    """Its answer comes so late."""
+    """Returns the script of a call whose answer takes this long."""
     return CallScript(took_ms=ms)
 
 
 def answered_with(reply: HttpReply) -> CallScript:
-    """The vendor does nothing, and says this."""
+    """Returns the script of a call that the vendor answers like this without carrying it out."""
     return CallScript(done=False, instead=reply)
 
 
 def tencent_error(code: str) -> HttpReply:
-    said = {"Response": {"Error": {"Code": code, "Message": "the story says so"}, "RequestId": "r"}}
+    said = {"Response": {"Error": {"Code": code, "Message": "the scenario says so"}, "RequestId": "r"}}
     return HttpReply(status=200, headers=_JSON, body=json.dumps(said).encode())
 
 
@@ -71,7 +71,7 @@ def tencent_done(**result: Any) -> HttpReply:
 
 
 def volcengine_error(code: str, status: int = 400, **headers: str) -> HttpReply:
-    said = {"ResponseMetadata": {"RequestId": "r", "Error": {"Code": code, "Message": "the story says so"}}}
+    said = {"ResponseMetadata": {"RequestId": "r", "Error": {"Code": code, "Message": "the scenario says so"}}}
     return HttpReply(status=status, headers={**_JSON, **headers}, body=json.dumps(said).encode())
 
 
@@ -82,7 +82,7 @@ def volcengine_done() -> HttpReply:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A call that went out, so long after the beginning (ms)."""
+    """A call that was sent. at: ms after the beginning."""
 
     at: int
     action: str
@@ -90,7 +90,7 @@ class Sent:
 
 
 class ScriptedWire(Wire):
-    """Notes what goes out, and lets it fare as was said beforehand."""
+    """Records the calls that are sent; each follows its script."""
 
     def __init__(self, world: World, seed: int, now: Callable[[], int]) -> None:
         super().__init__(world, seed, now)
@@ -99,12 +99,12 @@ class ScriptedWire(Wire):
         self._next: dict[str, deque[CallScript]] = defaultdict(deque)
         self._rest: dict[str, CallScript] = {}
 
-    def fare(self, action: str, *fates: CallScript, rest: CallScript = NORMAL) -> None:
-        """How the next calls of this action fare, one after the other, and then all others."""
+    def script_calls(self, action: str, *fates: CallScript, rest: CallScript = NORMAL) -> None:
+        """Sets the scripts of the next calls of this action, in order. rest: the script of all later ones."""
         self._next[action] = deque(fates)
         self._rest[action] = rest
 
-    def of(self, action: str) -> list[Sent]:
+    def calls_of(self, action: str) -> list[Sent]:
         return [each for each in self.sent if each.action == action]
 
     def actions(self) -> list[str]:
@@ -119,7 +119,7 @@ class ScriptedWire(Wire):
         reply = super().send(request) if fate.done else fate.instead
         self.took_ms = self.took_ms if fate.took_ms is None else fate.took_ms
         if not fate.answered or reply is None:
-            raise NoReply(WireError.CUT_OFF, "the story says so")
+            raise NoReply(WireError.CUT_OFF, "the scenario says so")
         return fate.instead or reply
 
 
@@ -130,9 +130,9 @@ def _action_and_params(request: HttpRequest) -> tuple[str, dict[str, Any]]:
 
 
 class CrashingCaller(LateCaller):
-    """Its process dies while it makes some calls: they are taken, sent or not, and never answered.
+    """A caller whose process crashes during some calls: they are claimed, sent or not, and never answered.
 
-    `dies`: whether it dies of this one: "before" it is sent, "after", or not at all (None).
+    dies: returns when it crashes: "before" the call is sent, "after" that, or not (None).
     """
 
     def __init__(self, house: InProcessApp, wire: Wire, dies: Callable[[ClaimedCall], str | None]) -> None:
@@ -156,7 +156,7 @@ class CrashingCaller(LateCaller):
 
 
 class Callers:
-    """Several processes that make calls, on one ledger."""
+    """Several processes that make calls on one ledger."""
 
     def __init__(self, *callers: LateCaller) -> None:
         self._callers = callers
@@ -169,7 +169,7 @@ class Callers:
 
 
 class Scenario(VirtualTimeApp):
-    """`line`: the wire. `hears`: whether a callback comes through."""
+    """A run that the test directs. wire: the network to the vendors. receives: returns whether a callback arrives."""
 
     def __init__(
         self, folder: Path, *, seed: int = 1, faults: Faults | None = None, plan: Plan = STEADY, grain_ms: int = 100
@@ -189,25 +189,25 @@ class Scenario(VirtualTimeApp):
         return LateCaller(self.house, self.wire)
 
     def crash_calls(self, dies: Callable[[ClaimedCall], str | None]) -> CrashingCaller:
-        """From now on calls are made by somebody who dies so."""
+        """Replaces the caller by one that crashes."""
         made = CrashingCaller(self.house, self.wire, dies)
         self.caller = made
         return made
 
     def lose_callbacks(self, *, to: Callable[[CallbackDelivery], bool] = lambda _: True) -> None:
-        """From now on these callbacks are lost."""
+        """Loses these callbacks from now on."""
         self.receives = lambda callback: not to(callback)
 
     def receive_callbacks(self) -> None:
         self.receives = lambda _: True
 
     def with_app(self, vendor: str, app_id: str, **more: Any) -> Settings:
-        """The settings, with one more app."""
+        """Returns the settings with one more app."""
         settings = self.house.settings
         return replace(settings, apps=(*settings.apps, AppSettings(vendor=vendor, app_id=app_id, **more)))
 
     def restart(self, settings: Settings) -> None:
-        """The process ends, and begins again with these settings; what its calls were to be answered is lost."""
+        """Restarts the process with these settings; answers to calls under way are lost."""
         house = self.house
         house.settings = settings
         dependencies = AppDependencies(
@@ -227,30 +227,30 @@ class Scenario(VirtualTimeApp):
         self.caller = self.new_caller()
 
     def until(self, so: Callable[[], bool], longest_ms: int = 60_000) -> None:
-        """Lets time pass until it is so."""
+        """Lets time pass until the condition is true."""
         begun = self.now
         while not so():
-            assert self.now - begun < longest_ms, "it never was so"
+            assert self.now - begun < longest_ms, "the condition never became true"
             self.run(self.now - T0 + self._grain_ms)
 
     def apply(self) -> None:
-        """What waits is applied, and no call is made."""
+        """Applies the inbox, without making calls."""
         self.house.applier.apply_waiting()
 
-    # What users ask.
+    # Requests of users.
 
     def post_action(self, task_id: str, what: str, body: Any = None) -> Any:
         return self.house.client.post(f"/v1/tasks/{task_id}/{what}", json=body)
 
-    # What is so.
+    # Reads.
 
     def tasks(self, origin: str | None = None) -> list[dict[str, Any]]:
-        """All that the list shows, newest first."""
+        """Returns the tasks of the list, newest first."""
         found: list[dict[str, Any]] = self.house.get("/v1/tasks?limit=500" + (f"&origin={origin}" if origin else ""))["items"]
         return found
 
     def status_of(self, task_id: str) -> tuple[str, str | None, bool]:
-        """(state, reason, inferred)"""
+        """Returns (state, reason, inferred)."""
         task = self.task(task_id)
         return task["state"], task["reason"], task["inferred"]
 
@@ -258,11 +258,11 @@ class Scenario(VirtualTimeApp):
         return [entry for entry in self.timeline(task_id) if entry["kind"] == kind]
 
     def calls(self, task_id: str, operation: str) -> list[str]:
-        """What became of the attempts of this call."""
+        """Returns the outcomes of the attempts of this call."""
         return [entry["outcome"] for entry in self.entries(task_id, "call") if entry["operation"] == operation]
 
     def passed(self, task_id: str) -> list[str]:
-        """Deadlines that passed, in order."""
+        """Returns the deadlines that passed, in order."""
         return [entry["deadline"] for entry in self.entries(task_id, "deadline_passed")]
 
     def _receive(self, callbacks: list[CallbackDelivery]) -> None:

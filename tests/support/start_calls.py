@@ -1,4 +1,4 @@
-"""Calls a world as a customer would, and follows what it tells."""
+"""Start calls of every kind, and a customer that calls a simulated world and follows its callbacks."""
 
 import json
 import random
@@ -103,7 +103,7 @@ class Customer:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> GatewayReply:
-        """The call as this app's account signs it; what is changed is changed after signing."""
+        """Sends the call as this app's account signs it; headers and body are changed after signing."""
         app = app or APPS[vendor]
         account = Account(access_key_id=app.access_key_id, secret_access_key=app.secret_access_key, endpoint=URL)
         request = DIALECTS[vendor].sign(call, account, self.now if signed_at is None else signed_at)
@@ -112,7 +112,7 @@ class Customer:
         return self.world.handle(vendor, request.method, "/", query, sent, request.body if body is None else body, self.now)
 
     def ref(self, number: int = 0) -> TaskRef:
-        """The task that was started as the n-th."""
+        """Returns the task of the n-th start."""
         order = self.world.tasks.all[number].order
         return TaskRef(
             kind=order.kind,
@@ -134,7 +134,7 @@ class Customer:
         return self.call(vendor, DIALECTS[vendor].inspect(self.ref(number))[0])
 
     def wait(self, ms: int, status: int | None = 200) -> list[CallbackDelivery]:
-        """Lets time pass; all callbacks of that time, each answered so."""
+        """Lets time pass; returns all callbacks of that time. status: the answer to each."""
         until, heard = self.now + ms, []
         while (at := self.world.next_event_ms()) is not None and at <= until:
             for callback in self.world.advance_to(at):
@@ -150,7 +150,7 @@ class Customer:
 
 
 def read(callback: CallbackDelivery) -> tuple[TaskKey, Fact]:
-    """What a callback says, once its signature holds. It is always about a task."""
+    """Verifies and reads a callback; it is always about a task."""
     dialect = DIALECTS[callback.vendor]
     secrets = {app.app_id: (app.callback_secret,) for app in DEMO_APPS}
     headers = {name.lower(): value for name, value in callback.headers.items()}
@@ -163,7 +163,7 @@ def read(callback: CallbackDelivery) -> tuple[TaskKey, Fact]:
 
 
 def follow(world: World, callbacks: list[CallbackDelivery], seed: int | None = None) -> dict[TaskKey, Lineage]:
-    """What the state machine makes of these callbacks, in their order, or in one that the seed shuffles."""
+    """Applies callbacks with the state machine, in their order or in one that the seed shuffles."""
     order = list(callbacks)
     if seed is not None:
         random.Random(seed).shuffle(order)
@@ -184,7 +184,7 @@ def follow(world: World, callbacks: list[CallbackDelivery], seed: int | None = N
 
 
 def key_of(order: StartOrder) -> TaskKey:
-    """The key under which a task's callbacks come."""
+    """Returns the key that a task's callbacks have."""
     dialect, vendor = DIALECTS[order.app.vendor], order.app.vendor
     return TaskKey(
         vendor=vendor,

@@ -1,4 +1,4 @@
-"""How often vendors are asked about silence, and by whom."""
+"""Silent tasks are queried as often as the quota allows, if there is an account."""
 
 from pathlib import Path
 
@@ -35,19 +35,19 @@ def silence(rulebook: Rulebook, kind: Kind) -> float:
     return rulebook.rules_for(KEY)(kind, {}).silence_s
 
 
-def test_a_few_tasks_are_asked_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
+def test_few_tasks_are_queried_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
     rulebook, _ = book(tmp_path, {live(Kind.INGEST): 9_000})
     assert silence(rulebook, Kind.INGEST) == 900
 
 
-def test_many_are_asked_less_often_so_that_half_the_quota_stays_free(tmp_path: Path) -> None:
-    """20 calls a second are allowed, so 10 may be questions: 36,000 tasks take an hour."""
+def test_many_tasks_are_queried_less_often_so_that_half_the_quota_stays_free(tmp_path: Path) -> None:
+    """20 calls a second are allowed, so 10 may be queries: 36,000 tasks take an hour."""
     rulebook, _ = book(tmp_path, {live(Kind.INGEST): 36_000, live(Kind.INGEST, "stopped"): 500_000})
     assert silence(rulebook, Kind.INGEST) == 3_600
     assert silence(rulebook, Kind.RECORD) == 900
 
 
-def test_they_are_counted_again_once_a_minute(tmp_path: Path) -> None:
+def test_live_tasks_are_counted_once_a_minute(tmp_path: Path) -> None:
     rulebook, ledger = book(tmp_path, {live(Kind.INGEST): 1})
     with ledger.write() as connection:
         facets.add_counts(connection, {live(Kind.INGEST): 35_999})
@@ -58,7 +58,7 @@ def test_they_are_counted_again_once_a_minute(tmp_path: Path) -> None:
     assert silence(rulebook, Kind.INGEST) == 3_600
 
 
-def test_without_an_account_nobody_is_asked(tmp_path: Path) -> None:
+def test_without_an_account_no_task_is_queried(tmp_path: Path) -> None:
     rulebook, _ = book(tmp_path, {live(Kind.INGEST): 36_000}, accounts=False)
     rules = rulebook.rules_for(KEY)(Kind.INGEST, {})
     assert (rules.callable, rules.askable, rules.silence_s) == (False, False, 900)

@@ -1,4 +1,4 @@
-"""A caller before a simulated vendor: real ledger, real signatures, and a clock that the test moves."""
+"""A caller with a simulated vendor, a real ledger, real signatures, and a clock that the test moves."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,9 +48,9 @@ SETTINGS = Settings(
 
 
 def task_of(vendor: str, action: str, /, number: int = 1, *, operation: Operation = Operation.START, **more: Any) -> Task:
-    """A task that was started with this action and whose call of this operation, attempt 1, is under way.
+    """A task that was started with this action and whose call of this operation, attempt 1, is pending.
 
-    more: of the task, or `pursuit`, a mapping of its pursuit, `known`, the id that the vendor minted, or `view`.
+    more: of the task, or `pending`, the fields of its pending call, `known`, the id that the vendor created, or `view`.
     """
     given = params(vendor, action, number)
     about = DIALECTS[vendor].identity(action, given)
@@ -66,8 +66,8 @@ def task_of(vendor: str, action: str, /, number: int = 1, *, operation: Operatio
         )
     state = State.REQUESTED if operation is Operation.START else State.RUNNING
     view = View(state=state, evidence_at=T0, heard_at=T0, room_id=about.room_id or None, robot=about.robot)
-    pursuit = PendingCall(since=T0, **{"serial": 1, **more.pop("pursuit", {})})
-    values = {"origin": Origin.MANAGED, "kind": about.kind, "action": action, "params": given, "calls": {operation: pursuit}}
+    pending = PendingCall(since=T0, **{"serial": 1, **more.pop("pending", {})})
+    values = {"origin": Origin.MANAGED, "kind": about.kind, "action": action, "params": given, "calls": {operation: pending}}
     values |= {"view": view, **more}
     return Task(id=f"{number:026}", key=key, run=1, anchor="k", created_at=T0, updated_at=T0, **values)
 
@@ -77,7 +77,7 @@ def _fields(key: TaskKey) -> dict[str, str]:
 
 
 class CallerHarness:
-    """`now`: ms. `sent`: what went out. `before`: called with each request before the vendor gets it."""
+    """now: ms. sent: the requests. before: called with each request before the vendor gets it."""
 
     def __init__(self, folder: Path, *, faults: Faults | None = None, settings: Settings = SETTINGS) -> None:
         self.now = T0
@@ -85,19 +85,19 @@ class CallerHarness:
         self.ledger = Ledger(f"sqlite:///{folder}/tally.db")
         create_schema(self.ledger)
         self.accounts = Accounts(settings)
-        self.rung = 0
+        self.wake_ups = 0
         self.sent: list[HttpRequest] = []
         self.before: Callable[[HttpRequest], HttpReply | None] = lambda _: None
         self.caller = self.new_caller()
 
     def new_caller(self, ledger: Any = None, clock: Callable[[], int] | None = None, **more: Any) -> Caller:
-        return Caller(ledger or self.ledger, self.accounts, self, clock or (lambda: self.now), self._ring, **more)
+        return Caller(ledger or self.ledger, self.accounts, self, clock or (lambda: self.now), self._count_wake_up, **more)
 
-    def _ring(self) -> None:
-        self.rung += 1
+    def _count_wake_up(self) -> None:
+        self.wake_ups += 1
 
     def send(self, request: HttpRequest) -> HttpReply:
-        """The client."""
+        """Sends a request, as `VendorClient` does."""
         self.sent.append(request)
         instead = self.before(request)
         if instead is not None:
@@ -109,18 +109,18 @@ class CallerHarness:
             raise NoReply(WireError.CUT_OFF, "dropped")
         return HttpReply(status=reply.status, headers=reply.headers, body=reply.body)
 
-    def want(self, *tasks: Task, step: Mapping[str, Any] | None = None) -> None:
-        """Saves these tasks, and the effects that their pursuits under way need."""
+    def add_calls(self, *tasks: Task, step: Mapping[str, Any] | None = None) -> None:
+        """Saves these tasks, and adds their pending calls to the ledger."""
         ledger_rows.save(self.ledger, *tasks)
         with self.ledger.write() as connection:
-            effects.add(connection, [self.wanted(task, *call, step) for task in tasks for call in task.calls.items()])
+            effects.add(connection, [self.new_call(task, *call, step) for task in tasks for call in task.calls.items()])
 
-    def wanted(self, task: Task, operation: Operation, pursuit: PendingCall, step: Mapping[str, Any] | None = None) -> NewCall:
+    def new_call(self, task: Task, operation: Operation, pending: PendingCall, step: Mapping[str, Any] | None = None) -> NewCall:
         call = build_call(task, operation, step)
         key = task.key
         return NewCall(
             task_id=task.id,
-            serial=pursuit.serial or 0,
+            serial=pending.serial or 0,
             operation=operation.value,
             step=step,
             vendor=key.vendor,
@@ -131,7 +131,7 @@ class CallerHarness:
         )
 
     def answers(self) -> list[Mapping[str, Any]]:
-        """What was posted and not applied yet, oldest first."""
+        """Returns the answers that were posted and not applied yet, the oldest first."""
         with self.ledger.read() as connection:
             rows = [row for row in inbox.unapplied(connection, 1000, self.now) if row.kind == inbox.ANSWER]
         return [row.payload for row in rows]
@@ -140,8 +140,8 @@ class CallerHarness:
         (answer,) = self.answers()
         return answer
 
-    def standing(self) -> list[tuple[str, int, bool]]:
-        """(task, serial, whether it was taken) of the effects that stand in the ledger."""
+    def calls_in_ledger(self) -> list[tuple[str, int, bool]]:
+        """Returns (task, serial, whether it is claimed) of the calls in the ledger."""
         columns = (effects_table.c.task_id, effects_table.c.serial, effects_table.c.lease_until)
         with self.ledger.read() as connection:
             rows = connection.execute(select(*columns).order_by(effects_table.c.id)).all()

@@ -1,4 +1,4 @@
-"""Which call a task's effect means."""
+"""Calls are built from the task, the operation and the step."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ NEXT = Call(operation=INSPECT, action="ListRelayStream", version="v", method="GE
 
 
 def observed_push() -> Task:
-    """Nobody knows whether it is a mixed or a single one: two queries may know it."""
+    """A push that may be mixed or single: either of two queries may know it."""
     return task_of("volcengine", "StartPushMixedStreamToCDN", operation=INSPECT, origin=Origin.OBSERVED, action=None, params={})
 
 
@@ -27,7 +27,7 @@ def action_of(task: Task, operation: Operation, step: Any = None) -> str | None:
     return call.action if call is not None else None
 
 
-def test_a_reference_tells_all_that_is_known() -> None:
+def test_a_reference_has_all_that_is_known() -> None:
     task = task_of("volcengine", "StartWebcast", api_version="2023-11-01")
     assert ref_of(task) == TaskRef(
         kind=Kind.PAGE,
@@ -43,13 +43,13 @@ def test_a_reference_tells_all_that_is_known() -> None:
     )
 
 
-def test_an_id_that_the_vendor_has_yet_to_tell_is_no_id() -> None:
+def test_a_provisional_id_is_no_vendor_id() -> None:
     unknown, known = task_of("tencent", "StartStreamIngest"), task_of("tencent", "StartStreamIngest", known="-m9l")
     assert [(ref_of(task).vendor_task_id, ref_of(task).room_id) for task in (unknown, known)] == [(None, "1"), ("-m9l", "1")]
 
 
 @pytest.mark.parametrize(("vendor", "action"), STARTS)
-def test_each_start_is_called_with_what_was_asked_for(vendor: str, action: str) -> None:
+def test_each_start_call_has_the_requested_parameters(vendor: str, action: str) -> None:
     task = task_of(vendor, action)
     call = build_call(task, START)
     assert call is not None
@@ -58,13 +58,13 @@ def test_each_start_is_called_with_what_was_asked_for(vendor: str, action: str) 
     assert DIALECTS[vendor].check(call.action, call.version, call.params) == []
 
 
-def test_no_start_is_made_of_parameters_whose_secrets_are_gone_or_that_nobody_knows() -> None:
+def test_no_start_is_built_from_unknown_parameters_or_without_their_secrets() -> None:
     assert action_of(task_of("volcengine", "StartRecord", wiped=True), START) is None
     assert action_of(task_of("volcengine", "StartRecord", action=None, params={}), START) is None
 
 
-def test_an_update_has_the_parameters_that_are_wanted() -> None:
-    task = task_of("volcengine", "StartRecord", operation=UPDATE, pursuit={"params": {"Layout": {"LayoutMode": 1}}})
+def test_an_update_has_the_requested_parameters() -> None:
+    task = task_of("volcengine", "StartRecord", operation=UPDATE, pending={"params": {"Layout": {"LayoutMode": 1}}})
     call = build_call(task, UPDATE)
     assert call is not None
     assert (call.action, call.params["Layout"], call.params["TaskId"]) == ("UpdateRecord", {"LayoutMode": 1}, "t1")
@@ -72,12 +72,12 @@ def test_an_update_has_the_parameters_that_are_wanted() -> None:
     assert action_of(task_of("volcengine", "StartRecord"), UPDATE) is None
 
 
-def test_what_has_no_id_yet_can_neither_be_stopped_nor_asked_about() -> None:
+def test_a_task_without_an_id_can_neither_be_stopped_nor_queried() -> None:
     task = task_of("tencent", "CreateCloudRecording")
     assert [action_of(task, operation) for operation in (STOP, INSPECT)] == [None, None]
 
 
-def test_the_first_query_is_made_unless_another_one_or_a_further_page_is_wanted() -> None:
+def test_the_first_query_is_built_unless_the_step_names_another_or_a_further_page() -> None:
     task = observed_push()
     actions = [action_of(task, INSPECT, step) for step in (None, {"index": 0}, {"index": 1}, {"index": 2})]
     assert actions == ["GetPushMixedStreamToCDNTask", "GetPushMixedStreamToCDNTask", "GetPushSingleStreamToCDNTask", None]
@@ -85,7 +85,7 @@ def test_the_first_query_is_made_unless_another_one_or_a_further_page_is_wanted(
 
 
 @pytest.mark.parametrize(
-    ("pursuit", "serial"),
+    ("pending", "serial"),
     [
         ({"serial": 1}, 1),
         ({"serial": 4, "failures": 3}, 4),
@@ -94,12 +94,12 @@ def test_the_first_query_is_made_unless_another_one_or_a_further_page_is_wanted(
         ({"serial": None, "ambiguous": (2,)}, 2),
     ],
 )
-def test_our_id_stays_while_an_earlier_attempt_may_have_happened(pursuit: dict[str, Any], serial: int) -> None:
-    task = task_of("tencent", "StartWebRecord", pursuit=pursuit)
+def test_our_id_stays_while_an_earlier_attempt_is_ambiguous(pending: dict[str, Any], serial: int) -> None:
+    task = task_of("tencent", "StartWebRecord", pending=pending)
     assert record_id(task) == f"{task.id}-{serial}"
 
 
-def test_a_page_is_asked_for_by_the_id_of_the_start_that_may_have_happened() -> None:
+def test_a_page_is_queried_by_the_id_of_the_ambiguous_start() -> None:
     start, ask = PendingCall(since=T0, failures=1, ambiguous=(1,)), PendingCall(since=T0, serial=2)
     task = task_of("tencent", "StartWebRecord", calls={START: start, INSPECT: ask}, serial=2)
     call = build_call(task, INSPECT)
@@ -108,7 +108,7 @@ def test_a_page_is_asked_for_by_the_id_of_the_start_that_may_have_happened() -> 
 
 
 def test_our_id_fits() -> None:
-    assert len(record_id(task_of("tencent", "StartWebRecord", pursuit={"serial": 123_456})).encode()) == 31
+    assert len(record_id(task_of("tencent", "StartWebRecord", pending={"serial": 123_456})).encode()) == 31
 
 
 # What is asked next.
@@ -137,5 +137,5 @@ def test_another_query_follows_one_that_knows_nothing(step: Any, answer: CallAns
     assert next_step(task, step, answer) == following
 
 
-def test_where_there_is_one_query_none_follows() -> None:
+def test_after_the_only_query_none_follows() -> None:
     assert next_step(task_of("volcengine", "StartRecord", operation=INSPECT), None, GONE) is None

@@ -1,4 +1,4 @@
-"""Calls are made once, within their quotas, and what became of them is posted."""
+"""Calls are made once, within their quotas, and their answers are posted."""
 
 import json
 import threading
@@ -38,9 +38,9 @@ def harness(tmp_path: Path) -> Iterator[CallerHarness]:
 
 
 def started(harness: CallerHarness, vendor: str, action: str, number: int = 1) -> str | None:
-    """Starts a task at the vendor behind the caller's back; the id that it minted."""
+    """Starts a task at the vendor without the caller; returns the id that the vendor created."""
     task = task_of(vendor, action, number)
-    harness.want(task)
+    harness.add_calls(task)
     harness.caller.run_once()
     minted: str | None = harness.answers()[-1]["vendor_task_id"]
     with harness.ledger.write() as connection:
@@ -67,7 +67,7 @@ def told(answer: Any, *names: str) -> tuple[Any, ...]:
 )
 def test_a_start_is_made_as_the_vendor_wants_it_and_its_answer_posted(harness: CallerHarness, vendor: str, action: str) -> None:
     task = task_of(vendor, action)
-    harness.want(task)
+    harness.add_calls(task)
 
     assert harness.caller.run_once() == 1
 
@@ -91,15 +91,15 @@ def test_a_start_is_made_as_the_vendor_wants_it_and_its_answer_posted(harness: C
         "duration_ms": 0,
         "lease": False,
     }
-    assert harness.standing() == [(task.id, 1, True)]
-    assert (harness.rung, harness.caller.run_once()) == (1, 0)
+    assert harness.calls_in_ledger() == [(task.id, 1, True)]
+    assert (harness.wake_ups, harness.caller.run_once()) == (1, 0)
 
 
 def test_stop_and_update_name_the_task(harness: CallerHarness) -> None:
     mixed = ("volcengine", "StartPushMixedStreamToCDN")
     started(harness, *mixed)
-    task = task_of(*mixed, operation=UPDATE, pursuit={"serial": 2, "params": {"Layout": {"LayoutMode": 2}}})
-    harness.want(replace(task, id="u"), replace(task, id="s", calls={STOP: PendingCall(since=T0, serial=3)}))
+    task = task_of(*mixed, operation=UPDATE, pending={"serial": 2, "params": {"Layout": {"LayoutMode": 2}}})
+    harness.add_calls(replace(task, id="u"), replace(task, id="s", calls={STOP: PendingCall(since=T0, serial=3)}))
 
     assert harness.caller.run_once() == 2
 
@@ -108,10 +108,10 @@ def test_stop_and_update_name_the_task(harness: CallerHarness) -> None:
     assert json.loads(harness.sent[1].body)["Layout"] == {"LayoutMode": 2}
 
 
-def test_an_inspection_tells_how_the_task_stands(harness: CallerHarness) -> None:
+def test_the_answer_to_a_query_has_the_state_of_the_task(harness: CallerHarness) -> None:
     minted = started(harness, "tencent", "CreateCloudRecording")
     harness.now += 60_000
-    harness.want(replace(task_of("tencent", "CreateCloudRecording", operation=INSPECT, known=minted), id="i"))
+    harness.add_calls(replace(task_of("tencent", "CreateCloudRecording", operation=INSPECT, known=minted), id="i"))
 
     harness.caller.run_once()
 
@@ -128,13 +128,13 @@ def test_an_inspection_tells_how_the_task_stands(harness: CallerHarness) -> None
 def test_a_page_whose_start_was_lost_is_found_by_our_id(tmp_path: Path) -> None:
     harness = CallerHarness(tmp_path, faults=Faults(ambiguous=1.0))
     task = task_of(*PAGE)
-    harness.want(task)
+    harness.add_calls(task)
     harness.caller.run_once()
     assert told(harness.only_answer(), "outcome", "code", "vendor_task_id") == ("ambiguous", "cut_off", None)
 
     harness.before = lambda request: replying(harness, request)
     asking = {START: PendingCall(since=T0, failures=1, ambiguous=(1,)), INSPECT: PendingCall(since=T0, serial=2)}
-    harness.want(replace(task, calls=asking))
+    harness.add_calls(replace(task, calls=asking))
     harness.caller.run_once()
 
     assert harness.answers()[-1]["vendor_task_id"] == harness.world.truth()[0].vendor_task_id
@@ -142,7 +142,7 @@ def test_a_page_whose_start_was_lost_is_found_by_our_id(tmp_path: Path) -> None:
 
 
 def replying(harness: CallerHarness, request: HttpRequest) -> HttpReply:
-    """The vendor's answer, though the connection was dropped."""
+    """Returns the vendor's reply, though the connection was dropped."""
     reply = harness.world.handle("tencent", "POST", "/", "", request.headers, request.body, harness.now)
     return HttpReply(status=reply.status, headers=reply.headers, body=reply.body)
 
@@ -158,9 +158,7 @@ def replying(harness: CallerHarness, request: HttpRequest) -> HttpReply:
         (WireError.CUT_OFF, "ambiguous", "cut_off", None),
     ],
 )
-def test_whatever_comes_back_is_an_answer(
-    harness: CallerHarness, reply: Any, outcome: str, code: str, retry_after_s: float | None
-) -> None:
+def test_any_reply_is_an_answer(harness: CallerHarness, reply: Any, outcome: str, code: str, retry_after_s: float | None) -> None:
     def instead(_: HttpRequest) -> HttpReply:
         if isinstance(reply, WireError):
             raise NoReply(reply, "no answer")
@@ -168,18 +166,18 @@ def test_whatever_comes_back_is_an_answer(
         return found
 
     harness.before = instead
-    harness.want(task_of(*RECORD))
+    harness.add_calls(task_of(*RECORD))
     harness.caller.run_once()
 
     assert told(harness.only_answer(), "outcome", "code", "retry_after_s") == (outcome, code, retry_after_s)
 
 
-def test_it_is_told_how_long_the_answer_took(harness: CallerHarness) -> None:
+def test_the_answer_has_the_duration_of_the_call(harness: CallerHarness) -> None:
     def slowly(_: HttpRequest) -> None:
         harness.now += 1_500
 
     harness.before = slowly
-    harness.want(task_of(*RECORD))
+    harness.add_calls(task_of(*RECORD))
     harness.caller.run_once()
     assert told(harness.only_answer(), "sent_at", "duration_ms") == (T0, 1_500)
 
@@ -200,9 +198,9 @@ def test_it_is_told_how_long_the_answer_took(harness: CallerHarness) -> None:
         lambda task: replace(task, wiped=True),
     ],
 )
-def test_a_start_that_nothing_wants_any_more_is_not_made(harness: CallerHarness, change: Callable[[Task], Task]) -> None:
+def test_a_start_that_is_not_pending_any_more_is_not_made(harness: CallerHarness, change: Callable[[Task], Task]) -> None:
     task = task_of(*RECORD)
-    harness.want(task)
+    harness.add_calls(task)
     ledger_rows.save(harness.ledger, change(task))
 
     assert harness.caller.run_once() == 1
@@ -210,40 +208,40 @@ def test_a_start_that_nothing_wants_any_more_is_not_made(harness: CallerHarness,
     assert harness.sent == []
     answer = harness.only_answer()
     assert told(answer, "operation", "serial", "outcome", "action", "duration_ms") == ("start", 1, "not_made", "", None)
-    assert harness.standing() == [(task.id, 1, True)]
+    assert harness.calls_in_ledger() == [(task.id, 1, True)]
 
 
 def test_other_calls_are_made_in_any_state(harness: CallerHarness) -> None:
-    harness.want(task_of(*RECORD, operation=STOP, view=replace(task_of(*RECORD).view, state=State.FAILED, stop_asked_at=T0)))
+    harness.add_calls(task_of(*RECORD, operation=STOP, view=replace(task_of(*RECORD).view, state=State.FAILED, stop_asked_at=T0)))
     harness.caller.run_once()
     assert harness.only_answer()["outcome"] == "already_gone"
 
 
-def test_a_call_of_a_task_that_nobody_knows_is_not_made(harness: CallerHarness) -> None:
+def test_a_call_of_an_unknown_task_is_not_made(harness: CallerHarness) -> None:
     task = task_of(*RECORD)
     with harness.ledger.write() as connection:
-        effects.add(connection, [harness.wanted(task, START, task.calls[START])])
+        effects.add(connection, [harness.new_call(task, START, task.calls[START])])
     harness.caller.run_once()
     assert told(harness.only_answer(), "task_id", "outcome") == (task.id, "not_made")
 
 
 def test_without_an_account_no_call_is_made(tmp_path: Path) -> None:
     harness = CallerHarness(tmp_path, settings=Settings(apps=tuple(replace(app, account=None) for app in SETTINGS.apps)))
-    harness.want(task_of(*RECORD))
+    harness.add_calls(task_of(*RECORD))
     harness.caller.run_once()
     assert (harness.only_answer()["outcome"], harness.sent) == ("not_made", [])
     harness.ledger.close()
 
 
-def test_what_has_no_id_is_not_stopped(harness: CallerHarness) -> None:
-    harness.want(task_of(*PAGE, operation=STOP))
+def test_a_task_without_an_id_is_not_stopped(harness: CallerHarness) -> None:
+    harness.add_calls(task_of(*PAGE, operation=STOP))
     harness.caller.run_once()
     assert (harness.only_answer()["outcome"], harness.sent) == ("not_made", [])
 
 
 def test_a_call_whose_lease_is_over_is_not_made(harness: CallerHarness) -> None:
-    """Somebody may have said of it that nobody knows."""
-    harness.want(task_of(*RECORD))
+    """Another worker may have posted that its outcome is ambiguous."""
+    harness.add_calls(task_of(*RECORD))
     until_it_is_taken = iter([T0] * 3)
     harness.new_caller(clock=lambda: next(until_it_is_taken, T0 + LEASE_MS)).run_once()
     assert (harness.only_answer()["outcome"], harness.sent) == ("not_made", [])
@@ -253,15 +251,15 @@ def test_a_call_whose_lease_is_over_is_not_made(harness: CallerHarness) -> None:
 
 
 def pushing(harness: CallerHarness, action: str, **more: Any) -> Task:
-    """A push that runs and of which we know only its id."""
+    """A running push of which only the id is known."""
     started(harness, "volcengine", action)
     asking = {INSPECT: PendingCall(since=T0, serial=2, **more)}
     return replace(task_of("volcengine", action, operation=INSPECT), id="i", action=None, params={}, calls=asking)
 
 
-def test_a_task_that_one_query_does_not_know_is_asked_for_by_the_next(harness: CallerHarness) -> None:
+def test_a_task_that_one_query_does_not_find_is_queried_by_the_next(harness: CallerHarness) -> None:
     task = pushing(harness, "StartPushSingleStreamToCDN")
-    harness.want(task)
+    harness.add_calls(task)
     harness.caller.run_once()
     first = harness.answers()[-1]
     assert told(first, "outcome", "inspection", "step", "action") == (
@@ -271,28 +269,28 @@ def test_a_task_that_one_query_does_not_know_is_asked_for_by_the_next(harness: C
         "GetPushMixedStreamToCDNTask",
     )
 
-    harness.want(replace(task, id="j"), step=first["step"])
+    harness.add_calls(replace(task, id="j"), step=first["step"])
     harness.caller.run_once()
     second = harness.answers()[-1]
     assert told(second, "outcome", "step", "action") == ("accepted", None, "GetPushSingleStreamToCDNTask")
     assert second["inspection"]["sign"] != "gone"
 
 
-def test_the_pursuit_says_which_query_where_the_effect_does_not(harness: CallerHarness) -> None:
-    harness.want(pushing(harness, "StartPushSingleStreamToCDN", step={"index": 1}))
+def test_the_pending_call_has_the_step_if_the_claimed_call_has_none(harness: CallerHarness) -> None:
+    harness.add_calls(pushing(harness, "StartPushSingleStreamToCDN", step={"index": 1}))
     harness.caller.run_once()
     assert harness.answers()[-1]["action"] == "GetPushSingleStreamToCDNTask"
 
 
-def test_only_when_no_query_knows_it_it_is_gone(harness: CallerHarness) -> None:
+def test_a_task_that_no_query_finds_is_gone(harness: CallerHarness) -> None:
     task = replace(pushing(harness, "StartPushMixedStreamToCDN", step={"index": 1}))
-    harness.want(task)
+    harness.add_calls(task)
     harness.caller.run_once()
     assert told(harness.answers()[-1], "outcome", "step") == ("already_gone", None)
     assert harness.answers()[-1]["inspection"]["sign"] == "gone"
 
 
-def test_all_pages_of_a_list_are_asked_for(harness: CallerHarness) -> None:
+def test_all_pages_of_a_list_are_requested(harness: CallerHarness) -> None:
     """The vendor lists a room's relays, the newest first and a hundred at a time."""
     account = harness.accounts.account_of("volcengine", APPS["volcengine"].app_id)
     assert account is not None
@@ -302,13 +300,13 @@ def test_all_pages_of_a_list_are_asked_for(harness: CallerHarness) -> None:
         harness.now += 20
     oldest = task_of("volcengine", "StartRelayStream", operation=INSPECT)
 
-    harness.want(oldest)
+    harness.add_calls(oldest)
     harness.caller.run_once()
     first = harness.only_answer()
     assert told(first, "outcome", "inspection", "action") == ("accepted", None, "ListRelayStream")
     assert first["step"]["call"]["params"]["Offset"] == 100
 
-    harness.want(replace(oldest, id="j"), step=first["step"])
+    harness.add_calls(replace(oldest, id="j"), step=first["step"])
     harness.caller.run_once()
     assert told(harness.answers()[-1], "outcome", "step") == ("accepted", None)
     assert harness.answers()[-1]["inspection"]["sign"] in ("accepted", "running")
@@ -317,12 +315,12 @@ def test_all_pages_of_a_list_are_asked_for(harness: CallerHarness) -> None:
 # Quotas.
 
 
-def test_no_more_calls_go_out_than_the_vendor_takes_and_none_is_lost(harness: CallerHarness) -> None:
-    harness.want(*(task_of("tencent", "CreateCloudRecording", number) for number in range(1, 61)))
-    harness.want(task_of(*RECORD, number=99))
+def test_calls_stay_within_the_quota_and_none_is_lost(harness: CallerHarness) -> None:
+    harness.add_calls(*(task_of("tencent", "CreateCloudRecording", number) for number in range(1, 61)))
+    harness.add_calls(task_of(*RECORD, number=99))
 
     rounds = []
-    while harness.standing() != sorted((task, serial, True) for task, serial, _ in harness.standing()):
+    while harness.calls_in_ledger() != sorted((task, serial, True) for task, serial, _ in harness.calls_in_ledger()):
         rounds.append(harness.caller.run_once())
         harness.now += 50
 
@@ -337,9 +335,9 @@ def bucket_of(harness: CallerHarness, name: str) -> Bucket | None:
         return quotas._read_bucket(connection, name)
 
 
-def test_a_vendor_that_says_too_many_is_called_more_slowly(harness: CallerHarness) -> None:
+def test_throttling_slows_the_calls_down(harness: CallerHarness) -> None:
     harness.before = lambda _: HttpReply(status=429, headers={"Retry-After": "5"}, body=b"")
-    harness.want(task_of(*RECORD), task_of(*RECORD, number=2))
+    harness.add_calls(task_of(*RECORD), task_of(*RECORD, number=2))
 
     harness.caller.run_once()
 
@@ -348,7 +346,7 @@ def test_a_vendor_that_says_too_many_is_called_more_slowly(harness: CallerHarnes
     bucket = bucket_of(harness, name)
     assert bucket is not None
     assert (bucket.pace, bucket.blocked_until) == (0.7, T0 + 5_000)
-    harness.want(task_of(*RECORD, number=3))
+    harness.add_calls(task_of(*RECORD, number=3))
     assert harness.caller.run_once() == 0
     harness.now += 5_000
     assert harness.caller.run_once() == 1
@@ -358,14 +356,14 @@ def test_a_vendor_that_says_too_many_is_called_more_slowly(harness: CallerHarnes
 
 
 def take(harness: CallerHarness) -> None:
-    """As a process that dies before it brings an answer."""
+    """Claims calls like a process that dies before it posts an answer."""
     with harness.ledger.write() as connection:
         effects.claim(connection, harness.now, 9, LEASE_MS, harness.accounts.quota_limit)
 
 
 @pytest.mark.parametrize(("operation", "outcome"), [(START, "ambiguous"), (STOP, "retry"), (UPDATE, "retry"), (INSPECT, "retry")])
-def test_of_a_call_whose_lease_is_over_nobody_knows(harness: CallerHarness, operation: Operation, outcome: str) -> None:
-    harness.want(task_of(*RECORD, operation=operation, pursuit={"serial": 3}))
+def test_a_call_whose_lease_ended_is_ambiguous(harness: CallerHarness, operation: Operation, outcome: str) -> None:
+    harness.add_calls(task_of(*RECORD, operation=operation, pending={"serial": 3}))
     take(harness)
     harness.now += LEASE_MS - 1
     assert (harness.caller.run_once(), harness.answers()) == (0, [])
@@ -376,8 +374,8 @@ def test_of_a_call_whose_lease_is_over_nobody_knows(harness: CallerHarness, oper
     answer = harness.only_answer()
     assert told(answer, "operation", "serial", "outcome", "code", "lease") == (operation.value, 3, outcome, "no_answer", True)
     assert told(answer, "sent_at", "duration_ms", "inspection", "step") == (T0, None, None, None)
-    assert (harness.sent, harness.rung) == ([], 1)
-    assert [attempt[1:] for attempt in harness.standing()] == [(3, True)], "it is waited for until that is applied"
+    assert (harness.sent, harness.wake_ups) == ([], 1)
+    assert [attempt[1:] for attempt in harness.calls_in_ledger()] == [(3, True)], "it is waited for until that is applied"
     assert harness.caller.run_once() == 0
 
 
@@ -387,7 +385,7 @@ def test_the_real_answer_counts_however_late_it_comes(harness: CallerHarness) ->
         harness.new_caller().run_once()
 
     harness.before = meanwhile
-    harness.want(task_of(*PAGE))
+    harness.add_calls(task_of(*PAGE))
     harness.caller.run_once()
 
     lost, real = harness.answers()
@@ -420,15 +418,15 @@ class Away:
         return self._ledger.write()
 
 
-def test_once_says_that_the_ledger_is_away(harness: CallerHarness) -> None:
-    harness.want(task_of(*RECORD))
+def test_run_once_raises_if_the_ledger_is_unavailable(harness: CallerHarness) -> None:
+    harness.add_calls(task_of(*RECORD))
     caller = harness.new_caller(Away(harness, 1, after=1))
     with pytest.raises(LedgerUnavailableError):
         caller.run_once()
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Waits for what another thread does."""
+    """Waits until another thread has made it true."""
     pause = threading.Event()
     for _ in range(1_000):
         if true():
@@ -437,10 +435,10 @@ def until(true: Callable[[], bool]) -> None:
     raise AssertionError("it never came true")
 
 
-def test_an_answer_is_posted_as_soon_as_the_ledger_is_back(harness: CallerHarness) -> None:
+def test_an_answer_is_posted_as_soon_as_the_ledger_is_available(harness: CallerHarness) -> None:
     away = Away(harness, 2, after=1)
     harness.caller = harness.new_caller(away)
-    harness.want(task_of(*PAGE))
+    harness.add_calls(task_of(*PAGE))
     harness.caller.start()
 
     until(lambda: len(harness.answers()) == 1)
@@ -454,7 +452,7 @@ def test_a_bug_in_one_call_holds_up_no_other(harness: CallerHarness) -> None:
             raise ZeroDivisionError
 
     harness.before = buggy
-    harness.want(task_of(*RECORD), task_of(*RECORD, number=2))
+    harness.add_calls(task_of(*RECORD), task_of(*RECORD, number=2))
     harness.caller.start()
     until(lambda: len(harness.answers()) == 1)
     assert harness.only_answer()["task_id"] == task_of(*RECORD, number=2).id
@@ -463,7 +461,7 @@ def test_a_bug_in_one_call_holds_up_no_other(harness: CallerHarness) -> None:
 # Threads.
 
 
-def test_calls_are_made_at_once_as_many_as_there_may_be(tmp_path: Path) -> None:
+def test_as_many_calls_are_made_at_once_as_the_concurrency_allows(tmp_path: Path) -> None:
     harness = CallerHarness(tmp_path)
     harness.caller = harness.new_caller(concurrency=3)
     together, go_on = threading.Semaphore(0), threading.Event()
@@ -474,13 +472,13 @@ def test_calls_are_made_at_once_as_many_as_there_may_be(tmp_path: Path) -> None:
         return HttpReply(status=200, headers={}, body=b'{"ResponseMetadata": {"RequestId": "r"}, "Result": ""}')
 
     harness.before = gather
-    harness.want(*(task_of(*RECORD, number=number) for number in range(1, 6)))
+    harness.add_calls(*(task_of(*RECORD, number=number) for number in range(1, 6)))
     harness.caller.start()
     harness.caller.wake()
     for _ in range(3):
         assert together.acquire(timeout=10)
     assert not together.acquire(timeout=0.1)
-    assert Counter(taken for _, _, taken in harness.standing()) == {True: 3, False: 2}
+    assert Counter(taken for _, _, taken in harness.calls_in_ledger()) == {True: 3, False: 2}
 
     go_on.set()
     until(lambda: len(harness.answers()) == 5)
@@ -488,7 +486,7 @@ def test_calls_are_made_at_once_as_many_as_there_may_be(tmp_path: Path) -> None:
     harness.ledger.close()
 
 
-def test_stopping_lets_calls_under_way_finish_and_begins_no_other(harness: CallerHarness) -> None:
+def test_stopping_finishes_the_calls_in_flight_and_begins_no_other(harness: CallerHarness) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(_: HttpRequest) -> None:
@@ -497,7 +495,7 @@ def test_stopping_lets_calls_under_way_finish_and_begins_no_other(harness: Calle
 
     harness.caller = harness.new_caller(concurrency=1)
     harness.before = hold
-    harness.want(task_of(*RECORD), task_of(*RECORD, number=2))
+    harness.add_calls(task_of(*RECORD), task_of(*RECORD, number=2))
     harness.caller.start()
     assert begun.wait(10)
 
@@ -508,12 +506,12 @@ def test_stopping_lets_calls_under_way_finish_and_begins_no_other(harness: Calle
     stopping.join(timeout=10)
 
     assert [answer["outcome"] for answer in harness.answers()] == ["accepted"]
-    assert [taken for _, _, taken in harness.standing()] == [True, False]
+    assert [taken for _, _, taken in harness.calls_in_ledger()] == [True, False]
 
 
 def test_two_callers_never_make_one_call_twice(harness: CallerHarness) -> None:
     tasks = [task_of("volcengine", "StartPushMixedStreamToCDN", number) for number in range(1, 31)]
-    harness.want(*tasks)
+    harness.add_calls(*tasks)
     harness.before = lambda _: HttpReply(status=200, headers={}, body=b'{"ResponseMetadata": {"RequestId": "r"}, "Result": ""}')
     callers = [harness.new_caller(concurrency=4) for _ in range(3)]
     for caller in callers:
@@ -528,6 +526,6 @@ def test_two_callers_never_make_one_call_twice(harness: CallerHarness) -> None:
 
 
 def advanced(harness: CallerHarness) -> int:
-    """Lets a little time pass; how many answers there are."""
+    """Lets a little time pass; returns how many answers there are."""
     harness.now += 50
     return len(harness.answers())

@@ -1,4 +1,4 @@
-"""Events arrive in order of their task, at least once, whoever fails, hangs, dies or is away."""
+"""Events arrive in order per task and at least once, even if a subscriber fails or hangs, a process dies, or the ledger is away."""
 
 import threading
 from collections import Counter, defaultdict
@@ -27,7 +27,7 @@ ACTIVE, PAUSED, DISABLED, DELETED = SubscriptionState
 
 @pytest.fixture(params=BOTH)
 def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DispatcherHarness]:
-    """With a subscription to everything."""
+    """A harness with one subscription to all events."""
     with open_ledger(request.param, tmp_path) as ledger:
         office = DispatcherHarness(ledger)
         office.subscribe()
@@ -36,7 +36,7 @@ def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Dispatche
 
 
 def refuse(office: DispatcherHarness, *ids: str, boxes: str = "123", answer: SendResult = REFUSED) -> None:
-    """These are not taken any more; without any, nothing is."""
+    """Makes the subscriber reject these events; without ids, all of them."""
     office.mailbox.answers = lambda letter: answer if letter.box in boxes and (letter.id in ids or not ids) else TAKEN
 
 
@@ -55,7 +55,7 @@ def test_events_of_a_task_arrive_one_after_the_other(office: DispatcherHarness) 
     assert (office.states(), waiting(office.ledger)) == (["delivered"] * 4, 0)
 
 
-def test_nothing_overtakes_what_fails_in_its_task_and_other_tasks_wait_for_nothing(office: DispatcherHarness) -> None:
+def test_a_failing_event_holds_up_its_own_task_and_no_other(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a", "a", "b", "b")
     rounds(office)
@@ -66,7 +66,7 @@ def test_nothing_overtakes_what_fails_in_its_task_and_other_tasks_wait_for_nothi
     assert office.mailbox.ids()[3:] == [event_id("a"), event_id("a", 2)]
 
 
-def test_what_comes_behind_a_dead_one_is_sent(office: DispatcherHarness) -> None:
+def test_the_event_behind_a_dead_one_is_sent(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a", "a")
     for pause_ms in (0, S, 5 * S, 30 * S, 120 * S, 600 * S, HOUR, *[6 * HOUR] * 11):
@@ -78,7 +78,7 @@ def test_what_comes_behind_a_dead_one_is_sent(office: DispatcherHarness) -> None
     assert office.states() == ["dead", "delivered"]
 
 
-def test_each_subscription_gets_what_it_wants_in_its_own_time(office: DispatcherHarness) -> None:
+def test_each_subscription_gets_the_events_that_match_at_its_own_pace(office: DispatcherHarness) -> None:
     office.subscribe(2, types=["tally.task.failed"])
     office.subscribe(3, filter={"vendor": "volcengine"})
     refuse(office, boxes="3")
@@ -87,7 +87,7 @@ def test_each_subscription_gets_what_it_wants_in_its_own_time(office: Dispatcher
     assert [len(office.mailbox.ids(box)) for box in (1, 2, 3)] == [2, 0, 1]
 
 
-def test_what_was_told_before_somebody_subscribed_is_not_theirs(office: DispatcherHarness) -> None:
+def test_events_from_before_a_subscription_are_not_sent_to_it(office: DispatcherHarness) -> None:
     office.tell("a")
     office.subscribe(2)
     office.tell("b")
@@ -102,10 +102,10 @@ def test_more_than_fits_into_a_round_arrives_all_the_same(office: DispatcherHarn
     assert (len(set(office.mailbox.ids())), waiting(office.ledger)) == (1_200, 0)
 
 
-# What an answer means.
+# Results.
 
 
-def test_an_attempt_is_written_down_as_it_went(office: DispatcherHarness) -> None:
+def test_an_attempt_is_recorded_with_its_result(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a")
     office.dispatcher.run_once()
@@ -137,14 +137,14 @@ def test_of_many_attempts_the_newest_thirty_are_kept(office: DispatcherHarness) 
     assert [each["answer"] for each in found.attempts] == [str(number) for number in range(3, 33)]
 
 
-def test_a_target_that_asks_for_time_gets_it(office: DispatcherHarness) -> None:
+def test_retry_after_is_honoured(office: DispatcherHarness) -> None:
     refuse(office, answer=SendResult(ok=False, status=429, error="status", retry_after_s=60))
     office.tell("a")
     office.dispatcher.run_once()
     assert listed(office.ledger)[0].due_at == T0 + 60 * S
 
 
-def test_who_answers_that_it_is_gone_is_not_served_any_more_and_others_hear_of_it(office: DispatcherHarness) -> None:
+def test_a_target_that_is_gone_disables_its_subscription_and_others_get_an_event(office: DispatcherHarness) -> None:
     office.subscribe(2, types=["tally.subscription.disabled"])
     refuse(office, boxes="1", answer=GONE)
     office.tell("a", "b")
@@ -165,7 +165,7 @@ def test_who_answers_that_it_is_gone_is_not_served_any_more_and_others_hear_of_i
     )
 
 
-def test_who_fails_for_five_days_is_not_served_any_more(office: DispatcherHarness) -> None:
+def test_five_days_of_failure_disable_a_subscription(office: DispatcherHarness) -> None:
     refuse(office)
     for quarter in range(20):
         office.tell(f"quarter{quarter}")
@@ -181,7 +181,7 @@ def test_who_fails_for_five_days_is_not_served_any_more(office: DispatcherHarnes
     assert len(office.mailbox.got) == sent
 
 
-def test_one_that_is_taken_means_that_it_does_not_fail(office: DispatcherHarness) -> None:
+def test_one_success_ends_the_time_of_failure(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a")
     office.dispatcher.run_once()
@@ -193,7 +193,7 @@ def test_one_that_is_taken_means_that_it_does_not_fail(office: DispatcherHarness
     assert (after.state, after.failing_since, after.delivered_at) == (ACTIVE, None, T0 + 4 * DAY)
 
 
-def test_who_is_paused_gets_nothing_and_goes_on_where_it_was(office: DispatcherHarness) -> None:
+def test_a_paused_subscription_gets_nothing_and_resumes_at_its_position(office: DispatcherHarness) -> None:
     office.tell("a")
     rounds(office)
     office.change(state=PAUSED)
@@ -205,7 +205,7 @@ def test_who_is_paused_gets_nothing_and_goes_on_where_it_was(office: DispatcherH
     assert office.mailbox.ids()[1:] == [event_id("a", 2), event_id("b")]
 
 
-def test_what_comes_back_from_who_was_deleted_meanwhile_is_of_no_interest(office: DispatcherHarness) -> None:
+def test_results_for_a_subscription_deleted_meanwhile_are_dropped(office: DispatcherHarness) -> None:
     def delete(_: ReceivedEvent) -> SendResult:
         office.change(state=DELETED)
         return TAKEN
@@ -216,7 +216,7 @@ def test_what_comes_back_from_who_was_deleted_meanwhile_is_of_no_interest(office
     assert office.states() == ["waiting"] * 2
 
 
-def test_what_is_signed_with_is_what_is_live_at_that_moment(office: DispatcherHarness) -> None:
+def test_messages_are_signed_with_the_secrets_that_are_valid_then(office: DispatcherHarness) -> None:
     office.tell("a")
     office.dispatcher.run_once()
     office.change(secret="whsec_2", old_secret="whsec_new", old_secret_until=T0 + DAY)
@@ -227,7 +227,7 @@ def test_what_is_signed_with_is_what_is_live_at_that_moment(office: DispatcherHa
     assert [letter.secrets for letter in office.mailbox.got] == [["whsec_new"], ["whsec_2", "whsec_new"], ["whsec_2"]]
 
 
-def test_attempts_are_counted_by_how_they_went(office: DispatcherHarness) -> None:
+def test_attempts_are_counted_by_outcome(office: DispatcherHarness) -> None:
     refuse(office, event_id("a"))
     office.tell("a", "b", "b")
     rounds(office)
@@ -235,7 +235,7 @@ def test_attempts_are_counted_by_how_they_went(office: DispatcherHarness) -> Non
         assert deliveries.attempts_by_outcome(connection) == {("mailbox", "delivered"): 2, ("mailbox", "status"): 1}
 
 
-def test_a_test_is_sent_like_an_event(office: DispatcherHarness) -> None:
+def test_a_test_event_is_sent_like_any_other(office: DispatcherHarness) -> None:
     with office.ledger.write() as connection:
         test = NewDelivery(event_id=None, subject="s", type="tally.test", origin="test")
         deliveries.queue(connection, id_of(1), [test], office.now)
@@ -276,7 +276,7 @@ def test_a_sink_that_raises_fails_one_attempt(office: DispatcherHarness) -> None
     assert [each.attempts[0]["error"] for each in listed(office.ledger)] == ["bug", None]
 
 
-def test_a_sink_that_this_program_has_not_fails_the_attempt(office: DispatcherHarness) -> None:
+def test_an_unknown_sink_fails_the_attempt(office: DispatcherHarness) -> None:
     office.change(sink={"type": "pigeon"})
     office.tell("a")
     office.dispatcher.run_once()
@@ -286,7 +286,7 @@ def test_a_sink_that_this_program_has_not_fails_the_attempt(office: DispatcherHa
 # Leases.
 
 
-def test_what_was_not_sent_in_time_is_given_back_and_is_no_attempt(office: DispatcherHarness) -> None:
+def test_a_delivery_not_sent_in_time_is_released_and_counts_as_no_attempt(office: DispatcherHarness) -> None:
     def take_long(_: ReceivedEvent) -> SendResult:
         office.now += 30 * S
         return TAKEN
@@ -299,7 +299,7 @@ def test_what_was_not_sent_in_time_is_given_back_and_is_no_attempt(office: Dispa
     assert [len(each.attempts) for each in listed(office.ledger)] == [1, 1]
 
 
-def test_who_is_late_is_not_heard_once_another_has_taken_it(office: DispatcherHarness) -> None:
+def test_a_late_result_is_dropped_once_another_worker_claimed_the_delivery(office: DispatcherHarness) -> None:
     other = office.new_dispatcher()
 
     def overtake(_: ReceivedEvent) -> SendResult:
@@ -319,8 +319,8 @@ def test_who_is_late_is_not_heard_once_another_has_taken_it(office: DispatcherHa
     ]
 
 
-def test_what_another_took_meanwhile_is_not_given_back(office: DispatcherHarness) -> None:
-    """Else it would be sent by a third one beside the second, and what comes behind it could arrive between the two."""
+def test_a_delivery_that_another_worker_claimed_is_not_released(office: DispatcherHarness) -> None:
+    """Else a third worker would send it besides the second, and the next event could arrive between the two."""
 
     def hang(_: ReceivedEvent) -> SendResult:
         office.now += LEASE_MS
@@ -335,7 +335,7 @@ def test_what_another_took_meanwhile_is_not_given_back(office: DispatcherHarness
     assert (office.mailbox.ids(), second.tries, second.lease_until) == ([event_id("a")], 2, office.now + LEASE_MS)
 
 
-def test_what_a_dead_process_took_is_sent_by_the_next_at_once_on_sqlite_else_after_its_lease(office: DispatcherHarness) -> None:
+def test_the_claims_of_a_dead_process_are_sent_at_once_on_sqlite_else_after_their_lease(office: DispatcherHarness) -> None:
     office.tell("a", "a")
     office.dispatcher.run_once()
     assert len(office.take()) == 1
@@ -348,7 +348,7 @@ def test_what_a_dead_process_took_is_sent_by_the_next_at_once_on_sqlite_else_aft
     assert (office.mailbox.ids(), office.states()) == ([event_id("a"), event_id("a", 2)], ["delivered"] * 2)
 
 
-# A ledger that is away.
+# A ledger that is unavailable.
 
 
 class Away:
@@ -371,7 +371,7 @@ class Away:
         return self._ledger.write()
 
 
-def test_what_came_back_while_the_ledger_was_away_is_written_down_once_it_is_back(office: DispatcherHarness) -> None:
+def test_results_are_recorded_once_the_ledger_is_available_again(office: DispatcherHarness) -> None:
     dispatcher = office.new_dispatcher(Away(office.ledger, 1, 2))
     office.tell("a", "a")
     for _ in range(2):
@@ -381,7 +381,7 @@ def test_what_came_back_while_the_ledger_was_away_is_written_down_once_it_is_bac
     assert (office.mailbox.ids(), office.states()) == ([event_id("a"), event_id("a", 2)], ["delivered"] * 2)
 
 
-def test_a_ledger_that_is_away_and_back_loses_nothing_and_doubles_nothing(office: DispatcherHarness) -> None:
+def test_outages_of_the_ledger_lose_nothing_and_double_nothing(office: DispatcherHarness) -> None:
     away = Away(office.ledger, 0, 2, 3, 5)
     dispatcher = office.new_dispatcher(away)
     dispatcher.start()
@@ -396,7 +396,7 @@ def test_a_ledger_that_is_away_and_back_loses_nothing_and_doubles_nothing(office
 
 
 class Gate:
-    """Who comes to a box that it is for waits until it is opened."""
+    """Makes messages to one box wait until the gate is opened."""
 
     def __init__(self, office: DispatcherHarness, box: str = "1") -> None:
         self._opened = threading.Event()
@@ -418,7 +418,7 @@ def names(number: int, of: str = "t") -> list[str]:
     return [f"{of}{index}" for index in range(number)]
 
 
-def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: DispatcherHarness) -> None:
+def test_a_subscriber_that_hangs_delays_no_other_and_occupies_few_threads(office: DispatcherHarness) -> None:
     office.subscribe(2)
     gate = Gate(office)
     office.tell(*names(100))
@@ -429,7 +429,7 @@ def test_who_hangs_delays_nobody_else_and_holds_few_threads(office: DispatcherHa
     office.mailbox.wait_until(lambda: len(office.mailbox.ids(1)) == 100)
 
 
-def test_who_takes_all_that_comes_gets_more_at_once_but_not_too_many(office: DispatcherHarness) -> None:
+def test_a_fast_subscriber_gets_more_at_once_but_not_too_many(office: DispatcherHarness) -> None:
     office.tell(*names(100))
     office.dispatcher.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 100)
@@ -441,7 +441,7 @@ def test_who_takes_all_that_comes_gets_more_at_once_but_not_too_many(office: Dis
     assert office.mailbox.busiest["1"] == MAX_CONCURRENCY
 
 
-def test_who_ends_writes_down_what_came_back_and_gives_back_what_was_not_sent(office: DispatcherHarness) -> None:
+def test_stopping_records_the_results_and_releases_unsent_deliveries(office: DispatcherHarness) -> None:
     office.tell(*names(100))
     office.dispatcher.start()
     office.mailbox.wait_until(lambda: len(office.mailbox.ids()) == 100)
@@ -462,7 +462,7 @@ def test_who_ends_writes_down_what_came_back_and_gives_back_what_was_not_sent(of
     assert office.states() == ["delivered"] * 200
 
 
-def test_who_is_woken_need_not_be_started(office: DispatcherHarness) -> None:
+def test_a_dispatcher_can_be_woken_and_stopped_without_a_start(office: DispatcherHarness) -> None:
     office.dispatcher.wake()
     office.dispatcher.stop()
     assert office.mailbox.got == []
