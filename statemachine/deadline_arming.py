@@ -137,7 +137,7 @@ def arm_finish(task: Task, rules: Rules, policy: Policy) -> ArmedDeadline | None
         return None
     base = view.finishing_since
     last = _last_pass(task, Deadline.FINISH, base)
-    if last is not None:  # the query has not settled it
+    if last is not None:  # the query proved nothing, or files are still on their way
         return ArmedDeadline(kind=Deadline.FINISH, base=base, at=last.at + _FINISH_AGAIN_MS)
     wait_s = rules.finish_s if view.upload_heard else rules.finish_unheard_s or rules.finish_s
     return _armed_after(Deadline.FINISH, base, int(wait_s * _S))

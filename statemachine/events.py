@@ -68,7 +68,7 @@ class StartRequested:
     #: The planned start, if it is later than the call.
     scheduled_at: int | None = None
     #: The time of the request; None: now.
-    asked_at: int | None = None
+    requested_at: int | None = None
     #: The requester: a token's name, or `policy.renew`, `policy.restart`.
     by: str = ""
     #: The request waited in a backup that has been restored: its call may have been made since the backup.

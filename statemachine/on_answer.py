@@ -253,13 +253,13 @@ def _on_inspect(answer: _Answer) -> Reaction:
         if call is None:
             return NO_REACTION
         return Reaction(calls={**task.calls, Operation.INSPECT: answer.backed_off(call, event.retry_after_s)})
-    asked_by = None if call is None else call.asks
+    needed_by = None if call is None else call.asks
     rest = task.calls if call is None else answer.calls_without(Operation.INSPECT)
     if _is_proof(answer):
-        return react_to_inspection(task, event, asked_by, rest, answer.rules, answer.now)
+        return react_to_inspection(task, event, needed_by, rest, answer.rules, answer.now)
     if task.view.state in FINAL:
         return Reaction(calls=rest)
-    return _infer_from_deadline(answer, asked_by, rest)
+    return _infer_from_deadline(answer, needed_by, rest)
 
 
 def _is_proof(answer: _Answer) -> bool:
@@ -270,12 +270,12 @@ def _is_proof(answer: _Answer) -> bool:
     return event.outcome is CallOutcome.ACCEPTED or can_be_queried(answer.task, answer.rules, event.sent_at)
 
 
-def _infer_from_deadline(answer: _Answer, asked_by: Deadline | None, rest: PendingCalls) -> Reaction:
+def _infer_from_deadline(answer: _Answer, needed_by: Deadline | None, rest: PendingCalls) -> Reaction:
     """Reacts to a query that proved nothing as if the task could not be queried."""
     task, rules, now = answer.task, answer.rules, answer.now
-    inference = infer_without_answer(replace(task, calls=rest), asked_by, rules, now)
-    facts = inference_facts(task, inference, now, asked_by, answer.key)
-    if asked_by is Deadline.STOP_CONFIRM and not facts and rules.callable:
+    inference = infer_without_answer(replace(task, calls=rest), needed_by, rules, now)
+    facts = inference_facts(task, inference, now, needed_by, answer.key)
+    if needed_by is Deadline.STOP_CONFIRM and not facts and rules.callable:
         rest = with_call(rest, Operation.STOP, now)
     return Reaction(calls=rest, facts=facts, raised=inference.anomaly)
 

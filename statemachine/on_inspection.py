@@ -41,7 +41,7 @@ class _Report:
     #: When the query was sent, ms.
     sent_at: int
     #: The deadline that needed the query; None: a contradiction did.
-    asked_by: Deadline | None
+    needed_by: Deadline | None
     #: The task's other pending calls.
     calls: PendingCalls
     rules: Rules
@@ -59,11 +59,11 @@ class _Report:
 
 
 def react_to_inspection(
-    task: Task, event: CallAnswered, asked_by: Deadline | None, calls: PendingCalls, rules: Rules, now: int
+    task: Task, event: CallAnswered, needed_by: Deadline | None, calls: PendingCalls, rules: Rules, now: int
 ) -> Reaction:
     """Returns the effect of a query's answer.
 
-    asked_by: the deadline that needed the query; None: a contradiction did. calls: the task's other pending calls.
+    needed_by: the deadline that needed the query; None: a contradiction did. calls: the task's other pending calls.
     """
     inspection = event.inspection
     assert inspection is not None
@@ -72,7 +72,7 @@ def react_to_inspection(
         inspection=inspection,
         serial=event.serial,
         sent_at=event.sent_at,
-        asked_by=asked_by,
+        needed_by=needed_by,
         calls=calls,
         rules=rules,
         now=now,
@@ -118,9 +118,9 @@ def _react_to_life_sign(report: _Report) -> Reaction:
         is_new = view.stops_accepted >= ENOUGH_STOPS and Anomaly.STOP_UNCONFIRMED not in task.anomalies
         raised = Anomaly.STOP_UNCONFIRMED if is_new else None
         return Reaction(calls=with_call(calls, Operation.STOP, now), facts=facts, raised=raised)
-    if report.asked_by is Deadline.EXPIRY:
+    if report.needed_by is Deadline.EXPIRY:
         return Reaction(calls=calls, facts=facts, raised=Anomaly.OVERDUE)
-    if report.asked_by is Deadline.FINISH and view.captured_by is not None:
+    if report.needed_by is Deadline.FINISH and view.captured_by is not None:
         return Reaction(calls=calls, facts=(*facts, *_finished_facts(report, task)))
     if view.state in FINAL and not view.inferred and parse_policy(task.policy).stop_zombies:
         return Reaction(calls=with_call(calls, Operation.STOP, now), facts=facts)
@@ -131,7 +131,7 @@ def _should_have_stopped(report: _Report) -> bool:
     """Returns whether the vendor accepted a stop and the time to confirm it is over."""
     view, last = report.task.view, report.task.passed.get(Deadline.STOP_CONFIRM)
     has_waited = last is not None and last.base == view.stop_accepted_at
-    return view.state is State.STOPPING and (has_waited or report.asked_by is Deadline.STOP_CONFIRM)
+    return view.state is State.STOPPING and (has_waited or report.needed_by is Deadline.STOP_CONFIRM)
 
 
 def _react_to_capture_end(report: _Report) -> Reaction:
@@ -141,7 +141,7 @@ def _react_to_capture_end(report: _Report) -> Reaction:
         ending = _infer_end(report).outcome
     delivery = None if view.files else inspection.delivery
     fact = report.fact(kind=FactKind.CAPTURE_END, outcome=ending, files=inspection.files, delivery=delivery)
-    if report.asked_by is not Deadline.FINISH or delivery is FilesDelivered.OVER:
+    if report.needed_by is not Deadline.FINISH or delivery is FilesDelivered.OVER:
         return Reaction(calls=report.calls, facts=(fact,))
     view = replace(view, files=(*view.files, *inspection.files))
     if ending is not None and view.fallback != (ending.state, ending.reason):  # from now on this fact is the capture's end
@@ -157,7 +157,7 @@ def _react_to_end(report: _Report) -> Reaction:
     if task.view.state in FINAL:
         return Reaction(calls=calls)
     if task.view.state is State.FINISHING:
-        return Reaction(calls=calls, facts=_finished_facts(report, task) if report.asked_by is Deadline.FINISH else ())
+        return Reaction(calls=calls, facts=_finished_facts(report, task) if report.needed_by is Deadline.FINISH else ())
     inference = _infer_end(report)
     assert inference.outcome is not None
     end = inferred_end(
@@ -166,7 +166,7 @@ def _react_to_end(report: _Report) -> Reaction:
         report.now,
         key=report.key,
         ended_at=inspection.ended_at or min(inference.ended_at or report.sent_at, report.sent_at),
-        deadline=report.asked_by,
+        deadline=report.needed_by,
         known_at=report.sent_at,
         finishing=task.kind in _KINDS_WITH_FILES and task.view.shown,
     )
@@ -179,14 +179,14 @@ def _has_reason(inspection: Inspection) -> bool:
 
 def _infer_end(report: _Report) -> Inference:
     """Infers how the task ended, where the vendor reports no reason."""
-    task, asked_by, rules, now = report.task, report.asked_by, report.rules, report.now
-    if (task.view.gave_up or asked_by is Deadline.START_RETRY) and not task.view.shown:
+    task, needed_by, rules, now = report.task, report.needed_by, report.rules, report.now
+    if (task.view.gave_up or needed_by is Deadline.START_RETRY) and not task.view.shown:
         return Inference(outcome=START_UNKNOWN)
     if task.view.stop_asked_at is not None:
         return stopped_end(task, rules, now)
-    if asked_by is Deadline.EXPIRY:
+    if needed_by is Deadline.EXPIRY:
         return expired_end(task, rules, now)
-    if asked_by is Deadline.IDLE:
+    if needed_by is Deadline.IDLE:
         return idle_end(task, rules, now)
     if report.inspection.sign is Sign.GONE:
         return Inference(outcome=Ending(state=State.LOST, reason=Reason.UNKNOWN_TO_VENDOR))

@@ -24,26 +24,17 @@ def requested_task(key: TaskKey, event: StartRequested, newest_at: int, now: int
 
     newest_at: the newest time among the facts of its key, ms; 0: there are none.
     """
-    asked_at = now if event.asked_at is None else min(event.asked_at, now)
-    since = asked_at if event.doubted else now  # a task that may have been started since then must not look older than its request
+    requested_at = now if event.requested_at is None else min(event.requested_at, now)
+    # if the task was started since then, it must not look older than its request
+    since = requested_at if event.doubted else now
     at = max(since, newest_at + 1)
-    fact = Fact(
-        kind=FactKind.INTENT,
-        at=at,
-        received_at=now,
-        key=event.key,
-        room_id=event.room_id,
-        robot=event.robot,
-        scheduled_at=event.scheduled_at,
-        kind_hint=event.kind,
-    )
     task = Task(
         id=event.task_id,
         key=key,
         run=1,
         kind=event.kind,
         origin=Origin.MANAGED,
-        anchor=fact.key,
+        anchor=event.key,
         view=View(state=State.REQUESTED, evidence_at=at, heard_at=now, begins_at=at, room_id=event.room_id, robot=event.robot),
         action=event.action,
         api_version=event.api_version,
@@ -53,10 +44,23 @@ def requested_task(key: TaskKey, event: StartRequested, newest_at: int, now: int
         renews=event.renews,
         restarts=event.restarts,
         restart_count=event.restart_count,
-        created_at=asked_at,
+        created_at=requested_at,
         updated_at=now,
     )
-    return task, fact
+    return task, _request_fact(event, at, now)
+
+
+def _request_fact(event: StartRequested, at: int, now: int) -> Fact:
+    return Fact(
+        kind=FactKind.INTENT,
+        at=at,
+        received_at=now,
+        key=event.key,
+        room_id=event.room_id,
+        robot=event.robot,
+        scheduled_at=event.scheduled_at,
+        kind_hint=event.kind,
+    )
 
 
 def react_to_request(task: Task, event: TaskRequest, rules: Rules, now: int) -> Reaction:

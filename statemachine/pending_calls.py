@@ -5,12 +5,13 @@ task ended are cancelled.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from statemachine.calls import Operation, PendingCall
 from statemachine.commands import CancelCall, Command, MakeCall
+from statemachine.folding.run_view import View
 from statemachine.rules import Rules
 from statemachine.states import FINAL, Deadline, Reason, State
 from statemachine.tasks import Task
@@ -121,18 +122,33 @@ def _is_needed(operation: Operation, call: PendingCall, before: Task | None, tas
         return True
     if task.view.followed or (not rules.callable and operation not in _KEPT_WITHOUT_ACCOUNT):
         return False
-    view = task.view
-    has_just_ended = view.state in FINAL and (before is None or before.view.state not in FINAL)
-    match operation:
-        case Operation.START:
-            return view.accepted_at is None and view.state in (State.REQUESTED, State.STOPPING)
-        case Operation.STOP:
-            return view.state is not State.FINISHING and not has_just_ended
-        case Operation.UPDATE:
-            return view.state not in FINAL and view.state is not State.FINISHING
-        case Operation.INSPECT:
-            lacks_reason = view.reason is Reason.UNSTATED and not view.inferred
-            return not has_just_ended or lacks_reason or view.zombie_at is not None
+    has_just_ended = task.view.state in FINAL and (before is None or before.view.state not in FINAL)
+    return _IS_NEEDED[operation](task.view, has_just_ended)
+
+
+def _is_start_needed(view: View, has_just_ended: bool) -> bool:
+    return view.accepted_at is None and view.state in (State.REQUESTED, State.STOPPING)
+
+
+def _is_stop_needed(view: View, has_just_ended: bool) -> bool:
+    return view.state is not State.FINISHING and not has_just_ended
+
+
+def _is_update_needed(view: View, has_just_ended: bool) -> bool:
+    return view.state not in FINAL and view.state is not State.FINISHING
+
+
+def _is_query_needed(view: View, has_just_ended: bool) -> bool:
+    lacks_reason = view.reason is Reason.UNSTATED and not view.inferred
+    return not has_just_ended or lacks_reason or view.zombie_at is not None
+
+
+_IS_NEEDED: Mapping[Operation, Callable[[View, bool], bool]] = {
+    Operation.START: _is_start_needed,
+    Operation.STOP: _is_stop_needed,
+    Operation.UPDATE: _is_update_needed,
+    Operation.INSPECT: _is_query_needed,
+}
 
 
 def _is_blocked(operation: Operation, task: Task, calls: PendingCalls, rules: Rules) -> bool:

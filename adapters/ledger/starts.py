@@ -102,8 +102,8 @@ def requested_task(connection: Connection, start: StartRequest, at: int) -> Task
     return replace(task, run=_next_run(connection, start.key))
 
 
-def event_of(start: StartRequest, asked_at: int) -> StartRequested:
-    """Returns the state machine's event for this request. asked_at: when it was posted, ms."""
+def event_of(start: StartRequest, requested_at: int) -> StartRequested:
+    """Returns the state machine's event for this request. requested_at: when it was posted, ms."""
     return StartRequested(
         task_id=start.task_id,
         kind=start.kind,
@@ -114,7 +114,7 @@ def event_of(start: StartRequest, asked_at: int) -> StartRequested:
         room_id=start.room_id,
         robot=start.robot,
         scheduled_at=start.scheduled_at,
-        asked_at=asked_at,
+        requested_at=requested_at,
         by=start.by,
         doubted=start.doubted,
         renews=start.renews,
