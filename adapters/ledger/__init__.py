@@ -33,7 +33,7 @@ Connections and transactions:
 - `errors` - classifies database errors: LedgerUnavailableError, ConflictError
 - `writer_queue` - orders the SQLite writers of a process; urgent ones go first
 - `failover` - leaves a PostgreSQL server that has become unusable
-- `statement_timeout` - cancels a reader's statement from another thread
+- `read_cancellation` - cancels a reader's statement from another thread
 - `availability` - checks continually that the ledger can be read and its schema is current
 - `write_probe` - proves that a commit works
 - `bulk` - writes many rows by one statement

@@ -82,7 +82,7 @@ def _pause_cases(tries: ColumnElement[int], pauses: dict[int, int]) -> list[tupl
 
 
 def _is_retry_after(delivery: Delivery, now: int) -> bool:
-    """Returns whether the sink's Retry-After can be the reason: its last answer is not in the future, nor a day before `due_at`."""
+    """Returns whether the sink's Retry-After can be the reason: its last answer came before now, at most a day before `due_at`."""
     if delivery.lease_until is not None or not delivery.attempts or delivery.due_at is None:
         return False
     answered_at = delivery.attempts[-1].get("at")

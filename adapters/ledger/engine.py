@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from adapters.ledger import statement_timeout
+from adapters.ledger import read_cancellation
 from adapters.ledger.connections import BUSY_TIMEOUT_MS, postgresql_engine, sqlite_engine
 from adapters.ledger.errors import ConflictError, LedgerUnavailableError, is_server_unusable, translated_errors
 from adapters.ledger.failover import PostgresqlServer, is_read_only_server
@@ -55,7 +55,7 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Opens a transaction that sees one state of the ledger. Raises LedgerUnavailableError."""
-        reads = statement_timeout.current()
+        reads = read_cancellation.current()
         if reads is None:
             with self._transaction_on(self._reader) as connection:
                 yield connection

@@ -182,7 +182,7 @@ def backlog_after(connection: Connection, *, after: int, most: int) -> tuple[int
 
 
 def event_of(row: EventRow) -> Event:
-    """Decodes a row. Raises KeyError, ValueError or TypeError for an event that this version of the program cannot read."""
+    """Decodes a row. Raises an exception of any type for an event that this version of the program cannot read."""
     doc = json.loads(row["doc"])
     return Event(position=row["id"], content=_task_event(row, doc) if "task" in doc else _system_event(row, doc))
 

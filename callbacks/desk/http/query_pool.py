@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from adapters.clock import monotonic_s
-from adapters.ledger.statement_timeout import Reading
+from adapters.ledger.read_cancellation import CancellableReads
 from adapters.logs import logger
 from callbacks.desk.http.problems import QueryTooLong, TooManyQueries
 
@@ -32,7 +32,7 @@ class _Query:
     def __init__(self, ask: Callable[[], Any]) -> None:
         self.ask = ask
         self.answer: Future[Any] = Future()
-        self.reading = Reading()
+        self.reading = CancellableReads()
         self.put_s = monotonic_s()
         #: When a thread began with it, s; None: it waits.
         self.begun_s: float | None = None
@@ -42,7 +42,7 @@ class _Query:
             return
         self.begun_s = monotonic_s()
         try:
-            with self.reading.here():
+            with self.reading.for_this_thread():
                 self.answer.set_result(self.ask())
         except BaseException as error:  # noqa: BLE001 - whoever waits for the answer gets it
             self.answer.set_exception(error)
@@ -50,10 +50,10 @@ class _Query:
     def stop(self) -> None:
         """Nobody waits for it any more."""
         if not self.answer.cancel():
-            threading.Thread(target=self.reading.stop, name="stop-query", daemon=True).start()
+            threading.Thread(target=self.reading.cancel, name="stop-query", daemon=True).start()
 
 
-class Queries:
+class QueryPool:
     """Thread-safe.
 
     threads: in all. share: of one caller. waiting: of one caller in line; more are refused. patience_s: so long one waits in line;
@@ -77,18 +77,18 @@ class Queries:
 
         Raises TooManyQueries, QueryTooLong, and what the function raises.
         """
-        query = self._put(who, lambda: ask(*given))
+        query = self._enqueue(who, lambda: ask(*given))
         answer: asyncio.Future[T] = asyncio.wrap_future(query.answer)
         if request.method not in ("GET", "HEAD"):
             return await answer
-        gone = asyncio.create_task(_gone(request))
+        gone = asyncio.create_task(_client_gone(request))
         try:
-            await self._wait(request, who, query, answer, gone)
+            await self._wait_for_answer(request, who, query, answer, gone)
         finally:
             gone.cancel()
             if not answer.done():
                 query.stop()
-                answer.add_done_callback(_ignored)
+                answer.add_done_callback(_ignore_result)
         return await answer
 
     def close(self) -> None:
@@ -101,34 +101,34 @@ class Queries:
             query.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _wait(
+    async def _wait_for_answer(
         self, request: Request, who: str, query: _Query, answer: "asyncio.Future[Any]", gone: "asyncio.Task[None]"
     ) -> None:
         """Until there is an answer. Raises QueryTooLong, TooManyQueries, _GoneError."""
         while not answer.done():
-            left_s = self._left_s(query)
+            left_s = self._remaining_s(query)
             if left_s <= 0:
                 waited = query.begun_s is None
                 log.warning("desk.query_stopped", by=who, path=request.url.path, why="waited" if waited else "too_long")
-                raise self._too_late(waited=waited)
+                raise self._timeout_problem(waited=waited)
             await asyncio.wait({answer, gone}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if gone.done() and not answer.done():
                 log.debug("desk.query_stopped", by=who, path=request.url.path, why="client_gone")
                 raise QueryTooLong("the client has gone")
 
-    def _left_s(self, query: _Query) -> float:
+    def _remaining_s(self, query: _Query) -> float:
         """How much longer it may wait in line, or run."""
         begun_s = query.begun_s
         if begun_s is None:
             return query.put_s + self._patience_s - monotonic_s()
         return begun_s + self._limit_s - monotonic_s()
 
-    def _too_late(self, *, waited: bool) -> Exception:
+    def _timeout_problem(self, *, waited: bool) -> Exception:
         if waited:
             return TooManyQueries(f"it waited {self._patience_s:g} s for other requests of this token; ask for less at once")
         return QueryTooLong(f"it took more than {self._limit_s:g} s and was ended; ask for less: a filter, or a smaller limit")
 
-    def _put(self, who: str, ask: Callable[[], Any]) -> _Query:
+    def _enqueue(self, who: str, ask: Callable[[], Any]) -> _Query:
         """Raises TooManyQueries."""
         query = _Query(ask)
         with self._lock:
@@ -138,7 +138,7 @@ class Queries:
             if len(line) >= self._most_waiting:
                 raise TooManyQueries(f"{len(line)} requests of this token wait already; ask again when some are answered")
             line.append(query)
-        self._begin()
+        self._start_queries()
         return query
 
     @staticmethod
@@ -147,16 +147,16 @@ class Queries:
         line.clear()
         line.extend(kept)
 
-    def _begin(self) -> None:
+    def _start_queries(self) -> None:
         """Gives free threads to whose turn it is."""
         with self._lock:
-            while self._running.total() < self._threads and (found := self._next()) is not None:
+            while self._running.total() < self._threads and (found := self._next_query()) is not None:
                 who, query = found
                 self._running[who] += 1
                 self._under_way.add(query)
-                self._pool.submit(self._run, who, query)
+                self._pool.submit(self._run_query, who, query)
 
-    def _next(self) -> tuple[str, _Query] | None:
+    def _next_query(self) -> tuple[str, _Query] | None:
         """The first query of the caller that has waited longest for its turn and may have another thread."""
         for who in list(self._lines):
             line = self._lines[who]
@@ -167,23 +167,23 @@ class Queries:
                 return who, line.popleft()
         return None
 
-    def _run(self, who: str, query: _Query) -> None:
+    def _run_query(self, who: str, query: _Query) -> None:
         query.run()
         with self._lock:
             self._under_way.discard(query)
             self._running[who] -= 1
             if not self._running[who]:
                 del self._running[who]
-        self._begin()
+        self._start_queries()
 
 
-async def _gone(request: Request) -> None:
+async def _client_gone(request: Request) -> None:
     """Returns once the client has. Only for requests of which nobody reads a body."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _ignored(answer: "asyncio.Future[Any]") -> None:
+def _ignore_result(answer: "asyncio.Future[Any]") -> None:
     """Or asyncio would complain that nobody looked at it."""
     if not answer.cancelled():
         answer.exception()
