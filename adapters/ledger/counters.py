@@ -47,6 +47,6 @@ def total(connection: Connection, name: str) -> int:
 def fold_older(connection: Connection, name: str, label: str, into: str) -> None:
     """Folds all sums whose label sorts before `label` into the one labelled `into`, and deletes them."""
     older = (counters.c.name == name) & (counters.c.label < label) & (counters.c.label != into)
-    # One statement deletes and reads: what another process adds or folds meanwhile is neither lost nor counted twice.
+    # One statement deletes and reads, so that concurrent additions and folds are neither lost nor counted twice.
     moved = sum(connection.scalars(delete(counters).where(older).returning(counters.c.value)))
     add(connection, name, {into: moved})

@@ -67,7 +67,7 @@ def is_read_only_server(connection: Any) -> bool:
 
 
 def _reject_ended_connection(connection: Any) -> None:
-    """Raises InvalidatePoolError if the idle connection has unread data: a server that shuts down says so on all connections.
+    """Raises InvalidatePoolError if the idle connection has unread data: a server that shuts down notifies all its clients.
 
     All connections like it are replaced too. So the first transaction after a restart reaches the new server, and no transaction
     needs a ping first, which took as long as the rest of a commit of few rows.
