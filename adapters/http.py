@@ -134,17 +134,19 @@ class HttpClient:
         trust: ssl.SSLContext | None = None,
         resolve: Resolve = resolve_name,
         body_limit: int = BODY_LIMIT,
+        max_idle_s: float = _MAX_IDLE_S,
     ) -> None:
         """connections: idle connections per server, at most. trust: the trusted certificates; None: those of the system.
 
-        body_limit: only the beginning of a longer body is read, and its connection is closed.
+        body_limit: only the beginning of a longer body is read, and its connection is closed. max_idle_s: idle
+        connections that are older are not used again.
         """
         self._connect_s = min(connect_s, total_s)
         self._total_s = total_s
         self._trust = trust or ssl.create_default_context()
         self._resolve = resolve
         self._body_limit = body_limit
-        self._idle = _IdleConnections(connections)
+        self._idle = _IdleConnections(connections, max_idle_s)
         weakref.finalize(self, self._idle.close)  # so that no caller has to close it
 
     def send(self, request: HttpRequest) -> HttpReply:
@@ -342,10 +344,11 @@ class _ReplyParser:
 
 
 class _IdleConnections:
-    """Idle connections, the newest first. most: connections of each server."""
+    """Idle connections, the newest first. most: connections of each server. max_idle_s: their maximum age."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, max_idle_s: float) -> None:
         self._most = most
+        self._max_idle_s = max_idle_s
         self._lock = threading.Lock()
         self._by_server: dict[tuple[str, str, int], deque[tuple[float, socket.socket]]] = {}
 
@@ -357,7 +360,7 @@ class _IdleConnections:
                 if not idle:
                     return None
                 since_s, sock = idle.pop()
-            if monotonic_s() - since_s < _MAX_IDLE_S and _is_quiet(sock):
+            if monotonic_s() - since_s < self._max_idle_s and _is_quiet(sock):
                 return sock
             sock.close()
 
@@ -376,7 +379,7 @@ class _IdleConnections:
         """Removes and returns the connections that were idle for too long."""
         stale = []
         for server, idle in list(self._by_server.items()):
-            while idle and now_s - idle[0][0] >= _MAX_IDLE_S:
+            while idle and now_s - idle[0][0] >= self._max_idle_s:
                 stale.append(idle.popleft()[1])
             if not idle:
                 del self._by_server[server]

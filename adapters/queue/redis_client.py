@@ -1,5 +1,6 @@
 """A Redis client that survives a failover."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import redis
@@ -14,11 +15,15 @@ _SOCKET_TIMEOUT_S = 1.0
 _RECONNECT_INTERVAL_S = 60.0
 
 
-def open_redis_client(url: str) -> "FailoverClient":
-    """Returns a client that connects on first use. A failed command is retried once at once, since idle connections may break."""
+def open_redis_client(url: str, *, clock_s: Callable[[], float] = monotonic_s) -> "FailoverClient":
+    """Returns a client that connects on first use. A failed command is retried once at once, since idle connections may break.
+
+    clock_s: a clock that nobody sets, s.
+    """
     errors: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError]
     return FailoverClient.open(
         url,
+        clock_s,
         retry=Retry(ConstantBackoff(0.02), retries=1),
         retry_on_error=errors,
         socket_timeout=_SOCKET_TIMEOUT_S,
@@ -34,18 +39,19 @@ class FailoverClient(redis.Redis):
     may go on answering as if nothing had happened.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._reconnect_at = monotonic_s() + _RECONNECT_INTERVAL_S
+    _clock_s: Callable[[], float]
+    _reconnect_at: float
 
     @classmethod
-    def open(cls, url: str, **options: Any) -> Self:
+    def open(cls, url: str, clock_s: Callable[[], float], **options: Any) -> Self:
         client = cls.from_url(url, **options)
         assert isinstance(client, cls)
+        client._clock_s = clock_s
+        client._reconnect_at = clock_s() + _RECONNECT_INTERVAL_S
         return client
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        if monotonic_s() >= self._reconnect_at:
+        if self._clock_s() >= self._reconnect_at:
             self._drop_connections()
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -54,5 +60,5 @@ class FailoverClient(redis.Redis):
             raise
 
     def _drop_connections(self) -> None:
-        self._reconnect_at = monotonic_s() + _RECONNECT_INTERVAL_S
+        self._reconnect_at = self._clock_s() + _RECONNECT_INTERVAL_S
         self.connection_pool.disconnect(inuse_connections=False)

@@ -115,16 +115,24 @@ class Health:
     """The parts of one process. every_s: interval of the monitor's checks.
 
     give_up_s: the process ends if a vital part hangs for this time. on_end: called once, in the monitor's thread, when only a new
-    process helps.
+    process helps. clock_s: a clock that nobody sets, s.
     """
 
-    def __init__(self, *, every_s: float = 1.0, give_up_s: float = 600.0, on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        every_s: float = 1.0,
+        give_up_s: float = 600.0,
+        on_end: Callable[[], None] = lambda: None,
+        clock_s: Callable[[], float] = monotonic_s,
+    ) -> None:
+        self._clock_s = clock_s
         self._every_s = every_s
         self._give_up_s = give_up_s
         self._parts: dict[str, Part] = {}
         self._monitored: list[MonitoredThread] = []
         self._reported: dict[str, Fault] = {}
-        self._checked_s = monotonic_s()
+        self._checked_s = self._clock_s()
         #: Total time in which the process stood still, s.
         self._standstill_s = 0.0
         self._stopping = threading.Event()
@@ -155,7 +163,7 @@ class Health:
         return faults | ({"monitor": self._own_fault()} if self._monitor_thread.ident is not None else {})
 
     def start(self) -> None:
-        self._checked_s = monotonic_s()
+        self._checked_s = self._clock_s()
         self._log_part = self.part("log", vital=False, needs_ledger=False)
         self._monitor_thread.start()
 
@@ -196,7 +204,7 @@ class Health:
                 log.error("thread.failed", part="monitor", exc_info=error)
 
     def _own_fault(self) -> Fault | None:
-        quiet_s = monotonic_s() - self._checked_s
+        quiet_s = self._clock_s() - self._checked_s
         if self._stopping.is_set() or quiet_s < 10 * self._every_s + _STANDSTILL_S:
             return None
         since = now_ms() - round(quiet_s * 1_000)
@@ -204,10 +212,10 @@ class Health:
 
     def _elapsed_s(self) -> float:
         """Returns a monotonic time, s, that does not count the time in which the process stood still."""
-        return min(monotonic_s(), self._checked_s + _STANDSTILL_S) - self._standstill_s
+        return min(self._clock_s(), self._checked_s + _STANDSTILL_S) - self._standstill_s
 
     def _discount_standstill(self) -> None:
-        now = monotonic_s()
+        now = self._clock_s()
         gap_s, self._checked_s = now - self._checked_s, now
         if gap_s > _STANDSTILL_S + self._every_s:
             log.warning("process.stood_still", seconds=round(gap_s, 1))

@@ -8,7 +8,7 @@ import pytest
 
 from simulator import Cause, Truth
 from tests.support.sample_apps import tencent
-from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Fate, Scenario, late, tencent_error, answered_with
+from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Fate, Scenario, answered_with, late, tencent_error
 from tests.support.start_calls import TENCENT, Customer
 from tests.support.virtual_time import HOUR, MINUTE, SECOND, T0
 

@@ -16,15 +16,15 @@ from tests.support.random_tasks import RandomTasks, audit
 from tests.support.sample_apps import volcengine
 from tests.support.scenario import (
     ANSWER_LOST,
-    REQUEST_LOST,
     NORMAL,
+    REQUEST_LOST,
     Callers,
     Fate,
     Scenario,
+    answered_with,
     late,
     tencent_done,
     tencent_error,
-    answered_with,
     volcengine_error,
 )
 from tests.support.start_calls import STARTS, VOLCENGINE, Customer, params

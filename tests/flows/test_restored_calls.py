@@ -9,7 +9,7 @@ from adapters.ledger import Ledger
 from adapters.ledger.backup import back_up
 from adapters.ledger.restore import restore
 from adapters.ledger.shards import Shards
-from tests.support.scenario import Scenario, tencent_error, answered_with
+from tests.support.scenario import Scenario, answered_with, tencent_error
 from tests.support.start_calls import STARTS
 from tests.support.virtual_time import MINUTE, SECOND, T0
 

@@ -14,7 +14,7 @@ import structlog
 from adapters.logs import configure
 from adapters.settings import Role, Secret, TokenSettings
 from simulator import Cause
-from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Scenario, late, tencent_error, answered_with, volcengine_error
+from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Scenario, answered_with, late, tencent_error, volcengine_error
 from tests.support.start_calls import params
 from tests.support.virtual_time import HOUR, MINUTE, SECOND
 

@@ -97,9 +97,7 @@ def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
             first = re.match(r"\W*(\w+)", ast.get_docstring(node) or "")
             if first and first[1].lower() in CLAUSES:
                 found.append(f"{relative(path)}:{getattr(node, 'lineno', 1)} {first[1]}")
-    require_none(
-        found, "a docstring says what the thing does or is: 'Returns whether ...', not 'Whether ...'"
-    )
+    require_none(found, "a docstring says what the thing does or is: 'Returns whether ...', not 'Whether ...'")
 
 
 def test_each_package_has_a_map_of_its_modules() -> None:

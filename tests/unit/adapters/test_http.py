@@ -118,11 +118,10 @@ def test_a_connection_that_the_server_closed_meanwhile_is_made_anew(client: Http
     assert (first, second, server.connections) == (b"ok", b"ok", 2)
 
 
-def test_a_connection_that_rested_long_is_made_anew(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_rested_long_is_made_anew() -> None:
     """Its server may be about to close it, and a request that is sent at that moment gets no reply."""
-    with serving(says(OK), None, says(OK)) as server:
+    with serving(says(OK), None, says(OK)) as server, closing(HttpClient(max_idle_s=0.0)) as client:
         client.send(request(server.url()))
-        monkeypatch.setattr("adapters.http._MAX_IDLE_S", 0.0)
         client.send(request(server.url()))
     assert server.connections == 2
 

@@ -345,9 +345,8 @@ def test_clients_leave_a_demoted_server_that_goes_on_answering(
 def test_connections_are_replaced_once_a_minute(server: RedisServer, monkeypatch: pytest.MonkeyPatch):
     """A server that was replaced, but goes on answering, is left."""
     now = [0.0]
-    monkeypatch.setattr("adapters.queue.redis_client.monotonic_s", lambda: now[0])
     name = MovingName(monkeypatch, port_of(server))
-    with open_redis_client(name.url) as client:
+    with open_redis_client(name.url, clock_s=lambda: now[0]) as client:
         lookups = []
         for now[0] in (0.0, 59.0, 61.0, 100.0, 122.0):
             client.ping()

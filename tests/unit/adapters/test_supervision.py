@@ -147,9 +147,9 @@ def test_what_stops_working_and_works_again_is_logged_once():
     assert [(entry["event"], entry["part"]) for entry in logs] == [("part.failed", "courier"), ("part.recovered", "courier")]
 
 
-def test_time_in_which_the_process_stood_still_counts_against_nobody(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock(monkeypatch)
-    health = Health()
+def test_time_in_which_the_process_stood_still_counts_against_nobody():
+    clock = Clock()
+    health = Health(clock_s=clock)
     part = health.part("courier", patience_s=60)
     part.beat()
     clock.now += 3_600
@@ -166,14 +166,16 @@ def test_time_in_which_the_process_stood_still_counts_against_nobody(monkeypatch
 
 
 class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now = 1_000.0
-        monkeypatch.setattr("adapters.supervision.health.monotonic_s", lambda: self.now)
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_a_process_in_which_a_part_hangs_for_good_is_ended_once(monkeypatch: pytest.MonkeyPatch):
-    clock, ended = Clock(monkeypatch), []
-    health = Health(give_up_s=600, on_end=lambda: ended.append(1))
+def test_a_process_in_which_a_part_hangs_for_good_is_ended_once():
+    clock, ended = Clock(), []
+    health = Health(give_up_s=600, on_end=lambda: ended.append(1), clock_s=clock)
     part: Part = health.part("courier", patience_s=60)
     part.beat()
     for _ in range(659):

@@ -23,7 +23,7 @@ from adapters.vendors.accounts import Accounts
 from callbacks.desk import Desk, desk_routes, exception_handlers
 from callbacks.desk.events.sse import Streams
 from callbacks.desk.events.tail import Tail
-from callbacks.desk.http.token_guesses import Guesses
+from callbacks.desk.http.token_guesses import WrongTokenLimiter
 from simulator import DEMO_APPS
 from statemachine.decide import decide
 from statemachine.events import CallbackReceived
@@ -111,13 +111,13 @@ class DeskHarness:
             tokens=Tokens(self.settings.tokens),
             metrics=self.metrics,
             clock=lambda: self.now,
-            ring=self._ring,
+            wake_workers=self._ring,
             spool_rows=lambda: 0,
             sinks=open_sinks(self.settings),
             accounts=Accounts(self.settings),
             streams=self.streams,
             on_wrong_token=lambda address, why: self.wrong_tokens.append((address, why)),
-            guesses=Guesses(lambda: self.now / 1000),
+            wrong_tokens=WrongTokenLimiter(lambda: self.now / 1000),
         )
         self.app = Starlette(routes=desk_routes(self.desk), exception_handlers=exception_handlers())
 

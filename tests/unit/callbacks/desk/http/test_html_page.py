@@ -87,5 +87,5 @@ def test_what_the_document_says_is_escaped() -> None:
         "components": {"schemas": {"S": {"description": evil, "properties": {evil: {"type": "string", "description": evil}}}}},
     }
 
-    assert "<script" not in docs_page.html(document)
-    assert "<p>/" not in docs_page.html(document)
+    assert "<script" not in docs_page.render_html(document)
+    assert "<p>/" not in docs_page.render_html(document)

@@ -8,7 +8,7 @@ import pytest
 from starlette.routing import Route
 
 from callbacks.desk import desk_routes, openapi
-from callbacks.desk.http.openapi import document
+from callbacks.desk.http.openapi import openapi_document
 from callbacks.desk.schemas import schemas
 from statemachine.facts import FactKind
 from statemachine.states import Kind
@@ -71,7 +71,7 @@ def test_what_needs_a_token_says_so() -> None:
 
 
 def test_a_document_of_no_endpoints_has_the_door() -> None:
-    assert list(document(())["paths"]) == ["/callbacks/{vendor}"]
+    assert list(openapi_document(())["paths"]) == ["/callbacks/{vendor}"]
 
 
 def wrong(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from adapters.clock import monotonic_s
 from adapters.ledger import Ledger, LedgerUnavailableError
 from callbacks.desk.http.problems import QueryTooLong, TooManyQueries
-from callbacks.desk.http.query_pool import Queries
+from callbacks.desk.http.query_pool import QueryPool
 from tests.support.ledgers import BOTH, open_ledger
 
 #: Minutes of counting.
@@ -51,7 +51,7 @@ def count_for_minutes(ledger: Ledger, began: threading.Event) -> int:
 
 
 def test_one_caller_has_some_of_the_threads_and_others_are_answered_meanwhile() -> None:
-    queries = Queries(threads=4, share=2)
+    queries = QueryPool(threads=4, share=2)
     may_go_on, lock = threading.Event(), threading.Lock()
     running = most = 0
 
@@ -76,7 +76,7 @@ def test_one_caller_has_some_of_the_threads_and_others_are_answered_meanwhile() 
 
 
 def test_callers_take_turns() -> None:
-    queries = Queries(threads=1, share=1)
+    queries = QueryPool(threads=1, share=1)
     may_go_on, order = threading.Event(), []
 
     async def scenario() -> None:
@@ -92,7 +92,7 @@ def test_callers_take_turns() -> None:
 
 
 def test_a_line_that_is_too_long_is_refused_and_only_to_who_made_it() -> None:
-    queries = Queries(threads=2, share=1, waiting=2)
+    queries = QueryPool(threads=2, share=1, waiting=2)
     may_go_on = threading.Event()
 
     async def scenario() -> None:
@@ -108,7 +108,7 @@ def test_a_line_that_is_too_long_is_refused_and_only_to_who_made_it() -> None:
 
 
 def test_who_waits_in_line_for_too_long_is_told_so() -> None:
-    queries = Queries(threads=1, share=1, patience_s=0.05)
+    queries = QueryPool(threads=1, share=1, patience_s=0.05)
     may_go_on = threading.Event()
 
     async def scenario() -> None:
@@ -123,7 +123,7 @@ def test_who_waits_in_line_for_too_long_is_told_so() -> None:
 
 
 def test_a_query_that_takes_too_long_is_ended_and_its_thread_is_free(ledger: Ledger) -> None:
-    queries = Queries(threads=1, share=1, limit_s=0.2)
+    queries = QueryPool(threads=1, share=1, limit_s=0.2)
 
     async def scenario() -> None:
         began_s = monotonic_s()
@@ -138,7 +138,7 @@ def test_a_query_that_takes_too_long_is_ended_and_its_thread_is_free(ledger: Led
 
 
 def test_a_query_whose_client_has_gone_does_not_run_on(ledger: Ledger) -> None:
-    queries = Queries(threads=1, share=1)
+    queries = QueryPool(threads=1, share=1)
     began = threading.Event()
 
     async def scenario() -> None:
@@ -154,7 +154,7 @@ def test_a_query_whose_client_has_gone_does_not_run_on(ledger: Ledger) -> None:
 
 
 def test_what_a_closing_process_ran_is_stopped(ledger: Ledger) -> None:
-    queries = Queries()
+    queries = QueryPool()
     began = threading.Event()
 
     async def scenario() -> None:
