@@ -112,7 +112,7 @@ def make_app_with_recorder(dependencies: AppDependencies, spool: Spool, recorder
             rejections.start()
             running.callback(recorder.stop)  # before `rejections`: what it cannot record is counted there
             recorder.start()
-            running.callback(desk.queries.close)
+            running.callback(desk.query_pool.close)
             running.callback(check.stop)
             await asyncio.to_thread(check.start)
             yield
@@ -141,7 +141,7 @@ def _make_desk(dependencies: AppDependencies, spool: Spool, streams: Streams, re
         metrics=dependencies.metrics,
         clock=dependencies.clock,
         random_id=dependencies.random_id,
-        ring=dependencies.notify_workers,
+        wake_workers=dependencies.notify_workers,
         spool_rows=spool.rows,
         streams=streams,
         sinks=dependencies.sinks,
