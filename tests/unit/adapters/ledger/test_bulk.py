@@ -9,7 +9,8 @@ from sqlalchemy import Table, func, select
 from adapters.ledger import Ledger, bulk
 from adapters.ledger.inbox import AppliedRow, record
 from adapters.ledger.schema import counters, deadlines, effects, idempotency, inbox, quotas, timeline
-from tests.support.ledger_rows import T0, arrival, settle, statements, waiting_ids
+from tests.support.ledger_rows import arrival, settle, statements, waiting_ids
+from tests.support.times import T0
 
 SIZES = (1, 2, 1_000)
 #: The largest and the smallest number that a column can store.

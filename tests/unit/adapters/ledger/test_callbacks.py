@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from adapters.ledger import Ledger, callbacks, inbox
 from adapters.ledger.callbacks import CallbackFilter, CallbackSummary, RecordedCallback
 from adapters.ledger.inbox import MARK, AppliedRow, Arrival
-from tests.support.ledger_rows import T0, arrival, settle, waiting_ids
+from tests.support.ledger_rows import arrival, settle, waiting_ids
 from tests.support.ledgers import empty, examples
+from tests.support.times import T0
 
 VENDORS, TYPES, TASKS = ("volcengine", "tencent"), ("", "401", "RecordStarted"), (None, "t1", "t2")
 VERDICTS = (None, "applied", "stale", "unknown")

@@ -28,7 +28,8 @@ from tests.support.ledger_deliveries import (
     tell,
     told,
 )
-from tests.support.ledger_rows import T0, arrival
+from tests.support.ledger_rows import arrival
+from tests.support.times import T0
 from tests.unit.adapters.ledger.test_effects import add, wanted
 from tests.unit.adapters.ledger.test_effects import claim as claim_calls
 

@@ -2,7 +2,8 @@
 
 from adapters.ledger import Ledger, deadlines
 from adapters.ledger.deadlines import DueDeadline
-from tests.support.ledger_rows import T0, statements
+from tests.support.ledger_rows import statements
+from tests.support.times import T0
 
 
 def _armed(ledger: Ledger) -> None:

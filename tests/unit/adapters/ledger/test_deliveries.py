@@ -23,10 +23,9 @@ from tests.support.ledger_deliveries import (
     subscription,
     waiting,
 )
-from tests.support.ledger_rows import T0
+from tests.support.times import DAY, T0
 
 WAITING, DELIVERED, DEAD, REQUEUED = DeliveryState
-DAY = 86_400_000
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from adapters.ledger import Ledger, delivery_lag
 from adapters.ledger.positions import first_position
 from statemachine.delivery_policy import SubscriptionState
 from tests.support.ledger_deliveries import claim, queue, queued, result, settle, subscribe, subscription, tell, told
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 NEWEST = first_position(T0) + 3
 

@@ -10,7 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from adapters.ledger import Ledger, effects, quotas
 from adapters.ledger.effects import ClaimedCall, NewCall
-from tests.support.ledger_rows import T0, statements
+from tests.support.ledger_rows import statements
+from tests.support.times import T0
 
 LEASE = 30_000
 

@@ -12,8 +12,9 @@ from adapters.ledger.positions import first_position
 from adapters.ledger.schema import events as table
 from statemachine.states import Kind, State
 from tests.support.ledger_deliveries import note, subject_of, tell, told
-from tests.support.ledger_rows import T0, key, task
+from tests.support.ledger_rows import key, task
 from tests.support.ledgers import empty, examples
+from tests.support.times import T0
 from tests.unit.adapters.ledger.test_documents import JSON, TASKS, TEXTS
 
 FIRST = first_position(T0) + 1

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from adapters.ledger import Ledger, inbox
 from adapters.ledger.fair_order import MAX_ROWS_PER_SHARD, next_rows
 from adapters.ledger.inbox import MARK, InboxRow, Posting
-from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, empty, examples, open_ledger
+from tests.support.times import T0
 
 LIMIT = 400
 

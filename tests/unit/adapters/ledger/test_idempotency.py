@@ -6,7 +6,7 @@ from threading import Barrier
 
 from adapters.ledger import Ledger, idempotency
 from adapters.ledger.idempotency import RETENTION_MS, IdempotentRequest, StoredResponse
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 NAMED = IdempotentRequest(token_name="ops", key="k1", body=b"{}")
 KEPT = StoredResponse(body_hash=NAMED.body_hash, status=202, location="/v1/tasks/1", answer='{"id":"1"}')

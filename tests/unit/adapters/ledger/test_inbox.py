@@ -10,7 +10,8 @@ import pytest
 
 from adapters.ledger import ConflictError, Ledger, callbacks, inbox, stats
 from adapters.ledger.inbox import DEADLINE, MARK, START, AppliedRow, InboxRow, Posting
-from tests.support.ledger_rows import T0, arrival, settle, statements, waiting_ids
+from tests.support.ledger_rows import arrival, settle, statements, waiting_ids
+from tests.support.times import T0
 
 
 def test_callbacks_are_recorded_by_few_statements_for_all(sqlite_ledger: Ledger) -> None:

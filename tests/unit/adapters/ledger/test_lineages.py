@@ -16,7 +16,8 @@ from adapters.ledger.lineages import LineageSave, StoredLineage
 from adapters.ledger.schema import tasks
 from statemachine.states import Deadline, State
 from statemachine.tasks import ArchivedRuns, Lineage
-from tests.support.ledger_rows import DONE, T0, fact, key, new, save, statements, task
+from tests.support.ledger_rows import DONE, fact, key, new, save, statements, task
+from tests.support.times import T0
 
 
 def _stored(ledger: Ledger, name: str = "t1") -> StoredLineage:

@@ -19,10 +19,10 @@ from adapters.ledger.positions import first_position
 from adapters.ledger.schema import metadata
 from tests.support import postgresql
 from tests.support.ledger_deliveries import tell, told
-from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH
 from tests.support.old_ledgers import tell_as_0003, upgrade_to
 from tests.support.server_processes import free_port
+from tests.support.times import DAY, SECOND, T0
 
 
 @pytest.fixture(params=BOTH)
@@ -206,7 +206,6 @@ def _number(connection: Connection, table: str, word: str) -> int:
 
 # Events of earlier revisions.
 
-SECOND, DAY = 1_000, 86_400_000
 #: Times of the events, in their order: clocks did not agree; some are in a month without a partition.
 TIMES = (T0 + 5 * SECOND, T0, T0 + 5 * SECOND + 1, *(T0 + 9 * SECOND for _ in range(2_500)), T0 + 60 * DAY, T0 + 61 * DAY)
 

@@ -42,8 +42,9 @@ from adapters.ledger.search import TaskFilter
 from statemachine.delivery_policy import DeliveryState
 from statemachine.states import State
 from tests.support.ledger_deliveries import LEASE, id_of, queued, result, subscription
-from tests.support.ledger_rows import T0, asked, key, save, task
+from tests.support.ledger_rows import asked, key, save, task
 from tests.support.ledgers import new_ledger
+from tests.support.times import T0
 from tests.unit.adapters.ledger.test_starts import start
 
 ROWS = 20_000

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.ledger import Ledger, events, positions
 from adapters.ledger.events import SystemEvent
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 WRITERS, TRANSACTIONS = 6, 12
 

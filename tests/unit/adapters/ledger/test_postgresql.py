@@ -14,7 +14,8 @@ from adapters.clock import now_ms
 from adapters.ledger import Ledger, LedgerUnavailableError, callbacks, inbox, timeline
 from adapters.ledger.postgresql import PARTITIONED, first_id, lock, lock_number, make_partitions
 from adapters.ledger.timeline import TimelineRow
-from tests.support.ledger_rows import T0, arrival, waiting_ids
+from tests.support.ledger_rows import arrival, waiting_ids
+from tests.support.times import T0
 
 #: Months without partitions.
 MAY_2020 = round(datetime(2020, 5, 15, tzinfo=UTC).timestamp() * 1000)

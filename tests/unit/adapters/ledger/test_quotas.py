@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from adapters.ledger import Connection, Ledger, quotas
 from adapters.ledger.quotas import Bucket, BucketRate, bucket_rate
-from tests.support.ledger_rows import T0
+from tests.support.times import HOUR, T0
 
-HOUR = 3_600_000
 LIMITS = (20, 60, 150)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from adapters.ledger import Ledger, rejections
 from adapters.ledger.rejections import KEPT, RejectedCallback, RejectionFilter
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 
 def _rejection(number: int) -> RejectedCallback:

@@ -26,8 +26,9 @@ from tests.support.ledger_deliveries import (
     tell,
     told,
 )
-from tests.support.ledger_rows import T0, statements
+from tests.support.ledger_rows import statements
 from tests.support.ledgers import empty, examples
+from tests.support.times import T0
 
 S = 1_000
 ALL = EventSelection(since=0, until=T0 + 1_000 * S)

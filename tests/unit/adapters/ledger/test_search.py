@@ -13,8 +13,9 @@ from adapters.ledger.search import SearchThresholds, TaskFilter
 from statemachine.folding.run_view import View
 from statemachine.states import LIVE, Anomaly, Kind, Origin, Reason, State
 from statemachine.tasks import Task
-from tests.support.ledger_rows import DONE, T0, key, save, task
+from tests.support.ledger_rows import DONE, key, save, task
 from tests.support.ledgers import empty, examples
+from tests.support.times import T0
 
 VENDORS, APPS, ROOMS = ("volcengine", "tencent"), ("a1", "a2", "b"), ("", "r", "r1", "r1%", "R1", "é")
 NAMES, REASONS = ("1", "10", "a", "01HF7Y"), (None, Reason.UNSTATED, Reason.SILENT)

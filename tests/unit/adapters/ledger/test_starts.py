@@ -15,7 +15,8 @@ from adapters.ledger.schema import inbox as inbox_table
 from adapters.ledger.starts import Clash, StartRequest
 from statemachine.states import LIVE, Kind, Origin, Reason, State
 from statemachine.tasks import Task
-from tests.support.ledger_rows import DONE, T0, key, save, settle, statements, task, waiting_ids
+from tests.support.ledger_rows import DONE, key, save, settle, statements, task, waiting_ids
+from tests.support.times import T0
 
 
 def start(number: int = 1, **more: Any) -> StartRequest:

@@ -7,7 +7,8 @@ from adapters.ledger.inbox import AppliedRow
 from adapters.ledger.stats import BatchCounts, Stats
 from statemachine.states import Anomaly, Deadline
 from tests.support.ledger_deliveries import id_of, queued, subscription
-from tests.support.ledger_rows import DONE, T0, arrival, key, save, settle, task, waiting_ids
+from tests.support.ledger_rows import DONE, arrival, key, save, settle, task, waiting_ids
+from tests.support.times import T0
 
 
 def test_an_empty_ledger_has_no_ages(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from adapters.ledger import Ledger, subscriptions
 from adapters.ledger.events import EventHeader
 from statemachine.delivery_policy import SubscriptionState
 from tests.support.ledger_deliveries import change, id_of, standing, subscribe, subscription
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 PAUSED, DISABLED, DELETED = SubscriptionState.PAUSED, SubscriptionState.DISABLED, SubscriptionState.DELETED
 

@@ -2,7 +2,7 @@
 
 from adapters.ledger import Ledger, timeline
 from adapters.ledger.timeline import TimelineRow
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 
 def _timeline_row(task_id: str, number: int) -> TimelineRow:
