@@ -6,22 +6,22 @@ from starlette.responses import Response
 from adapters.ledger import rejections
 from adapters.ledger.rejections import RejectionFilter
 from adapters.vendors.registry import vendor_names
-from callbacks.desk import rendering
+from callbacks.desk.callbacks import rendering
 from callbacks.desk.http import cursors, parameters
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
 from callbacks.desk.http.pagination import page_of
 
 REJECTION_PARAMS = (
-    parameters.word("vendor", vendor_names(), "Refusals of what came to this vendor's path."),
-    parameters.text("app_id", "Refusals of what said to be of this app."),
-    parameters.text("reason", "Refusals for this reason, as in `bad_signature`."),
+    parameters.choice("vendor", vendor_names(), "Rejections at this vendor's path."),
+    parameters.text("app_id", "Rejections of requests that named this app."),
+    parameters.text("reason", "Rejections with this reason, such as `bad_signature`."),
     *parameters.paging(int),
 )
 
 
-async def list_rejections(desk: Desk, request: Request, caller: Caller) -> Response:
-    values = parameters.from_query(REJECTION_PARAMS, request)
+async def list_rejections(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    values = parameters.read_query(REJECTION_PARAMS, request)
     limit, cursor = values.pop("limit"), values.pop("cursor")
     wanted = RejectionFilter(**values)
 
@@ -31,8 +31,8 @@ async def list_rejections(desk: Desk, request: Request, caller: Caller) -> Respo
         return page_of(
             found,
             limit,
-            shown=lambda item: rendering.rejection(item[1], keys=caller.sees_keys),
+            shown=lambda item: rendering.render_rejection(item[1], keys=caller.sees_keys),
             cursor=lambda item: cursors.encode(item[0]),
         )
 
-    return await desk.queries.run(request, caller.name, read)
+    return await desk.query_pool.run(request, caller.name, read)

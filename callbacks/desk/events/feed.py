@@ -7,12 +7,12 @@ from adapters.contract.cloud_events import cloud_event
 from adapters.ledger import epochs, events
 from callbacks.desk.events.sse import EventStream, Listener
 from callbacks.desk.http import parameters
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
-from callbacks.desk.http.pagination import fitting
-from callbacks.desk.http.parameters import Given
+from callbacks.desk.http.pagination import fit_page
+from callbacks.desk.http.parameters import GivenValue
 from callbacks.desk.http.problems import Invalid
-from callbacks.desk.http.responses import answer_bytes
+from callbacks.desk.http.responses import json_bytes_response
 
 _LAST = "Last-Event-ID"
 
@@ -24,22 +24,22 @@ STREAM_PARAMS = (parameters.number("after", "Events behind this position, 0 bein
 STREAM_HEADERS = (parameters.number(_LAST, "The `id` of the last event that was heard; it counts for more than `after`."),)
 
 
-async def list_events(desk: Desk, request: Request, caller: Caller) -> Response:
-    values = parameters.from_query(LIST_PARAMS, request)
+async def list_events(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    values = parameters.read_query(LIST_PARAMS, request)
     after, limit = values["after"], values["limit"]
 
     def read() -> Response:
         with desk.ledger.read() as connection:
-            behind = epochs.resumed(connection, after)
+            behind = epochs.resume_position(connection, after)
             found = events.page(connection, after=behind, limit=limit)
-        items, _ = fitting(found, limit, lambda event: cloud_event(event, keys=caller.sees_keys))
+        items, _ = fit_page(found, limit, lambda event: cloud_event(event, keys=caller.sees_keys))
         last = found[len(items) - 1].position if items else behind
-        return answer_bytes(b'{"items":[%b],"next_after":%d}' % (b",".join(items), last))
+        return json_bytes_response(b'{"items":[%b],"next_after":%d}' % (b",".join(items), last))
 
-    return await desk.queries.run(request, caller.name, read)
+    return await desk.query_pool.run(request, caller.name, read)
 
 
-async def stream_events(desk: Desk, request: Request, caller: Caller) -> Response:
+async def stream_events(desk: Desk, request: Request, caller: ApiCaller) -> Response:
     after = _asked(request)
     if after is None:
         after = await desk.streams.tail.newest()
@@ -48,11 +48,11 @@ async def stream_events(desk: Desk, request: Request, caller: Caller) -> Respons
 
 def _asked(request: Request) -> int | None:
     """Where the stream begins; None: now. Raises Invalid."""
-    parameters.require_short(request)
-    in_query = [Given(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
-    in_headers = [Given(name=_LAST, field=_LAST, value=value) for value in request.headers.getlist(_LAST)]
-    query, errors = parameters.read_all(STREAM_PARAMS, in_query)
-    headers, more = parameters.read_all(STREAM_HEADERS, in_headers)
+    parameters.require_short_query(request)
+    in_query = [GivenValue(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
+    in_headers = [GivenValue(name=_LAST, field=_LAST, value=value) for value in request.headers.getlist(_LAST)]
+    query, errors = parameters.read_values(STREAM_PARAMS, in_query)
+    headers, more = parameters.read_values(STREAM_HEADERS, in_headers)
     if errors or more:
         raise Invalid("some parameters are not right", [*errors, *more])
     asked: int | None = query["after"] if headers[_LAST] is None else headers[_LAST]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from callbacks.client_connection import cut_of
+from callbacks.client_connection import cutter_of
 from callbacks.desk.events.tail import Item, Tail
 from callbacks.desk.http.problems import NotReady, TooManyStreams
 from callbacks.desk.http.responses import NO_STORE
@@ -116,7 +116,7 @@ class EventStream(Response):
             with self._streams.place(pump, self._whose), self._streams.tail.joined(keys=self._keys):
                 await asyncio.wait({pump})
             if not gone.done():
-                await self._finish(pump, gone, send, cut_of(scope))
+                await self._finish(pump, gone, send, cutter_of(scope))
         finally:
             pump.cancel()
             gone.cancel()

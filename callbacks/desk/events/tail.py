@@ -201,7 +201,7 @@ class Tail:
 
     def _read_resumed(self, after: int) -> int:
         with self._ledger.read() as connection:
-            return epochs.resumed(connection, after)
+            return epochs.resume_position(connection, after)
 
     def _read_if_newer(self, position: int, wanted: Collection[bool]) -> Sequence[Item]:
         return self._read(position, wanted) if self._read_newest() > position else ()

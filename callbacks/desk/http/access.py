@@ -1,12 +1,11 @@
-"""Who asks, and what they may.
+"""Authenticates and authorizes API requests by their bearer token.
 
-The token says it. A proxy on this machine cannot be told from a local client (`proxy_pass` alone sets Host to 127.0.0.1 and adds
-nothing), so a loopback address is no proof of anything. Tokens come in the header `Authorization` only, which no page of another
-site can send; there are no cookies.
+A loopback address proves nothing: a proxy on this machine looks like a local client (`proxy_pass` alone sets Host to 127.0.0.1 and
+adds nothing). Tokens are read only from the header `Authorization`, which a page of another site cannot send; there are no cookies.
 
-Only with `--open-desk`, and without tokens, whoever reaches the loopback address may do everything. A browser that was lured to a
-name which now resolves to 127.0.0.1, a page of another site, and a proxy before us all reach it too: requests that look like theirs
-are refused, as far as they can be known.
+Only with `--open-desk`, and without tokens, every client of the loopback address may do everything. A browser whose DNS name was
+rebound to 127.0.0.1, a page of another site, and a proxy reach that address too: requests that look like theirs are refused, as far
+as they can be recognised.
 """
 
 import re
@@ -21,7 +20,7 @@ from callbacks.desk.http.problems import Forbidden, NotLocal, Problem, TooManyWr
 
 _OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _OPEN = "the desk is open (--open-desk), and then answers only"
-#: What proxies add. Not all of them add anything.
+#: Header fields that proxies add. Some proxies add none.
 _OF_PROXIES = re.compile(
     r"forwarded|via|x[-_]forwarded.*|x-real-ip|x-client-ip|x-cluster-client-ip|x-original-.*|x-envoy-.*|x-azure-.*|x-amzn-.*|"
     r"client-ip|true-client-ip|cf-.*|cdn-loop|fastly-.*|fly-.*|akamai-.*|proxy-.*"
@@ -29,35 +28,35 @@ _OF_PROXIES = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks. `name`: the token's."""
+class ApiCaller:
+    """The client of a request. `name`: the name of its token."""
 
     name: str
     role: Role
 
     @property
     def sees_keys(self) -> bool:
-        """Whether stream keys and raw callbacks are shown."""
+        """Returns whether stream keys and raw callbacks are shown to this client."""
         return self.role >= Role.OPERATOR
 
 
-def admit(desk: Desk, request: Request, least: Role) -> Caller:
-    """Who asks, if they may do what needs this role. Raises Unauthenticated, TooManyWrongTokens, NotLocal or Forbidden."""
-    caller = _by_address(request) if desk.is_open else _by_token(desk, request)
+def authorize(desk: Desk, request: Request, least: Role) -> ApiCaller:
+    """Returns the client if its role is `least` or higher. Raises Unauthenticated, TooManyWrongTokens, NotLocal or Forbidden."""
+    caller = _local_caller(request) if desk.is_open else _caller_of_token(desk, request)
     if caller.role < least:
         raise Forbidden(f"this needs the role {least}, and the token {caller.name} has {caller.role}")
     return caller
 
 
-def refuse(desk: Desk, request: Request, why: str) -> Problem:
-    """Counts and logs a token or login code that is not right; the problem to raise."""
+def count_wrong_token(desk: Desk, request: Request, why: str) -> Problem:
+    """Counts and logs a wrong token or login code; returns the problem to raise."""
     address = request.client.host if request.client else None
     desk.on_wrong_token(address, why)
-    wait_s = desk.guesses.wait_s(address)
+    wait_s = desk.wrong_tokens.record_wrong_token(address)
     return TooManyWrongTokens(f"{why}; wait before you send another one", retry_after_s=wait_s) if wait_s else Unauthenticated(why)
 
 
-def _by_token(desk: Desk, request: Request) -> Caller:
+def _caller_of_token(desk: Desk, request: Request) -> ApiCaller:
     given = request.headers.get("authorization")
     if given is None:
         raise Unauthenticated(
@@ -65,15 +64,15 @@ def _by_token(desk: Desk, request: Request) -> Caller:
         )
     bearer = bearer_of(given)
     if bearer is None:
-        raise refuse(desk, request, "the header Authorization must be: Bearer TOKEN")
+        raise count_wrong_token(desk, request, "the header Authorization must be: Bearer TOKEN")
     token = desk.tokens.find(bearer)
     if token is None:
-        raise refuse(desk, request, "this token is not known: it was changed, or is of another service")
-    return Caller(name=token.name, role=token.role)
+        raise count_wrong_token(desk, request, "this token is not known: it was changed, or belongs to another service")
+    return ApiCaller(name=token.name, role=token.role)
 
 
-def _by_address(request: Request) -> Caller:
-    """Everybody, on this machine only."""
+def _local_caller(request: Request) -> ApiCaller:
+    """Returns the admin caller for a request from this machine. Raises NotLocal."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _OWN_HOST.fullmatch(hosts[0]):
         raise NotLocal(f"{_OPEN} requests whose Host is localhost, 127.0.0.1 or [::1]")
@@ -82,4 +81,4 @@ def _by_address(request: Request) -> Caller:
     origin = request.headers.get("origin")
     if request.method not in ("GET", "HEAD") and origin is not None and origin != f"http://{hosts[0]}":
         raise NotLocal(f"{_OPEN} its own page, not one of {origin[:100]}")
-    return Caller(name="local", role=Role.ADMIN)
+    return ApiCaller(name="local", role=Role.ADMIN)

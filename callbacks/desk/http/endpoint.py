@@ -1,4 +1,4 @@
-"""What an endpoint is, before anything is known of what it does."""
+"""Declares what an endpoint is: method, path, parameters, body, answers, role, handler."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,38 +7,40 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.settings import Role
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
 from callbacks.desk.http.parameters import Param
 
-Guarded = Callable[[Desk, Request, Caller], Awaitable[Response]]
+Guarded = Callable[[Desk, Request, ApiCaller], Awaitable[Response]]
 Free = Callable[[Desk, Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
+    """The common part of all endpoints."""
+
     method: str
     path: str
-    #: Its name in the OpenAPI document.
+    #: The operationId in the OpenAPI document.
     name: str
-    #: The heading under which it is shown.
+    #: The heading under which the document lists it.
     tag: str
     summary: str
     meaning: str = ""
     params: tuple[Param, ...] = ()
-    #: What it takes in headers.
+    #: Parameters in header fields.
     headers: tuple[Param, ...] = ()
-    #: The schema of its JSON body, by name.
+    #: The name of the schema of its JSON body.
     body: str | None = None
-    #: Whether that may be left out.
+    #: Whether the body may be left out.
     body_optional: bool = False
-    #: status -> what it says, and the schema of its body by name, or its media type.
+    #: Status -> (meaning, the name of the schema of its body or its media type).
     answers: Mapping[int, tuple[str, str | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedEndpoint(Endpoint):
-    """Needs a token of this role or a higher one."""
+    """An endpoint that needs a token with this role or a higher one."""
 
     role: Role = Role.VIEWER
     handle: Guarded
@@ -46,6 +48,6 @@ class GuardedEndpoint(Endpoint):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeEndpoint(Endpoint):
-    """Open to everybody: it says nothing of tasks."""
+    """An endpoint without a token: it shows nothing about tasks."""
 
     handle: Free

@@ -1,4 +1,4 @@
-"""HTML pages that stand alone: nothing is loaded from anywhere, and the browser is told to see to that."""
+"""Answers self-contained HTML pages: nothing is loaded from elsewhere, and a Content-Security-Policy enforces it."""
 
 import base64
 import hashlib
@@ -11,12 +11,12 @@ from callbacks.desk.http.responses import NO_STORE
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
-def page(html: str) -> Response:
-    """An answer with this page; only the scripts and styles that it has itself may run."""
-    return Response(html, headers={**NO_STORE, **_policy(html)}, media_type="text/html")
+def html_response(html: str) -> Response:
+    """Returns an answer with this page; only its own inline scripts and styles may run."""
+    return Response(html, headers={**NO_STORE, **_security_headers(html)}, media_type="text/html")
 
 
-def _policy(html: str) -> dict[str, str]:
+def _security_headers(html: str) -> dict[str, str]:
     hashes: dict[str, list[str]] = {"script": [], "style": []}
     for tag, content in _INLINE.findall(html):
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

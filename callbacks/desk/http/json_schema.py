@@ -1,4 +1,4 @@
-"""Parts that JSON Schemas are made of (OpenAPI 3.1)."""
+"""Builds JSON Schemas (OpenAPI 3.1) from small parts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,12 @@ def ref(name: str) -> Schema:
 
 
 def object_of(meaning: str, /, **properties: Schema) -> Schema:
-    """What is answered: all of it is always there."""
+    """Returns the schema of an answer: every property is always present."""
     return {"type": "object", "description": meaning, "properties": properties, "required": list(properties)}
 
 
 def body_of(meaning: str, properties: Mapping[str, Schema], *required: str) -> Schema:
-    """What is asked: nothing may be added to it."""
+    """Returns the schema of a request body: no other properties are allowed."""
     shape = {"type": "object", "description": meaning, "properties": dict(properties), "required": list(required)}
     return {**shape, "additionalProperties": False}
 
@@ -33,11 +33,11 @@ def or_null(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def said(schema: Schema, meaning: str) -> Schema:
+def described(schema: Schema, meaning: str) -> Schema:
     return {**schema, "description": meaning}
 
 
-def words(words: Any) -> Schema:
+def enum_of(words: Any) -> Schema:
     return {"type": "string", "enum": [str(word) for word in words]}
 
 
@@ -49,5 +49,5 @@ def page_of(name: str) -> Schema:
     return object_of(
         f"A page of a list of {name}.",
         items=list_of(ref(name)),
-        next_cursor=said(or_null(TEXT), "For `cursor`, to get the next page; null on the last one."),
+        next_cursor=described(or_null(TEXT), "For `cursor`, to get the next page; null on the last one."),
     )

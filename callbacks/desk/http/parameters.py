@@ -1,6 +1,6 @@
-"""Reads parameters by a table of what there is; the same table is shown in the OpenAPI document.
+"""Reads query parameters by a table, which is also shown in the OpenAPI document.
 
-Everything that is wrong is told at once, each with what would be right.
+All wrong parameters are reported together, each with what would be right.
 """
 
 from collections import defaultdict
@@ -11,22 +11,22 @@ from typing import Any
 from starlette.requests import Request
 
 from adapters.clock import parse_rfc3339
-from adapters.text import closest_word, is_storable
+from adapters.text import FieldProblem, closest_word, is_storable
 from callbacks.desk.http.cursors import BadCursorError, decode
-from callbacks.desk.http.problems import FieldError, Invalid, UriTooLong
+from callbacks.desk.http.problems import Invalid, UriTooLong
 
 MAX_LIMIT = 500
 _DEFAULT_LIMIT = 50
 _MAX_TEXT = 1_000
-#: Bytes of a query string, and its parameters; a name that is longer is like none that there is.
+#: Limits of a query string: bytes, and parameters. For longer names no similar name is searched.
 _MAX_QUERY, _MAX_GIVEN, _MAX_NAME = 8 * 1024, 100, 100
-#: A ledger can hold no larger number.
+#: The largest integer that the ledger can store.
 _MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Param:
-    """A parameter. `read`: its value, or a ValueError that says what would be right, to be read after its name."""
+    """A parameter. `read` returns its value, or raises ValueError with what would be right, as in "must be ..."."""
 
     name: str
     meaning: str
@@ -37,8 +37,8 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """A parameter as it was given. `field`: how the one who gave it calls it."""
+class GivenValue:
+    """A value as the client sent it. `field`: the name of it in error messages, such as `filter.vendor`."""
 
     name: str
     field: str
@@ -46,11 +46,11 @@ class Given:
 
 
 def text(name: str, meaning: str) -> Param:
-    return Param(name=name, meaning=meaning, schema={"type": "string", "minLength": 1, "maxLength": _MAX_TEXT}, read=_text)
+    return Param(name=name, meaning=meaning, schema={"type": "string", "minLength": 1, "maxLength": _MAX_TEXT}, read=_read_text)
 
 
-def word(name: str, words: Iterable[str], meaning: str, *, repeatable: bool = False) -> Param:
-    """One of some words."""
+def choice(name: str, words: Iterable[str], meaning: str, *, repeatable: bool = False) -> Param:
+    """Returns a parameter whose value is one of these words."""
     known = [str(each) for each in words]
 
     def read(value: str) -> str:
@@ -62,30 +62,30 @@ def word(name: str, words: Iterable[str], meaning: str, *, repeatable: bool = Fa
     return Param(name=name, meaning=meaning, schema=schema, read=read, repeatable=repeatable, default=() if repeatable else None)
 
 
-def moment(name: str, meaning: str) -> Param:
-    """A time; read as ms since the epoch."""
-    return Param(name=name, meaning=meaning, schema={"type": "string", "format": "date-time"}, read=_moment)
+def time(name: str, meaning: str) -> Param:
+    """Returns a parameter that is a time, read as ms since the epoch."""
+    return Param(name=name, meaning=meaning, schema={"type": "string", "format": "date-time"}, read=_read_time)
 
 
 def flag(name: str, meaning: str) -> Param:
-    return Param(name=name, meaning=meaning, schema={"type": "boolean"}, read=_flag)
+    return Param(name=name, meaning=meaning, schema={"type": "boolean"}, read=_read_flag)
 
 
 def number(name: str, meaning: str, *, default: int | None = None) -> Param:
-    """A whole number of 0 or more."""
+    """Returns a parameter that is a whole number of 0 or more."""
     schema: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": _MAX_NUMBER}
     if default is not None:
         schema["default"] = default
-    return Param(name=name, meaning=meaning, schema=schema, read=_number, default=default)
+    return Param(name=name, meaning=meaning, schema=schema, read=_read_number, default=default)
 
 
 def limit() -> Param:
     schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": _DEFAULT_LIMIT}
-    return Param(name="limit", meaning="How many items at most.", schema=schema, read=_limit, default=_DEFAULT_LIMIT)
+    return Param(name="limit", meaning="The largest number of items.", schema=schema, read=_read_limit, default=_DEFAULT_LIMIT)
 
 
 def paging(*position: type[int] | type[str]) -> tuple[Param, Param]:
-    """`limit`, and a `cursor` that holds a position of this shape."""
+    """Returns the parameters `limit` and `cursor`; the cursor holds a position of these types."""
 
     def read(value: str) -> tuple[Any, ...]:
         try:
@@ -93,68 +93,68 @@ def paging(*position: type[int] | type[str]) -> tuple[Param, Param]:
         except BadCursorError:
             raise ValueError("must be the next_cursor of a page of this list") from None
 
-    return limit(), Param(name="cursor", meaning="The `next_cursor` of the page before.", schema={"type": "string"}, read=read)
+    return limit(), Param(name="cursor", meaning="The `next_cursor` of the previous page.", schema={"type": "string"}, read=read)
 
 
-def from_query(params: Sequence[Param], request: Request) -> dict[str, Any]:
-    """The values of the query's parameters, defaults included. Raises Invalid."""
-    require_short(request)
-    given = [Given(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
-    values, errors = read_all(params, given)
+def read_query(params: Sequence[Param], request: Request) -> dict[str, Any]:
+    """Returns the values of the query's parameters, with defaults. Raises Invalid, UriTooLong."""
+    require_short_query(request)
+    given = [GivenValue(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
+    values, errors = read_values(params, given)
     if errors:
-        raise Invalid("some parameters are not right", errors)
+        raise Invalid("some parameters are wrong", errors)
     return values
 
 
-def require_short(request: Request) -> None:
-    """Before it is read: 20,000 parameters in one url took 0.26 s of the event loop. Raises UriTooLong."""
+def require_short_query(request: Request) -> None:
+    """Raises UriTooLong before a long query is parsed: 20,000 parameters in one url took 0.26 s of the event loop."""
     query: bytes = request.scope["query_string"]
     if len(query) > _MAX_QUERY or query.count(b"&") >= _MAX_GIVEN:
         raise UriTooLong(f"the query string must have at most {_MAX_QUERY} bytes and {_MAX_GIVEN} parameters")
 
 
-def read_all(params: Sequence[Param], given: Iterable[Given]) -> tuple[dict[str, Any], list[FieldError]]:
-    """The values, and everything that is wrong."""
-    by_name: dict[str, list[Given]] = defaultdict(list)
+def read_values(params: Sequence[Param], given: Iterable[GivenValue]) -> tuple[dict[str, Any], list[FieldProblem]]:
+    """Returns (the values by name, one error for each wrong parameter)."""
+    by_name: dict[str, list[GivenValue]] = defaultdict(list)
     for item in given:
         by_name[item.name].append(item)
     values: dict[str, Any] = {}
-    errors: list[FieldError] = []
+    errors: list[FieldProblem] = []
     for param in params:
         items = by_name.pop(param.name, [])
-        values[param.name] = _value(param, items, errors)
+        values[param.name] = _read_value(param, items, errors)
     names = [param.name for param in params]
-    errors += [FieldError(field=items[0].field, message=_unknown(name, names)) for name, items in by_name.items()]
+    errors += [FieldProblem(field=items[0].field, message=_unknown_message(name, names)) for name, items in by_name.items()]
     return values, errors
 
 
-def _value(param: Param, items: Sequence[Given], errors: list[FieldError]) -> Any:
+def _read_value(param: Param, items: Sequence[GivenValue], errors: list[FieldProblem]) -> Any:
     if len(items) > 1 and not param.repeatable:
-        errors.append(FieldError(field=items[1].field, message="must be given once"))
+        errors.append(FieldProblem(field=items[1].field, message="must be given once"))
         return None
     read = []
     for item in items:
         try:
             read.append(param.read(item.value))
         except ValueError as error:
-            errors.append(FieldError(field=item.field, message=str(error)))
+            errors.append(FieldProblem(field=item.field, message=str(error)))
     if not read:
         return param.default
     return tuple(dict.fromkeys(read)) if param.repeatable else read[0]
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def _unknown_message(name: str, known: Sequence[str]) -> str:
     near = closest_word(name, known) if len(name) <= _MAX_NAME else None
     return f"is not known; did you mean {near}?" if near else f"is not known; there are {', '.join(known) or 'none'}"
 
 
-def _text(value: str) -> str:
+def _read_text(value: str) -> str:
     if not 0 < len(value) <= _MAX_TEXT or not is_storable(value):
         raise ValueError(f"must be text of 1 to {_MAX_TEXT} characters, without NUL and surrogates")
     return value
 
 
-def _moment(value: str) -> int:
+def _read_time(value: str) -> int:
     try:
         return parse_rfc3339(value)
     except ValueError:
@@ -162,19 +162,19 @@ def _moment(value: str) -> int:
         raise ValueError("must be a time with Z or an offset (its + written as %2B), as in 2026-11-21T13:00:00.123Z") from None
 
 
-def _flag(value: str) -> bool:
+def _read_flag(value: str) -> bool:
     if value not in ("true", "false"):
         raise ValueError("must be true or false")
     return value == "true"
 
 
-def _number(value: str) -> int:
+def _read_number(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= _MAX_NUMBER):
         raise ValueError(f"must be a whole number from 0 to {_MAX_NUMBER}")
     return int(value)
 
 
-def _limit(value: str) -> int:
+def _read_limit(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 10 and 1 <= int(value) <= MAX_LIMIT):
         raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
     return int(value)

@@ -1,7 +1,6 @@
-"""What can go wrong for who asks, as RFC 9457 problems. The class says whose fault it is, its docstring is the title."""
+"""Defines the errors of the API as RFC 9457 problems. A class has a status and a stable name; its docstring is the title."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,23 +12,16 @@ from starlette.types import ExceptionHandler
 
 from adapters.ledger import LedgerUnavailableError
 from adapters.logs import logger
-from callbacks.desk.http.responses import answer
+from adapters.text import FieldProblem
+from callbacks.desk.http.responses import json_response
 
 log = logger(__name__)
 
-#: What is wrong with so many fields is told at most, of others only their number: an answer must not grow with what was sent.
-MOST_ERRORS = 100
+#: Wrong fields that are listed at most; of further ones only the number, so that an answer does not grow with the request.
+MAX_ERRORS = 100
 #: Characters of a field's name.
 _FIELD_SHOWN = 100
 _TYPE = "urn:tallylight:problem:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldError:
-    """What is wrong with one parameter or member, and what would be right."""
-
-    field: str
-    message: str
 
 
 class Problem(Exception):
@@ -42,12 +34,12 @@ class Problem(Exception):
     def __init__(
         self,
         detail: str,
-        errors: Sequence[FieldError] = (),
+        errors: Sequence[FieldProblem] = (),
         *,
         location: str | None = None,
         more: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """location: the path of what stands in the way. more: further members of the answer."""
+        """Makes a problem. location: the path of the conflicting resource. more: further members of the answer."""
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
@@ -55,7 +47,7 @@ class Problem(Exception):
         self.more = more
 
     def header_fields(self) -> dict[str, str]:
-        """The answer's own header fields."""
+        """Returns the header fields of the answer."""
         return {**self.headers, **({"Location": self.location} if self.location is not None else {})}
 
     @classmethod
@@ -64,7 +56,7 @@ class Problem(Exception):
 
 
 class Malformed(Problem):
-    """The body is not what it should be."""
+    """The body cannot be read."""
 
     status, name = 400, "malformed"
 
@@ -96,7 +88,7 @@ class TooManyWrongTokens(Problem):
 
 
 class Forbidden(Problem):
-    """This token may not do that."""
+    """The role of this token is too low."""
 
     status, name = 403, "forbidden"
 
@@ -192,7 +184,7 @@ class Invalid(Problem):
 
 
 class TooManyQueries(Problem):
-    """This token asks too much at once."""
+    """This token has too many requests at once."""
 
     status, name = 429, "too_many_queries"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
@@ -233,8 +225,13 @@ class Failed(Problem):
 
 
 def exception_handlers() -> dict[Any, ExceptionHandler]:
-    """For Starlette: whatever goes wrong is told as a problem, also what the framework itself refuses."""
-    return {Problem: _told, HTTPException: _refused, LedgerUnavailableError: _unavailable, Exception: _failed}
+    """Returns Starlette's exception handlers: every error is answered as a problem, also those of the framework."""
+    return {
+        Problem: _problem_answer,
+        HTTPException: _framework_problem,
+        LedgerUnavailableError: _ledger_unavailable,
+        Exception: _internal_error,
+    }
 
 
 def problem_response(
@@ -243,19 +240,19 @@ def problem_response(
     title: str,
     detail: str,
     *,
-    errors: Sequence[FieldError] = (),
+    errors: Sequence[FieldProblem] = (),
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Response:
     content: dict[str, Any] = {"type": f"{_TYPE}{name}", "title": title, "status": status, "detail": detail, **more}
     if errors:
-        content["errors"] = [{"field": error.field[:_FIELD_SHOWN], "message": error.message} for error in errors[:MOST_ERRORS]]
-    if len(errors) > MOST_ERRORS:
-        content["errors_left_out"] = len(errors) - MOST_ERRORS
-    return answer(content, status=status, headers=headers, media_type="application/problem+json")
+        content["errors"] = [{"field": error.field[:_FIELD_SHOWN], "message": error.message} for error in errors[:MAX_ERRORS]]
+    if len(errors) > MAX_ERRORS:
+        content["errors_left_out"] = len(errors) - MAX_ERRORS
+    return json_response(content, status=status, headers=headers, media_type="application/problem+json")
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _problem_answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return problem_response(
         error.status,
@@ -268,26 +265,26 @@ async def _told(request: Request, error: Exception) -> Response:
     )
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    """Starlette's own: no such path, no such method, too large."""
+async def _framework_problem(request: Request, error: Exception) -> Response:
+    """Answers Starlette's own errors: no such path, wrong method, too large."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     if status < 400:
         return Response(status_code=status, headers=error.headers)
     detail = {
-        404: "there is nothing at this path; /docs lists what there is",
-        405: f"this path does not take {request.method}",
+        404: "there is nothing at this path; /docs lists all paths",
+        405: f"this path does not accept {request.method}",
         413: "the body is too large",
     }.get(status, error.detail)
     return problem_response(status, status.name.lower(), status.phrase, detail, headers=error.headers)
 
 
-async def _unavailable(request: Request, error: Exception) -> Response:
+async def _ledger_unavailable(request: Request, error: Exception) -> Response:
     log.warning("desk.unavailable", path=request.url.path, error=str(error))
-    return await _told(request, Unavailable("the ledger cannot be read or written now; ask again"))
+    return await _problem_answer(request, Unavailable("the ledger cannot be read or written now; try again"))
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    """A bug of ours: the log has it, the answer shows nothing of it."""
+async def _internal_error(request: Request, error: Exception) -> Response:
+    """Answers 500 for a bug: the log has the error, the answer shows nothing of it."""
     log.error("desk.failed", method=request.method, path=request.url.path, exc_info=error)
-    return await _told(request, Failed("this is a bug, and it is logged as desk.failed"))
+    return await _problem_answer(request, Failed("this is a bug, and it is logged as desk.failed"))

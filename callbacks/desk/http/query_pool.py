@@ -1,10 +1,10 @@
-"""Runs what the desk asks of the ledger in threads of its own, and shares them between the callers fairly.
+"""Runs the desk's queries of the ledger in a thread pool that callers share fairly.
 
-A caller (a token) has at most `share` of the threads at a time; what more it asks waits in a line of its own, and callers take
-turns. So one caller with sixty requests delays its own and nobody else's, and the door's threads never wait for the desk's. Few
-threads are enough: they compete with the event loop for one interpreter lock, which a thread that computes keeps for 5 ms.
+A caller (a token) has at most `share` of the threads at a time; its further queries wait in a queue of its own, and callers take
+turns. So a caller with sixty requests delays only its own requests, and the door's threads never wait for the desk's. Few threads
+are enough: they compete with the event loop for the interpreter lock, which a computing thread keeps for 5 ms.
 
-A request that only reads is stopped when its client has gone, or when it took too long: it does not run on for nobody.
+A query that only reads is cancelled when its client has disconnected, or when it took too long.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ log = logger(__name__)
 
 
 class _Query:
-    """What is asked, and what came of it."""
+    """A query and its future answer."""
 
     def __init__(self, ask: Callable[[], Any]) -> None:
         self.ask = ask
         self.answer: Future[Any] = Future()
         self.reading = CancellableReads()
         self.put_s = monotonic_s()
-        #: When a thread began with it, s; None: it waits.
+        #: When a thread began to run it, s; None while it waits.
         self.begun_s: float | None = None
 
     def run(self) -> None:
@@ -44,20 +44,20 @@ class _Query:
         try:
             with self.reading.for_this_thread():
                 self.answer.set_result(self.ask())
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the answer gets it
+        except BaseException as error:  # noqa: BLE001 - the waiting request gets it
             self.answer.set_exception(error)
 
     def stop(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancels it, because its request has ended."""
         if not self.answer.cancel():
             threading.Thread(target=self.reading.cancel, name="stop-query", daemon=True).start()
 
 
 class QueryPool:
-    """Thread-safe.
+    """A fair thread pool; thread-safe.
 
-    threads: in all. share: of one caller. waiting: of one caller in line; more are refused. patience_s: so long one waits in line;
-    limit_s: so long a reading one may run.
+    threads: in total. share: threads of one caller at a time. waiting: queued queries of one caller at most; further ones are
+    refused. patience_s: the longest wait in the queue; limit_s: the longest run of a query that reads.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class QueryPool:
         self._threads, self._share, self._most_waiting = threads, share, waiting
         self._patience_s, self._limit_s = patience_s, limit_s
         self._lock = threading.Lock()
-        #: Who has something in line, in the order in which they come up.
+        #: Callers with queued queries, in the order of their turns.
         self._lines: OrderedDict[str, deque[_Query]] = OrderedDict()
         self._running: Counter[str] = Counter()
         self._under_way: set[_Query] = set()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="query")
 
     async def run(self, request: Request, who: str, ask: Callable[..., T], *given: Any) -> T:
-        """What the function answers, called in a thread. who: the caller's name.
+        """Returns what the function returns, called in a thread of the pool. who: the caller's name.
 
         Raises TooManyQueries, QueryTooLong, and what the function raises.
         """
@@ -92,7 +92,7 @@ class QueryPool:
         return await answer
 
     def close(self) -> None:
-        """Stops what runs, and begins nothing more."""
+        """Cancels all queries, and starts no more."""
         with self._lock:
             waiting = [query for line in self._lines.values() for query in line]
             under_way = list(self._under_way)
@@ -104,7 +104,7 @@ class QueryPool:
     async def _wait_for_answer(
         self, request: Request, who: str, query: _Query, answer: "asyncio.Future[Any]", gone: "asyncio.Task[None]"
     ) -> None:
-        """Until there is an answer. Raises QueryTooLong, TooManyQueries, _GoneError."""
+        """Waits until there is an answer. Raises QueryTooLong, TooManyQueries."""
         while not answer.done():
             left_s = self._remaining_s(query)
             if left_s <= 0:
@@ -117,7 +117,7 @@ class QueryPool:
                 raise QueryTooLong("the client has gone")
 
     def _remaining_s(self, query: _Query) -> float:
-        """How much longer it may wait in line, or run."""
+        """Returns how much longer the query may wait in the queue, or run, s."""
         begun_s = query.begun_s
         if begun_s is None:
             return query.put_s + self._patience_s - monotonic_s()
@@ -125,8 +125,8 @@ class QueryPool:
 
     def _timeout_problem(self, *, waited: bool) -> Exception:
         if waited:
-            return TooManyQueries(f"it waited {self._patience_s:g} s for other requests of this token; ask for less at once")
-        return QueryTooLong(f"it took more than {self._limit_s:g} s and was ended; ask for less: a filter, or a smaller limit")
+            return TooManyQueries(f"it waited {self._patience_s:g} s for other requests of this token; send fewer at once")
+        return QueryTooLong(f"it took more than {self._limit_s:g} s and was ended; use a filter, or a smaller limit")
 
     def _enqueue(self, who: str, ask: Callable[[], Any]) -> _Query:
         """Raises TooManyQueries."""
@@ -136,7 +136,7 @@ class QueryPool:
             if len(line) >= self._most_waiting:
                 self._forget_given_up(line)
             if len(line) >= self._most_waiting:
-                raise TooManyQueries(f"{len(line)} requests of this token wait already; ask again when some are answered")
+                raise TooManyQueries(f"{len(line)} requests of this token wait already; try again when some are answered")
             line.append(query)
         self._start_queries()
         return query
@@ -148,7 +148,7 @@ class QueryPool:
         line.extend(kept)
 
     def _start_queries(self) -> None:
-        """Gives free threads to whose turn it is."""
+        """Starts queued queries on free threads."""
         with self._lock:
             while self._running.total() < self._threads and (found := self._next_query()) is not None:
                 who, query = found
@@ -157,7 +157,7 @@ class QueryPool:
                 self._pool.submit(self._run_query, who, query)
 
     def _next_query(self) -> tuple[str, _Query] | None:
-        """The first query of the caller that has waited longest for its turn and may have another thread."""
+        """Returns the next query, of the caller whose turn it is and who may have another thread."""
         for who in list(self._lines):
             line = self._lines[who]
             if not line:
@@ -178,12 +178,12 @@ class QueryPool:
 
 
 async def _client_gone(request: Request) -> None:
-    """Returns once the client has. Only for requests of which nobody reads a body."""
+    """Returns when the client has disconnected. Only for requests whose body is not read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _ignore_result(answer: "asyncio.Future[Any]") -> None:
-    """Or asyncio would complain that nobody looked at it."""
+    """Retrieves the exception of an abandoned answer: else asyncio logs that it was never retrieved."""
     if not answer.cancelled():
         answer.exception()

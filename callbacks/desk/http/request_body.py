@@ -1,4 +1,4 @@
-"""Reads JSON bodies, within bounds."""
+"""Reads JSON request bodies within limits."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,20 @@ from typing import Any, NoReturn
 from starlette.requests import Request
 
 from adapters.contract import masking
-from callbacks.desk.http.problems import FieldError, Invalid, Malformed, TooLarge
+from adapters.text import FieldProblem, closest_word
+from callbacks.desk.http.problems import Invalid, Malformed, TooLarge
 
-#: Bytes of a body that is read.
+#: The largest body, bytes.
 _MAX_BODY = 64 * 1024
-#: The same where it holds a vendor's parameters: layouts of many streams are long.
+#: The largest body with a vendor's parameters, bytes: layouts of many streams are long.
 MAX_PARAMS_BODY = 256 * 1024
 _NAME_SHOWN = 100
-#: So many masked values are told at most, and so many characters of where each stands.
-_MASKED_TOLD, _PATH_SHOWN = 100, 200
+#: Masked values that are reported at most, and characters of the path of each.
+_MASKED_SHOWN, _PATH_SHOWN = 100, 200
 
 
-async def read(request: Request, most: int = _MAX_BODY) -> bytes:
-    """Raises TooLarge. most: bytes."""
+async def read_body(request: Request, most: int = _MAX_BODY) -> bytes:
+    """Returns the body. most: its limit, bytes. Raises TooLarge."""
     body = bytearray()  # bytes would be copied with each of many small pieces
     async for chunk in request.stream():
         body += chunk
@@ -30,18 +31,18 @@ async def read(request: Request, most: int = _MAX_BODY) -> bytes:
     return bytes(body)
 
 
-async def read_none(request: Request) -> None:
-    """Of a request that says no more than its path: nothing, or {}. Raises TooLarge, Malformed or Invalid."""
-    body = await read(request)
-    errors = unknown_members(document(body, "{}"), ()) if body.strip() else []
+async def require_empty_body(request: Request) -> None:
+    """Checks that the body is empty, or `{}`. Raises TooLarge, Malformed or Invalid."""
+    body = await read_body(request)
+    errors = unknown_members(parse_document(body, "{}"), ()) if body.strip() else []
     if errors:
-        raise Invalid("this request takes nothing", errors)
+        raise Invalid("this request takes no members", errors)
 
 
-def document(body: bytes, example: str) -> Mapping[str, Any]:
-    """The JSON object in a body. Raises Malformed, which shows the example."""
+def parse_document(body: bytes, example: str) -> Mapping[str, Any]:
+    """Returns the JSON object in a body. Raises Malformed, whose detail shows the example."""
     try:
-        found = json.loads(body, parse_constant=_refused, parse_float=_finite)
+        found = json.loads(body, parse_constant=_reject_constant, parse_float=_parse_finite)
     except (ValueError, RecursionError) as error:
         raise Malformed("the body must be JSON, in UTF-8") from error
     if not isinstance(found, dict):
@@ -49,25 +50,31 @@ def document(body: bytes, example: str) -> Mapping[str, Any]:
     return found
 
 
-def unknown_members(document: Mapping[str, Any], known: Sequence[str]) -> list[FieldError]:
-    """A problem for each member that is not one of these."""
-    message = f"is not known; there are {', '.join(known)}" if known else "is not known; the body must be empty, or {}"
-    return [FieldError(field=name[:_NAME_SHOWN], message=message) for name in document if name not in known]
+def unknown_members(document: Mapping[str, Any], known: Sequence[str]) -> list[FieldProblem]:
+    """Returns an error for each member that is not one of these."""
+    return [FieldProblem(field=name[:_NAME_SHOWN], message=_unknown_message(name, known)) for name in document if name not in known]
 
 
-def masked_members(given: Any, path: str = "") -> list[FieldError]:
-    """A problem for each value that is our own mask, or a url and the like of which a part is."""
+def _unknown_message(name: str, known: Sequence[str]) -> str:
+    if not known:
+        return "is not known; the body must be empty, or {}"
+    near = closest_word(name, known)
+    return f"is not known; did you mean {near}?" if near else f"is not known; there are {', '.join(known)}"
+
+
+def masked_members(given: Any, path: str = "") -> list[FieldProblem]:
+    """Returns an error for each value that is our own mask (`***`), or contains it as part of a url, a pair or JSON."""
     message = f"is masked: send the real value, not the {masking.HIDDEN} that is shown in its place"
-    found = islice(masking.masked_paths(given, path), _MASKED_TOLD)
-    return [FieldError(field=at[:_PATH_SHOWN] or "params", message=message) for at in found]
+    found = islice(masking.masked_paths(given, path), _MASKED_SHOWN)
+    return [FieldProblem(field=at[:_PATH_SHOWN] or "params", message=message) for at in found]
 
 
-def _refused(constant: str) -> NoReturn:
-    """Python reads NaN and Infinity, and writes them; nobody else does."""
+def _reject_constant(constant: str) -> NoReturn:
+    """Raises ValueError: NaN and Infinity are no JSON, though Python reads and writes them."""
     raise ValueError(f"{constant} is not JSON")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if not isfinite(number):
         raise ValueError("a number is too large")

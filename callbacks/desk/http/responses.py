@@ -1,4 +1,4 @@
-"""JSON answers. Nothing that the desk says of tasks may be kept by a cache."""
+"""Builds JSON answers. `no-store`: no cache may keep what the desk says about tasks."""
 
 import json
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def json_bytes(content: Any) -> bytes:
-    """ASCII: a vendor's text may hold half of a surrogate pair, which UTF-8 cannot."""
+    """Returns compact ASCII JSON: a vendor's text may contain half of a surrogate pair, which UTF-8 cannot encode."""
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def answer(
+def json_response(
     content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
 ) -> Response:
-    return answer_bytes(json_bytes(content), status=status, headers=headers, media_type=media_type)
+    return json_bytes_response(json_bytes(content), status=status, headers=headers, media_type=media_type)
 
 
-def answer_bytes(
+def json_bytes_response(
     content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
 ) -> Response:
-    """An answer that is JSON already."""
+    """Returns an answer whose content is JSON already."""
     return Response(content, status_code=status, headers={**NO_STORE, **(headers or {})}, media_type=media_type)

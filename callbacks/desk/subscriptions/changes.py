@@ -14,9 +14,9 @@ from adapters.downstream.signing import new_secret
 from adapters.ledger import deliveries, positions, replays, subscriptions
 from adapters.ledger.subscriptions import Subscription
 from callbacks.desk.http import parameters, request_body
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
-from callbacks.desk.http.responses import NO_STORE, answer
+from callbacks.desk.http.responses import NO_STORE, json_response
 from callbacks.desk.subscriptions import bodies as subscription_bodies
 from callbacks.desk.subscriptions.queries import held, noted, path_of, require, shown, standing
 from statemachine.delivery_policy import SubscriptionState
@@ -26,30 +26,30 @@ from statemachine.tasks import new_id
 _CHANCE_BITS = 80
 
 
-async def create(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    body = await request_body.read(request)
-    return await desk.queries.run(request, caller.name, _created, desk, caller, body)
+async def create(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    body = await request_body.read_body(request)
+    return await desk.query_pool.run(request, caller.name, _created, desk, caller, body)
 
 
-async def change(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    body = await request_body.read(request)
-    return await desk.queries.run(request, caller.name, _changed, desk, caller, request.path_params["id"], body)
+async def change(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    body = await request_body.read_body(request)
+    return await desk.query_pool.run(request, caller.name, _changed, desk, caller, request.path_params["id"], body)
 
 
-async def pause(desk: Desk, request: Request, caller: Caller) -> Response:
+async def pause(desk: Desk, request: Request, caller: ApiCaller) -> Response:
     return await _turned(desk, request, caller, SubscriptionState.PAUSED, "paused")
 
 
-async def resume(desk: Desk, request: Request, caller: Caller) -> Response:
+async def resume(desk: Desk, request: Request, caller: ApiCaller) -> Response:
     return await _turned(desk, request, caller, SubscriptionState.ACTIVE, "resumed")
 
 
-async def delete(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    await request_body.read_none(request)
-    await desk.queries.run(request, caller.name, _deleted, desk, caller, request.path_params["id"])
+async def delete(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    await request_body.require_empty_body(request)
+    await desk.query_pool.run(request, caller.name, _deleted, desk, caller, request.path_params["id"])
     return Response(status_code=204, headers=NO_STORE)
 
 
@@ -58,15 +58,15 @@ def fresh_id(now: int) -> str:
     return new_id(now, chance.randbits(_CHANCE_BITS))
 
 
-def _created(desk: Desk, caller: Caller, body: bytes) -> Response:
-    wanted = subscription_bodies.new(desk, request_body.document(body, subscription_bodies.EXAMPLE))
+def _created(desk: Desk, caller: ApiCaller, body: bytes) -> Response:
+    wanted = subscription_bodies.new(desk, request_body.parse_document(body, subscription_bodies.EXAMPLE))
     with desk.ledger.write() as connection:
         new = _new(desk, wanted, positions.newest(connection))
         subscriptions.add(connection, new)
         said = shown(desk, standing(connection, new), caller)
-    desk.ring()
+    desk.wake_workers()
     noted(caller, new.id, "created")
-    return answer({**said, "secret": new.secret or None}, status=201, headers={"Location": path_of(new.id)})
+    return json_response({**said, "secret": new.secret or None}, status=201, headers={"Location": path_of(new.id)})
 
 
 def _new(desk: Desk, wanted: Mapping[str, Any], position: int) -> Subscription:
@@ -89,27 +89,27 @@ def _new(desk: Desk, wanted: Mapping[str, Any], position: int) -> Subscription:
     )
 
 
-def _changed(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> Response:
+def _changed(desk: Desk, caller: ApiCaller, subscription_id: str, body: bytes) -> Response:
     require(desk, subscription_id)
-    wanted = subscription_bodies.changed(desk, request_body.document(body, subscription_bodies.CHANGE_EXAMPLE))
+    wanted = subscription_bodies.changed(desk, request_body.parse_document(body, subscription_bodies.CHANGE_EXAMPLE))
     return _put(desk, caller, subscription_id, wanted, "changed", fields=sorted(wanted))
 
 
-async def _turned(desk: Desk, request: Request, caller: Caller, state: SubscriptionState, what: str) -> Response:
-    parameters.from_query((), request)
-    await request_body.read_none(request)
-    return await desk.queries.run(request, caller.name, _put, desk, caller, request.path_params["id"], {"state": state}, what)
+async def _turned(desk: Desk, request: Request, caller: ApiCaller, state: SubscriptionState, what: str) -> Response:
+    parameters.read_query((), request)
+    await request_body.require_empty_body(request)
+    return await desk.query_pool.run(request, caller.name, _put, desk, caller, request.path_params["id"], {"state": state}, what)
 
 
-def _put(desk: Desk, caller: Caller, subscription_id: str, wanted: Mapping[str, Any], what: str, **more: Any) -> Response:
+def _put(desk: Desk, caller: ApiCaller, subscription_id: str, wanted: Mapping[str, Any], what: str, **more: Any) -> Response:
     with held(desk, subscription_id) as it:
         after = it.change(_with_consequences(desk, it.subscription, wanted))
         if _begins_anew(it.subscription, wanted):
-            deliveries.hasten(it.connection, after.id, it.now)
+            deliveries.retry_now(it.connection, after.id, it.now)
         said = shown(desk, standing(it.connection, after), caller)
     noted(caller, subscription_id, what, **more)
     is_new = after.secret and after.secret != it.subscription.secret
-    return answer({**said, "secret": after.secret} if is_new else said)
+    return json_response({**said, "secret": after.secret} if is_new else said)
 
 
 def _begins_anew(before: Subscription, wanted: Mapping[str, Any]) -> bool:
@@ -128,7 +128,7 @@ def _with_consequences(desk: Desk, before: Subscription, wanted: Mapping[str, An
     return changes
 
 
-def _deleted(desk: Desk, caller: Caller, subscription_id: str) -> None:
+def _deleted(desk: Desk, caller: ApiCaller, subscription_id: str) -> None:
     """What it still has in the ledger a worker clears away."""
     with held(desk, subscription_id) as it:
         it.change({"state": SubscriptionState.DELETED, "secret": "", "old_secret": None, "old_secret_until": None})

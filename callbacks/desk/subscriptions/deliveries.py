@@ -7,13 +7,13 @@ from starlette.responses import Response
 
 from adapters.contract import cloud_events
 from adapters.ledger import Connection, deliveries, events
-from adapters.ledger.deliveries import Delivery, DeliveryFilter, Queued
+from adapters.ledger.deliveries import Delivery, DeliveryFilter, NewDelivery
 from callbacks.desk.http import cursors, parameters, request_body
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
 from callbacks.desk.http.pagination import page_of
 from callbacks.desk.http.problems import AlreadyRequeued, NotActive, NotFound
-from callbacks.desk.http.responses import answer
+from callbacks.desk.http.responses import json_response
 from callbacks.desk.subscriptions import queries, rendering
 from callbacks.desk.subscriptions.changes import fresh_id
 from callbacks.desk.subscriptions.queries import Held, held, noted
@@ -23,14 +23,14 @@ from statemachine.delivery_policy import DeliveryState, SubscriptionState
 _ID = re.compile(r"[0-9]{1,18}")
 
 LIST_PARAMS = (
-    parameters.word("state", DeliveryState, "Deliveries in this state."),
+    parameters.choice("state", DeliveryState, "Deliveries in this state."),
     parameters.text("task_id", "Deliveries of events of this task."),
     *parameters.paging(int),
 )
 
 
-async def list_deliveries(desk: Desk, request: Request, caller: Caller) -> Response:
-    values = parameters.from_query(LIST_PARAMS, request)
+async def list_deliveries(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    values = parameters.read_query(LIST_PARAMS, request)
     limit, cursor, subscription_id = values["limit"], values["cursor"], request.path_params["id"]
     state = DeliveryState(values["state"]) if values["state"] else None
     wanted = DeliveryFilter(state=state, subject=values["task_id"])
@@ -48,46 +48,46 @@ async def list_deliveries(desk: Desk, request: Request, caller: Caller) -> Respo
             cursor=lambda each: cursors.encode(each.id),
         )
 
-    return await desk.queries.run(request, caller.name, read)
+    return await desk.query_pool.run(request, caller.name, read)
 
 
-async def show_delivery(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
+async def show_delivery(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
 
     def read() -> Response:
         with desk.ledger.read() as connection:
             queries.find(connection, request.path_params["id"])
-            return answer(_shown(connection, _find(connection, request), desk.clock(), caller))
+            return json_response(_shown(connection, _find(connection, request), desk.clock(), caller))
 
-    return await desk.queries.run(request, caller.name, read)
-
-
-async def test(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    await request_body.read_none(request)
-    return await desk.queries.run(request, caller.name, _tested, desk, request, caller)
+    return await desk.query_pool.run(request, caller.name, read)
 
 
-async def retry(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    await request_body.read_none(request)
-    return await desk.queries.run(request, caller.name, _retried, desk, request, caller)
+async def test(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    await request_body.require_empty_body(request)
+    return await desk.query_pool.run(request, caller.name, _tested, desk, request, caller)
 
 
-def _tested(desk: Desk, request: Request, caller: Caller) -> Response:
+async def retry(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    await request_body.require_empty_body(request)
+    return await desk.query_pool.run(request, caller.name, _retried, desk, request, caller)
+
+
+def _tested(desk: Desk, request: Request, caller: ApiCaller) -> Response:
     """A test has a subject of its own, so that it waits for nothing."""
     with held(desk, request.path_params["id"]) as it:
         if it.subscription.state is not SubscriptionState.ACTIVE:
             raise NotActive(f"it is {it.subscription.state}, so nothing is sent to it; resume it first")
         subject = fresh_id(it.now)
-        item = Queued(event_id=None, subject=subject, type=cloud_events.TEST_TYPE, origin="test")
+        item = NewDelivery(event_id=None, subject=subject, type=cloud_events.TEST_TYPE, origin="test")
         deliveries.queue(it.connection, it.subscription.id, [item], it.now)
         response = _accepted(it, _newest(it, subject), caller)
     noted(caller, it.subscription.id, "tested")
     return response
 
 
-def _retried(desk: Desk, request: Request, caller: Caller) -> Response:
+def _retried(desk: Desk, request: Request, caller: ApiCaller) -> Response:
     with held(desk, request.path_params["id"]) as it:
         response = _accepted(it, _again(it, _find(it.connection, request)), caller)
     noted(caller, it.subscription.id, "delivery_retried", delivery_id=request.path_params["delivery_id"])
@@ -99,7 +99,7 @@ def _again(it: Held, found: Delivery) -> Delivery:
     if found.state is DeliveryState.REQUEUED:
         raise AlreadyRequeued("its event is on its way again, as another delivery")
     if found.state is DeliveryState.WAITING:
-        deliveries.hasten(it.connection, it.subscription.id, it.now, found)
+        deliveries.retry_now(it.connection, it.subscription.id, it.now, found)
         return deliveries.find(it.connection, it.subscription.id, found.id) or found
     deliveries.requeue(it.connection, it.subscription.id, [found], it.now, origin="retry")
     return _newest(it, found.subject)
@@ -119,11 +119,11 @@ def _find(connection: Connection, request: Request) -> Delivery:
     return found
 
 
-def _accepted(it: Held, delivery: Delivery, caller: Caller) -> Response:
+def _accepted(it: Held, delivery: Delivery, caller: ApiCaller) -> Response:
     location = f"{queries.path_of(it.subscription.id)}/deliveries/{delivery.id}"
-    return answer(_shown(it.connection, delivery, it.now, caller), status=202, headers={"Location": location})
+    return json_response(_shown(it.connection, delivery, it.now, caller), status=202, headers={"Location": location})
 
 
-def _shown(connection: Connection, delivery: Delivery, now: int, caller: Caller) -> dict[str, object]:
+def _shown(connection: Connection, delivery: Delivery, now: int, caller: ApiCaller) -> dict[str, object]:
     versions = events.versions(connection, [] if delivery.event_id is None else [delivery.event_id])
     return rendering.delivery(delivery, versions, now, keys=caller.sees_keys)

@@ -17,11 +17,11 @@ from adapters.ledger import Connection, deliveries, delivery_lag, replays, subsc
 from adapters.ledger.subscriptions import Subscription
 from adapters.logs import logger
 from callbacks.desk.http import cursors, parameters
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
 from callbacks.desk.http.pagination import page_of
 from callbacks.desk.http.problems import NotFound
-from callbacks.desk.http.responses import answer
+from callbacks.desk.http.responses import json_response
 from callbacks.desk.subscriptions import rendering
 from callbacks.desk.subscriptions.rendering import Standing
 from statemachine.delivery_policy import SubscriptionState
@@ -36,8 +36,8 @@ LIST_PARAMS = parameters.paging(str)
 log = logger(__name__)
 
 
-async def list_subscriptions(desk: Desk, request: Request, caller: Caller) -> Response:
-    values = parameters.from_query(LIST_PARAMS, request)
+async def list_subscriptions(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    values = parameters.read_query(LIST_PARAMS, request)
     limit, cursor = values["limit"], values["cursor"]
 
     def read() -> Response:
@@ -50,18 +50,18 @@ async def list_subscriptions(desk: Desk, request: Request, caller: Caller) -> Re
             cursor=lambda each: cursors.encode(each.subscription.id),
         )
 
-    return await desk.queries.run(request, caller.name, read)
+    return await desk.query_pool.run(request, caller.name, read)
 
 
-async def show_subscription(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
+async def show_subscription(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
 
     def read() -> Response:
         with desk.ledger.read() as connection:
             found = standing(connection, find(connection, request.path_params["id"]))
-        return answer(shown(desk, found, caller))
+        return json_response(shown(desk, found, caller))
 
-    return await desk.queries.run(request, caller.name, read)
+    return await desk.query_pool.run(request, caller.name, read)
 
 
 def find(connection: Connection, subscription_id: str) -> Subscription:
@@ -104,10 +104,10 @@ def held(desk: Desk, subscription_id: str) -> Iterator[Held]:
         if not found:
             raise _not_found()
         yield Held(connection=connection, subscription=found[subscription_id], now=desk.clock())
-    desk.ring()
+    desk.wake_workers()
 
 
-def noted(caller: Caller, subscription_id: str, what: str, **more: Any) -> None:
+def noted(caller: ApiCaller, subscription_id: str, what: str, **more: Any) -> None:
     """Logs what somebody did to a subscription: neither its target nor a secret."""
     log.info("subscription.changed", subscription_id=subscription_id, what=what, by=caller.name, **more)
 
@@ -117,7 +117,7 @@ def standing(connection: Connection, found: Subscription) -> Standing:
 
 
 def standings(connection: Connection, found: Sequence[Subscription]) -> list[Standing]:
-    waiting = deliveries.waiting(connection)
+    waiting = deliveries.waiting_by_subscription(connection)
     under_way = replays.by_subscription(connection, [each.id for each in found])
     undelivered = {each.id: waiting.get(each.id, 0) + _held_back(connection, each) for each in found}
     return [Standing(subscription=each, undelivered=undelivered[each.id], replays=under_way.get(each.id, ())) for each in found]
@@ -125,10 +125,10 @@ def standings(connection: Connection, found: Sequence[Subscription]) -> list[Sta
 
 def _held_back(connection: Connection, found: Subscription) -> int:
     """What came since it is not served waits too, though nobody has queued it."""
-    return 0 if found.state is SubscriptionState.ACTIVE else delivery_lag.behind(connection, found, _HELD_BACK)
+    return 0 if found.state is SubscriptionState.ACTIVE else delivery_lag.count_unqueued(connection, found, _HELD_BACK)
 
 
-def shown(desk: Desk, found: Standing, caller: Caller) -> dict[str, Any]:
+def shown(desk: Desk, found: Standing, caller: ApiCaller) -> dict[str, Any]:
     sink = desk.sinks.get(found.subscription.sink_type)
     return rendering.subscription(found, sink, desk.clock(), keys=caller.sees_keys)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.contract import cloud_events, masking
-from adapters.contract.task_json import time
+from adapters.contract.task_json import format_time
 from adapters.downstream import Sink
 from adapters.ledger.deliveries import Delivery
 from adapters.ledger.replays import Replay
@@ -29,19 +29,19 @@ def subscription(found: Standing, sink: Sink | None, now: int, *, keys: bool) ->
     of = found.subscription
     return {
         "id": of.id,
-        "sink": sink.shown(of.sink, keys=keys) if sink is not None else {"type": of.sink_type},
+        "sink": sink.masked(of.sink, keys=keys) if sink is not None else {"type": of.sink_type},
         "types": list(of.types),
         "filter": dict(of.filter),
         "description": of.description,
         "state": of.state.value,
         "reason": of.reason,
-        "failing_since": time(of.failing_since),
-        "last_delivered_at": time(of.delivered_at),
+        "failing_since": format_time(of.failing_since),
+        "last_delivered_at": format_time(of.delivered_at),
         "undelivered": found.undelivered,
         "replays": [_replay(each) for each in found.replays],
-        "previous_secret_until": time(of.old_secret_until) if len(of.secrets(now)) > 1 else None,
-        "created_at": time(of.created_at),
-        "updated_at": time(of.updated_at),
+        "previous_secret_until": format_time(of.old_secret_until) if len(of.signing_secrets(now)) > 1 else None,
+        "created_at": format_time(of.created_at),
+        "updated_at": format_time(of.updated_at),
         "version": of.version,
     }
 
@@ -49,8 +49,8 @@ def subscription(found: Standing, sink: Sink | None, now: int, *, keys: bool) ->
 def _replay(replay: Replay) -> dict[str, Any]:
     selection = replay.selection
     return {
-        "from": time(selection.since or None),
-        "to": time(selection.until),
+        "from": format_time(selection.since or None),
+        "to": format_time(selection.until),
         "task_id": selection.subject,
         "dead": selection.dead,
         "rate_per_s": replay.rate,
@@ -69,10 +69,10 @@ def delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys:
         "type": delivery.type,
         "origin": delivery.origin,
         "state": delivery.state.value,
-        "queued_at": time(delivery.queued_at),
-        "next_try_at": None if sending else time(delivery.due_at),
+        "queued_at": format_time(delivery.queued_at),
+        "next_try_at": None if sending else format_time(delivery.due_at),
         "sending": sending,
-        "done_at": time(delivery.done_at),
+        "done_at": format_time(delivery.done_at),
         "attempts": [_attempt(each, keys=keys) for each in delivery.attempts],
     }
 
@@ -88,4 +88,4 @@ def _attempt(attempt: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
     """What a target says may be anything, its own secrets too."""
     shown = {name: attempt.get(name) for name in ("status", "error", "detail", "duration_ms", "answer")}
     safe = shown if keys else {**shown, "detail": masking.without_keys(shown["detail"]), "answer": None}
-    return {"at": time(attempt.get("at")), **safe}
+    return {"at": format_time(attempt.get("at")), **safe}

@@ -13,12 +13,13 @@ from starlette.responses import Response
 
 from adapters.clock import parse_rfc3339
 from adapters.ledger import replays
-from adapters.ledger.replays import Selection
+from adapters.ledger.replays import EventSelection
+from adapters.text import FieldProblem
 from callbacks.desk.http import parameters, request_body
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
-from callbacks.desk.http.problems import FieldError, Invalid, TooManyReplays
-from callbacks.desk.http.responses import answer
+from callbacks.desk.http.problems import Invalid, TooManyReplays
+from callbacks.desk.http.responses import json_response
 from callbacks.desk.subscriptions.queries import find, held, noted, require
 
 MAX_RATE, USUAL_RATE = 1_000, 100
@@ -32,29 +33,29 @@ _TASK_ID = re.compile(r"[0-9A-Z]{26}")
 class Asked:
     """What somebody wants delivered once more. rate: events per second."""
 
-    selection: Selection
+    selection: EventSelection
     rate: float
     dry_run: bool
 
 
-async def resend(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    body = await request_body.read(request)
-    return await desk.queries.run(request, caller.name, _resent, desk, caller, request.path_params["id"], body)
+async def resend(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    body = await request_body.read_body(request)
+    return await desk.query_pool.run(request, caller.name, _resent, desk, caller, request.path_params["id"], body)
 
 
-def _resent(desk: Desk, caller: Caller, subscription_id: str, body: bytes) -> Response:
+def _resent(desk: Desk, caller: ApiCaller, subscription_id: str, body: bytes) -> Response:
     require(desk, subscription_id)
-    asked = _asked(request_body.document(body.strip() or b"{}", _EXAMPLE), desk.clock())
+    asked = _asked(request_body.parse_document(body.strip() or b"{}", _EXAMPLE), desk.clock())
     matched = _count(desk, subscription_id, asked.selection)
     if asked.dry_run:
-        return answer({"matched": matched, "dry_run": True})
+        return json_response({"matched": matched, "dry_run": True})
     _add(desk, subscription_id, asked)
     noted(caller, subscription_id, "replay_asked", matched=matched)
-    return answer({"matched": matched}, status=202)
+    return json_response({"matched": matched}, status=202)
 
 
-def _count(desk: Desk, subscription_id: str, selection: Selection) -> int:
+def _count(desk: Desk, subscription_id: str, selection: EventSelection) -> int:
     """There may be many, so nobody has to wait for it."""
     with desk.ledger.read() as connection:
         return replays.count(connection, find(connection, subscription_id), selection)
@@ -62,7 +63,7 @@ def _count(desk: Desk, subscription_id: str, selection: Selection) -> int:
 
 def _add(desk: Desk, subscription_id: str, asked: Asked) -> None:
     with held(desk, subscription_id) as it:
-        if len(replays.of(it.connection, subscription_id)) >= MOST:
+        if len(replays.of_subscription(it.connection, subscription_id)) >= MOST:
             raise TooManyReplays(f"{MOST} replays are under way; ask again when one of them is done")
         replays.add(it.connection, it.subscription, asked.selection, asked.rate, it.now)
 
@@ -73,7 +74,7 @@ def _asked(document: Mapping[str, Any], now: int) -> Asked:
     errors = errors or list(_missing(values, now))
     if errors:
         raise Invalid("this does not say what to deliver once more", errors)
-    selection = Selection(**_times(values, now), subject=values["task_id"], dead=bool(values["dead"]))
+    selection = EventSelection(**_times(values, now), subject=values["task_id"], dead=bool(values["dead"]))
     return Asked(selection=selection, rate=values["rate_per_s"] or USUAL_RATE, dry_run=bool(values["dry_run"]))
 
 
@@ -82,15 +83,15 @@ def _times(values: Mapping[str, Any], now: int) -> dict[str, int]:
     return {"since": values["from"] or 0, "until": now + 1 if values["to"] is None else values["to"]}
 
 
-def _missing(values: Mapping[str, Any], now: int) -> Iterator[FieldError]:
+def _missing(values: Mapping[str, Any], now: int) -> Iterator[FieldProblem]:
     times = _times(values, now)
     if all(values[name] is None or values[name] is False for name in _CHOOSE):
-        yield FieldError(field="from", message=f"at least one of {', '.join(_CHOOSE)} must be given")
+        yield FieldProblem(field="from", message=f"at least one of {', '.join(_CHOOSE)} must be given")
     elif times["since"] >= times["until"]:
-        yield FieldError(field="from", message="must be before `to`, which is now where it is not given")
+        yield FieldProblem(field="from", message="must be before `to`, which is now where it is not given")
 
 
-def _values(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
+def _values(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
     """The members, and everything that is wrong. null: not given."""
     values: dict[str, Any] = {}
     errors = request_body.unknown_members(document, tuple(_READERS))
@@ -99,7 +100,7 @@ def _values(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldErro
         try:
             values[name] = None if given is None else read(given)
         except ValueError as error:
-            errors.append(FieldError(field=name, message=str(error)))
+            errors.append(FieldProblem(field=name, message=str(error)))
     return values, errors
 
 

@@ -13,18 +13,18 @@ from callbacks.desk.http.json_schema import (
     TIME,
     Schema,
     body_of,
+    described,
+    enum_of,
     list_of,
     object_of,
     or_null,
     page_of,
     ref,
-    said,
-    words,
 )
 from callbacks.desk.subscriptions import bodies, replays, rotation
-from statemachine.delivery_policy import FAILING, GONE, DeliveryState, SubscriptionState
+from statemachine.delivery_policy import FAILING_REASON, GONE_REASON, DeliveryState, SubscriptionState
 
-_MATCHED = said(COUNT, "How many events it is about, as things are.")
+_MATCHED = described(COUNT, "How many events it is about, as things are.")
 
 
 def schemas() -> dict[str, Schema]:
@@ -61,7 +61,7 @@ def _sink() -> Schema:
 
 
 def _filter() -> Schema:
-    properties = {param.name: said(or_null(param.schema), param.meaning) for param in bodies.FILTERS}
+    properties = {param.name: described(or_null(param.schema), param.meaning) for param in bodies.FILTERS}
     return body_of("Which tasks' events are wanted; what is left out or null may be anything.", properties)
 
 
@@ -71,7 +71,7 @@ def _wanted() -> dict[str, Schema]:
     types = {**list_of(TEXT), "minItems": 1, "maxItems": bodies.MAX_TYPES, "uniqueItems": True}
     return {
         "sink": _sink(),
-        "types": said(types, meaning),
+        "types": described(types, meaning),
         "filter": ref("Filter"),
         "description": {"type": "string", "maxLength": bodies.MAX_DESCRIPTION, "description": "For people."},
     }
@@ -83,29 +83,31 @@ def _new() -> Schema:
 
 
 def _change() -> Schema:
-    state = said(words(bodies.STATES), "`active` resumes it, `paused` pauses it.")
+    state = described(enum_of(bodies.STATES), "`active` resumes it, `paused` pauses it.")
     return body_of("What is to be different; what is left out stays as it is.", {**_wanted(), "state": state})
 
 
 def _subscription() -> Schema:
-    secret = said(or_null(TEXT), "Only in the answer to the request that made it; null: its sink is not signed.")
+    secret = described(or_null(TEXT), "Only in the answer to the request that made it; null: its sink is not signed.")
     shape = object_of(
         "Who is told of events. Viewers see its target without what opens it.",
         id=TEXT,
         **_wanted(),
-        state=words(state for state in SubscriptionState if state is not SubscriptionState.DELETED),
-        reason=said(
-            or_null(words((GONE, FAILING))),
+        state=enum_of(state for state in SubscriptionState if state is not SubscriptionState.DELETED),
+        reason=described(
+            or_null(enum_of((GONE_REASON, FAILING_REASON))),
             "Why it is disabled: the target wants no more (410), or nothing could be delivered for 5 days.",
         ),
-        failing_since=said(or_null(TIME), "Since when nothing could be delivered; null: the newest attempt went well."),
+        failing_since=described(or_null(TIME), "Since when nothing could be delivered; null: the newest attempt went well."),
         last_delivered_at=or_null(TIME),
-        undelivered=said(COUNT, "Events that wait for it."),
-        replays=said(list_of(_replay()), "What is delivered once more, and not all queued yet."),
-        previous_secret_until=said(or_null(TIME), "Until then the secret before is signed with as well."),
+        undelivered=described(COUNT, "Events that wait for it."),
+        replays=described(list_of(_replay()), "What is delivered once more, and not all queued yet."),
+        previous_secret_until=described(or_null(TIME), "Until then the secret before is signed with as well."),
         created_at=TIME,
         updated_at=TIME,
-        version=said({"type": "integer", "minimum": 1}, "Grows with each change that somebody asked for, and when it is disabled."),
+        version=described(
+            {"type": "integer", "minimum": 1}, "Grows with each change that somebody asked for, and when it is disabled."
+        ),
     )
     return {**shape, "properties": {**shape["properties"], "secret": secret}}
 
@@ -113,25 +115,25 @@ def _subscription() -> Schema:
 def _replay() -> Schema:
     return object_of(
         "A replay.",
-        **{"from": said(or_null(TIME), "Null: from the beginning.")},
+        **{"from": described(or_null(TIME), "Null: from the beginning.")},
         to=TIME,
         task_id=or_null(TEXT),
         dead=FLAG,
-        rate_per_s=said({"type": "number"}, "Events per second."),
+        rate_per_s=described({"type": "number"}, "Events per second."),
     )
 
 
 def _rotate() -> Schema:
     overlap = {"type": "integer", "minimum": 0, "maximum": rotation.MAX_OVERLAP_S, "default": rotation.USUAL_OVERLAP_S}
     meaning = "How many seconds the secret before lives on; 0: it dies at once."
-    return body_of("How a secret is replaced; may be left out.", {"overlap_s": said(overlap, meaning)})
+    return body_of("How a secret is replaced; may be left out.", {"overlap_s": described(overlap, meaning)})
 
 
 def _rotated() -> Schema:
     return object_of(
         "A new secret.",
-        secret=said(TEXT, "This once; it is not shown again."),
-        previous_secret_until=said(or_null(TIME), "Until then the secret before is signed with as well; null: it is not."),
+        secret=described(TEXT, "This once; it is not shown again."),
+        previous_secret_until=described(or_null(TIME), "Until then the secret before is signed with as well; null: it is not."),
     )
 
 
@@ -140,16 +142,18 @@ def _delivery() -> Schema:
         "An event on its way to a subscription, or what became of it.",
         id=TEXT,
         subscription_id=TEXT,
-        event_id=said(or_null(TEXT), "The CloudEvent's `id`; null: the event is no longer there."),
-        task_id=said(or_null(TEXT), "Null: it is no task's."),
-        type=said(TEXT, "The CloudEvent's `type`."),
-        origin=said(words(("event", "replay", "retry", "test")), "Why it was queued."),
-        state=words(DeliveryState),
+        event_id=described(or_null(TEXT), "The CloudEvent's `id`; null: the event is no longer there."),
+        task_id=described(or_null(TEXT), "Null: it is no task's."),
+        type=described(TEXT, "The CloudEvent's `type`."),
+        origin=described(enum_of(("event", "replay", "retry", "test")), "Why it was queued."),
+        state=enum_of(DeliveryState),
         queued_at=TIME,
-        next_try_at=said(or_null(TIME), "Null: another event of its task waits before it, it is being sent, or it is at its end."),
-        sending=said(FLAG, "It is being sent right now."),
-        done_at=said(or_null(TIME), "When it came to its end."),
-        attempts=said(list_of(_attempt()), "The newest 30, the oldest of them first."),
+        next_try_at=described(
+            or_null(TIME), "Null: another event of its task waits before it, it is being sent, or it is at its end."
+        ),
+        sending=described(FLAG, "It is being sent right now."),
+        done_at=described(or_null(TIME), "When it came to its end."),
+        attempts=described(list_of(_attempt()), "The newest 30, the oldest of them first."),
     )
 
 
@@ -157,26 +161,26 @@ def _attempt() -> Schema:
     return object_of(
         "How an attempt went.",
         at=TIME,
-        status=said(or_null({"type": "integer"}), "The HTTP status, if there was one."),
-        error=said(or_null(TEXT), "Why it was not taken, in one stable word; null: it was."),
-        detail=said(or_null(TEXT), "The same for people."),
+        status=described(or_null({"type": "integer"}), "The HTTP status, if there was one."),
+        error=described(or_null(TEXT), "Why it was not taken, in one stable word; null: it was."),
+        detail=described(or_null(TEXT), "The same for people."),
         duration_ms=or_null(COUNT),
-        answer=said(or_null(TEXT), "How the target's answer begins; null for viewers."),
+        answer=described(or_null(TEXT), "How the target's answer begins; null for viewers."),
     )
 
 
 def _resend() -> Schema:
     rate = {"type": "number", "minimum": 1, "maximum": replays.MAX_RATE, "default": replays.USUAL_RATE}
     properties = {
-        "from": said(TIME, "Events of this time or later; left out: from the beginning."),
-        "to": said(TIME, "Events before this time; left out: until now."),
-        "task_id": said(TEXT, "Only events of this task."),
-        "dead": said(
+        "from": described(TIME, "Events of this time or later; left out: from the beginning."),
+        "to": described(TIME, "Events before this time; left out: until now."),
+        "task_id": described(TEXT, "Only events of this task."),
+        "dead": described(
             {"type": "boolean", "default": False},
             "Only what was tried for three days in vain; `from` and `to` say when it was queued.",
         ),
-        "rate_per_s": said(rate, "How many events are queued each second, at the most."),
-        "dry_run": said({"type": "boolean", "default": False}, "Only say how many."),
+        "rate_per_s": described(rate, "How many events are queued each second, at the most."),
+        "dry_run": described({"type": "boolean", "default": False}, "Only say how many."),
     }
     shape = body_of("What to deliver once more; at least one of from, to, task_id and dead.", properties)
     return {**shape, "examples": [{"from": "2026-11-21T13:00:00Z", "to": "2026-11-21T14:00:00Z", "dry_run": True}]}

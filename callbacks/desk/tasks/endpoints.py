@@ -5,7 +5,7 @@ from callbacks.desk.http.endpoint import GuardedEndpoint
 from callbacks.desk.tasks import actions, marks, queries, start
 
 _MERGED = ("It was merged into another task: `Location` names the same request there.", None)
-_RECORDED = "It is recorded, and a worker decides it; the task as it is now."
+_RECORDED = "The request is recorded, and a worker decides it; this is the task as it is now."
 
 ENDPOINTS = (
     GuardedEndpoint(
@@ -14,14 +14,14 @@ ENDPOINTS = (
         name="startTask",
         tag="Tasks",
         summary="Start a task",
-        meaning="Records that the vendor's start call is to be made; a worker makes it, and tries again where that can help."
-        " Everything is checked against the vendor's pages before.",
+        meaning="Records the request for the vendor's start call; a worker makes the call, and retries it where that is safe."
+        " All parameters are checked against the vendor's pages first.",
         role=Role.OPERATOR,
         headers=start.HEADERS,
         body="StartTask",
         answers={
-            202: ("It is recorded; `Location` names the task.", "Task"),
-            409: ("`already_live` or `robot_in_use`: `Location` names the task that is in the way.", "Problem"),
+            202: ("The request is recorded; `Location` names the task.", "Task"),
+            409: ("`already_live` or `robot_in_use`: `Location` names the conflicting task.", "Problem"),
         },
         handle=start.start,
     ),
@@ -61,7 +61,7 @@ ENDPOINTS = (
         name="updateTask",
         tag="Tasks",
         summary="Update a task at the vendor",
-        meaning="The ids are filled in; what the vendor does with parameters that are left out, its own pages say.",
+        meaning="Tallylight fills in the ids. The vendor's pages say what happens to parameters that are left out.",
         role=Role.OPERATOR,
         body="UpdateTask",
         answers={
@@ -77,7 +77,7 @@ ENDPOINTS = (
         name="stopTask",
         tag="Tasks",
         summary="Stop a task",
-        meaning="An ended task too, where the end was only inferred or its anomaly `zombie` is open. Takes no body.",
+        meaning="Also for an ended task whose end was only inferred, or that has the anomaly `zombie`. Takes no body.",
         role=Role.OPERATOR,
         answers={202: (_RECORDED, "Task"), 308: _MERGED, 409: ("`already_ended` or `no_account`.", "Problem")},
         handle=actions.stop,
@@ -87,8 +87,8 @@ ENDPOINTS = (
         path="/v1/tasks/{id}/retry",
         name="retryTask",
         tag="Tasks",
-        summary="Try the call that waits now",
-        meaning="A call that failed is tried again by itself, later and later; this does not wait for that. Takes no body.",
+        summary="Retry the pending call now",
+        meaning="A failed call is retried by itself, with growing pauses; this retries it at once. Takes no body.",
         role=Role.OPERATOR,
         answers={202: (_RECORDED, "Task"), 308: _MERGED, 409: ("`nothing_pending`.", "Problem")},
         handle=actions.retry,
@@ -98,11 +98,11 @@ ENDPOINTS = (
         path="/v1/tasks/{id}/mark",
         name="markTask",
         tag="Tasks",
-        summary="Say that a task ended, or that an anomaly is dealt with",
-        meaning="An operator's own word, kept in the timeline. An end counts as inferred: the vendor's word corrects it.",
+        summary="Mark a task as ended, or clear an anomaly",
+        meaning="An operator's statement, kept in the timeline. An end counts as inferred: the vendor's word corrects it.",
         role=Role.OPERATOR,
         body="Mark",
-        answers={202: ("It waits to be decided; the task as it is now.", "Task")},
+        answers={202: (_RECORDED, "Task")},
         handle=marks.mark,
     ),
 )

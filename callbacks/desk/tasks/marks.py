@@ -1,61 +1,78 @@
-"""An operator's own word about a task: that it ended, or that a mark on it is dealt with. Audited in the task's timeline.
+"""Takes an operator's statement about a task: that it ended, or that an anomaly is dealt with.
 
-The desk only puts the word into the inbox; a worker decides what it changes.
+The desk only puts the statement into the inbox; a worker decides what it changes. It stays in the task's timeline, with the name of
+the token.
 """
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.contract import task_json
 from adapters.ledger import inbox
-from adapters.ledger.lineages import shard_of_key
+from adapters.text import FieldProblem
 from callbacks.desk.http import parameters, request_body
-from callbacks.desk.http.access import Caller
+from callbacks.desk.http.access import ApiCaller
+from callbacks.desk.http.body_fields import BodyField, read_fields
 from callbacks.desk.http.context import Desk
-from callbacks.desk.http.problems import FieldError, Invalid
-from callbacks.desk.http.responses import answer
-from callbacks.desk.tasks.queries import find, moved, path_of
+from callbacks.desk.http.json_schema import enum_of, list_of
+from callbacks.desk.http.problems import Invalid
+from callbacks.desk.tasks.actions import record_action
+from callbacks.desk.tasks.queries import find_task, redirect_to_merged
 from statemachine.states import Anomaly, State
-from statemachine.tasks import Task
 
-#: Ends that an operator may tell.
-STATES = (State.STOPPED, State.FAILED, State.LOST)
+#: Final states that an operator may state.
+_STATES = (State.STOPPED, State.FAILED, State.LOST)
 _EXAMPLE = '{"clear": ["zombie"], "note": "stopped it at the console"}'
 _MAX_NOTE = 1_000
 
 
-async def mark(desk: Desk, request: Request, caller: Caller) -> Response:
-    parameters.from_query((), request)
-    task = await desk.queries.run(request, caller.name, find, desk, request.path_params["id"])
-    word = _word(request_body.document(await request_body.read(request), _EXAMPLE))
+def _read_state(given: Any) -> str:
+    if given not in _STATES:
+        raise ValueError(f"must be one of {', '.join(_STATES)}")
+    return str(given)
+
+
+def _read_anomalies(given: Any) -> list[str]:
+    if not isinstance(given, list) or len(given) > len(Anomaly) or not all(item in list(Anomaly) for item in given):
+        raise ValueError(f"must be a list of {', '.join(Anomaly)}")
+    return given
+
+
+def _read_note(given: Any) -> str:
+    if not isinstance(given, str) or not given.strip() or len(given) > _MAX_NOTE:
+        raise ValueError(f"must say why, in at most {_MAX_NOTE} characters")
+    return given
+
+
+FIELDS = (
+    BodyField(name="state", meaning="The state in which it ended.", schema=enum_of(_STATES), read=_read_state),
+    BodyField(name="clear", meaning="Anomalies to clear.", schema=list_of(enum_of(Anomaly)), read=_read_anomalies, default=[]),
+    BodyField(
+        name="note",
+        meaning="Why.",
+        schema={"type": "string", "minLength": 1, "maxLength": _MAX_NOTE},
+        read=_read_note,
+        required=True,
+    ),
+)
+
+
+async def mark(desk: Desk, request: Request, caller: ApiCaller) -> Response:
+    parameters.read_query((), request)
+    task = await desk.query_pool.run(request, caller.name, find_task, desk, request.path_params["id"])
+    statement = _read_mark(request_body.parse_document(await request_body.read_body(request), _EXAMPLE))
     if task.merged_into is not None:
-        return moved(task.merged_into, "/mark")
-    await desk.queries.run(request, caller.name, _post, desk, task, {**word, "task_id": task.id, "by": caller.name})
-    return answer(task_json.task(task, keys=caller.sees_keys), status=202, headers={"Location": path_of(task.id)})
+        return redirect_to_merged(task.merged_into, "/mark")
+    return await record_action(desk, request, caller, task, inbox.MARK, statement)
 
 
-def _post(desk: Desk, task: Task, payload: Mapping[str, Any]) -> None:
-    with desk.ledger.write() as connection:
-        inbox.post(connection, inbox.MARK, (str(uuid4()),), payload, desk.clock(), shard=shard_of_key(task.key))
-    desk.ring()
-
-
-def _word(document: Mapping[str, Any]) -> dict[str, Any]:
-    """state, clear and note. Raises Invalid with everything that is wrong."""
-    errors = request_body.unknown_members(document, ("state", "clear", "note"))
-    state, clear, note = document.get("state"), document.get("clear", []), document.get("note")
-    if "state" in document and state not in STATES:
-        errors.append(FieldError(field="state", message=f"must be one of {', '.join(STATES)}"))
-    if not isinstance(clear, list) or len(clear) > len(Anomaly) or not all(item in list(Anomaly) for item in clear):
-        errors.append(FieldError(field="clear", message=f"must be a list of {', '.join(Anomaly)}"))
-    if not isinstance(note, str) or not note.strip() or len(note) > _MAX_NOTE:
-        errors.append(FieldError(field="note", message=f"must say why, in at most {_MAX_NOTE} characters"))
-    if not errors and "state" not in document and not clear:
-        errors.append(FieldError(field="state", message="state or clear must be given"))
+def _read_mark(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns state, clear and note. Raises Invalid."""
+    values, errors = read_fields(FIELDS, document)
+    if not errors and values["state"] is None and not values["clear"]:
+        errors.append(FieldProblem(field="state", message="state or clear must be given"))
     if errors:
-        raise Invalid("this does not say what to mark", errors)
-    return {"state": state, "clear": clear, "note": note}
+        raise Invalid("the body does not say what to mark", errors)
+    return values

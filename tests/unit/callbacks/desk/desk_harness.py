@@ -32,8 +32,8 @@ from statemachine.rules import Rules
 from statemachine.states import Kind, OutputState
 from statemachine.tasks import Task, TaskKey
 from tests.support.ledgers import create_schema
+from tests.support.times import T0
 
-T0 = 1_700_000_000_000
 TOKENS = {role: f"{role}-0123456789abcdef" for role in Role}
 STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"
 
@@ -90,12 +90,12 @@ class MoodyLedger(Ledger):
 
 @dataclass
 class DeskHarness:
-    """`now`: what the desk's clock says, ms. `rung`: how often the workers were woken."""
+    """`now`: what the desk's clock says, ms. `notified`: how often the workers were notified."""
 
     path: Path
     settings: Settings = field(default_factory=settings)
     now: int = T0
-    rung: int = 0
+    notified: int = 0
     #: (address, why) of each that was refused.
     wrong_tokens: list[tuple[str | None, str]] = field(default_factory=list)
     #: As `Streams` takes them.
@@ -122,7 +122,7 @@ class DeskHarness:
         self.app = Starlette(routes=desk_routes(self.desk), exception_handlers=exception_handlers())
 
     def _ring(self) -> None:
-        self.rung += 1
+        self.notified += 1
 
     def ask(self, method: str, path: str, *, role: Role | None = Role.OPERATOR, **more: Any) -> httpx2.Response:
         """headers: a mapping, or pairs where a name comes twice or a value is no ASCII text."""

@@ -8,7 +8,8 @@ import pytest
 
 from adapters.clock import to_rfc3339
 from adapters.settings import Role
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness
 
 BODY = b'{"EventType":"TranscodeStarted"}'
 

@@ -9,7 +9,8 @@ from adapters.ledger.page_size import PAGE_BYTES
 from adapters.settings import Role
 from statemachine.facts import FactKind, File
 from statemachine.states import Kind
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 
 
 def texts(world: DeskHarness, path: str, **params: Any) -> list[str]:

@@ -4,7 +4,8 @@ import pytest
 
 from adapters.access.login_codes import LIFE_MS, make_code
 from adapters.settings import Role
-from tests.unit.callbacks.desk.desk_harness import T0, TOKENS, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import TOKENS, DeskHarness, fields_of
 
 
 def log_in(world: DeskHarness, code: object) -> tuple[int, dict[str, str]]:

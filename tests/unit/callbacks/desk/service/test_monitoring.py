@@ -13,7 +13,8 @@ from adapters.ledger.subscriptions import Subscription
 from adapters.settings import Role
 from statemachine.delivery_policy import SubscriptionState
 from statemachine.states import Anomaly, Verdict
-from tests.unit.callbacks.desk.desk_harness import T0, TOKENS, DeskHarness, made, settings
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import TOKENS, DeskHarness, made, settings
 
 
 def refuse(world: DeskHarness, *numbers: int) -> None:

@@ -65,7 +65,7 @@ def test_what_is_wrong_is_told_of_new_ones_and_changes(
     for found in map(fields_of, answers):
         assert found.keys() == {field}
         assert found[field].startswith(message)
-    assert (world.get("/v1/subscriptions").json()["items"], world.rung) == ([before], 1)
+    assert (world.get("/v1/subscriptions").json()["items"], world.notified) == ([before], 1)
 
 
 @pytest.mark.parametrize("state", ["disabled", "deleted", None, True, ["active"]])

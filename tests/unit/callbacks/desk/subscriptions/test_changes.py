@@ -17,7 +17,8 @@ from adapters.ledger.replays import EventSelection
 from adapters.logs import configure
 from adapters.settings import Role
 from statemachine.delivery_policy import FAILING_REASON, GONE_REASON, DeliveryState, SubscriptionState
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     HOOK,
     OTHER_HOOK,
@@ -63,7 +64,7 @@ def test_a_new_one_is_answered_with_its_place_and_its_secret(world: DeskHarness)
     assert re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", said["id"])
     assert len(base64.b64decode(said["secret"].removeprefix("whsec_"), validate=True)) == 32
     assert said == {**seen(world, said["id"]), "secret": said["secret"]}
-    assert world.rung == 1
+    assert world.notified == 1
 
 
 def test_each_has_an_id_and_a_secret_of_its_own(world: DeskHarness) -> None:
@@ -130,7 +131,7 @@ def test_what_is_given_is_changed_and_the_rest_stays(world: DeskHarness) -> None
     assert answer.status_code == 200
     changed = {"filter": {"kind": "push"}, "description": "new", "version": 2, "updated_at": to_rfc3339(T0 + 1_000)}
     assert answer.json() == seen(world, before["id"]) == {**before, **changed}
-    assert world.rung == 2
+    assert world.notified == 2
 
 
 @pytest.mark.parametrize("body", [{}, {"sink": HOOK, "types": ["tally.task.*"], "filter": {}, "description": ""}])
@@ -214,7 +215,7 @@ def test_resuming_a_disabled_one_forgets_why_and_tries_what_waits_at_once(world:
 
     assert (said["state"], said["reason"], said["failing_since"], said["version"]) == ("active", None, None, 2)
     assert [(each.due_at, each.first_tried_at) for each in waiting(world, id_)] == [(T0 + 5, None), (None, None)]
-    assert world.rung == 2
+    assert world.notified == 2
 
 
 def test_resuming_one_that_is_served_tries_what_waits_at_once(world: DeskHarness) -> None:

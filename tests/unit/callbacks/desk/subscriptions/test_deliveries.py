@@ -10,7 +10,8 @@ from adapters.clock import to_rfc3339
 from adapters.settings import Role
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.support.ledger_rows import statements
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     HOOK,
     PATH,
@@ -215,7 +216,7 @@ def test_a_test_waits_for_nothing(world: DeskHarness) -> None:
         assert (said["type"], said["origin"], said["task_id"]) == ("tally.test", "test", None)
         assert (said["event_id"], said["next_try_at"]) == (f"{id_}-test-{said['id']}", AT)
     assert len({each.subject for each in waiting(world, id_)}) == 2
-    assert (world.rung, seen(world, id_)["version"], seen(world, id_)["undelivered"]) == (3, 1, 2)
+    assert (world.notified, seen(world, id_)["version"], seen(world, id_)["undelivered"]) == (3, 1, 2)
 
 
 @pytest.mark.parametrize("state", [SubscriptionState.PAUSED, SubscriptionState.DISABLED])
@@ -241,7 +242,7 @@ def test_one_that_waits_for_its_next_try_is_due_now(world: DeskHarness) -> None:
     assert answer.json() == world.get(answer.headers["location"]).json()
     assert (answer.json()["id"], answer.json()["next_try_at"]) == (str(delivery_id), to_rfc3339(T0 + 5))
     assert [(each.due_at, each.first_tried_at) for each in waiting(world, id_)] == [(T0 + 5, None)]
-    assert world.rung == 2
+    assert world.notified == 2
 
 
 def test_one_that_waits_for_another_or_is_being_sent_stays_as_it_is(world: DeskHarness) -> None:

@@ -9,7 +9,8 @@ from adapters.settings import Role
 from callbacks.desk.http.problems import NotFound
 from callbacks.desk.subscriptions.queries import held
 from statemachine.delivery_policy import FAILING_REASON, SubscriptionState
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     HOOK,
     PATH,
@@ -145,7 +146,7 @@ def test_one_that_there_is_not_is_not_found(world: DeskHarness, method: str, pat
 
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:tallylight:problem:not_found")
     assert answer.json()["detail"] == "there is no subscription with this id"
-    assert world.rung == 0
+    assert world.notified == 0
 
 
 @pytest.mark.parametrize("what", ["pause", "resume", "test"])
@@ -167,7 +168,7 @@ def test_a_change_that_changes_nothing_makes_no_version(world: DeskHarness) -> N
 
 def test_nothing_is_changed_and_nobody_woken_if_holding_it_goes_wrong(world: DeskHarness) -> None:
     id_ = subscribed(world)
-    rung = world.rung
+    rung = world.notified
 
     def fail() -> None:
         with held(world.desk, id_) as it:
@@ -176,7 +177,7 @@ def test_nothing_is_changed_and_nobody_woken_if_holding_it_goes_wrong(world: Des
 
     with pytest.raises(RuntimeError):
         fail()
-    assert (stored(world, id_).description, world.rung) == ("", rung)
+    assert (stored(world, id_).description, world.notified) == ("", rung)
 
 
 def test_what_is_not_there_cannot_be_held(world: DeskHarness) -> None:

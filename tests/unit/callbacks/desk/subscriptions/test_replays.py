@@ -9,7 +9,8 @@ from adapters.ledger import replays
 from adapters.ledger.replays import EventSelection, Replay
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from statemachine.tasks import Task
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     name_of,
     post,
@@ -70,11 +71,11 @@ def test_what_is_asked_for_is_counted_and_queued(
 
     counted = post(world, f"/{id_}/replay", {**asked, "dry_run": True})
     assert (counted.status_code, counted.json()) == (200, {"matched": len(chosen), "dry_run": True})
-    assert (under_way(world, id_), world.rung) == ([], 1)
+    assert (under_way(world, id_), world.notified) == ([], 1)
 
     answer = post(world, f"/{id_}/replay", {**asked, "dry_run": False})
     assert (answer.status_code, answer.json()) == (202, {"matched": len(chosen)})
-    assert (len(under_way(world, id_)), world.rung) == (1, 2)
+    assert (len(under_way(world, id_)), world.notified) == (1, 2)
     world.now += 1_000
     assert gone_on(world, id_) == [(tasks[number].id, "replay") for number in chosen]
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from adapters.clock import to_rfc3339
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import STREAM, created, name_of, post, seen, stored, subscribed
 
 DAY_S = 86_400

@@ -11,7 +11,8 @@ from callbacks.desk.subscriptions import rotation
 from callbacks.desk.subscriptions.bodies import MAX_DESCRIPTION, MAX_TYPES
 from callbacks.desk.subscriptions.schemas import schemas
 from statemachine.delivery_policy import DeliveryState
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness
 from tests.unit.callbacks.desk.http.test_openapi import wrong
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import (
     PATH,

@@ -62,7 +62,7 @@ def test_an_order_waits_for_a_worker(world: DeskHarness, what: str, body: Any, p
     assert answers[0].headers["location"] == f"/v1/tasks/{task.id}"
     assert answers[0].json() == world.get(f"/v1/tasks/{task.id}").json()
     assert orders(world) == [(kind, {"task_id": task.id, "by": "a-operator", **more})] * 2
-    assert world.rung == 2
+    assert world.notified == 2
 
 
 @pytest.mark.parametrize("what", ["stop", "update", "retry"])

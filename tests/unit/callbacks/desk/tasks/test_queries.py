@@ -8,9 +8,9 @@ from adapters.clock import to_rfc3339
 from adapters.settings import Role
 from statemachine.facts import Ending, FactKind, File
 from statemachine.states import Anomaly, Kind, Origin, Reason, State
-from tests.unit.callbacks.desk.desk_harness import A_FILE, STREAM, T0, DeskHarness
+from tests.support.times import DAY, T0
+from tests.unit.callbacks.desk.desk_harness import A_FILE, STREAM, DeskHarness
 
-DAY = 86_400_000
 AT = to_rfc3339(T0)
 
 

@@ -15,7 +15,8 @@ from adapters.vendors import DIALECTS
 from statemachine.states import State
 from tests.support.ledger_rows import key, save
 from tests.support.ledger_rows import task as saved
-from tests.unit.callbacks.desk.desk_harness import CALLED, T0, DeskHarness, fields_of
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import CALLED, DeskHarness, fields_of
 from tests.unit.callbacks.desk.http.test_openapi import wrong
 from tests.unit.callbacks.desk.tasks.start_bodies import (
     ACTIONS,
@@ -63,7 +64,7 @@ def test_each_action_that_starts_a_task_is_taken(world: DeskHarness, vendor: str
         "restarts": None,
         "restart_count": 0,
     }
-    assert world.rung == 1
+    assert world.notified == 1
 
 
 def test_the_answer_is_the_task_as_it_will_be(world: DeskHarness) -> None:
@@ -147,7 +148,7 @@ def test_a_live_task_with_the_same_id_is_named(world: DeskHarness) -> None:
     answer = start(world, "volcengine", "StartPushMixedStreamToCDN", AppId=CALLED, RoomId="room")
 
     assert problem(answer) == (409, "already_live", f"/v1/tasks/{live.id}")
-    assert (world.waiting(), world.rung) == ([], 0)
+    assert (world.waiting(), world.notified) == ([], 0)
 
 
 def test_a_start_that_waits_is_named(world: DeskHarness) -> None:
@@ -171,7 +172,7 @@ def test_of_two_at_once_with_one_id_one_is_taken(world: DeskHarness) -> None:
 
     assert sorted(answer.status_code for answer in answers) == [202, 409]
     assert len({answer.headers["location"] for answer in answers}) == 1
-    assert (len(world.waiting()), world.rung) == (1, 1)
+    assert (len(world.waiting()), world.notified) == (1, 1)
 
 
 def at_once(world: DeskHarness, bodies: list[Any], headers: list[dict[str, str]]) -> list[httpx2.Response]:
@@ -201,7 +202,7 @@ def test_the_same_request_gets_the_same_answer(world: DeskHarness) -> None:
 
     assert told(first) == told(again)
     assert again.headers["content-type"] == "application/json"
-    assert (len(world.waiting()), world.rung) == (1, 1)
+    assert (len(world.waiting()), world.notified) == (1, 1)
 
 
 def test_another_body_needs_another_name(world: DeskHarness) -> None:

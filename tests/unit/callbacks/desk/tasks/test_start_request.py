@@ -36,7 +36,7 @@ def test_what_is_wrong_is_named(world: DeskHarness, changes: dict[str, Any], fie
 
     assert list(found) == [field]
     assert said in found[field]
-    assert (world.waiting(), world.rung) == ([], 0)
+    assert (world.waiting(), world.notified) == ([], 0)
 
 
 @pytest.mark.parametrize(
