@@ -8,9 +8,9 @@ import pytest
 
 from simulator import Cause, Truth
 from tests.support.sample_apps import tencent
-from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Fate, Scenario, answered_with, late, tencent_error
+from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, CallScript, Scenario, answered_with, late, tencent_error
 from tests.support.start_calls import TENCENT, Customer
-from tests.support.virtual_time import HOUR, MINUTE, SECOND, T0
+from tests.support.times import HOUR, MINUTE, SECOND, T0
 
 RELAY = ("tencent", "StartPublishCdnStream")
 INGEST = ("tencent", "StartStreamIngest")
@@ -49,7 +49,7 @@ def verdicts(story: Scenario) -> set[tuple[str | None, str | None]]:
 @minted
 def test_a_callback_that_outruns_the_answer_waits_and_is_the_managed_tasks(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(start[1], late(9 * SECOND))
+        story.wire.script_calls(start[1], late(9 * SECOND))
         task_id = story.start(*start)
         story.run(8 * SECOND)
         assert [task["id"] for task in story.tasks()] == [task_id]
@@ -66,7 +66,7 @@ def test_a_callback_that_outruns_the_answer_waits_and_is_the_managed_tasks(tmp_p
 @minted
 def test_after_15_s_it_is_observed_and_merged_once_the_late_answer_comes(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(start[1], late(25 * SECOND))
+        story.wire.script_calls(start[1], late(25 * SECOND))
         task_id = story.start(*start)
         story.run(15 * SECOND)
         assert observed(story) == []
@@ -87,7 +87,7 @@ def test_after_15_s_it_is_observed_and_merged_once_the_late_answer_comes(tmp_pat
 
 def test_an_unknown_callback_waits_for_no_start_of_another_kind(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RECORD[1], late(9 * SECOND))
+        story.wire.script_calls(RECORD[1], late(9 * SECOND))
         story.start(*RECORD)
         theirs = elsewhere(story, *RELAY, 2)
         story.run(4 * SECOND)
@@ -96,7 +96,7 @@ def test_an_unknown_callback_waits_for_no_start_of_another_kind(tmp_path: Path) 
 
 def test_somebody_elses_task_waits_at_most_15_s_too_and_is_theirs(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], late(40 * SECOND))
+        story.wire.script_calls(RELAY[1], late(40 * SECOND))
         task_id = story.start(*RELAY)
         theirs = elsewhere(story, *RELAY, 2)
         story.run(16 * SECOND)
@@ -109,7 +109,7 @@ def test_somebody_elses_task_waits_at_most_15_s_too_and_is_theirs(tmp_path: Path
 def test_an_answer_to_another_start_ends_the_wait(tmp_path: Path) -> None:
     """It may have been the one; where none is on the wire any more, nothing is waited for."""
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], late(9 * SECOND))
+        story.wire.script_calls(RELAY[1], late(9 * SECOND))
         story.start(*RELAY, 1)
         theirs = elsewhere(story, *RELAY, 2)
         story.run(9_300)
@@ -121,7 +121,7 @@ def test_an_answer_to_another_start_ends_the_wait(tmp_path: Path) -> None:
 
 def test_a_relay_whose_answer_was_dropped_is_adopted_by_its_robot(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], ANSWER_LOST)
+        story.wire.script_calls(RELAY[1], ANSWER_LOST)
         task_id = story.start(*RELAY)
         story.run(10 * SECOND)
         (truth,) = story.world.truth()
@@ -136,7 +136,7 @@ def test_a_relay_whose_answer_was_dropped_is_adopted_by_its_robot(tmp_path: Path
 
 def test_callbacks_that_came_before_the_answer_was_dropped_show_whose_they_are(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], Fate(answered=False, took_ms=9 * SECOND))
+        story.wire.script_calls(RELAY[1], CallScript(answered=False, took_ms=9 * SECOND))
         task_id = story.start(*RELAY)
         story.run(8 * SECOND)
         assert verdicts(story) == {(None, None)}
@@ -177,7 +177,7 @@ def test_a_stop_of_the_twin_goes_on_once_it_is_known_whose_it_is(tmp_path: Path)
         task_id = story.start(*RELAY)
         story.run(20 * SECOND)
         (twin,) = story.tasks("observed")
-        story.wire.fare("StopPublishCdnStream", *[REQUEST_LOST] * 5)
+        story.wire.script_calls("StopPublishCdnStream", *[REQUEST_LOST] * 5)
         assert story.stop(twin["id"]) == 202
         story.run(25 * SECOND)
         assert story.status_of(twin["id"])[0] == "stopping"
@@ -188,7 +188,7 @@ def test_a_stop_of_the_twin_goes_on_once_it_is_known_whose_it_is(tmp_path: Path)
 
 def test_a_twin_that_was_stopped_meanwhile_is_what_became_of_the_start(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], ANSWER_LOST)
+        story.wire.script_calls(INGEST[1], ANSWER_LOST)
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
         (twin,) = story.tasks("observed")
@@ -200,7 +200,7 @@ def test_a_twin_that_was_stopped_meanwhile_is_what_became_of_the_start(tmp_path:
 
 def test_a_callback_that_adopts_stands_in_the_timeline_once(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], ANSWER_LOST)
+        story.wire.script_calls(RELAY[1], ANSWER_LOST)
         task_id = story.start(*RELAY)
         story.run(10 * SECOND)
         told = [entry["callback_id"] for entry in story.entries(task_id, "callback")]
@@ -209,7 +209,7 @@ def test_a_callback_that_adopts_stands_in_the_timeline_once(tmp_path: Path) -> N
 
 def test_a_relay_of_which_nothing_is_ever_heard_is_unknown_after_its_time_and_a_later_callback_adopts_it(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], ANSWER_LOST)
+        story.wire.script_calls(RELAY[1], ANSWER_LOST)
         story.lose_callbacks()
         task_id = story.start(*RELAY)
         story.run(GIVEN_UP_MS - SECOND)
@@ -233,7 +233,7 @@ def test_a_relay_of_which_nothing_is_ever_heard_is_unknown_after_its_time_and_a_
 
 def test_a_policy_says_how_long_a_relay_waits_to_be_adopted(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], REQUEST_LOST)
+        story.wire.script_calls(RELAY[1], REQUEST_LOST)
         task_id = story.start(*RELAY, policy={"start": {"max_elapsed_s": 60}})
         story.run(59 * SECOND)
         assert story.status_of(task_id)[0] == "requested"
@@ -243,7 +243,7 @@ def test_a_policy_says_how_long_a_relay_waits_to_be_adopted(tmp_path: Path) -> N
 
 def test_the_same_robot_in_another_room_is_somebody_elses(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], REQUEST_LOST)
+        story.wire.script_calls(RELAY[1], REQUEST_LOST)
         task_id = story.start(*RELAY, 1)
         theirs = elsewhere(story, *RELAY, 2)
         story.run(GIVEN_UP_MS + 2 * SECOND)
@@ -256,7 +256,7 @@ def test_the_same_robot_in_another_app_is_somebody_elses(tmp_path: Path) -> None
         secrets = story.house.settings.apps[0].callback_secrets
         other = story.with_app("tencent", "1400000077", account="tencent", callback_secrets=secrets)
         story.restart(other)
-        story.wire.fare(RELAY[1], REQUEST_LOST)
+        story.wire.script_calls(RELAY[1], REQUEST_LOST)
         task_id = story.start(*RELAY, 1)
         story.run(SECOND)
         info = {"RoomId": "1", "RoomType": 0, "EventMsTs": story.now, "UserId": "robot", "TaskId": "theirs"}
@@ -274,7 +274,7 @@ def test_what_the_robot_did_before_the_start_is_not_adopted(tmp_path: Path) -> N
         theirs = elsewhere(story, *RELAY, 1)
         story.lose_callbacks()
         story.run(MINUTE)
-        story.wire.fare(RELAY[1], REQUEST_LOST)
+        story.wire.script_calls(RELAY[1], REQUEST_LOST)
         task_id = story.start(*RELAY, 1)
         story.run(MINUTE + SECOND)
         info = {"RoomId": "1", "RoomType": 0, "EventMsTs": T0 + 4 * SECOND, "UserId": "robot", "TaskId": theirs}
@@ -305,9 +305,9 @@ def doubles(story: Scenario) -> list[tuple[Truth, Truth]]:
     [(ANSWER_LOST,), (REQUEST_LOST,), (ANSWER_LOST, REQUEST_LOST), (REQUEST_LOST, ANSWER_LOST)],
     ids=["done", "not", "done-not", "not-done"],
 )
-def test_a_recording_is_adopted_or_repeated_and_what_runs_is_ours(tmp_path: Path, seed: int, fates: tuple[Fate, ...]) -> None:
+def test_a_recording_is_adopted_or_repeated_and_what_runs_is_ours(tmp_path: Path, seed: int, fates: tuple[CallScript, ...]) -> None:
     with Scenario(tmp_path, seed=seed).open() as story:
-        story.wire.fare(RECORD[1], *fates)
+        story.wire.script_calls(RECORD[1], *fates)
         task_id = story.start(*RECORD)
         story.run(2 * MINUTE)
         assert doubles(story) == []
@@ -323,7 +323,7 @@ def test_a_recording_is_adopted_or_repeated_and_what_runs_is_ours(tmp_path: Path
 def test_of_two_recordings_whose_answers_were_dropped_the_one_that_runs_is_ours(tmp_path: Path, seed: int) -> None:
     """The second replaced the first: the callback that says so is the first's, and names the same robot."""
     with Scenario(tmp_path, seed=seed).open() as story:
-        story.wire.fare(RECORD[1], ANSWER_LOST, ANSWER_LOST)
+        story.wire.script_calls(RECORD[1], ANSWER_LOST, ANSWER_LOST)
         task_id = story.start(*RECORD)
         story.run(2 * MINUTE)
         assert doubles(story) == []
@@ -339,7 +339,7 @@ def test_what_a_recording_threw_out_is_not_taken_for_it(tmp_path: Path) -> None:
         theirs = elsewhere(story, *RECORD)
         story.run(MINUTE)
         story.receive_callbacks()
-        story.wire.fare(RECORD[1], ANSWER_LOST)
+        story.wire.script_calls(RECORD[1], ANSWER_LOST)
         task_id = story.start(*RECORD)
         story.run(3 * MINUTE)
         (ours,) = [truth.vendor_task_id for truth in story.world.truth() if truth.alive]
@@ -353,7 +353,7 @@ def test_what_a_recording_threw_out_is_not_taken_for_it(tmp_path: Path) -> None:
 
 def test_an_ingest_whose_answer_was_dropped_is_adopted_where_one_start_meets_one_unknown_id(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], ANSWER_LOST)
+        story.wire.script_calls(INGEST[1], ANSWER_LOST)
         task_id = story.start(*INGEST)
         story.run(55 * SECOND)
         assert story.status_of(task_id)[0] == "requested"
@@ -367,7 +367,7 @@ def test_an_ingest_whose_answer_was_dropped_is_adopted_where_one_start_meets_one
 
 def test_of_two_ingests_in_one_minute_whose_answers_were_dropped_neither_is_adopted(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], ANSWER_LOST, ANSWER_LOST)
+        story.wire.script_calls(INGEST[1], ANSWER_LOST, ANSWER_LOST)
         first = story.start(*INGEST, 1)
         story.run(30 * SECOND)
         second = story.start(*INGEST, 2)
@@ -383,7 +383,7 @@ def test_of_two_ingests_in_one_minute_whose_answers_were_dropped_neither_is_adop
 
 def test_two_ingests_whose_answers_were_dropped_far_apart_are_both_adopted(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], ANSWER_LOST, ANSWER_LOST)
+        story.wire.script_calls(INGEST[1], ANSWER_LOST, ANSWER_LOST)
         first = story.start(*INGEST, 1)
         story.run(90 * SECOND)
         second = story.start(*INGEST, 2)
@@ -396,7 +396,7 @@ def test_two_ingests_whose_answers_were_dropped_far_apart_are_both_adopted(tmp_p
 
 def test_an_ingest_that_meets_two_unknown_ids_adopts_neither(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], ANSWER_LOST)
+        story.wire.script_calls(INGEST[1], ANSWER_LOST)
         task_id = story.start(*INGEST, 1)
         story.run(20 * SECOND)
         elsewhere(story, *INGEST, 2)
@@ -407,7 +407,7 @@ def test_an_ingest_that_meets_two_unknown_ids_adopts_neither(tmp_path: Path) -> 
 
 def test_an_ingest_that_begins_more_than_a_minute_later_is_somebody_elses(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], REQUEST_LOST)
+        story.wire.script_calls(INGEST[1], REQUEST_LOST)
         task_id = story.start(*INGEST, 1)
         story.run(61 * SECOND)
         theirs = elsewhere(story, *INGEST, 2)
@@ -418,7 +418,7 @@ def test_an_ingest_that_begins_more_than_a_minute_later_is_somebody_elses(tmp_pa
 
 def test_an_ingest_whose_other_start_was_answered_meanwhile_is_alone(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(INGEST[1], ANSWER_LOST)
+        story.wire.script_calls(INGEST[1], ANSWER_LOST)
         first = story.start(*INGEST, 1)
         story.run(SECOND)
         second = story.start(*INGEST, 2)
@@ -437,7 +437,7 @@ def record_ids(story: Scenario, action: str = PAGE[1]) -> list[str]:
 
 def test_a_page_whose_answer_was_dropped_is_repeated_under_its_record_id_and_asked_for_by_it(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(PAGE[1], ANSWER_LOST)
+        story.wire.script_calls(PAGE[1], ANSWER_LOST)
         task_id = story.start(*PAGE)
         story.run(10 * SECOND)
         first, second = record_ids(story)
@@ -455,7 +455,7 @@ def test_a_page_whose_answer_was_dropped_is_repeated_under_its_record_id_and_ask
 
 def test_a_page_that_never_came_to_the_vendor_is_repeated_under_the_same_record_id(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(PAGE[1], REQUEST_LOST, REQUEST_LOST)
+        story.wire.script_calls(PAGE[1], REQUEST_LOST, REQUEST_LOST)
         task_id = story.start(*PAGE)
         story.run(15 * SECOND)
         assert len(record_ids(story)) == 3
@@ -466,7 +466,7 @@ def test_a_page_that_never_came_to_the_vendor_is_repeated_under_the_same_record_
 def test_after_a_sure_failure_a_page_gets_a_new_record_id(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         refused = answered_with(tencent_error("ServiceUnavailable"))
-        story.wire.fare(PAGE[1], refused, refused, ANSWER_LOST)
+        story.wire.script_calls(PAGE[1], refused, refused, ANSWER_LOST)
         task_id = story.start(*PAGE)
         story.run(20 * SECOND)
         first, second, third, fourth = record_ids(story)
@@ -477,7 +477,7 @@ def test_after_a_sure_failure_a_page_gets_a_new_record_id(tmp_path: Path) -> Non
 
 def test_a_page_in_doubt_keeps_its_record_id_over_a_sure_failure(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(PAGE[1], ANSWER_LOST, answered_with(tencent_error("RequestLimitExceeded")))
+        story.wire.script_calls(PAGE[1], ANSWER_LOST, answered_with(tencent_error("RequestLimitExceeded")))
         task_id = story.start(*PAGE)
         story.run(20 * SECOND)
         assert len(record_ids(story)) == 3
@@ -488,7 +488,7 @@ def test_a_page_in_doubt_keeps_its_record_id_over_a_sure_failure(tmp_path: Path)
 
 def test_the_users_own_record_id_is_respected(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(PAGE[1], answered_with(tencent_error("ServiceUnavailable")), ANSWER_LOST)
+        story.wire.script_calls(PAGE[1], answered_with(tencent_error("ServiceUnavailable")), ANSWER_LOST)
         task_id = story.start(*PAGE, RecordId="mine")
         story.run(20 * SECOND)
         assert record_ids(story) == ["mine"] * 3
@@ -499,7 +499,7 @@ def test_the_users_own_record_id_is_respected(tmp_path: Path) -> None:
 def test_a_page_whose_answers_are_all_dropped_is_found_by_its_record_id_before_it_is_given_up(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         story.lose_callbacks()
-        story.wire.fare(PAGE[1], ANSWER_LOST, rest=REQUEST_LOST)
+        story.wire.script_calls(PAGE[1], ANSWER_LOST, rest=REQUEST_LOST)
         task_id = story.start(*PAGE)
         story.run(GIVEN_UP_MS + MINUTE)
         assert story.task(task_id)["vendor_task_id"] == story.world.truth()[0].vendor_task_id
@@ -509,7 +509,7 @@ def test_a_page_whose_answers_are_all_dropped_is_found_by_its_record_id_before_i
 
 def test_a_page_that_never_was_is_unknown_in_the_end(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(PAGE[1], rest=REQUEST_LOST)
+        story.wire.script_calls(PAGE[1], rest=REQUEST_LOST)
         task_id = story.start(*PAGE)
         story.settle(20 * MINUTE)
         assert story.status_of(task_id) == ("failed", "start_unknown", True)
@@ -523,7 +523,7 @@ def test_a_page_that_never_was_is_unknown_in_the_end(tmp_path: Path) -> None:
 def test_an_answer_that_comes_after_its_lease_names_the_task(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
         story.lose_callbacks()
-        story.wire.fare(start[1], late(45 * SECOND))
+        story.wire.script_calls(start[1], late(45 * SECOND))
         task_id = story.start(*start)
         story.run(3 * MINUTE)
         task = story.task(task_id)
@@ -535,7 +535,7 @@ def test_an_answer_that_comes_after_its_lease_names_the_task(tmp_path: Path, sta
 def test_an_answer_that_comes_after_the_task_was_given_up_names_it_all_the_same(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         story.lose_callbacks()
-        story.wire.fare(RELAY[1], late(GIVEN_UP_MS + 2 * MINUTE))
+        story.wire.script_calls(RELAY[1], late(GIVEN_UP_MS + 2 * MINUTE))
         task_id = story.start(*RELAY)
         story.run(GIVEN_UP_MS + MINUTE)
         assert story.status_of(task_id) == ("failed", "start_unknown", True)
@@ -547,7 +547,7 @@ def test_a_second_id_for_one_intent_is_a_task_of_its_own_that_is_stopped(tmp_pat
     """A recording is repeated by a caller that thinks the first attempt lost; then the answer of the first comes after all."""
     with Scenario(tmp_path).open() as story:
         story.lose_callbacks()
-        story.wire.fare(RECORD[1], late(45 * SECOND))
+        story.wire.script_calls(RECORD[1], late(45 * SECOND))
         task_id = story.start(*RECORD)
         story.run(5 * MINUTE)
         first, second = story.world.truth()

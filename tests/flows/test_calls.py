@@ -19,7 +19,7 @@ from tests.support.scenario import (
     NORMAL,
     REQUEST_LOST,
     Callers,
-    Fate,
+    CallScript,
     Scenario,
     answered_with,
     late,
@@ -28,7 +28,7 @@ from tests.support.scenario import (
     volcengine_error,
 )
 from tests.support.start_calls import STARTS, VOLCENGINE, Customer, params
-from tests.support.virtual_time import HOUR, MINUTE, SECOND, T0
+from tests.support.times import HOUR, MINUTE, SECOND, T0
 
 STOPS = {
     "StartPushSingleStreamToCDN": "StopPushStreamToCDN",
@@ -105,7 +105,7 @@ def test_whatever_a_caller_dies_of_is_done_in_the_end(tmp_path: Path, start: tup
 
 def test_a_repeated_start_that_an_older_version_calls_an_error_is_accepted(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], ANSWER_LOST)
+        story.wire.script_calls(VOLC_RELAY[1], ANSWER_LOST)
         body = {"vendor": "volcengine", "action": VOLC_RELAY[1], "version": "2020-12-01", "params": params(*VOLC_RELAY)}
         task_id = story.house.client.post("/v1/tasks", json=body).json()["id"]
         story.run(10 * SECOND)
@@ -116,7 +116,7 @@ def test_a_repeated_start_that_an_older_version_calls_an_error_is_accepted(tmp_p
 def test_the_real_answer_counts_after_its_lease_was_over(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         story.lose_callbacks()
-        story.wire.fare(RELAY[1], late(40 * SECOND))
+        story.wire.script_calls(RELAY[1], late(40 * SECOND))
         task_id = story.start(*RELAY)
         story.run(31 * SECOND)
         assert story.calls(task_id, "start") == ["ambiguous"]
@@ -129,8 +129,8 @@ def test_the_real_answer_counts_after_its_lease_was_over(tmp_path: Path) -> None
 
 def test_a_late_refusal_of_a_start_that_is_repeated_meanwhile_changes_nothing(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        refused = Fate(done=False, instead=volcengine_error("InvalidParameter"), took_ms=40 * SECOND)
-        story.wire.fare(VOLC_RELAY[1], refused)
+        refused = CallScript(done=False, instead=volcengine_error("InvalidParameter"), took_ms=40 * SECOND)
+        story.wire.script_calls(VOLC_RELAY[1], refused)
         task_id = story.start(*VOLC_RELAY)
         story.run(MINUTE)
         assert sorted(story.calls(task_id, "start")) == ["accepted", "ambiguous", "refused"]
@@ -140,8 +140,8 @@ def test_a_late_refusal_of_a_start_that_is_repeated_meanwhile_changes_nothing(tm
 def test_a_late_refusal_of_a_relays_only_attempt_takes_the_doubt_away(tmp_path: Path) -> None:
     """Then it is known that nothing runs, and it can be tried again."""
     with Scenario(tmp_path).open() as story:
-        throttled = Fate(done=False, instead=tencent_error("RequestLimitExceeded"), took_ms=40 * SECOND)
-        story.wire.fare(RELAY[1], throttled)
+        throttled = CallScript(done=False, instead=tencent_error("RequestLimitExceeded"), took_ms=40 * SECOND)
+        story.wire.script_calls(RELAY[1], throttled)
         task_id = story.start(*RELAY)
         story.run(50 * SECOND)
         assert story.status_of(task_id) == ("running", None, False)
@@ -191,7 +191,7 @@ def test_a_stop_while_a_start_waits_for_its_quota_ends_it_and_takes_none(tmp_pat
 
 def test_a_stop_while_a_start_waits_for_its_next_attempt_ends_it_and_no_other_is_made(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("FlowLimitExceeded", 429, **{"Retry-After": "60"})))
+        story.wire.script_calls(VOLC_RELAY[1], answered_with(volcengine_error("FlowLimitExceeded", 429, **{"Retry-After": "60"})))
         task_id = story.start(*VOLC_RELAY)
         story.run(5 * SECOND)
         assert story.stop(task_id) == 202
@@ -206,7 +206,7 @@ def test_a_stop_while_a_start_waits_for_its_next_attempt_ends_it_and_no_other_is
 @every_start
 def test_a_stop_while_the_start_is_on_the_wire_is_called_once_it_is_answered(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(start[1], late(7 * SECOND))
+        story.wire.script_calls(start[1], late(7 * SECOND))
         task_id = story.start(*start)
         story.run(2 * SECOND)
         assert story.stop(task_id) == 202
@@ -227,7 +227,7 @@ def test_a_stop_while_the_start_is_on_the_wire_and_then_refused_ends_it_without_
 ) -> None:
     with Scenario(tmp_path).open() as story:
         no = tencent_error("UnsupportedOperation") if start[0] == "tencent" else volcengine_error("AccessDenied", 403)
-        story.wire.fare(start[1], Fate(done=False, instead=no, took_ms=7 * SECOND))
+        story.wire.script_calls(start[1], CallScript(done=False, instead=no, took_ms=7 * SECOND))
         task_id = story.start(*start)
         story.run(2 * SECOND)
         assert story.stop(task_id) == 202
@@ -239,7 +239,7 @@ def test_a_stop_while_the_start_is_on_the_wire_and_then_refused_ends_it_without_
 @every_start
 def test_a_stop_of_a_start_that_happened_and_was_not_answered_stops_it(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(start[1], ANSWER_LOST)
+        story.wire.script_calls(start[1], ANSWER_LOST)
         task_id = story.start(*start)
         story.until(lambda: story.calls(task_id, "start") == ["ambiguous"])
         attempts = story.task(task_id)["attempts"]
@@ -256,7 +256,7 @@ def test_a_stop_of_a_start_that_happened_and_was_not_answered_stops_it(tmp_path:
 @every_start
 def test_a_stop_of_a_start_that_may_have_happened_and_did_not_ends_it(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(start[1], REQUEST_LOST)
+        story.wire.script_calls(start[1], REQUEST_LOST)
         task_id = story.start(*start)
         story.until(lambda: story.calls(task_id, "start") == ["ambiguous"])
         assert story.stop(task_id) == 202
@@ -285,7 +285,7 @@ def test_a_stop_while_the_start_of_a_dead_caller_is_waited_for_stops_it(tmp_path
 
 def test_a_stop_at_a_vendor_that_answers_nothing_is_told_and_stops_it_in_the_end(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare("StopPublishCdnStream", rest=REQUEST_LOST)
+        story.wire.script_calls("StopPublishCdnStream", rest=REQUEST_LOST)
         task_id = story.start(*RELAY)
         story.run(MINUTE)
         assert story.stop(task_id) == 202
@@ -297,7 +297,7 @@ def test_a_stop_at_a_vendor_that_answers_nothing_is_told_and_stops_it_in_the_end
         tried = len(story.wire.calls_of("StopPublishCdnStream"))
         assert 11 <= tried <= 60, "full jitter, a minute at most"
         story.run(13 * MINUTE)
-        story.wire.fare("StopPublishCdnStream")
+        story.wire.script_calls("StopPublishCdnStream")
         story.run(15 * MINUTE)
         assert story.status_of(task_id) == ("stopped", "stop_requested", False)
         assert alive(story) == []
@@ -338,7 +338,7 @@ def test_three_accepted_stops_end_a_relay_of_which_nothing_is_heard(tmp_path: Pa
     """This vendor accepts stops of what has ended."""
     with Scenario(tmp_path).open() as story:
         accepted = answered_with(tencent_done(TaskId="whatever"))
-        story.wire.fare("StopPublishCdnStream", NORMAL, rest=accepted)
+        story.wire.script_calls("StopPublishCdnStream", NORMAL, rest=accepted)
         story.lose_callbacks()
         task_id = story.start(*RELAY)
         story.run(MINUTE)
@@ -456,7 +456,7 @@ def test_what_is_updated_while_an_update_is_on_the_wire_follows_it_and_only_the_
     with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
-        story.wire.fare("UpdateStreamIngest", late(5 * SECOND))
+        story.wire.script_calls("UpdateStreamIngest", late(5 * SECOND))
         for volume_, at in ((10, 21), (20, 22), (30, 23)):
             story.post_action(task_id, "update", {"params": {"Volume": volume_}})
             story.run(at * SECOND)
@@ -471,7 +471,7 @@ def test_what_is_updated_while_an_update_waits_for_its_next_attempt_takes_its_pl
     with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
-        story.wire.fare("UpdateStreamIngest", *[answered_with(tencent_error("InternalError.DBError"))] * 5)
+        story.wire.script_calls("UpdateStreamIngest", *[answered_with(tencent_error("InternalError.DBError"))] * 5)
         story.post_action(task_id, "update", {"params": {"Volume": 10}})
         story.run(22 * SECOND)
         story.post_action(task_id, "update", {"params": {"Volume": 20}})
@@ -483,7 +483,7 @@ def test_what_is_updated_while_an_update_waits_for_its_next_attempt_takes_its_pl
 
 def test_an_update_before_the_start_is_answered_waits_for_it(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], late(5 * SECOND))
+        story.wire.script_calls(VOLC_RELAY[1], late(5 * SECOND))
         task_id = story.start(*VOLC_RELAY)
         story.run(SECOND)
         change = dict(UPDATES[2][1])
@@ -501,7 +501,7 @@ def test_a_refused_update_leaves_the_task_alone(tmp_path: Path, start: tuple[str
         story.run(20 * SECOND)
         names = {start[1]: name for start, name in zip([each for each, _ in UPDATES], UPDATE_NAMES, strict=True)}
         no = tencent_error("InvalidParameter") if start[0] == "tencent" else volcengine_error("InvalidParameter")
-        story.wire.fare(names[start[1]], answered_with(no))
+        story.wire.script_calls(names[start[1]], answered_with(no))
         before = story.task(task_id)
         assert story.post_action(task_id, "update", {"params": change}).status_code == 202
         story.run(40 * SECOND)
@@ -537,7 +537,9 @@ def waits(story: Scenario, task_id: str, kind: str) -> bool:
 
 def test_retry_makes_a_start_that_waits_go_out_at_once(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
+        story.wire.script_calls(
+            VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"}))
+        )
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
         assert story.post_action(task_id, "retry").status_code == 202
@@ -550,11 +552,11 @@ def test_retry_makes_a_stop_that_waits_go_out_at_once(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         task_id = story.start(*INGEST)
         story.run(20 * SECOND)
-        story.wire.fare("StopStreamIngest", rest=REQUEST_LOST)
+        story.wire.script_calls("StopStreamIngest", rest=REQUEST_LOST)
         assert story.stop(task_id) == 202
         story.until(lambda: waits(story, task_id, "call_retry"), 5 * MINUTE)
         before = len(story.wire.calls_of("StopStreamIngest"))
-        story.wire.fare("StopStreamIngest")
+        story.wire.script_calls("StopStreamIngest")
         assert story.post_action(task_id, "retry").status_code == 202
         story.run(story.now - T0 + 4 * SECOND)
         assert len(story.wire.calls_of("StopStreamIngest")) == before + 1
@@ -608,7 +610,7 @@ def test_a_vendor_that_says_too_many_is_called_more_slowly_and_then_faster_again
         story.lose_callbacks()
         for number in range(90):
             story.start(*PAGE, number)
-        story.wire.fare(PAGE[1], *[answered_with(tencent_error("RequestLimitExceeded"))] * 30)
+        story.wire.script_calls(PAGE[1], *[answered_with(tencent_error("RequestLimitExceeded"))] * 30)
         story.run(16 * SECOND)
         by_second = Counter(sent.at // SECOND for sent in story.wire.calls_of(PAGE[1]))
         assert min(by_second[second] for second in (1, 2, 3)) <= 11, by_second
@@ -738,7 +740,7 @@ def test_without_an_account_observed_tasks_are_concluded_without_calls(tmp_path:
 
 def test_a_start_whose_account_is_taken_away_gives_up_and_nothing_hangs(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("FlowLimitExceeded", 429, **{"Retry-After": "60"})))
+        story.wire.script_calls(VOLC_RELAY[1], answered_with(volcengine_error("FlowLimitExceeded", 429, **{"Retry-After": "60"})))
         task_id = story.start(*VOLC_RELAY)
         story.run(10 * SECOND)
         story.restart(without_account(story, "volcengine"))
@@ -751,7 +753,7 @@ def test_a_start_whose_account_is_taken_away_gives_up_and_nothing_hangs(tmp_path
 @every_start
 def test_a_start_in_doubt_whose_account_is_taken_away_gives_up_and_nothing_hangs(tmp_path: Path, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(start[1], REQUEST_LOST)
+        story.wire.script_calls(start[1], REQUEST_LOST)
         task_id = story.start(*start)
         story.until(lambda: story.calls(task_id, "start") == ["ambiguous"])
         story.restart(without_account(story, start[0]))
@@ -780,7 +782,7 @@ def test_a_task_whose_account_is_taken_away_while_it_is_stopped_still_has_a_dead
     with Scenario(tmp_path, grain_ms=1000).open() as story:
         task_id = story.start(*start)
         story.run(30 * SECOND)
-        story.wire.fare(STOPS[start[1]], rest=REQUEST_LOST)
+        story.wire.script_calls(STOPS[start[1]], rest=REQUEST_LOST)
         assert story.stop(task_id) == 202
         story.run(MINUTE)
         story.restart(without_account(story, start[0]))
@@ -792,7 +794,7 @@ def test_a_task_whose_account_is_taken_away_while_it_is_stopped_still_has_a_dead
 def test_an_account_that_comes_back_goes_on_with_a_start_that_waits(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
         with_account = story.house.settings
-        story.wire.fare(INGEST[1], answered_with(tencent_error("RequestLimitExceeded")))
+        story.wire.script_calls(INGEST[1], answered_with(tencent_error("RequestLimitExceeded")))
         task_id = story.start(*INGEST)
         story.run(300)
         story.restart(without_account(story, "tencent"))
@@ -810,12 +812,12 @@ def test_an_account_that_comes_back_goes_on_with_a_stop_that_waits(tmp_path: Pat
         with_account = story.house.settings
         task_id = story.start(*start)
         story.run(30 * SECOND)
-        story.wire.fare(STOPS[start[1]], rest=REQUEST_LOST)
+        story.wire.script_calls(STOPS[start[1]], rest=REQUEST_LOST)
         assert story.stop(task_id) == 202
         story.run(MINUTE)
         story.restart(without_account(story, start[0]))
         story.run(5 * MINUTE)
-        story.wire.fare(STOPS[start[1]])
+        story.wire.script_calls(STOPS[start[1]])
         story.restart(with_account)
         story.run(HOUR)
         assert alive(story) == []
@@ -860,7 +862,7 @@ def test_a_key_is_busy_from_the_request_to_the_end(tmp_path: Path, start: tuple[
         story.run(20 * SECOND)
         assert story.status_of(task_id)[0] == "running"
         assert clash(story, start) == busy
-        story.wire.fare(STOPS[start[1]], late(3 * SECOND))
+        story.wire.script_calls(STOPS[start[1]], late(3 * SECOND))
         assert story.stop(task_id) == 202
         story.run(22 * SECOND)
         if story.status_of(task_id)[0] == "stopping":
@@ -920,7 +922,7 @@ def test_a_robot_is_free_while_the_files_of_its_recording_are_on_their_way(tmp_p
 @pytest.mark.parametrize("how", ["adopted", "marked"])
 def test_a_robot_of_which_nobody_knows_whether_it_is_there_blocks_until_somebody_knows(tmp_path: Path, how: str) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(RELAY[1], ANSWER_LOST)
+        story.wire.script_calls(RELAY[1], ANSWER_LOST)
         story.lose_callbacks()
         task_id = story.start(*RELAY)
         story.run(11 * MINUTE)

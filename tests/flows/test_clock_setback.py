@@ -7,10 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from statemachine.delivery_policy import longest_retry_delay_ms
-from tests.flows.test_calls import SECOND, VOLC_RELAY, waits
+from tests.flows.test_calls import VOLC_RELAY, waits
 from tests.support.dispatcher_harness import REFUSED, TAKEN, DispatcherHarness, event_id
 from tests.support.ledgers import BOTH, open_ledger
 from tests.support.scenario import Scenario, answered_with, volcengine_error
+from tests.support.times import SECOND
 from workers.clock_setback import ClockRepairer
 
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
@@ -108,7 +109,9 @@ def test_the_log_says_what_was_mended(office: DispatcherHarness) -> None:
 
 def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
+        story.wire.script_calls(
+            VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"}))
+        )
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
         story.house.now -= BACK_MS
@@ -122,7 +125,9 @@ def test_a_start_that_waits_goes_out_although_the_clock_was_set_back(tmp_path: P
 
 def test_a_start_that_waits_as_the_vendor_asked_is_left_alone(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare(VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"})))
+        story.wire.script_calls(
+            VOLC_RELAY[1], answered_with(volcengine_error("ServiceUnavailableTemp", 503, **{"Retry-After": "300"}))
+        )
         task_id = story.start(*VOLC_RELAY)
         story.until(lambda: waits(story, task_id, "start_retry"))
         assert ClockRepairer(story.house.ledger).repair_if_due(story.now) == 0

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.subscribed_events import HOUR, News, firsts, states, told
+from tests.support.subscribed_events import News, firsts, states, told
+from tests.support.times import HOUR
 from tests.support.webhook_subscriber import subscriber
 
 TASKS = [60, pytest.param(10_000, marks=pytest.mark.soak)]

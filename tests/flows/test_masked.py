@@ -16,7 +16,7 @@ from tests.support.in_process_app import InProcessApp
 from tests.support.sample_apps import settings, tencent, volcengine
 from tests.support.scenario import Scenario
 from tests.support.start_calls import params
-from tests.support.virtual_time import HOUR, SECOND
+from tests.support.times import HOUR, SECOND
 from tests.unit.adapters.contract.test_masking import KEY, SHAPES
 
 NOW = 1_785_000_000_000

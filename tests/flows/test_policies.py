@@ -6,7 +6,8 @@ from typing import Any
 
 from simulator import STEADY, Cause, Faults, Plan
 from tests.support.start_calls import params
-from tests.support.virtual_time import DAY, HOUR, MINUTE, SECOND, T0, VirtualTimeApp
+from tests.support.times import DAY, HOUR, MINUTE, SECOND, T0
+from tests.support.virtual_time import VirtualTimeApp
 
 RELAY = ("volcengine", "StartRelayStream")
 RENEWED_EVERY_MS = 72 * HOUR - 10 * MINUTE

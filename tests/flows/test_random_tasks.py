@@ -7,7 +7,8 @@ from pathlib import Path
 
 from simulator import Faults
 from tests.support.random_tasks import Audit, RandomTasks, audit
-from tests.support.virtual_time import HOUR, VirtualTimeApp
+from tests.support.times import HOUR
+from tests.support.virtual_time import VirtualTimeApp
 
 SEED = 20231114
 #: Tasks begin so far apart on average, ms.

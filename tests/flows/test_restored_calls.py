@@ -11,7 +11,7 @@ from adapters.ledger.restore import restore
 from adapters.ledger.shards import Shards
 from tests.support.scenario import Scenario, answered_with, tencent_error
 from tests.support.start_calls import STARTS
-from tests.support.virtual_time import MINUTE, SECOND, T0
+from tests.support.times import MINUTE, SECOND, T0
 
 #: How far a start has come when the backup is made.
 MOMENTS = ("asked", "sent", *(pytest.param(each, marks=pytest.mark.soak) for each in ("decided", "known")))
@@ -90,7 +90,7 @@ def test_a_start_that_the_vendor_does_not_know_is_made_after_all(story: Scenario
 def test_a_start_that_the_vendor_does_not_know_is_not_made_too_late(story: Scenario):
     task_id = story.start("volcengine", "StartRelayStream")
     file = backup(story)
-    story.wire.fare("StartRelayStream")
+    story.wire.script_calls("StartRelayStream")
     story.house.now += 60 * MINUTE
     lose_and_restore(story, file)
     later(story, 3 * MINUTE)
@@ -155,7 +155,7 @@ def test_an_update_that_waited_is_dropped_and_the_timeline_says_so(story: Scenar
 
 def test_what_was_restarted_by_the_lost_ledger_is_not_restarted_again(story: Scenario):
     policy = {"restart": {"on": ["failed"], "pause_s": 60}}
-    story.wire.fare("StartStreamIngest", answered_with(tencent_error("InvalidParameter.StreamUrl")))
+    story.wire.script_calls("StartStreamIngest", answered_with(tencent_error("InvalidParameter.StreamUrl")))
     task_id = story.start("tencent", "StartStreamIngest", policy=policy)
     come_to(story, "known")
     assert story.task(task_id)["state"] == "failed"

@@ -16,7 +16,7 @@ from adapters.settings import Role, Secret, TokenSettings
 from simulator import Cause
 from tests.support.scenario import ANSWER_LOST, REQUEST_LOST, Scenario, answered_with, late, tencent_error, volcengine_error
 from tests.support.start_calls import params
-from tests.support.virtual_time import HOUR, MINUTE, SECOND
+from tests.support.times import HOUR, MINUTE, SECOND
 
 #: Recognisable wherever they are.
 WORD, KEY = "sEcReTwOrD", "sTrEaMkEy"
@@ -122,7 +122,7 @@ def seen(story: Scenario, role: Role, task_id: str) -> str:
 def test_nobody_sees_secrets_and_viewers_no_stream_keys(tmp_path: Path, log: io.StringIO, start: tuple[str, str]) -> None:
     with Scenario(tmp_path).open() as story:
         with_tokens(story)
-        story.wire.fare(start[1], ANSWER_LOST if start[0] == "volcengine" else late(3 * SECOND))
+        story.wire.script_calls(start[1], ANSWER_LOST if start[0] == "volcengine" else late(3 * SECOND))
         task_id = begun(story, start)
         for role in Role:
             assert WORD not in seen(story, role, task_id), "before any worker has seen it"
@@ -158,7 +158,7 @@ def test_what_a_vendor_quotes_in_an_error_is_not_logged(tmp_path: Path, log: io.
     with Scenario(tmp_path).open() as story:
         make = volcengine_error if vendor == "volcengine" else tencent_error
         reply = make("InvalidParameter")
-        story.wire.fare(
+        story.wire.script_calls(
             start[1], answered_with(replace(reply, body=reply.body.replace(b"the story says so", f"no: {WORD}".encode())))
         )
         begun(story, start)
@@ -203,7 +203,7 @@ def test_nothing_is_left_of_secrets_of_a_start_that_failed(tmp_path: Path, start
         busy = tencent_error("ServiceUnavailable") if start[0] == "tencent" else volcengine_error("ServiceUnavailableTemp", 503)
         fates = {"refused": answered_with(no), "given up": answered_with(busy), "unknown": REQUEST_LOST, "mark": REQUEST_LOST}
         if how in fates:
-            story.wire.fare(start[1], rest=fates[how])
+            story.wire.script_calls(start[1], rest=fates[how])
         task_id = begun(story, start)
         if how == "stopped before":
             assert story.stop(task_id) == 202
@@ -222,7 +222,7 @@ def test_nothing_is_left_of_secrets_of_updates(tmp_path: Path) -> None:
         story.run(20 * SECOND)
         back = {"RoomId": "78", "RoomIdType": 0, "UserId": "back", "UserSig": f"{WORD}u"}
         change = {"SequenceNumber": 1, "WithTranscoding": 0, "FeedBackRoomParams": [back]}
-        story.wire.fare("UpdatePublishCdnStream", late(5 * SECOND), REQUEST_LOST)
+        story.wire.script_calls("UpdatePublishCdnStream", late(5 * SECOND), REQUEST_LOST)
         for number in range(3):
             assert WORD not in story.post_action(task_id, "update", {"params": change}).text
             story.run((21 + number) * SECOND)
@@ -233,7 +233,7 @@ def test_nothing_is_left_of_secrets_of_updates(tmp_path: Path) -> None:
 
 def test_a_task_that_is_merged_leaves_no_secrets_either(tmp_path: Path) -> None:
     with Scenario(tmp_path).open() as story:
-        story.wire.fare("StartStreamIngest", ANSWER_LOST)
+        story.wire.script_calls("StartStreamIngest", ANSWER_LOST)
         task_id = begun(story, ("tencent", "StartStreamIngest"))
         story.run(70 * SECOND)
         assert story.task(task_id)["vendor_task_id"] is not None

@@ -9,8 +9,8 @@ from adapters.ledger import deadlines, inbox
 from adapters.ledger.schema import inbox as inbox_table
 from tests.support.in_process_app import InProcessApp
 from tests.support.sample_apps import volcengine
+from tests.support.times import HOUR
 
-HOUR = 3600_000
 EVENT_TIME = "2026-01-21T10:00:00+08:00"
 T0 = 1_768_960_800_000
 RELAY = {"RoomId": "r", "TaskId": "t", "UserId": "u", "StreamUrl": "rtmp://a/b", "StartTimeStamp": 0, "Msg": ""}

@@ -13,7 +13,7 @@ from adapters.ledger.deliveries import Delivery
 from adapters.ledger.documents import TaskTexts
 from adapters.ledger.subscriptions import Subscription
 from tests.support.ledger_deliveries import id_of, listed, subject_of, subscription, told
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 from workers.deliver.dispatcher import Dispatcher
 
 TAKEN = SendResult(ok=True, status=200, excerpt="thanks")

@@ -36,7 +36,7 @@ class InProcessApp:
     """Door, desk, applier and sweep on one SQLite ledger.
 
     now: the wall clock, ms; the test moves it. elapsed_s: the monotonic clock for `clock_watch`, whose thread is not started.
-    rung: how often workers were notified.
+    notified: how often workers were notified.
     """
 
     def __init__(

@@ -8,7 +8,8 @@ from adapters.ledger.documents import TaskTexts
 from adapters.ledger.events import SystemEvent, TaskEvent
 from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
-from tests.support.ledger_rows import T0, key, task
+from tests.support.ledger_rows import key, task
+from tests.support.times import T0
 
 LEASE = 45_000
 ANY = DeliveryFilter()

@@ -13,8 +13,7 @@ from statemachine.facts import Fact, FactKind
 from statemachine.folding.run_view import View
 from statemachine.states import Kind, Origin, Reason, State
 from statemachine.tasks import Lineage, Task, TaskKey, task_id
-
-T0 = 1_700_000_000_000
+from tests.support.times import T0
 
 
 def key(name: str = "t1", **more: str) -> TaskKey:

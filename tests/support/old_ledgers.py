@@ -18,7 +18,7 @@ from adapters.ledger.documents import task_text
 from adapters.ledger.events import TaskEvent
 from adapters.ledger.schema_state import alembic_config
 from tests.support.ledger_deliveries import told
-from tests.support.ledger_rows import T0
+from tests.support.times import T0
 
 ROOT = Path(__file__).parents[2]
 #: Upgrades once a line arrives, so that the start of the process is not part of the time in which it is killed.

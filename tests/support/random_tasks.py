@@ -9,7 +9,8 @@ from typing import Any
 from simulator import Truth
 from simulator.seeded_random import SeededRandom
 from tests.support.start_calls import STARTS
-from tests.support.virtual_time import HOUR, SECOND, VirtualTimeApp
+from tests.support.times import HOUR, SECOND
+from tests.support.virtual_time import VirtualTimeApp
 
 #: Ends of tasks that never existed at the vendor.
 NEVER_WAS = {
@@ -81,7 +82,7 @@ class Audit:
 def audit(fleet: RandomTasks, *, losses: bool) -> Audit:
     """Compares all tasks with the vendors' records.
 
-    losses: callbacks were lost, so the end of some tasks cannot be known; otherwise only ends that vendors never report are inferred.
+    losses: callbacks were lost, so the end of some tasks cannot be known; otherwise only ends that no vendor reports are inferred.
     """
     found = Audit()
     world = fleet.clock.world

@@ -24,7 +24,8 @@ from callbacks.app import AppDependencies, make_app
 from simulator import STEADY, CallbackDelivery, Faults, Plan, World
 from statemachine.tasks import Task
 from tests.support.in_process_app import PATIENT, InProcessApp
-from tests.support.virtual_time import T0, LateCaller, VirtualTimeApp, Wire
+from tests.support.times import T0
+from tests.support.virtual_time import LateCaller, VirtualTimeApp, Wire
 from workers.apply.applier import Applier
 from workers.call.call_attempt import CallAttempt
 from workers.sweep import Sweep
@@ -36,7 +37,7 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallScript:
-    """The course of one call. done: the vendor carries it out. answered: an answer comes. instead: this answer. took_ms: its duration."""
+    """The course of one call. done: the vendor carries it out. answered: an answer comes. instead: that one. took_ms: its time."""
 
     done: bool = True
     answered: bool = True

@@ -16,8 +16,6 @@ from statemachine.facts import Fact
 from statemachine.states import Kind
 from statemachine.tasks import Lineage, TaskKey
 
-T0 = 1_700_000_000_000
-SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 URL = "http://127.0.0.1:8090"
 VOLCENGINE, TENCENT = DEMO_APPS
 APPS = {app.vendor: app for app in DEMO_APPS}

@@ -18,11 +18,11 @@ from statemachine.delivery_policy import DeliveryState
 from tests.benchmarks.stories import STORIES, Teller
 from tests.support.in_process_app import InProcessApp
 from tests.support.sample_apps import settings
+from tests.support.times import HOUR
 from tests.support.webhook_subscriber import Subscriber
 from workers.deliver.dispatcher import Dispatcher
 
 T0 = 1_768_960_000_000
-HOUR = 3_600_000
 #: A subscriber on this machine is waited for no longer, s.
 _PATIENCE_S = 0.25
 #: What is due within so long is sent together, ms: a round for each alone would take ten times as long.

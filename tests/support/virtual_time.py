@@ -26,11 +26,10 @@ from simulator.seeded_random import SeededRandom
 from tests.support.in_process_app import InProcessApp
 from tests.support.sample_apps import OPEN
 from tests.support.start_calls import params
+from tests.support.times import T0
 from workers.call.call_attempt import CallAttempt
 from workers.call.caller import Caller
 
-T0 = 1_700_000_000_000
-SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 _LONGEST_CALL_MS = 10_000
 
 

@@ -4,8 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.clock_watch import ClockStep, ClockWatch
-
-HOUR = 3_600_000
+from tests.support.times import HOUR
 
 
 class Clocks:

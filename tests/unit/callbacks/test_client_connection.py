@@ -45,7 +45,7 @@ class EndingServer(uvicorn.Server):
         self._streams = streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._streams.end()
+        self._streams.close_all()
         await super().shutdown(sockets)
 
 

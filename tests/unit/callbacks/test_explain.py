@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from callbacks.explain import explain_task, find_tasks
-from tests.unit.callbacks.desk.desk_harness import T0, DeskHarness, made
+from tests.support.times import T0
+from tests.unit.callbacks.desk.desk_harness import DeskHarness, made
 
 EVIL = "\x1b[2J\x1b]0;x\x07\r\n2030-01-01T00:00:00.000Z  moves running -> stopped\u2028\u202e\x9b"
 

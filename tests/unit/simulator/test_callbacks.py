@@ -11,7 +11,8 @@ import pytest
 from adapters.vendors.tencent.events import TASK_EVENTS as TENCENT_EVENTS
 from adapters.vendors.volcengine.events import TASK_EVENTS as VOLCENGINE_EVENTS
 from simulator import STEADY, CallbackDelivery, Cause, Plan, World
-from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, VOLCENGINE, Customer, read
+from tests.support.start_calls import STARTS, VOLCENGINE, Customer, read
+from tests.support.times import HOUR, MINUTE, SECOND, T0
 from tests.unit.simulator.test_smoke import run_tasks
 
 

@@ -11,7 +11,8 @@ from adapters.vendors.calls import Call, CallOutcome, Operation, Sign
 from adapters.vendors.volcengine.api import API as VOLCENGINE_API
 from simulator import DEMO_APPS, STEADY, App, Cause, World
 from statemachine.states import Kind, Reason, State
-from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, VOLCENGINE, Customer, start_call
+from tests.support.start_calls import STARTS, TENCENT, VOLCENGINE, Customer, start_call
+from tests.support.times import HOUR, MINUTE, SECOND, T0
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from simulator import Faults, World
 from statemachine.states import FINAL
-from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, Customer, follow, key_of
+from tests.support.start_calls import STARTS, Customer, follow, key_of
+from tests.support.times import HOUR, MINUTE, SECOND, T0
 
 ACTIONS = sorted(STARTS)
 

@@ -8,7 +8,8 @@ import pytest
 from adapters.vendors.calls import CallOutcome
 from simulator import STEADY, Cause, Faults, Plan, World
 from statemachine.states import Reason, State
-from tests.support.start_calls import HOUR, MINUTE, SECOND, STARTS, T0, TENCENT, Customer, follow, read, start_call
+from tests.support.start_calls import STARTS, TENCENT, Customer, follow, read, start_call
+from tests.support.times import HOUR, MINUTE, SECOND, T0
 from tests.unit.simulator.test_smoke import run_tasks
 
 FAULTS = Faults(lose=0.1, double=0.2, delay=0.3, ambiguous=0.1, throttle=0.1)

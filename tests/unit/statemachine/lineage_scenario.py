@@ -11,8 +11,8 @@ from statemachine.decision import Change, Decision
 from statemachine.events import CallbackReceived, CallbackWithdrawn, DeadlinePassed, Event, OperatorMarked
 from statemachine.states import Anomaly, Deadline, Kind, State
 from statemachine.tasks import Lineage, Task, TaskKey
+from tests.support.times import T0
 
-T0 = 1_700_000_000_000
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 URL = "rtmp://push.example.com/live/s1"
 

@@ -24,7 +24,8 @@ from statemachine.facts import Ending
 from statemachine.rules import Rules
 from statemachine.states import Deadline, Kind, Reason, State
 from statemachine.tasks import Lineage, Task, TaskKey
-from tests.unit.statemachine.lineage_scenario import T0, LineageScenario, ms, state_in_words
+from tests.support.times import T0
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms, state_in_words
 
 START, UPDATE, STOP, INSPECT = Operation.START, Operation.UPDATE, Operation.STOP, Operation.INSPECT
 

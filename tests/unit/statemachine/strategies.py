@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from statemachine.facts import Ending, Fact, FactKind, File, FilesDelivered, Output
 from statemachine.rules import Rules
 from statemachine.states import FileState, Kind, OutputState, Reason, State
+from tests.support.times import T0
 
-T0 = 1_700_000_000_000
 S = 1000
 
 PUSH = Rules(single_output=True, idle_s=86_400)

@@ -4,7 +4,8 @@ import pytest
 
 from statemachine.events import DeadlinePassed
 from statemachine.states import Anomaly, Deadline, State
-from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, LineageScenario, ms
+from tests.support.times import DAY, HOUR, MINUTE
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms
 
 CONFIRM, IDLE, RECOVERY, EXPIRY, FINISH, SILENCE = (
     Deadline.START_CONFIRM,

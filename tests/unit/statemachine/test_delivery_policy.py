@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.delivery_policy import DISABLE_AFTER_MS, MAX_AGE_MS, RETRY_DELAYS_MS, is_failing, next_attempt_at
+from tests.support.times import T0
 
-T0 = 1_700_000_000_000
 S, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 FAILURES = st.integers(1, 100)
 JITTER = st.floats(0, 1)

@@ -3,7 +3,8 @@
 import pytest
 
 from statemachine.states import Deadline, Kind, State
-from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, LineageScenario, ms
+from tests.support.times import DAY, HOUR, MINUTE
+from tests.unit.statemachine.lineage_scenario import LineageScenario, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 

@@ -16,7 +16,8 @@ from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Reason, State
 from statemachine.tasks import Lineage
 from tests.support.hypothesis_effort import effort
-from tests.unit.statemachine.strategies import FAMILIES, T0, S, lineages
+from tests.support.times import T0
+from tests.unit.statemachine.strategies import FAMILIES, S, lineages
 from tests.unit.statemachine.test_order import KEY, outcome
 
 #: Enough for everyday runs; use 20,000 when you change how facts are folded.

@@ -5,7 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File, FilesDelivered, Output
 from statemachine.states import Anomaly, Deadline, Kind, OutputState, Reason, State
-from tests.unit.statemachine.lineage_scenario import DAY, HOUR, ms
+from tests.support.times import DAY, HOUR
+from tests.unit.statemachine.lineage_scenario import ms
 from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, ending, running
 
 CONFIRM, EXPIRY, FINISH, IDLE, RECOVERY, SILENCE, STOP_CONFIRM = (

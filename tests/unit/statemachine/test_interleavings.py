@@ -28,6 +28,7 @@ from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE, Anomaly, Deadline, Kind, Reason, State
 from statemachine.tasks import Lineage, Task, TaskKey
 from tests.support.hypothesis_effort import effort
+from tests.support.times import T0
 from tests.unit.statemachine.managed_lineage import ending
 from tests.unit.statemachine.strategies import (
     INGEST_SIGNS,
@@ -36,7 +37,6 @@ from tests.unit.statemachine.strategies import (
     PUSH_SIGNS,
     RECORD_SIGNS,
     RELAY_SIGNS,
-    T0,
     S,
 )
 

@@ -10,7 +10,8 @@ from statemachine.rules import Rules
 from statemachine.states import FINAL, LIVE
 from statemachine.tasks import Lineage, TaskKey
 from tests.support.hypothesis_effort import effort
-from tests.unit.statemachine.strategies import T0, lineages
+from tests.support.times import T0
+from tests.unit.statemachine.strategies import lineages
 
 KEY = TaskKey(vendor="v", app_id="a", room_id="r", vendor_task_id="t", family="f")
 NOW = T0 + 10_000_000_000

@@ -5,7 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File
 from statemachine.states import Anomaly, Deadline, Kind, Reason, State
-from tests.unit.statemachine.lineage_scenario import DAY, HOUR, MINUTE, T0, ms
+from tests.support.times import DAY, HOUR, MINUTE, T0
+from tests.unit.statemachine.lineage_scenario import ms
 from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, ending, receive_media_sign, running
 
 CALL_RETRY, CONFIRM, EXPIRY, FINISH, IDLE, REACH, RECOVERY, SILENCE = (

@@ -5,7 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.events import CallAnswered
 from statemachine.states import Anomaly, Deadline, Kind, Origin, State
-from tests.unit.statemachine.lineage_scenario import DAY, T0, ms
+from tests.support.times import DAY, T0
+from tests.unit.statemachine.lineage_scenario import ms
 from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, receive_media_sign
 
 RETRY, THROTTLED, REFUSED, AMBIGUOUS = CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS

@@ -5,7 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.commands import CancelCall
 from statemachine.states import Anomaly, Deadline, Kind, State
-from tests.unit.statemachine.lineage_scenario import DAY, ms
+from tests.support.times import DAY
+from tests.unit.statemachine.lineage_scenario import ms
 from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, receive_media_sign, running
 
 CALL_RETRY, START_RETRY, STOP_CONFIRM = Deadline.CALL_RETRY, Deadline.START_RETRY, Deadline.STOP_CONFIRM

@@ -5,7 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome
 from statemachine.events import StartRequested, SuccessorReported
 from statemachine.states import Deadline, Kind, State
-from tests.unit.statemachine.lineage_scenario import DAY, HOUR, ms
+from tests.support.times import DAY, HOUR
+from tests.unit.statemachine.lineage_scenario import ms
 from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, receive_media_sign, running
 
 RENEW, RESTART = Deadline.RENEW, Deadline.RESTART

@@ -12,8 +12,9 @@ from statemachine.folding.run_view import fold_run
 from statemachine.folding.runs import cut_runs
 from statemachine.states import OutputState
 from tests.support.hypothesis_effort import effort
+from tests.support.times import T0
 from tests.unit.statemachine.folding.test_compaction import FEW
-from tests.unit.statemachine.strategies import FAMILIES, ONE_RUN, T0, S, lineages
+from tests.unit.statemachine.strategies import FAMILIES, ONE_RUN, S, lineages
 
 #: (second, output, state); state None: the vendor accepted our stop.
 Sign = tuple[int, str, OutputState | None]

@@ -16,7 +16,8 @@ from statemachine.facts import Output
 from statemachine.folding.run_view import View
 from statemachine.states import Anomaly, Deadline, Kind, Origin, OutputState, State
 from statemachine.tasks import Task
-from tests.support.ledger_rows import T0, key, task
+from tests.support.ledger_rows import key, task
+from tests.support.times import T0
 
 AT = "2023-11-14T22:13:20.000Z"
 STREAM = "rtmp://push.example.com/live/s1?txSecret=abc"

@@ -8,9 +8,8 @@ from statemachine.folding.archiving import MAX_OPEN_FACTS, MAX_OPEN_FILES, MAX_O
 from statemachine.rules import Rules
 from statemachine.states import Reason, State, Verdict
 from statemachine.tasks import ArchivedRuns, Lineage, Task, TaskKey
+from tests.support.times import DAY, SECOND, T0
 
-DAY = 24 * 3600 * 1000
-T0 = 1_700_000_000_000
 KEY = TaskKey(vendor="v", app_id="a", room_id="r", vendor_task_id="t", family="f")
 STOPPED = Ending(state=State.STOPPED, reason=Reason.UNSTATED)
 
@@ -88,8 +87,6 @@ def test_a_live_run_is_never_archived():
 
 
 # More runs than are kept open, all within a week.
-
-SECOND = 1_000
 
 
 def each_minute(runs: int) -> Lineage:

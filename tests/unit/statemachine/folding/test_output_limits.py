@@ -5,8 +5,9 @@ from statemachine.events import CallbackReceived
 from statemachine.facts import Fact, FactKind, File
 from statemachine.folding.output_limits import MAX_FILES, MAX_OUTPUTS, limit_files
 from statemachine.tasks import Lineage
+from tests.support.times import T0
 from tests.unit.statemachine.lineage_scenario import LineageScenario
-from tests.unit.statemachine.strategies import ONE_RUN, T0
+from tests.unit.statemachine.strategies import ONE_RUN
 from tests.unit.statemachine.test_order import KEY, NOW
 
 

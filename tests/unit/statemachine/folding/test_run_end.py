@@ -5,7 +5,8 @@ import pytest
 from statemachine.facts import Ending, Fact, FactKind
 from statemachine.rules import Rules
 from statemachine.states import Anomaly, Reason, State
-from tests.unit.statemachine.lineage_scenario import HOUR, MINUTE, URL, LineageScenario, ms
+from tests.support.times import HOUR, MINUTE
+from tests.unit.statemachine.lineage_scenario import URL, LineageScenario, ms
 from tests.unit.statemachine.test_order import heard
 
 H72 = 72 * HOUR

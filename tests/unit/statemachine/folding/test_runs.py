@@ -3,7 +3,8 @@
 import pytest
 
 from statemachine.states import Anomaly, State, Verdict
-from tests.unit.statemachine.lineage_scenario import HOUR, URL, LineageScenario, ms
+from tests.support.times import HOUR
+from tests.unit.statemachine.lineage_scenario import URL, LineageScenario, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 

@@ -9,10 +9,10 @@ from statemachine.states import Kind
 from statemachine.tasks import TaskKey
 from tests.support.ledgers import create_schema
 from tests.support.sample_apps import TENCENT_APP, settings
+from tests.support.times import MINUTE
 from workers.apply.rules import Rulebook
 
 KEY = TaskKey(vendor="tencent", app_id=TENCENT_APP, room_id="", vendor_task_id="t", family="7")
-MINUTE = 60_000
 
 
 def live(kind: Kind, state: str = "running") -> Facet:

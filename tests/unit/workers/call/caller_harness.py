@@ -23,7 +23,8 @@ from statemachine.states import Origin, State
 from statemachine.tasks import Task, TaskKey
 from tests.support import ledger_rows
 from tests.support.ledgers import create_schema
-from tests.support.start_calls import APPS, T0, URL, params
+from tests.support.start_calls import APPS, URL, params
+from tests.support.times import T0
 from workers.call.call_builder import build_call
 from workers.call.caller import Caller
 

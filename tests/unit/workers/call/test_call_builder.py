@@ -9,7 +9,8 @@ from adapters.vendors.calls import Call, CallAnswer, TaskRef, to_doc
 from statemachine.calls import CallOutcome, Inspection, Operation, PendingCall, Sign
 from statemachine.states import Kind, Origin
 from statemachine.tasks import Task
-from tests.support.start_calls import STARTS, T0, params
+from tests.support.start_calls import STARTS, params
+from tests.support.times import T0
 from tests.unit.workers.call.caller_harness import task_of
 from workers.call.call_builder import build_call, next_step, record_id, ref_of
 

@@ -21,7 +21,8 @@ from statemachine.calls import Operation, PendingCall, Sign, inspection_from_doc
 from statemachine.states import State
 from statemachine.tasks import Task
 from tests.support import ledger_rows
-from tests.support.start_calls import APPS, T0, start_call
+from tests.support.start_calls import APPS, start_call
+from tests.support.times import T0
 from tests.unit.workers.call.caller_harness import SETTINGS, CallerHarness, task_of
 from workers.call.call_attempt import LEASE_MS
 

@@ -11,13 +11,12 @@ from adapters.ledger.subscriptions import Subscription
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.support.dispatcher_harness import REFUSED
 from tests.support.ledger_deliveries import id_of, subscription
-from tests.support.ledger_rows import T0
+from tests.support.times import MINUTE, T0
 from tests.unit.workers.deliver.test_delivery_results import sent
 from workers.deliver.delivery_log import DeliveryLog
 from workers.deliver.delivery_results import delivery_result
 from workers.deliver.delivery_round import Round
 
-MINUTE = 60_000
 EMPTY = Round(claimed=[], subscriptions={}, event_rows={}, results=[], updated=[], disabled=[])
 
 

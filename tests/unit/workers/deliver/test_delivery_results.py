@@ -9,12 +9,11 @@ from adapters.ledger.deliveries import Delivery, DeliveryResult
 from statemachine.delivery_policy import DISABLE_AFTER_MS, MAX_AGE_MS, DeliveryState, SubscriptionState
 from tests.support.dispatcher_harness import GONE, REFUSED, TAKEN
 from tests.support.ledger_deliveries import id_of, subscription
-from tests.support.ledger_rows import T0
+from tests.support.times import HOUR, T0
 from workers.deliver.delivery_results import apply_results, delivery_result, group_by_subscription
 from workers.deliver.messages import SendAttempt
 
 S = 1_000
-HOUR = 3_600_000
 
 
 def sent(answer: SendResult = TAKEN, *, at: int = T0, number: int = 1, tried: int = 0, first: int | None = T0) -> SendAttempt:

@@ -14,8 +14,8 @@ from adapters.ledger.replays import EventSelection
 from statemachine.delivery_policy import SubscriptionState
 from tests.support.dispatcher_harness import GONE, TAKEN, DispatcherHarness
 from tests.support.ledger_deliveries import id_of, listed, queue, queued, standing, subject_of, subscription, waiting
-from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
+from tests.support.times import T0
 from workers.deliver.delivery_round import LEASE_MS, NOTHING_TO_DO, Round, RoundPlan, plan_round, run_round
 from workers.deliver.messages import SendAttempt
 

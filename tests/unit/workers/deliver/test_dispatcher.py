@@ -16,8 +16,8 @@ from adapters.ledger.deliveries import NewDelivery
 from statemachine.delivery_policy import MAX_AGE_MS, DeliveryState, SubscriptionState
 from tests.support.dispatcher_harness import GONE, REFUSED, TAKEN, DispatcherHarness, ReceivedEvent, event_id
 from tests.support.ledger_deliveries import id_of, listed, standing, waiting
-from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
+from tests.support.times import T0
 from workers.deliver.delivery_round import LEASE_MS
 from workers.deliver.send_window import MAX_CONCURRENCY
 

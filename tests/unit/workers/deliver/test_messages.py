@@ -15,8 +15,8 @@ from statemachine.facts import Output
 from statemachine.states import OutputState
 from tests.support.dispatcher_harness import DispatcherHarness
 from tests.support.ledger_deliveries import id_of, tell, told
-from tests.support.ledger_rows import T0
 from tests.support.ledgers import open_ledger
+from tests.support.times import T0
 from workers.deliver.delivery_round import Round, plan_round, run_round
 from workers.deliver.messages import MessageBuilder, OutboundMessage
 

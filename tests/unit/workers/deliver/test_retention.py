@@ -10,8 +10,8 @@ from adapters.ledger.schema import deliveries as table
 from adapters.ledger.schema import subscriptions as subscriptions_table
 from statemachine.delivery_policy import DeliveryState, SubscriptionState
 from tests.support.ledger_deliveries import claim, listed, queue, queued, result, settle, subscribe, subscription, waiting
-from tests.support.ledger_rows import T0
 from tests.support.ledgers import BOTH, open_ledger
+from tests.support.times import T0
 from workers.deliver.retention import delete_old_deliveries
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.settings import Role
-from callbacks.desk.events.sse import Listener, Streams
+from callbacks.desk.events.sse import StreamOwner, Streams
 from callbacks.desk.http.problems import TooManyStreams
 from tests.unit.callbacks.desk.desk_harness import STREAM, DeskHarness, made
 from tests.unit.callbacks.desk.events.stream_client import LATE_S, listening, run, until
@@ -168,7 +168,7 @@ def test_nobody_takes_all_places_and_operators_always_get_one(world: DeskHarness
         def take(name: str, *, keys: bool) -> bool:
             pump = asyncio.create_task(asyncio.sleep(0))
             try:
-                stack.enter_context(streams.place(pump, Listener(name=name, keys=keys)))
+                stack.enter_context(streams.reserve(pump, StreamOwner(name=name, keys=keys)))
             except TooManyStreams:
                 return False
             return True
@@ -244,7 +244,7 @@ def test_told_to_end_all_streams_end_and_no_more_are_taken(tmp_path: Path) -> No
             hanging.takes.clear()
             world.tell(task)
             await asyncio.wait_for(hanging.offered.wait(), LATE_S)
-            world.streams.end()
+            world.streams.close_all()
             await until(lambda: reading.has_ended and world.streams.open == 0)
             async with listening(world, 0) as late:
                 assert await late.status() == 503

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from callbacks.desk.events.tail import PAGE, Item, Tail
+from callbacks.desk.events.tail import PAGE, TailItem, Tail
 from statemachine.tasks import Task
 from tests.unit.callbacks.desk.desk_harness import DeskHarness, made
 from tests.unit.callbacks.desk.events.stream_client import LATE_S, run, until
@@ -31,24 +31,24 @@ def tail_of(world: DeskHarness, *, kept: int = 1_000) -> Tail:
     return Tail(world.ledger, every_s=0.002, away_s=0.002, kept=kept)
 
 
-async def heard(tail: Tail, after: int, number: int) -> list[Item]:
+async def heard(tail: Tail, after: int, number: int) -> list[TailItem]:
     """The next items, page after page."""
-    found: list[Item] = []
+    found: list[TailItem] = []
     async with asyncio.timeout(LATE_S):
         while len(found) < number:
-            found += await tail.behind(found[-1].position if found else after, keys=True)
+            found += await tail.next_items(found[-1].position if found else after, keys=True)
     return found
 
 
-def positions(items: list[Item]) -> list[int]:
+def positions(items: list[TailItem]) -> list[int]:
     return [item.position for item in items]
 
 
 def test_whoever_is_near_the_end_gets_the_same_items_from_memory(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
-        with tail.joined(keys=True), tail.joined(keys=True):
-            after = await tail.newest()
+        with tail.listening(keys=True), tail.listening(keys=True):
+            after = await tail.newest_position()
             first = asyncio.create_task(heard(tail, after, 3))
             await _is_awake(tail, world, task)
             told = world.tell(task, task)
@@ -69,7 +69,7 @@ async def _is_awake(tail: Tail, world: DeskHarness, task: Task) -> None:
 def test_whoever_is_further_behind_than_memory_reads_the_ledger_and_misses_nothing(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world, kept=3)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             told = world.tell(*[task] * (2 * PAGE + 7))
             await heard(tail, told[-2], 1)
             told += world.tell(*[task] * 10)
@@ -83,7 +83,7 @@ def test_listeners_who_are_behind_by_any_number_hear_each_event_once(world: Desk
     async def scenario() -> None:
         tail = tail_of(world, kept=kept)
         told = world.tell(*[task] * 8)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             listening = [asyncio.create_task(heard(tail, told[at], 67 - at)) for at in range(8)]
             for _ in range(12):
                 told += world.tell(*[task] * 5)
@@ -100,7 +100,7 @@ def test_the_ledger_is_looked_at_only_while_somebody_listens(world: DeskHarness)
         tail = tail_of(world)
         await asyncio.sleep(0)
         assert (world.ledger.reads, len(asyncio.all_tasks())) == (before, 1)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             await until(lambda: world.ledger.reads > before + 3)
         await until(lambda: len(asyncio.all_tasks()) == 1)
 
@@ -110,11 +110,11 @@ def test_the_ledger_is_looked_at_only_while_somebody_listens(world: DeskHarness)
 def test_who_listens_again_after_a_while_misses_nothing(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             await _is_awake(tail, world, task)
-            last = await tail.newest()
+            last = await tail.newest_position()
         told = world.tell(task, task)
-        with tail.joined(keys=False):
+        with tail.listening(keys=False):
             assert positions(await heard(tail, last, 2)) == told
 
     run(scenario)
@@ -124,7 +124,7 @@ def test_while_the_ledger_is_away_listeners_wait_and_then_go_on(world: DeskHarne
     async def scenario() -> None:
         tail = tail_of(world)
         told = world.tell(task)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             await _is_awake(tail, world, task)
             world.ledger.is_away = True
             near, far = (asyncio.create_task(heard(tail, after, 2)) for after in (told[0], 0))
@@ -150,7 +150,7 @@ def test_a_tail_that_begins_while_the_ledger_is_away_begins_once_it_is_back(worl
         tail = tail_of(world)
         told = world.tell(task)
         world.ledger.is_away = True
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             waiting = asyncio.create_task(heard(tail, 0, 1))
             await _fails_again(world)
             world.ledger.is_away = False
@@ -163,7 +163,7 @@ def test_a_bug_while_reading_is_logged_and_reading_goes_on(world: DeskHarness, t
     async def scenario() -> None:
         tail = tail_of(world)
         world.ledger.bugs = 2
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             await _is_awake(tail, world, task)
 
     with capture_logs() as logs:
@@ -174,7 +174,7 @@ def test_a_bug_while_reading_is_logged_and_reading_goes_on(world: DeskHarness, t
 def test_who_goes_does_not_wait_for_a_ledger_that_hangs(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             await _is_awake(tail, world, task)
             world.ledger.may_go_on.clear()
             waiting = asyncio.create_task(heard(tail, 0, 1))
@@ -191,7 +191,7 @@ def test_who_goes_does_not_wait_for_a_ledger_that_hangs(world: DeskHarness, task
 def test_no_more_items_are_kept_than_may_be(world: DeskHarness, task: Task) -> None:
     async def scenario() -> None:
         tail = tail_of(world, kept=10)
-        with tail.joined(keys=True):
+        with tail.listening(keys=True):
             await _is_awake(tail, world, task)
             seen = []
             for _ in range(30):

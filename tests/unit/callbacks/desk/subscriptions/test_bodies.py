@@ -7,7 +7,7 @@ import pytest
 
 from adapters.contract.cloud_events import TYPES
 from adapters.settings import Settings
-from callbacks.desk.subscriptions.bodies import new
+from callbacks.desk.subscriptions.bodies import read_new
 from tests.unit.callbacks.desk.desk_harness import CALLED, WATCHED, DeskHarness, fields_of, made
 from tests.unit.callbacks.desk.subscriptions.subscription_requests import HOOK, STREAM, created, patch, post, subscribed
 
@@ -132,4 +132,4 @@ def test_a_flood_of_mistakes_is_told_in_part(world: DeskHarness) -> None:
 
 
 def test_reading_changes_nothing_that_is_right(world: DeskHarness) -> None:
-    assert new(world.desk, {"sink": STREAM}) == {"sink": STREAM, "types": ["tally.task.*"], "filter": {}, "description": ""}
+    assert read_new(world.desk, {"sink": STREAM}) == {"sink": STREAM, "types": ["tally.task.*"], "filter": {}, "description": ""}

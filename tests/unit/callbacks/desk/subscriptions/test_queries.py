@@ -7,7 +7,7 @@ from adapters.ledger import LedgerUnavailableError, replays
 from adapters.ledger.replays import EventSelection
 from adapters.settings import Role
 from callbacks.desk.http.problems import NotFound
-from callbacks.desk.subscriptions.queries import held
+from callbacks.desk.subscriptions.queries import locked
 from statemachine.delivery_policy import FAILING_REASON, SubscriptionState
 from tests.support.times import T0
 from tests.unit.callbacks.desk.desk_harness import DeskHarness, fields_of
@@ -159,7 +159,7 @@ def test_a_request_that_says_no_more_than_its_path_takes_nothing(world: DeskHarn
 
 def test_a_change_that_changes_nothing_makes_no_version(world: DeskHarness) -> None:
     id_ = subscribed(world)
-    with held(world.desk, id_) as it:
+    with locked(world.desk, id_) as it:
         assert it.change({"types": ["tally.task.*"], "description": ""}) == it.subscription
         assert it.change({"description": "new"}).version == 2
 
@@ -168,20 +168,20 @@ def test_a_change_that_changes_nothing_makes_no_version(world: DeskHarness) -> N
 
 def test_nothing_is_changed_and_nobody_woken_if_holding_it_goes_wrong(world: DeskHarness) -> None:
     id_ = subscribed(world)
-    rung = world.notified
+    before = world.notified
 
     def fail() -> None:
-        with held(world.desk, id_) as it:
+        with locked(world.desk, id_) as it:
             it.change({"description": "new"})
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    assert (stored(world, id_).description, world.notified) == ("", rung)
+    assert (stored(world, id_).description, world.notified) == ("", before)
 
 
 def test_what_is_not_there_cannot_be_held(world: DeskHarness) -> None:
-    with pytest.raises(NotFound), held(world.desk, "0" * 26):
+    with pytest.raises(NotFound), locked(world.desk, "0" * 26):
         raise AssertionError
 
 
