@@ -13,7 +13,7 @@ from statemachine.states import Anomaly, Deadline, Kind, State
 from statemachine.tasks import Lineage, Task, TaskKey
 from tests.support.times import T0
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 URL = "rtmp://push.example.com/live/s1"
 
 

@@ -4,8 +4,7 @@ import pytest
 
 from statemachine.events import DeadlinePassed
 from statemachine.states import Anomaly, Deadline, State
-from tests.support.times import DAY, HOUR, MINUTE
-from tests.unit.statemachine.lineage_scenario import LineageScenario, ms
+from tests.unit.statemachine.lineage_scenario import DAY_S, HOUR_S, MINUTE_S, LineageScenario, ms
 
 CONFIRM, IDLE, RECOVERY, EXPIRY, FINISH, SILENCE = (
     Deadline.START_CONFIRM,
@@ -16,8 +15,8 @@ CONFIRM, IDLE, RECOVERY, EXPIRY, FINISH, SILENCE = (
     Deadline.SILENCE,
 )
 RELAY = "RelayStreamStateChanged"
-LIFE = 72 * HOUR
-GRACE = 5 * MINUTE
+LIFE = 72 * HOUR_S
+GRACE = 5 * MINUTE_S
 
 
 def push(story: LineageScenario, task_state: int, at: float, **data):
@@ -43,14 +42,14 @@ def test_an_accepted_task_is_confirmed_within_a_minute():
 
 def test_a_start_that_is_planned_is_confirmed_after_it():
     story = LineageScenario()
-    relay(story, 1, 0, StartTimeStamp=ms(HOUR) // 1000)
-    assert story.due == {CONFIRM: HOUR + 60, IDLE: HOUR + 630, EXPIRY: HOUR + LIFE + GRACE, SILENCE: DAY}
+    relay(story, 1, 0, StartTimeStamp=ms(HOUR_S) // 1000)
+    assert story.due == {CONFIRM: HOUR_S + 60, IDLE: HOUR_S + 630, EXPIRY: HOUR_S + LIFE + GRACE, SILENCE: DAY_S}
 
 
 def test_a_running_task_needs_no_confirmation():
     story = LineageScenario()
     push(story, 3, 0)
-    assert story.due == {SILENCE: DAY}
+    assert story.due == {SILENCE: DAY_S}
 
 
 # idle
@@ -72,7 +71,7 @@ def test_a_push_that_pushes_nothing_is_idle_after_the_longest_max_idle_time():
     push(story, 3, 0)
     push(story, 1, 10, FinishTime=0)
     push(story, 1, 50, FinishTime=0)
-    assert story.due[IDLE] == 10 + DAY + 30
+    assert story.due[IDLE] == 10 + DAY_S + 30
 
 
 @pytest.mark.parametrize("status", [2, 3])
@@ -155,7 +154,7 @@ def test_a_relay_expires_after_72_hours():
 
 def test_a_first_callback_that_says_running_since_80_hours_ago_is_due_at_once():
     story = LineageScenario()
-    relay(story, 3, 0, StartTimeStamp=ms(-80 * HOUR) // 1000)
+    relay(story, 3, 0, StartTimeStamp=ms(-80 * HOUR_S) // 1000)
     assert story.ends == ["running"]
     assert story.pass_due(0) == [EXPIRY]
     assert story.ends == ["expired/max_lifetime?"]
@@ -165,20 +164,20 @@ def test_a_first_callback_that_says_running_since_80_hours_ago_is_due_at_once():
 def test_a_sign_of_life_after_expiry_revokes_it_for_an_hour_and_marks_it_overdue():
     story = LineageScenario()
     relay(story, 3, 0)
-    story.pass_due(73 * HOUR)
-    relay(story, 3, 74 * HOUR)
+    story.pass_due(73 * HOUR_S)
+    relay(story, 3, 74 * HOUR_S)
     assert story.ends == ["running"]
     assert story.task.anomalies == (Anomaly.OVERDUE, Anomaly.UNHEARD)
-    assert story.due[EXPIRY] == 75 * HOUR
-    story.pass_due(75 * HOUR)
+    assert story.due[EXPIRY] == 75 * HOUR_S
+    story.pass_due(75 * HOUR_S)
     assert story.ends == ["expired/max_lifetime?"]
 
 
 def test_a_told_end_corrects_an_expiry():
     story = LineageScenario()
     relay(story, 3, 0)
-    story.pass_due(73 * HOUR)
-    relay(story, 4, 74 * HOUR, Reason=3)
+    story.pass_due(73 * HOUR_S)
+    relay(story, 4, 74 * HOUR_S, Reason=3)
     assert story.ends == ["completed/source_finished"]
 
 
@@ -191,8 +190,8 @@ def test_a_zero_start_time_stamp_is_none():
 def test_an_ingest_expires_after_its_max_duration():
     story = LineageScenario(MaxDuration=10)
     story.tencent(701, 0, Status=0)
-    assert story.due[EXPIRY] == 10 * MINUTE + GRACE
-    story.pass_due(10 * MINUTE + GRACE)
+    assert story.due[EXPIRY] == 10 * MINUTE_S + GRACE
+    story.pass_due(10 * MINUTE_S + GRACE)
     assert story.ends == ["expired/max_lifetime?"]
 
 
@@ -225,13 +224,13 @@ def test_an_upload_event_of_its_run_gives_a_recording_a_day():
     story = LineageScenario()
     story.volc("RecordStopped", 0, Code=0, RecordFileList=[{"ObjectKey": "a"}])
     story.volc("RecordUploadStarted", 5, Code=0)
-    assert story.due[FINISH] == DAY
+    assert story.due[FINISH] == DAY_S
 
 
 def test_a_cloud_recording_has_a_day_without_any_upload_event():
     story = LineageScenario()
     story.tencent(302, 0, LeaveCode=0)
-    assert story.due[FINISH] == DAY
+    assert story.due[FINISH] == DAY_S
 
 
 # silence
@@ -240,44 +239,44 @@ def test_a_cloud_recording_has_a_day_without_any_upload_event():
 def test_silence_counts_from_receipt():
     story = LineageScenario()
     push(story, 3, 0, received=500)
-    assert story.due[SILENCE] == 500 + DAY
+    assert story.due[SILENCE] == 500 + DAY_S
 
 
 def test_a_day_of_silence_is_unheard_and_thirty_days_are_lost():
     story = LineageScenario()
     push(story, 3, 0)
-    story.pass_due(DAY)
+    story.pass_due(DAY_S)
     assert (story.ends, story.task.anomalies) == (["running"], (Anomaly.UNHEARD,))
-    assert story.due[SILENCE] == 30 * DAY
-    story.pass_due(30 * DAY - 1)
+    assert story.due[SILENCE] == 30 * DAY_S
+    story.pass_due(30 * DAY_S - 1)
     assert story.ends == ["running"]
-    story.pass_due(30 * DAY)
+    story.pass_due(30 * DAY_S)
     assert story.ends == ["lost/silent?"]
 
 
 def test_silence_that_passes_thirty_days_late_is_lost_at_once():
     story = LineageScenario()
     push(story, 3, 0)
-    assert story.pass_due(31 * DAY) == [SILENCE]
+    assert story.pass_due(31 * DAY_S) == [SILENCE]
     assert story.ends == ["lost/silent?"]
 
 
 def test_news_ends_silence():
     story = LineageScenario()
     push(story, 3, 0)
-    push(story, 3, DAY - 1)
-    story.pass_due(DAY)
+    push(story, 3, DAY_S - 1)
+    story.pass_due(DAY_S)
     assert story.task.anomalies == ()
-    assert story.due[SILENCE] == 2 * DAY - 1
+    assert story.due[SILENCE] == 2 * DAY_S - 1
 
 
 def test_a_sign_of_life_after_thirty_days_of_silence_is_believed():
     story = LineageScenario()
     push(story, 3, 0)
-    story.pass_due(31 * DAY)
-    push(story, 3, 32 * DAY)
+    story.pass_due(31 * DAY_S)
+    push(story, 3, 32 * DAY_S)
     assert story.ends == ["running"]
-    assert story.due == {SILENCE: 33 * DAY}
+    assert story.due == {SILENCE: 33 * DAY_S}
 
 
 # Deadlines that pass late, early and repeatedly.
@@ -313,7 +312,7 @@ def test_the_same_deadlines_late_conclude_the_same():
     for story in (late, soon):
         relay(story, 1, 0)
     soon.pass_due(630)
-    late.pass_due(10 * HOUR)
+    late.pass_due(10 * HOUR_S)
     assert soon.task.view == late.task.view
 
 
@@ -323,11 +322,11 @@ def test_the_same_deadlines_late_conclude_the_same():
 def test_an_inferred_end_stands_where_our_knowledge_stood():
     story = LineageScenario()
     relay(story, 1, 0)
-    story.pass_due(DAY)
+    story.pass_due(DAY_S)
     assert story.task.view.evidence_at == ms(0)
-    relay(story, 1, 0, received=DAY)
+    relay(story, 1, 0, received=DAY_S)
     assert story.ends == ["idle_timeout/max_idle_time?"]
-    relay(story, 1, 0.001, received=DAY)
+    relay(story, 1, 0.001, received=DAY_S)
     assert story.ends == ["accepted"]
 
 

@@ -3,8 +3,7 @@
 import pytest
 
 from statemachine.states import Deadline, Kind, State
-from tests.support.times import DAY, HOUR, MINUTE
-from tests.unit.statemachine.lineage_scenario import LineageScenario, ms
+from tests.unit.statemachine.lineage_scenario import DAY_S, HOUR_S, MINUTE_S, LineageScenario, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 
@@ -57,7 +56,7 @@ def test_an_upload_that_fails_or_goes_on_decides_nothing(event, data):
     story.volc("RecordStopped", 10, Code=0, RecordFileList=FILES)
     story.volc(event, 20, **data)
     assert story.ends == ["finishing"]
-    assert story.due[Deadline.FINISH] == 10 + 24 * HOUR
+    assert story.due[Deadline.FINISH] == 10 + 24 * HOUR_S
 
 
 def test_files_in_backup_storage_stay_awaited():
@@ -236,9 +235,9 @@ def test_files_may_be_added_to_a_final_task():
 )
 def test_without_a_file_the_leave_code_speaks_after_a_day(leave_code, end):
     story = cloud(leave_code)
-    story.pass_due(10 + DAY - 1)
+    story.pass_due(10 + DAY_S - 1)
     assert story.ends == ["finishing"]
-    story.pass_due(10 + DAY)
+    story.pass_due(10 + DAY_S)
     assert story.ends == [end]
     assert story.task.view.vendor_code is None
 
@@ -252,32 +251,32 @@ def test_without_a_file_the_pages_end_speaks_after_a_day(event, status, end):
     story.tencent(801, 0, Status=1)
     story.tencent(event, 10, Status=status)
     assert story.ends == ["finishing"]
-    story.pass_due(10 + DAY)
+    story.pass_due(10 + DAY_S)
     assert story.ends == [end]
 
 
 def test_with_a_file_the_capture_is_completed_whatever_ended_it():
     story = cloud(99)
     story.tencent(311, 20, Status=0, TencentVod={"FileId": "f1"})
-    story.pass_due(10 + DAY)
+    story.pass_due(10 + DAY_S)
     assert story.ends == ["completed/files_delivered?"]
 
 
 def test_a_delivery_told_after_the_inference_corrects_it():
     story = cloud(3)
-    story.pass_due(2 * DAY)
-    story.tencent(312, 2 * DAY, Status=0)
+    story.pass_due(2 * DAY_S)
+    story.tencent(312, 2 * DAY_S, Status=0)
     assert story.ends == ["completed/no_files"]
 
 
 def test_a_captures_end_that_was_not_known_takes_the_inference_back():
     story = LineageScenario()
     story.volc("RecordUploadBackuped", 0, Code=0)
-    story.pass_due(DAY)
+    story.pass_due(DAY_S)
     assert story.ends == ["completed/files_unknown?"]
-    story.volc("RecordStopped", DAY, Code=0, RecordFileList=FILES)
+    story.volc("RecordStopped", DAY_S, Code=0, RecordFileList=FILES)
     assert story.ends == ["finishing"]
-    story.pass_due(2 * DAY)
+    story.pass_due(2 * DAY_S)
     assert story.ends == ["completed/files_delivered?"]
 
 
@@ -308,7 +307,7 @@ def test_any_page_event_makes_it_a_page():
 def test_a_start_time_behind_the_task_id_makes_it_a_page_and_is_no_part_of_the_id():
     story = LineageScenario()
     story.tencent(802, 0, Status=1)
-    story.tencent(310, MINUTE, task="t_StartTimeMs_1700000000000", Status=0, FileList=["a.mp4"])
+    story.tencent(310, MINUTE_S, task="t_StartTimeMs_1700000000000", Status=0, FileList=["a.mp4"])
     assert story.ends == ["completed/files_delivered"]
     assert story.task.kind is Kind.PAGE
 
@@ -323,8 +322,8 @@ def test_a_suffixed_id_alone_makes_a_page():
 def test_a_mark_that_a_captures_end_took_back_does_not_keep_the_recording_finishing():
     story = LineageScenario()
     story.volc("RecordStarted", 0, Code=0)
-    story.mark(State.LOST, at=DAY)
-    story.volc("RecordStopped", 0, received=DAY, Code=0, RecordFileList=FILES)
+    story.mark(State.LOST, at=DAY_S)
+    story.volc("RecordStopped", 0, received=DAY_S, Code=0, RecordFileList=FILES)
     assert story.ends == ["finishing"]
-    story.pass_due(DAY)
+    story.pass_due(DAY_S)
     assert story.ends == ["completed/files_delivered?"]

@@ -5,8 +5,7 @@ import pytest
 from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File, FilesDelivered, Output
 from statemachine.states import Anomaly, Deadline, Kind, OutputState, Reason, State
-from tests.support.times import DAY, HOUR
-from tests.unit.statemachine.lineage_scenario import ms
+from tests.unit.statemachine.lineage_scenario import DAY_S, HOUR_S, ms
 from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, ending, running
 
 CONFIRM, EXPIRY, FINISH, IDLE, RECOVERY, SILENCE, STOP_CONFIRM = (
@@ -194,7 +193,7 @@ def test_nobody_publishes_arms_idle():
 @pytest.mark.parametrize("sign", [Sign.CAPTURE_ENDED, Sign.ENDED, Sign.GONE])
 def test_an_answer_about_a_run_before_ours_says_that_ours_is_gone(sign):
     story = asked("accepted")
-    story.inspected(Inspection(sign=sign, started_at=ms(-HOUR), ending=None))
+    story.inspected(Inspection(sign=sign, started_at=ms(-HOUR_S), ending=None))
     assert story.end == LOST
 
 
@@ -214,7 +213,7 @@ def test_an_answer_about_an_observed_task_is_its_own_however_old():
     story = ManagedLineage()
     push(story, 3, 0)
     story.advance(1000)
-    story.inspected(Inspection(sign=Sign.RUNNING, started_at=ms(-HOUR)))
+    story.inspected(Inspection(sign=Sign.RUNNING, started_at=ms(-HOUR_S)))
     assert story.ends == ["running"]
 
 
@@ -244,7 +243,7 @@ def test_a_sign_of_life_outside_the_window_counts():
 
 
 def test_a_deadline_outside_the_window_asks_nobody():
-    story = running(kind=Kind.RECORD, params={"Control": {"MaxRecordTime": 2 * HOUR}}, rules={"reach_s": 600})
+    story = running(kind=Kind.RECORD, params={"Control": {"MaxRecordTime": 2 * HOUR_S}}, rules={"reach_s": 600})
     story.advance_to(EXPIRY)
     assert (story.end, story.call_count(INSPECT)) == ("expired/max_lifetime?", 0)
 
@@ -335,7 +334,7 @@ def test_tencents_recording_exits_without_a_reason():
 
 
 def test_an_overdue_question_that_tells_of_life_marks_the_task():
-    story = running(kind=Kind.INGEST, rules={"silence_s": 90 * DAY})
+    story = running(kind=Kind.INGEST, rules={"silence_s": 90 * DAY_S})
     while INSPECT not in story.under_way:
         story.advance_to(EXPIRY)
     story.inspected(Inspection(sign=Sign.RUNNING))

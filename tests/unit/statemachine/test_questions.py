@@ -5,8 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Inspection, Sign
 from statemachine.facts import File
 from statemachine.states import Anomaly, Deadline, Kind, Reason, State
-from tests.support.times import DAY, HOUR, MINUTE, T0
-from tests.unit.statemachine.lineage_scenario import ms
+from tests.support.times import T0
+from tests.unit.statemachine.lineage_scenario import DAY_S, HOUR_S, MINUTE_S, ms
 from tests.unit.statemachine.managed_lineage import INSPECT, STOP, ManagedLineage, accepted, ending, receive_media_sign, running
 
 CALL_RETRY, CONFIRM, EXPIRY, FINISH, IDLE, REACH, RECOVERY, SILENCE = (
@@ -22,7 +22,7 @@ CALL_RETRY, CONFIRM, EXPIRY, FINISH, IDLE, REACH, RECOVERY, SILENCE = (
 LOST = "lost/unknown_to_vendor?"
 FILES = [{"ObjectKey": "a.mp4"}]
 #: `silence` is hardly ever due.
-QUIET = {"silence_s": 400 * DAY}
+QUIET = {"silence_s": 400 * DAY_S}
 
 
 def push(story: ManagedLineage, task_state: int, at: float, **data):
@@ -148,7 +148,7 @@ def test_an_interrupted_task_that_is_gone_has_the_end_that_the_answer_tells():
 
 def test_without_a_policy_a_task_that_does_not_recover_is_asked_on():
     story = recovering()
-    story.advance(3 * HOUR)
+    story.advance(3 * HOUR_S)
     assert story.call_count(STOP) == 0
 
 
@@ -182,14 +182,14 @@ def test_a_stop_for_a_policy_is_confirmed_like_any_other():
 def test_a_task_that_is_gone_after_its_allowed_life_has_expired():
     story = asked_by(EXPIRY, running(kind=Kind.INGEST, rules=QUIET))
     story.inspected(Sign.GONE)
-    assert (story.end, story.task.view.ended_at, story.due) == ("expired/max_lifetime?", ms(1 + 72 * HOUR), {})
+    assert (story.end, story.task.view.ended_at, story.due) == ("expired/max_lifetime?", ms(1 + 72 * HOUR_S), {})
 
 
 def test_a_task_that_lives_after_its_allowed_life_is_overdue_and_asked_hourly():
     story = running(kind=Kind.INGEST, rules=QUIET)
     due = story.due[EXPIRY]
     for hour in range(3):
-        assert story.advance_to(EXPIRY) == due + hour * HOUR
+        assert story.advance_to(EXPIRY) == due + hour * HOUR_S
         story.inspected(Sign.RUNNING)
         assert (story.end, story.task.anomalies) == ("running", (Anomaly.OVERDUE,))
 
@@ -203,8 +203,8 @@ def test_a_task_that_cannot_be_asked_after_its_allowed_life_has_expired():
 def test_a_sign_of_life_revokes_an_expiry_for_an_hour_and_marks_it_overdue():
     story = asked_by(EXPIRY, running(kind=Kind.INGEST, rules=QUIET))
     story.inspected(Sign.GONE)
-    receive_media_sign(story, 80 * HOUR)
-    assert (story.end, story.task.anomalies, story.due[EXPIRY]) == ("running", (Anomaly.OVERDUE,), 81 * HOUR)
+    receive_media_sign(story, 80 * HOUR_S)
+    assert (story.end, story.task.anomalies, story.due[EXPIRY]) == ("running", (Anomaly.OVERDUE,), 81 * HOUR_S)
 
 
 def test_a_question_that_expiry_asks_as_well_has_its_end():
@@ -270,10 +270,10 @@ def test_a_silent_task_that_has_ended_has_stopped_for_no_stated_reason():
 
 
 def test_a_silent_task_whose_query_is_refused_is_unheard_and_after_30_days_lost():
-    story = asked_by(SILENCE, running(rules={"reach_s": None, "silence_s": 8 * HOUR}))
+    story = asked_by(SILENCE, running(rules={"reach_s": None, "silence_s": 8 * HOUR_S}))
     story.answer(INSPECT, CallOutcome.REFUSED)
     assert (story.end, story.task.anomalies) == ("running", (Anomaly.UNHEARD,))
-    story.advance(31 * DAY)
+    story.advance(31 * DAY_S)
     story.answer(INSPECT, CallOutcome.REFUSED)
     assert story.end == "lost/silent?"
 
@@ -281,8 +281,8 @@ def test_a_silent_task_whose_query_is_refused_is_unheard_and_after_30_days_lost(
 def test_out_of_the_window_silence_is_unheard_after_a_day():
     story = running(rules={"reach_s": 60, "silence_s": 900})
     story.advance(1000)
-    assert story.due[SILENCE] == 2 + DAY
-    story.advance(2 + DAY)
+    assert story.due[SILENCE] == 2 + DAY_S
+    story.advance(2 + DAY_S)
     assert (story.end, story.under_way) == ("running", [])
     assert Anomaly.UNHEARD in story.task.anomalies
 
@@ -332,7 +332,7 @@ def finishing(rules=QUIET, files=FILES) -> ManagedLineage:
 
 
 def test_a_recording_without_an_upload_event_is_asked_about_after_ten_minutes():
-    assert finishing().due[FINISH] == 10 + 10 * MINUTE
+    assert finishing().due[FINISH] == 10 + 10 * MINUTE_S
 
 
 @pytest.mark.parametrize("sign", [Sign.GONE, Sign.ENDED, Sign.CAPTURE_ENDED, Sign.RUNNING])
@@ -345,7 +345,7 @@ def test_a_recording_whose_files_are_known_is_complete_when_nothing_more_can_be_
 def test_files_that_the_answer_tells_complete_a_recording():
     story = running("tencent", Kind.RECORD)
     story.tencent(302, 10, LeaveCode=1)
-    story.advance(10 + DAY - 1)
+    story.advance(10 + DAY_S - 1)
     asked_by(FINISH, story)
     story.inspected(Inspection(sign=Sign.CAPTURE_ENDED, files=(File(name="b.mp4"),)))
     assert (story.end, story.files) == ("completed/files_delivered?", {"b.mp4": "known"})
@@ -386,7 +386,7 @@ def test_a_run_that_another_one_followed_finishes_without_a_question():
     story = running(kind=Kind.RECORD, rules=QUIET)
     story.volc("RecordStopped", 10, Code=0, RecordFileList=FILES)
     story.volc("RecordStarted", 20, Code=0)
-    story.advance(10 + 10 * MINUTE)
+    story.advance(10 + 10 * MINUTE_S)
     assert (story.ends, story.call_count(INSPECT)) == (["completed/files_delivered?", "running"], 0)
 
 
@@ -409,8 +409,8 @@ def test_files_that_come_meanwhile_complete_it():
 
 def test_a_finish_that_tells_nothing_is_asked_hourly():
     story = asked_by(FINISH, finishing())
-    story.answer(INSPECT, CallOutcome.THROTTLED, retry_after_s=10 * HOUR)
-    assert story.due[FINISH] == 610 + HOUR
+    story.answer(INSPECT, CallOutcome.THROTTLED, retry_after_s=10 * HOUR_S)
+    assert story.due[FINISH] == 610 + HOUR_S
 
 
 # reach
@@ -418,7 +418,7 @@ def test_a_finish_that_tells_nothing_is_asked_hourly():
 
 def test_an_hour_before_the_window_closes_a_task_is_marked():
     story = running(rules=QUIET)
-    assert story.advance_to(REACH) == 1 + 71 * HOUR
+    assert story.advance_to(REACH) == 1 + 71 * HOUR_S
     assert (story.end, story.task.anomalies, story.call_count(STOP)) == ("running", (Anomaly.OUT_OF_REACH,), 0)
     assert REACH not in story.due
 
@@ -438,7 +438,7 @@ def test_a_task_that_is_to_be_stopped_already_is_only_marked():
 
 def test_a_recordings_window_is_its_resource_expired_hour():
     story = running("tencent", Kind.RECORD, params={"ResourceExpiredHour": 2}, rules=QUIET)
-    assert story.due[REACH] == 1 + HOUR
+    assert story.due[REACH] == 1 + HOUR_S
 
 
 def test_a_window_without_an_end_is_not_marked():

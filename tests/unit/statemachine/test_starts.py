@@ -5,8 +5,8 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.events import CallAnswered
 from statemachine.states import Anomaly, Deadline, Kind, Origin, State
-from tests.support.times import DAY, T0
-from tests.unit.statemachine.lineage_scenario import ms
+from tests.support.times import T0
+from tests.unit.statemachine.lineage_scenario import DAY_S, ms
 from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, receive_media_sign
 
 RETRY, THROTTLED, REFUSED, AMBIGUOUS = CallOutcome.RETRY, CallOutcome.THROTTLED, CallOutcome.REFUSED, CallOutcome.AMBIGUOUS
@@ -67,7 +67,7 @@ def test_a_task_whose_start_is_under_way_has_a_deadline():
 
 def test_silence_asks_nothing_while_a_start_is_tried():
     story = asked()
-    story.advance(DAY)
+    story.advance(DAY_S)
     assert (story.end, story.under_way, story.task.anomalies) == ("requested", [START], ())
 
 
@@ -93,7 +93,7 @@ def test_waiting_for_a_quota_is_neither_an_attempt_nor_trying():
 
 
 def test_pauses_are_full_jitter_of_a_second_doubled_up_to_a_minute():
-    lasting = {"start": {"max_attempts": 9, "max_elapsed_s": DAY}}
+    lasting = {"start": {"max_attempts": 9, "max_elapsed_s": DAY_S}}
     of_each = [pauses(asked(task=f"task {n}", policy=lasting), RETRY) for n in range(60)]
     for attempt, ceiling in enumerate([1, 2, 4, 8, 16, 32, 60, 60]):
         waited = [one[attempt] for one in of_each]
@@ -232,7 +232,7 @@ def test_a_given_up_start_that_runs_all_the_same_is_stopped():
 def test_a_given_up_start_is_not_started_again():
     story = given_up()
     story.retry(20)
-    story.advance(DAY)
+    story.advance(DAY_S)
     assert story.call_count(START) == 1
 
 
@@ -492,7 +492,7 @@ def test_an_operators_word_ends_a_start_that_waits():
 def test_nothing_is_unheard_of_a_start_that_failed():
     story = asked()
     story.answer(START, REFUSED, 1)
-    story.advance(40 * DAY)
+    story.advance(40 * DAY_S)
     assert Anomaly.UNHEARD not in story.task.anomalies
 
 

@@ -5,8 +5,7 @@ import pytest
 from statemachine.calls import CallOutcome, Sign
 from statemachine.commands import CancelCall
 from statemachine.states import Anomaly, Deadline, Kind, State
-from tests.support.times import DAY
-from tests.unit.statemachine.lineage_scenario import ms
+from tests.unit.statemachine.lineage_scenario import DAY_S, ms
 from tests.unit.statemachine.managed_lineage import INSPECT, START, STOP, ManagedLineage, accepted, receive_media_sign, running
 
 CALL_RETRY, START_RETRY, STOP_CONFIRM = Deadline.CALL_RETRY, Deadline.START_RETRY, Deadline.STOP_CONFIRM
@@ -123,7 +122,7 @@ def test_no_start_is_tried_once_a_stop_was_asked_for():
     story = on_the_wire("tencent", Kind.RECORD)
     story.answer(START, CallOutcome.AMBIGUOUS, 10, sent=0)
     story.retry(20)
-    story.advance(DAY)
+    story.advance(DAY_S)
     assert story.call_count(START) == 1
 
 

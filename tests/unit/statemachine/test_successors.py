@@ -5,19 +5,18 @@ import pytest
 from statemachine.calls import CallOutcome
 from statemachine.events import StartRequested, SuccessorReported
 from statemachine.states import Deadline, Kind, State
-from tests.support.times import DAY, HOUR
-from tests.unit.statemachine.lineage_scenario import ms
+from tests.unit.statemachine.lineage_scenario import DAY_S, HOUR_S, ms
 from tests.unit.statemachine.managed_lineage import START, STOP, ManagedLineage, receive_media_sign, running
 
 RENEW, RESTART = Deadline.RENEW, Deadline.RESTART
 ONE = {"TaskId": "one"}
 OTHER = {"TaskId": "other"}
 RENEWING = {"renew": {"params": OTHER}}
-LIFE = 72 * HOUR
+LIFE = 72 * HOUR_S
 
 
 def relay(policy=RENEWING, params=ONE, **more) -> ManagedLineage:
-    return running(kind=Kind.INGEST, policy=policy, params=params, rules={"silence_s": 90 * DAY}, **more)
+    return running(kind=Kind.INGEST, policy=policy, params=params, rules={"silence_s": 90 * DAY_S}, **more)
 
 
 def posted(story: ManagedLineage) -> StartRequested:
@@ -50,7 +49,7 @@ def test_a_task_is_renewed_ten_minutes_before_its_allowed_life_is_over():
 
 def test_a_policy_says_how_long_before():
     story = relay({"renew": {"params": OTHER, "lead_s": 3600}})
-    assert story.due[RENEW] == 1 + LIFE - HOUR
+    assert story.due[RENEW] == 1 + LIFE - HOUR_S
 
 
 def test_a_successor_is_asked_for_with_the_other_parameters():

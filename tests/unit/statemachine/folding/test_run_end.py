@@ -5,11 +5,10 @@ import pytest
 from statemachine.facts import Ending, Fact, FactKind
 from statemachine.rules import Rules
 from statemachine.states import Anomaly, Reason, State
-from tests.support.times import HOUR, MINUTE
-from tests.unit.statemachine.lineage_scenario import URL, LineageScenario, ms
+from tests.unit.statemachine.lineage_scenario import HOUR_S, MINUTE_S, URL, LineageScenario, ms
 from tests.unit.statemachine.test_order import heard
 
-H72 = 72 * HOUR
+H72 = 72 * HOUR_S
 
 
 def send_state(story: LineageScenario, code: int, at: float):
@@ -175,7 +174,7 @@ def test_an_ingest_ends_as_completed():
     assert story.ends == ["completed/unstated"]
 
 
-@pytest.mark.parametrize(("at", "end"), [(9 * MINUTE - 1, "completed/unstated"), (9 * MINUTE, "expired/max_lifetime")])
+@pytest.mark.parametrize(("at", "end"), [(9 * MINUTE_S - 1, "completed/unstated"), (9 * MINUTE_S, "expired/max_lifetime")])
 def test_an_ingest_that_ends_a_minute_before_its_max_duration_expired(at, end):
     story = LineageScenario(MaxDuration=10)
     story.tencent(701, 0, Status=0)

@@ -3,8 +3,7 @@
 import pytest
 
 from statemachine.states import Anomaly, State, Verdict
-from tests.support.times import HOUR
-from tests.unit.statemachine.lineage_scenario import URL, LineageScenario, ms
+from tests.unit.statemachine.lineage_scenario import HOUR_S, URL, LineageScenario, ms
 
 FILES = [{"ObjectKey": "a.mp4"}]
 
@@ -226,20 +225,20 @@ def idle_push() -> LineageScenario:
     story = LineageScenario()
     story.volc("TranscodeStarted", 0, Code=0)
     push(story, 1, 1, FinishTime=0)
-    story.pass_due(25 * HOUR)
+    story.pass_due(25 * HOUR_S)
     assert story.ends == ["idle_timeout/max_idle_time?"]
     return story
 
 
 def test_after_an_inferred_end_a_push_start_revokes_it():
     story = idle_push()
-    story.volc("TranscodeStarted", 26 * HOUR, Code=0)
+    story.volc("TranscodeStarted", 26 * HOUR_S, Code=0)
     assert story.ends == ["accepted"]
 
 
 def test_after_an_inferred_end_a_newer_start_time_opens_a_run():
     story = idle_push()
-    push(story, 3, 26 * HOUR, start=25 * HOUR)
+    push(story, 3, 26 * HOUR_S, start=25 * HOUR_S)
     assert story.ends == ["idle_timeout/max_idle_time?", "running"]
 
 
@@ -275,10 +274,10 @@ def test_an_inferred_end_is_revoked_only_by_signs_newer_than_what_was_known():
 
 def test_an_inferred_end_of_a_run_with_a_successor_yields_only_to_an_end():
     story = idle_push()
-    push(story, 3, 26 * HOUR, start=25 * HOUR)
-    push(story, 3, 27 * HOUR, start=0)
+    push(story, 3, 26 * HOUR_S, start=25 * HOUR_S)
+    push(story, 3, 27 * HOUR_S, start=0)
     assert story.ends[0] == "idle_timeout/max_idle_time?"
-    ended(story, 28 * HOUR, start=0, code=2)
+    ended(story, 28 * HOUR_S, start=0, code=2)
     assert story.ends == ["failed/bad_source", "running"]
 
 
@@ -288,7 +287,7 @@ def test_a_finish_that_passes_for_one_run_does_not_touch_the_next():
     story.volc("RecordStopped", 100, Code=0, RecordFileList=FILES)
     story.volc("RecordStarted", 200, Code=0)
     story.volc("RecordUploadProcessing", 300, Progress=10)
-    story.pass_due(100 + 24 * HOUR)
+    story.pass_due(100 + 24 * HOUR_S)
     assert story.ends == ["completed/files_delivered?", "running"]
 
 
@@ -434,7 +433,7 @@ def test_an_upload_run_stays_finishing_while_a_newer_run_lives():
     story.volc("RecordUploadBackuped", 50, Code=0)
     story.volc("RecordStarted", 100, Code=0)
     assert story.ends == ["finishing", "running"]
-    story.pass_due(50 + 24 * HOUR)
+    story.pass_due(50 + 24 * HOUR_S)
     assert story.ends == ["completed/files_unknown?", "running"]
 
 
