@@ -30,7 +30,7 @@ services:
 test: $(VENV)/.dev services ## all set-up and every test, about six minutes on two cores
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not soak"
 
-quick: $(VENV)/.dev ## unit tests without servers and with few random examples, under a minute
+quick: $(VENV)/.dev ## unit tests without servers and with few random examples, about a minute
 	@TALLY_QUICK=1 TALLY_EFFORT=0.1 $(BIN)/python -m pytest -q -r fE -n 3 --dist worksteal -m "not soak" tests/unit
 
 soak: $(VENV)/.dev services ## the long proofs, hours

@@ -15,6 +15,7 @@ from adapters.ledger.migrate import upgrade
 from adapters.ledger.postgresql import inbox_keys
 from adapters.ledger.schema import metadata
 from tests.support import postgresql
+from tests.support.hypothesis_effort import effort
 
 BOTH = ("sqlite", "postgresql")
 #: URLs of databases that were used and are empty again: making a new one takes ten times as long.
@@ -86,4 +87,4 @@ def empty(ledger: Ledger) -> None:
 
 def examples(ledger: Ledger, number: int) -> settings:
     """Returns settings with this number of examples; a quarter on PostgreSQL, where each statement is a round trip and a plan."""
-    return settings(deadline=None, max_examples=number if ledger.path else number // 4)
+    return effort(number if ledger.path else number // 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from callbacks.desk.events.tail import PAGE, TailItem, Tail
+from callbacks.desk.events.tail import PAGE, Tail, TailItem
 from statemachine.tasks import Task
 from tests.unit.callbacks.desk.desk_harness import DeskHarness, made
 from tests.unit.callbacks.desk.events.stream_client import LATE_S, run, until

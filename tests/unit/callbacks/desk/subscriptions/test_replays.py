@@ -118,9 +118,9 @@ def test_what_is_not_given_is_from_the_beginning_until_now(
 
 
 NOTHING = "at least one of from, to, task_id, dead must be given"
-ORDER = "must be before `to`, which is now where it is not given"
+ORDER = "must be before `to`, which is now by default"
 A_TIME = "must be a time with Z or an offset, such as 2026-11-21T13:00:00.123Z"
-A_RATE = "must be a number from 1 to 1000: so many events per second"
+A_RATE = "must be a number of events per second from 1 to 1000"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,6 @@ from adapters.ledger import replays
 from adapters.ledger.replays import EventSelection
 from adapters.settings import Role
 from callbacks.desk import openapi
-from callbacks.desk.subscriptions import replays as resends
-from callbacks.desk.subscriptions import rotation
-from callbacks.desk.subscriptions.bodies import MAX_DESCRIPTION, MAX_TYPES
 from callbacks.desk.subscriptions.schemas import schemas
 from statemachine.delivery_policy import DeliveryState
 from tests.support.times import T0
@@ -89,15 +86,6 @@ def test_a_body_that_may_be_left_out_is_not_required() -> None:
     }
 
     assert required == {"": True, "/{id}/rotate-secret": False, "/{id}/replay": True}
-
-
-def test_bounds_are_those_that_are_checked() -> None:
-    shapes = schemas()
-
-    new = shapes["NewSubscription"]["properties"]
-    assert (new["types"]["maxItems"], new["description"]["maxLength"]) == (MAX_TYPES, MAX_DESCRIPTION)
-    assert shapes["Rotate"]["properties"]["overlap_s"]["maximum"] == rotation.MAX_OVERLAP_S
-    assert shapes["Resend"]["properties"]["rate_per_s"]["maximum"] == resends.MAX_RATE
 
 
 def test_the_example_of_a_replay_is_right(world: DeskHarness) -> None:
