@@ -1,7 +1,6 @@
 """The desk: the HTTP API, the status page and the documentation, for people and their programs.
 
-It reads the ledger, and writes only
-requests into the inbox; it never changes a task itself.
+It reads the ledger, and writes only requests into the inbox; it never changes a task itself.
 
 Rule: an endpoint is one entry of a table. Routes, roles and `/openapi.json` follow from it. Requests are authenticated and checked
 before anything is read. What a reader may not see is masked in the `rendering` modules.

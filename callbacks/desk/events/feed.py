@@ -1,11 +1,11 @@
-"""What happened, for those who want to know of everything: events from any position, as pages and as a stream."""
+"""Serves the feed of all events from any position, as pages and as a stream."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.contract.cloud_events import cloud_event
 from adapters.ledger import epochs, events
-from callbacks.desk.events.sse import EventStream, Listener
+from callbacks.desk.events.sse import EventStream, StreamOwner
 from callbacks.desk.http import parameters
 from callbacks.desk.http.access import ApiCaller
 from callbacks.desk.http.context import Desk
@@ -17,11 +17,11 @@ from callbacks.desk.http.responses import json_bytes_response
 _LAST = "Last-Event-ID"
 
 LIST_PARAMS = (
-    parameters.number("after", "Events behind this position: the `next_after` of the page before; 0 is the beginning.", default=0),
+    parameters.number("after", "Events after this position: the `next_after` of the previous page; 0 is the beginning.", default=0),
     parameters.limit(),
 )
-STREAM_PARAMS = (parameters.number("after", "Events behind this position, 0 being the beginning; left out: those to come."),)
-STREAM_HEADERS = (parameters.number(_LAST, "The `id` of the last event that was heard; it counts for more than `after`."),)
+STREAM_PARAMS = (parameters.number("after", "Events after this position; 0 is the beginning; only new events by default."),)
+STREAM_HEADERS = (parameters.number(_LAST, "The `id` of the last event received; it overrides `after`."),)
 
 
 async def list_events(desk: Desk, request: Request, caller: ApiCaller) -> Response:
@@ -40,20 +40,20 @@ async def list_events(desk: Desk, request: Request, caller: ApiCaller) -> Respon
 
 
 async def stream_events(desk: Desk, request: Request, caller: ApiCaller) -> Response:
-    after = _asked(request)
+    after = _start_position(request)
     if after is None:
-        after = await desk.streams.tail.newest()
-    return EventStream(desk.streams, after, Listener(name=caller.name, keys=caller.sees_keys))
+        after = await desk.streams.tail.newest_position()
+    return EventStream(desk.streams, after, StreamOwner(name=caller.name, keys=caller.sees_keys))
 
 
-def _asked(request: Request) -> int | None:
-    """Where the stream begins; None: now. Raises Invalid."""
+def _start_position(request: Request) -> int | None:
+    """Returns the position after which the stream begins; None: now. Raises Invalid."""
     parameters.require_short_query(request)
     in_query = [GivenValue(name=name, field=name, value=value) for name, value in request.query_params.multi_items()]
     in_headers = [GivenValue(name=_LAST, field=_LAST, value=value) for value in request.headers.getlist(_LAST)]
     query, errors = parameters.read_values(STREAM_PARAMS, in_query)
     headers, more = parameters.read_values(STREAM_HEADERS, in_headers)
     if errors or more:
-        raise Invalid("some parameters are not right", [*errors, *more])
-    asked: int | None = query["after"] if headers[_LAST] is None else headers[_LAST]
-    return asked
+        raise Invalid("some parameters are wrong", [*errors, *more])
+    position: int | None = query["after"] if headers[_LAST] is None else headers[_LAST]
+    return position

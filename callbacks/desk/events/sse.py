@@ -1,8 +1,8 @@
-"""Events as they come, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+"""Streams events as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-Nothing is pushed: a stream has a position, and reads on only once its client took what was read before. So a slow client costs
-no memory, and one that takes nothing for too long is cut off; by `Last-Event-ID` it goes on where it was. No stream outlives its
-client, nor the moment when the process is told to end.
+A stream has a position, and reads the next events only when its client has accepted the previous ones. So a slow client costs no
+memory. A client that reads nothing for too long is disconnected; with `Last-Event-ID` it continues where it was. A stream ends when
+its client disconnects, or when the process is told to end.
 """
 
 import asyncio
@@ -14,32 +14,32 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from callbacks.client_connection import cutter_of
-from callbacks.desk.events.tail import Item, Tail
+from callbacks.desk.events.tail import Tail, TailItem
 from callbacks.desk.http.problems import NotReady, TooManyStreams
 from callbacks.desk.http.responses import NO_STORE
 
-#: Bytes that are handed over at once, unless one event has more. The server holds little more than that for who reads slowly.
+#: Bytes sent at once, unless one event has more. The server holds little more than that for a client that reads slowly.
 _PIECE = 32 * 1024
-#: A client that lost its stream comes back after this, ms.
+#: Reconnect delay for clients, ms.
 _RETRY_MS = 2_000
 _HEARTBEAT = b":\n\n"
 _END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Whose stream it is: the caller's name, and whether it may see stream keys."""
+class StreamOwner:
+    """The caller of a stream: its name, and whether it may see stream keys."""
 
     name: str
     keys: bool
 
 
 class Streams:
-    """All streams of a process.
+    """Opens, limits and ends the streams of a process.
 
-    most: more are refused; of one caller half of them are taken, and of all viewers three quarters, so that nobody takes them all
-    and operators get one. heartbeat_s: after so long without an event a comment is sent. patience_s: a client that takes nothing
-    for so long is cut off; grace_s: one whose stream is over.
+    most: limit of streams; one caller gets half of them at most, all viewers three quarters, so that operators always get one.
+    heartbeat_s: a comment is sent after this time without an event. patience_s: a client that reads nothing for this time is
+    disconnected; grace_s: the same at the end of a stream.
     """
 
     def __init__(
@@ -50,27 +50,27 @@ class Streams:
         self.patience_s = patience_s
         self.grace_s = grace_s
         self._most = most
-        self._open: dict[asyncio.Task[None], Listener] = {}
+        self._open: dict[asyncio.Task[None], StreamOwner] = {}
         self._over = False
 
     @property
     def open(self) -> int:
-        """How many there are."""
+        """Returns the number of open streams."""
         return len(self._open)
 
-    def end(self) -> None:
-        """Ends them all, and takes no more. In the event loop."""
+    def close_all(self) -> None:
+        """Ends all streams, and accepts no more. Called in the event loop."""
         self._over = True
         for pump in self._open:
             pump.cancel()
 
     @contextmanager
-    def place(self, pump: asyncio.Task[None], whose: Listener) -> Iterator[None]:
-        """A place for who sends. Raises TooManyStreams, NotReady."""
+    def reserve(self, pump: asyncio.Task[None], whose: StreamOwner) -> Iterator[None]:
+        """Reserves one stream for a sending task. Raises TooManyStreams, NotReady."""
         if self._over:
-            raise NotReady("this process is about to end; ask again")
+            raise NotReady("this process is about to end; try again")
         if len(self._open) >= self._most:
-            raise TooManyStreams(f"this process has {self._most} streams and takes no more; ask again, or read pages")
+            raise TooManyStreams(f"this process has {self._most} streams, which is its limit; try again, or read pages")
         self._require_share(whose)
         self._open[pump] = whose
         try:
@@ -78,22 +78,22 @@ class Streams:
         finally:
             del self._open[pump]
 
-    def _require_share(self, whose: Listener) -> None:
+    def _require_share(self, whose: StreamOwner) -> None:
         """Raises TooManyStreams."""
         of_caller = sum(each.name == whose.name for each in self._open.values())
         if of_caller >= max(1, self._most // 2):
-            raise TooManyStreams(f"{whose.name} has {of_caller} streams, half of what this process takes; end some, or read pages")
+            raise TooManyStreams(f"{whose.name} has {of_caller} streams, which is its limit; end some, or read pages")
         of_viewers = sum(not each.keys for each in self._open.values())
         if not whose.keys and of_viewers >= max(1, 3 * self._most // 4):
-            raise TooManyStreams(f"viewers have {of_viewers} streams, and the rest are for operators; ask again, or read pages")
+            raise TooManyStreams(f"viewers have {of_viewers} streams, and the rest are for operators; try again, or read pages")
 
 
 class EventStream(Response):
-    """Sends what is behind a position, event by event, until somebody ends it."""
+    """Sends all events after a position, until the client or the process ends it."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: Streams, after: int, whose: Listener) -> None:
+    def __init__(self, streams: Streams, after: int, whose: StreamOwner) -> None:
         self._streams = streams
         self._position = after
         self._resumed = False
@@ -109,76 +109,78 @@ class EventStream(Response):
             await send(start)
             await send(_END)
             return
-        pump = asyncio.create_task(self._pump(start, send))
-        gone = asyncio.create_task(_gone(receive))
+        pump = asyncio.create_task(self._send_events(start, send))
+        gone = asyncio.create_task(_wait_for_disconnect(receive))
         gone.add_done_callback(lambda _: pump.cancel())
         try:
-            with self._streams.place(pump, self._whose), self._streams.tail.joined(keys=self._keys):
+            with self._streams.reserve(pump, self._whose), self._streams.tail.listening(keys=self._keys):
                 await asyncio.wait({pump})
             if not gone.done():
-                await self._finish(pump, gone, send, cutter_of(scope))
+                await self._finish_stream(pump, gone, send, cutter_of(scope))
         finally:
             pump.cancel()
             gone.cancel()
 
-    async def _pump(self, start: dict[str, object], send: Send) -> None:
+    async def _send_events(self, start: dict[str, object], send: Send) -> None:
         """Sends until it is cancelled. Raises _SlowError."""
         await send(start)
-        await self._say(send, b"retry: %d\nid: %d\n\n" % (_RETRY_MS, self._position))
+        await self._send_piece(send, b"retry: %d\nid: %d\n\n" % (_RETRY_MS, self._position))
         while True:
-            items = await self._next()
-            for piece in _pieces([item.block(keys=self._keys) for item in items]) if items else (_HEARTBEAT,):
-                await self._say(send, piece)
+            items = await self._next_items()
+            for piece in _join_blocks([item.sse_block(keys=self._keys) for item in items]) if items else (_HEARTBEAT,):
+                await self._send_piece(send, piece)
             self._position = items[-1].position if items else self._position
 
-    async def _next(self) -> Sequence[Item]:
-        """What comes next; nothing when it is time for a heartbeat."""
+    async def _next_items(self) -> Sequence[TailItem]:
+        """Returns the next events; none when it is time for a heartbeat."""
         try:
             async with asyncio.timeout(self._streams.heartbeat_s):
-                if not self._resumed:  # it may come from a ledger that was lost
-                    self._position = await self._streams.tail.resumed(self._position)
+                if not self._resumed:  # the position may be of a ledger that was lost
+                    self._position = await self._streams.tail.resume_position(self._position)
                     self._resumed = True
-                return await self._streams.tail.behind(self._position, keys=self._keys)
+                return await self._streams.tail.next_items(self._position, keys=self._keys)
         except TimeoutError:
             return ()
 
-    async def _say(self, send: Send, piece: bytes) -> None:
-        """The server waits with it until the client has taken most of what came before."""
+    async def _send_piece(self, send: Send, piece: bytes) -> None:
+        """Sends a piece; the server waits until the client has read most of what was sent before. Raises _SlowClientError."""
         try:
             async with asyncio.timeout(self._streams.patience_s):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except TimeoutError:
-            raise _SlowError from None
+            raise _SlowClientError from None
 
-    async def _finish(self, pump: "asyncio.Task[None]", gone: "asyncio.Task[None]", send: Send, cut: Callable[[], None]) -> None:
+    async def _finish_stream(
+        self, pump: "asyncio.Task[None]", gone: "asyncio.Task[None]", send: Send, cut: Callable[[], None]
+    ) -> None:
         if pump.cancelled():
-            await self._end(send, cut)
-        elif isinstance(pump.exception(), _SlowError):
+            await self._end_response(send, cut)
+        elif isinstance(pump.exception(), _SlowClientError):
             cut()
             await asyncio.wait({gone}, timeout=self._streams.grace_s)
         else:
-            await pump  # a bug: whoever called sees it
+            await pump  # a bug: raise it here
 
-    async def _end(self, send: Send, cut: Callable[[], None]) -> None:
-        """Ends the answer; what the client does not take within the grace it will not get."""
+    async def _end_response(self, send: Send, cut: Callable[[], None]) -> None:
+        """Ends the answer; the connection is cut after the grace, whatever the client has read."""
         asyncio.get_running_loop().call_later(self._streams.grace_s, cut)
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * self._streams.grace_s):
                 await send(_END)
 
 
-class _SlowError(Exception):
-    """The client takes nothing."""
+class _SlowClientError(Exception):
+    """The client reads nothing."""
 
 
-async def _gone(receive: Receive) -> None:
-    """Returns once the client has."""
+async def _wait_for_disconnect(receive: Receive) -> None:
+    """Returns when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _pieces(blocks: Sequence[bytes]) -> Iterator[bytes]:
-    """The same bytes, in pieces that are no longer than needs be."""
+def _join_blocks(blocks: Sequence[bytes]) -> Iterator[bytes]:
+    """Joins blocks to pieces of at most `_PIECE` bytes, unless one block is larger."""
     waiting: list[bytes] = []
     size = 0
     for block in blocks:

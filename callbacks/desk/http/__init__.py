@@ -1,4 +1,4 @@
-"""What all endpoints of the desk share.
+"""Holds what all endpoints of the desk share.
 
 Rule: nothing here knows tasks, callbacks or subscriptions, or imports their folders, except `context`, which holds the
 dependencies of all handlers.

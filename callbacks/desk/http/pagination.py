@@ -24,7 +24,7 @@ def page_of(found: Sequence[T], limit: int, *, shown: Callable[[T], Any], cursor
 def page_from(
     found: Sequence[T], limit: int, *, shown: Callable[[T], Any], cursor: Callable[[T], str], more: str | None
 ) -> Response:
-    """As `page_of`, for lists whose cursor names the first item not shown. more: the cursor behind all of `found`."""
+    """Returns a page of a list whose cursor names the first item not shown. more: the cursor behind all of `found`."""
     items, _ = fit_page(found, limit, shown)
     return _render_page(items, cursor(found[len(items)]) if len(items) < len(found) else more)
 

@@ -157,7 +157,7 @@ class QueryPool:
                 self._pool.submit(self._run_query, who, query)
 
     def _next_query(self) -> tuple[str, _Query] | None:
-        """Returns the next query, of the caller whose turn it is and who may have another thread."""
+        """Returns the next query: of the caller whose turn it is, if its share allows another thread."""
         for who in list(self._lines):
             line = self._lines[who]
             if not line:

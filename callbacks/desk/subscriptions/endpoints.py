@@ -4,16 +4,16 @@ from adapters.settings import Role
 from callbacks.desk.http.endpoint import GuardedEndpoint
 from callbacks.desk.subscriptions import changes, deliveries, queries, replays, rotation
 
-_A_SUBSCRIPTION = "The subscription, as it is then."
+_A_SUBSCRIPTION = "The changed subscription."
 ENDPOINTS = (
     GuardedEndpoint(
         method="POST",
         path="/v1/subscriptions",
         name="createSubscription",
         tag="Subscriptions",
-        summary="Have events told to somebody",
-        meaning="Each event at least once, those of one task in their order, beginning with what happens from now on. The"
-        " `secret` with which webhooks are signed (Standard Webhooks) is in this answer and in no other.",
+        summary="Create a subscription",
+        meaning="Each event from now on is delivered at least once, those of one task in order. The `secret` that signs webhooks"
+        " (Standard Webhooks) is shown only in this answer.",
         role=Role.OPERATOR,
         body="NewSubscription",
         answers={201: ("The subscription with its secret; `Location` names it.", "Subscription")},
@@ -44,8 +44,8 @@ ENDPOINTS = (
         name="changeSubscription",
         tag="Subscriptions",
         summary="Change a subscription",
-        meaning="What already waits for it goes to the new sink, at once; types and filter choose among what happens from now on."
-        " A sink that is signed in place of one that is not brings a `secret`, in this answer and in no other.",
+        meaning="Events that wait go to the new sink, at once; types and filter apply to events from now on."
+        " If the new sink is signed and the old one was not, the answer has a `secret`, which is shown only here.",
         role=Role.OPERATOR,
         body="ChangeSubscription",
         answers={200: (_A_SUBSCRIPTION, "Subscription")},
@@ -56,10 +56,10 @@ ENDPOINTS = (
         path="/v1/subscriptions/{id}",
         name="deleteSubscription",
         tag="Subscriptions",
-        summary="End a subscription",
-        meaning="Nothing more is sent to it; what was being sent right now may still arrive. Takes no body.",
+        summary="Delete a subscription",
+        meaning="No more events are sent; an event that is being sent now may still arrive. Takes no body.",
         role=Role.OPERATOR,
-        answers={204: ("It is gone.", None)},
+        answers={204: ("It is deleted.", None)},
         handle=changes.delete,
     ),
     GuardedEndpoint(
@@ -68,7 +68,7 @@ ENDPOINTS = (
         name="pauseSubscription",
         tag="Subscriptions",
         summary="Pause a subscription",
-        meaning="Nothing is sent until it is resumed; then it goes on where it was. Takes no body.",
+        meaning="No events are sent until it is resumed; then it continues where it was. Takes no body.",
         role=Role.OPERATOR,
         answers={200: (_A_SUBSCRIPTION, "Subscription")},
         handle=changes.pause,
@@ -79,7 +79,7 @@ ENDPOINTS = (
         name="resumeSubscription",
         tag="Subscriptions",
         summary="Resume a subscription that is paused or disabled",
-        meaning="What waits for its next try is tried at once, and has three days from now. Takes no body.",
+        meaning="Events that wait for a retry are sent at once, and have three days from now. Takes no body.",
         role=Role.OPERATOR,
         answers={200: (_A_SUBSCRIPTION, "Subscription")},
         handle=changes.resume,
@@ -90,11 +90,11 @@ ENDPOINTS = (
         name="rotateSecret",
         tag="Subscriptions",
         summary="Replace the secret of a subscription",
-        meaning="For a while what is sent is signed with the one before as well. The newest two live at the most.",
+        meaning="For a while events are signed with the previous secret too. At most two secrets are valid.",
         role=Role.OPERATOR,
         body="Rotate",
         body_optional=True,
-        answers={200: ("The new secret; no other answer has it.", "Rotated"), 409: ("`not_signed`.", "Problem")},
+        answers={200: ("The new secret, shown only here.", "Rotated"), 409: ("`not_signed`.", "Problem")},
         handle=rotation.rotate,
     ),
     GuardedEndpoint(
@@ -102,10 +102,10 @@ ENDPOINTS = (
         path="/v1/subscriptions/{id}/test",
         name="testSubscription",
         tag="Subscriptions",
-        summary="Send a test to a subscription",
-        meaning="An event of the type `tally.test`, whatever types it asks for. Takes no body.",
+        summary="Send a test event to a subscription",
+        meaning="Its type is `tally.test`, whatever types the subscription has. Takes no body.",
         role=Role.OPERATOR,
-        answers={202: ("It is on its way; `Location` names it.", "Delivery"), 409: ("`not_active`.", "Problem")},
+        answers={202: ("It is queued; `Location` names it.", "Delivery"), 409: ("`not_active`.", "Problem")},
         handle=deliveries.test,
     ),
     GuardedEndpoint(
@@ -113,25 +113,25 @@ ENDPOINTS = (
         path="/v1/subscriptions/{id}/replay",
         name="replayEvents",
         tag="Subscriptions",
-        summary="Deliver events once more",
-        meaning="Those of a time, of a task, or those that nobody took, as far as the subscription wants them. They are queued"
-        " little by little, behind whatever already waits of their task. Of a paused subscription they go on when it is resumed.",
+        summary="Replay events",
+        meaning="Sends again the events of a time range, of a task, or the dead ones, as far as types and filter match. They are"
+        " queued at a limited rate, behind waiting events of their task. A paused subscription gets them when it is resumed.",
         role=Role.OPERATOR,
         body="Resend",
         answers={
-            200: ("How many there are (`dry_run`).", "ResendMatched"),
-            202: ("They are going to be queued.", "Resent"),
-            409: ("`too_many_replays`: ten are under way.", "Problem"),
+            200: ("Their number (`dry_run`).", "ResendMatched"),
+            202: ("The replay is stored.", "Resent"),
+            409: ("`too_many_replays`: ten are running.", "Problem"),
         },
-        handle=replays.resend,
+        handle=replays.replay,
     ),
     GuardedEndpoint(
         method="GET",
         path="/v1/subscriptions/{id}/deliveries",
         name="listDeliveries",
         tag="Subscriptions",
-        summary="List what was sent to a subscription or is to be, newest first",
-        meaning="What came to its end is kept for a while. Viewers do not see what the target answered.",
+        summary="List deliveries to a subscription, newest first",
+        meaning="Finished deliveries are kept for a while. Viewers do not see the target's answers.",
         params=deliveries.LIST_PARAMS,
         answers={200: ("A page of deliveries.", "DeliveryPage")},
         handle=deliveries.list_deliveries,
@@ -142,7 +142,7 @@ ENDPOINTS = (
         name="getDelivery",
         tag="Subscriptions",
         summary="Show a delivery",
-        meaning="Viewers do not see what the target answered.",
+        meaning="Viewers do not see the target's answers.",
         answers={200: ("The delivery.", "Delivery")},
         handle=deliveries.show_delivery,
     ),
@@ -151,13 +151,13 @@ ENDPOINTS = (
         path="/v1/subscriptions/{id}/deliveries/{delivery_id}/retry",
         name="retryDelivery",
         tag="Subscriptions",
-        summary="Send an event again, now",
-        meaning="One that waits for its next try is tried at once, and has three days from now; one that waits for another of its"
-        " task, or is being sent, stays as it is; one at its end is queued once more, as a new delivery. Takes no body.",
+        summary="Retry a delivery now",
+        meaning="A delivery that waits for a retry is sent at once, and has three days from now. One that waits for an earlier"
+        " event of its task, or is being sent, stays as it is. A finished one is queued again, as a new delivery. Takes no body.",
         role=Role.OPERATOR,
         answers={
             202: ("The delivery by which it is sent; `Location` names it.", "Delivery"),
-            409: ("`already_requeued`: it is on its way as another delivery.", "Problem"),
+            409: ("`already_requeued`: its event is queued as another delivery.", "Problem"),
         },
         handle=deliveries.retry,
     ),

@@ -1,7 +1,7 @@
-"""Who is told of events: the list of subscriptions, and how to get hold of one.
+"""Lists, shows and locks subscriptions.
 
-Whoever changes one, or what is on its way to it, holds it (`held`) in one short transaction: workers and others wait until that
-has ended, and then find a ring at their door.
+A handler that changes a subscription or its deliveries locks it (`locked`) in one short transaction: workers and other requests
+wait until it has ended; then the workers are woken.
 """
 
 import re
@@ -23,12 +23,12 @@ from callbacks.desk.http.pagination import page_of
 from callbacks.desk.http.problems import NotFound
 from callbacks.desk.http.responses import json_response
 from callbacks.desk.subscriptions import rendering
-from callbacks.desk.subscriptions.rendering import Standing
+from callbacks.desk.subscriptions.rendering import SubscriptionBacklog
 from statemachine.delivery_policy import SubscriptionState
 
 _ID = re.compile(r"[0-9A-Z]{26}")
 
-#: Of what is not queued yet, so many events are looked at.
+#: Events counted at most among those that are not queued yet.
 _HELD_BACK = 1_000
 
 LIST_PARAMS = parameters.paging(str)
@@ -42,11 +42,13 @@ async def list_subscriptions(desk: Desk, request: Request, caller: ApiCaller) ->
 
     def read() -> Response:
         with desk.ledger.read() as connection:
-            found = standings(connection, subscriptions.page(connection, before=cursor[0] if cursor else None, limit=limit + 1))
+            found = all_with_backlog(
+                connection, subscriptions.page(connection, before=cursor[0] if cursor else None, limit=limit + 1)
+            )
         return page_of(
             found,
             limit,
-            shown=lambda each: shown(desk, each, caller),
+            shown=lambda each: render(desk, each, caller),
             cursor=lambda each: cursors.encode(each.subscription.id),
         )
 
@@ -58,36 +60,36 @@ async def show_subscription(desk: Desk, request: Request, caller: ApiCaller) -> 
 
     def read() -> Response:
         with desk.ledger.read() as connection:
-            found = standing(connection, find(connection, request.path_params["id"]))
-        return json_response(shown(desk, found, caller))
+            found = with_backlog(connection, find_subscription(connection, request.path_params["id"]))
+        return json_response(render(desk, found, caller))
 
     return await desk.query_pool.run(request, caller.name, read)
 
 
-def find(connection: Connection, subscription_id: str) -> Subscription:
-    """Raises NotFound."""
+def find_subscription(connection: Connection, subscription_id: str) -> Subscription:
+    """Returns a subscription. Raises NotFound."""
     found = subscriptions.find(connection, subscription_id) if _ID.fullmatch(subscription_id) else None
     if found is None:
         raise _not_found()
     return found
 
 
-def require(desk: Desk, subscription_id: str) -> None:
-    """Raises NotFound, before anything is said of the body."""
+def require_subscription(desk: Desk, subscription_id: str) -> None:
+    """Raises NotFound; called before the body is checked."""
     with desk.ledger.read() as connection:
-        find(connection, subscription_id)
+        find_subscription(connection, subscription_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A subscription that nobody else changes, nor what is queued for it, until the transaction ends. now: ms."""
+class LockedSubscription:
+    """A subscription that is locked, with its deliveries, until the transaction ends. now: ms."""
 
     connection: Connection
     subscription: Subscription
     now: int
 
     def change(self, changes: Mapping[str, Any]) -> Subscription:
-        """What it is then; a new version, if anything changes."""
+        """Changes fields, as a new version if anything differs; returns the subscription as it is then."""
         news = {name: value for name, value in changes.items() if getattr(self.subscription, name) != value}
         if not news:
             return self.subscription
@@ -97,43 +99,46 @@ class Held:
 
 
 @contextmanager
-def held(desk: Desk, subscription_id: str) -> Iterator[Held]:
-    """Holds a subscription, then wakes the workers. Raises NotFound."""
+def locked(desk: Desk, subscription_id: str) -> Iterator[LockedSubscription]:
+    """Locks a subscription for a transaction, then wakes the workers. Raises NotFound."""
     with desk.ledger.write() as connection:
         found = subscriptions.lock(connection, [subscription_id]) if _ID.fullmatch(subscription_id) else {}
         if not found:
             raise _not_found()
-        yield Held(connection=connection, subscription=found[subscription_id], now=desk.clock())
+        yield LockedSubscription(connection=connection, subscription=found[subscription_id], now=desk.clock())
     desk.wake_workers()
 
 
-def noted(caller: ApiCaller, subscription_id: str, what: str, **more: Any) -> None:
-    """Logs what somebody did to a subscription: neither its target nor a secret."""
+def log_change(caller: ApiCaller, subscription_id: str, what: str, **more: Any) -> None:
+    """Logs a change of a subscription, without its target and secrets."""
     log.info("subscription.changed", subscription_id=subscription_id, what=what, by=caller.name, **more)
 
 
-def standing(connection: Connection, found: Subscription) -> Standing:
-    return standings(connection, [found])[0]
+def with_backlog(connection: Connection, found: Subscription) -> SubscriptionBacklog:
+    return all_with_backlog(connection, [found])[0]
 
 
-def standings(connection: Connection, found: Sequence[Subscription]) -> list[Standing]:
+def all_with_backlog(connection: Connection, found: Sequence[Subscription]) -> list[SubscriptionBacklog]:
     waiting = deliveries.waiting_by_subscription(connection)
     under_way = replays.by_subscription(connection, [each.id for each in found])
-    undelivered = {each.id: waiting.get(each.id, 0) + _held_back(connection, each) for each in found}
-    return [Standing(subscription=each, undelivered=undelivered[each.id], replays=under_way.get(each.id, ())) for each in found]
+    undelivered = {each.id: waiting.get(each.id, 0) + _unqueued_count(connection, each) for each in found}
+    return [
+        SubscriptionBacklog(subscription=each, undelivered=undelivered[each.id], replays=under_way.get(each.id, ()))
+        for each in found
+    ]
 
 
-def _held_back(connection: Connection, found: Subscription) -> int:
-    """What came since it is not served waits too, though nobody has queued it."""
+def _unqueued_count(connection: Connection, found: Subscription) -> int:
+    """Returns how many events came since the subscription was paused or disabled; they are not queued."""
     return 0 if found.state is SubscriptionState.ACTIVE else delivery_lag.count_unqueued(connection, found, _HELD_BACK)
 
 
-def shown(desk: Desk, found: Standing, caller: ApiCaller) -> dict[str, Any]:
+def render(desk: Desk, found: SubscriptionBacklog, caller: ApiCaller) -> dict[str, Any]:
     sink = desk.sinks.get(found.subscription.sink_type)
-    return rendering.subscription(found, sink, desk.clock(), keys=caller.sees_keys)
+    return rendering.render_subscription(found, sink, desk.clock(), keys=caller.sees_keys)
 
 
-def path_of(subscription_id: str) -> str:
+def subscription_path(subscription_id: str) -> str:
     return f"/v1/subscriptions/{subscription_id}"
 
 

@@ -1,7 +1,4 @@
-"""Subscriptions and what is on its way to them, as the JSON of the contract.
-
-`keys`: whether the reader may see what opens a target, and what it says.
-"""
+"""Renders subscriptions and deliveries as JSON. `keys`: whether the reader may see credentials and answers of targets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +13,16 @@ from adapters.ledger.subscriptions import Subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A subscription, how many events wait for it, and what is sent to it once more."""
+class SubscriptionBacklog:
+    """A subscription, the number of events that wait for it, and its replays."""
 
     subscription: Subscription
     undelivered: int
     replays: Sequence[Replay]
 
 
-def subscription(found: Standing, sink: Sink | None, now: int, *, keys: bool) -> dict[str, Any]:
-    """Never with its secrets. now: ms. sink: None if this version of the program has none of its type."""
+def render_subscription(found: SubscriptionBacklog, sink: Sink | None, now: int, *, keys: bool) -> dict[str, Any]:
+    """Renders a subscription without its secrets. now: ms. sink: None if this version of the program has no sink of its type."""
     of = found.subscription
     return {
         "id": of.id,
@@ -38,7 +35,7 @@ def subscription(found: Standing, sink: Sink | None, now: int, *, keys: bool) ->
         "failing_since": format_time(of.failing_since),
         "last_delivered_at": format_time(of.delivered_at),
         "undelivered": found.undelivered,
-        "replays": [_replay(each) for each in found.replays],
+        "replays": [_render_replay(each) for each in found.replays],
         "previous_secret_until": format_time(of.old_secret_until) if len(of.signing_secrets(now)) > 1 else None,
         "created_at": format_time(of.created_at),
         "updated_at": format_time(of.updated_at),
@@ -46,7 +43,7 @@ def subscription(found: Standing, sink: Sink | None, now: int, *, keys: bool) ->
     }
 
 
-def _replay(replay: Replay) -> dict[str, Any]:
+def _render_replay(replay: Replay) -> dict[str, Any]:
     selection = replay.selection
     return {
         "from": format_time(selection.since or None),
@@ -57,9 +54,9 @@ def _replay(replay: Replay) -> dict[str, Any]:
     }
 
 
-def delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys: bool) -> dict[str, Any]:
-    """versions: position of an event -> version of its subject. now: ms."""
-    # Who took it and has not said what became of it in time never will: it is due again.
+def render_delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys: bool) -> dict[str, Any]:
+    """Renders a delivery. versions: position of an event -> version of its subject. now: ms."""
+    # A worker whose lease has expired no longer sends it: it is due again.
     sending = delivery.lease_until is not None and delivery.lease_until > now
     return {
         "id": str(delivery.id),
@@ -73,7 +70,7 @@ def delivery(delivery: Delivery, versions: Mapping[int, int], now: int, *, keys:
         "next_try_at": None if sending else format_time(delivery.due_at),
         "sending": sending,
         "done_at": format_time(delivery.done_at),
-        "attempts": [_attempt(each, keys=keys) for each in delivery.attempts],
+        "attempts": [_render_attempt(each, keys=keys) for each in delivery.attempts],
     }
 
 
@@ -84,8 +81,8 @@ def _event_id(delivery: Delivery, versions: Mapping[int, int]) -> str | None:
     return None if version is None else cloud_events.event_id(delivery.subject, version)
 
 
-def _attempt(attempt: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
-    """What a target says may be anything, its own secrets too."""
+def _render_attempt(attempt: Mapping[str, Any], *, keys: bool) -> dict[str, Any]:
+    """Renders an attempt. The target's answer may contain anything, also secrets: it needs `keys`."""
     shown = {name: attempt.get(name) for name in ("status", "error", "detail", "duration_ms", "answer")}
     safe = shown if keys else {**shown, "detail": masking.without_keys(shown["detail"]), "answer": None}
     return {"at": format_time(attempt.get("at")), **safe}

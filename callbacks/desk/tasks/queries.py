@@ -72,7 +72,7 @@ async def show_task(desk: Desk, request: Request, caller: ApiCaller) -> Response
 
 
 async def show_timeline(desk: Desk, request: Request, caller: ApiCaller) -> Response:
-    """Of a merged task too: what happened to it until it was merged."""
+    """Shows the timeline, also of a merged task: what happened until it was merged."""
     values = parameters.read_query(TIMELINE_PARAMS, request)
     limit = values["limit"]
     line, number = values["cursor"] or (0, 0)
