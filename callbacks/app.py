@@ -73,7 +73,7 @@ class Application:
 
     def end_streams(self) -> None:
         """Ends the event streams: none ends by itself, and the server waits for all responses before it stops."""
-        self._streams.end()
+        self._streams.close_all()
 
     def shorten_ledger_wait(self) -> None:
         """Makes callbacks wait less for the ledger and go to the spool instead, since the process is about to end."""

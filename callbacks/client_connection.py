@@ -8,6 +8,7 @@ parsed, and the exact size of the head only if the piece is large.
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -47,6 +48,11 @@ class _RejectedRequestError(Exception):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+    def problem(self) -> bytes:
+        """Returns the body of the answer (RFC 9457)."""
+        kind, title = f"urn:tallylight:problem:{self.reason}", self.reason.replace("_", " ")
+        return json.dumps({"type": kind, "title": title, "status": self.status, "detail": str(self)}).encode()
 
 
 _MALFORMED = _RejectedRequestError(400, "malformed", "this is not a valid HTTP request")
@@ -283,10 +289,10 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _write_response(self, error: _RejectedRequestError) -> None:
-        text = str(error).encode()
+        body = error.problem()
         self.transport.write(
-            STATUS_LINE[error.status] + b"content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(text), text)
+            STATUS_LINE[error.status] + b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
         )
 
 

@@ -50,7 +50,20 @@ def running(folder: Path) -> Iterator[Process]:
 def conforms(process: Process, role: str, *options: str) -> str:
     """What `schemathesis run` says of all that this role may ask. Fails where an answer is not as it should be."""
     url = f"http://127.0.0.1:{process.port}/openapi.json"
-    command = [sys.executable, "-m", "schemathesis.cli", "run", url, "--checks", ",".join(CHECKS), "--no-color", "--no-shrink"]
+    config = str(Path(__file__).with_name("schemathesis.toml"))
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        config,
+        "run",
+        url,
+        "--checks",
+        ",".join(CHECKS),
+        "--no-color",
+        "--no-shrink",
+    ]
     command += ["-H", f"Authorization: Bearer {TOKENS[role]}", "--exclude-path", "/v1/events/stream"]  # that one does not end
     hooks = {
         "SCHEMATHESIS_HOOKS": "tests.conformance.hooks",

@@ -23,12 +23,17 @@ class Part:
         self.calls.append(f"stop {self.name}")
 
 
+def start_all(parts: list[Part]) -> None:
+    with ExitStack() as running:
+        for part in parts:
+            start_part(part, running)
+
+
 def test_an_exception_between_two_starts_stops_what_was_started_in_reverse_order():
     calls: list[str] = []
     parts = [Part("first", calls), Part("second", calls), Part("third", calls, fails=True), Part("fourth", calls)]
-    with pytest.raises(RuntimeError, match="third"), ExitStack() as running:
-        for part in parts:
-            start_part(part, running)
+    with pytest.raises(RuntimeError, match="third"):
+        start_all(parts)
     assert calls == ["start first", "start second", "start third", "stop third", "stop second", "stop first"]
 
 
