@@ -8,6 +8,7 @@ exactly only if they are large.
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -47,6 +48,11 @@ class _RefusedError(Exception):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+    def problem(self) -> bytes:
+        """Returns the answer's body (RFC 9457)."""
+        kind, title = f"urn:tallylight:problem:{self.reason}", self.reason.replace("_", " ")
+        return json.dumps({"type": kind, "title": title, "status": self.status, "detail": str(self)}).encode()
 
 
 _MALFORMED = _RefusedError(400, "malformed", "this is not a valid HTTP request")
@@ -279,10 +285,10 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _answer(self, refused: _RefusedError) -> None:
-        said = str(refused).encode()
+        body = refused.problem()
         self.transport.write(
-            STATUS_LINE[refused.status] + b"content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(said), said)
+            STATUS_LINE[refused.status] + b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
         )
 
 

@@ -1,6 +1,7 @@
 """What the port of a real server bounds before it is known who speaks."""
 
 import http.client
+import json
 import os
 import re
 import socket
@@ -88,8 +89,13 @@ def test_what_is_too_much_is_refused_and_counted(server: Process, head: bytes, s
     before = cut(server, reason)
     with opened(server) as client:
         send(client, head)
-        assert said(client).startswith(b"HTTP/1.1 %d " % status)
+        answer = said(client)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert cut(server, reason) == before + 1
+    if status != 200:
+        assert b"\r\ncontent-type: application/problem+json\r\n" in answer
+        problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert (problem["type"], problem["status"]) == (f"urn:tallylight:problem:{reason}", status)
 
 
 @pytest.mark.parametrize(
