@@ -195,14 +195,14 @@ def _callback() -> Schema:
 
 
 def _replay() -> Schema:
-    filters = {param.name: said(param.schema, param.meaning) for param in FILTERS}
+    filters = {param.name: said(or_null(param.schema), param.meaning) for param in FILTERS}
     return {
         "type": "object",
-        "description": "What to replay; at least one filter or bound, inside `filter` or beside it.",
+        "description": "What to replay; at least one filter or bound, inside `filter` or beside it. null means left out.",
         "properties": {
-            "filter": {"type": "object", "properties": filters, "additionalProperties": False},
+            "filter": {"type": ["object", "null"], "properties": filters, "additionalProperties": False},
             **filters,
-            "dry_run": {"type": "boolean", "default": False, "description": "Only say how many."},
+            "dry_run": {"type": ["boolean", "null"], "default": False, "description": "Only say how many."},
         },
         "additionalProperties": False,
         "examples": [{"filter": {"verdict": "unknown"}, "received_after": "2026-11-21T13:00:00Z", "dry_run": True}],

@@ -152,17 +152,17 @@ def _attempt() -> Schema:
 
 
 def _resend() -> Schema:
-    rate = {"type": "number", "minimum": 1, "maximum": resends.MAX_RATE, "default": resends.USUAL_RATE}
+    rate = {"type": ["number", "null"], "minimum": 1, "maximum": resends.MAX_RATE, "default": resends.USUAL_RATE}
     properties = {
-        "from": said(TIME, "Events of this time or later; left out: from the beginning."),
-        "to": said(TIME, "Events before this time; left out: until now."),
-        "task_id": said(TEXT, "Only events of this task."),
+        "from": said(or_null(TIME), "Events of this time or later; left out: from the beginning."),
+        "to": said(or_null(TIME), "Events before this time; left out: until now."),
+        "task_id": said(or_null(TEXT), "Only events of this task."),
         "dead": said(
-            {"type": "boolean", "default": False},
+            {"type": ["boolean", "null"], "default": False},
             "Only what was tried for three days in vain; `from` and `to` say when it was queued.",
         ),
         "rate_per_s": said(rate, "How many events are queued each second, at the most."),
-        "dry_run": said({"type": "boolean", "default": False}, "Only say how many."),
+        "dry_run": said({"type": ["boolean", "null"], "default": False}, "Only say how many."),
     }
-    shape = body_of("What to deliver once more; at least one of from, to, task_id and dead.", properties)
+    shape = body_of("What to deliver once more; at least one of from, to, task_id and dead. null means left out.", properties)
     return {**shape, "examples": [{"from": "2026-11-21T13:00:00Z", "to": "2026-11-21T14:00:00Z", "dry_run": True}]}
