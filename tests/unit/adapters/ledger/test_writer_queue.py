@@ -45,11 +45,40 @@ def test_an_urgent_thread_goes_before_waiting_ones() -> None:
 
 
 def test_no_thread_waits_for_ever_and_a_timed_out_one_blocks_no_other() -> None:
-    line = WriterQueue(0.01)
-    line.acquire(first=False)
+    line, may_go_on = WriterQueue(0.01), threading.Event()
+    holder = threading.Thread(target=lambda: (line.acquire(first=False), may_go_on.wait(LATE_S), line.release()))
+    holder.start()
+    until(lambda: line._owner is holder)
     for first in (True, False):
         with pytest.raises(TimeoutError):
             line.acquire(first=first)
+    may_go_on.set()
+    holder.join(LATE_S)
+    line.acquire(first=False)
     line.release()
+
+
+def test_a_turn_that_a_thread_could_not_release_is_free_once_it_is_gone_or_writes_anew() -> None:
+    """An exception from outside may come between the lock and the block that releases it."""
+    line = WriterQueue(0.01)
+    lost = threading.Thread(target=lambda: line.acquire(first=True))
+    lost.start()
+    lost.join(LATE_S)
+    line.acquire(first=False)
+    line.acquire(first=False)
+    line.release()
+    assert line._owner is None
+
+
+def test_an_urgent_thread_that_is_interrupted_while_it_waits_does_not_keep_the_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = WriterQueue(0.01)
+
+    def interrupted(*_: object) -> bool:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line._moved, "wait_for", interrupted)
+        with pytest.raises(SystemExit):
+            line.acquire(first=True)
     line.acquire(first=False)
     line.release()
