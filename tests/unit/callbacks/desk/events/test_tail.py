@@ -49,6 +49,8 @@ def test_whoever_is_near_the_end_gets_the_same_items_from_memory(world: DeskHarn
         tail = tail_of(world)
         with tail.listening(keys=True), tail.listening(keys=True):
             after = await tail.newest_position()
+            while tail._window is None or tail._window.since is None:
+                await asyncio.sleep(0.001)  # another task reads: only the window shows it
             first = asyncio.create_task(heard(tail, after, 3))
             await _is_awake(tail, world, task)
             told = world.tell(task, task)
