@@ -75,6 +75,8 @@ def test_what_fails_nine_times_of_ten_by_chance_and_is_dead_can_be_asked_for_aga
         news.pass_all(limit_ms=60 * 24 * HOUR)
         assert states(news.house.ledger)["dead"] > 0
         for _ in range(20):
+            if not states(news.house.ledger)["dead"]:
+                break  # a replay of nothing would wait for its turn, and ten of them are refused
             again = news.house.client.post(f"/v1/subscriptions/{subscription}/replay", json={"dead": True})
             assert again.status_code == 202, again.text
             news.pass_all(limit_ms=60 * 24 * HOUR)
